@@ -1,2 +1,36 @@
-//! x
+//! tlswhy's kernel side: an XDP program at ingress, a TCX classifier at egress, and the same for
+//! devices without Ethernet headers. Each makes a context, calls the engine, counts the way the
+//! packet took, and passes it on: there is no other return value.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(asm_experimental_arch),
+    expect(
+        unstable_features,
+        reason = "inline assembly for this target is not stable"
+    )
+)]
+
+#[cfg(target_arch = "bpf")]
+mod host;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod packet;
+#[cfg(target_arch = "bpf")]
+mod programs;
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers such as `bpf_xdp_load_bytes` are for GPL-compatible programs only; MIT/GPL is one.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

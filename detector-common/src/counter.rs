@@ -1,0 +1,71 @@
+//! What became of every packet, and what was lost: one number each, counted per CPU.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// The way one packet took through the engine, or one kind of loss.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        impl Counter {
+            /// Every counter, in the order of their numbers.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
+
+            /// The name in summaries and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Neither IPv4 nor IPv6.
+    NotIp => "not_ip",
+    /// IP, but not TCP.
+    NotTcp => "not_tcp",
+    /// A fragment other than the first: it has no TCP header.
+    LaterFragment => "later_fragment",
+    /// The frame ends within its headers, or its headers lie out of direct reach.
+    TruncatedHeaders => "truncated_headers",
+    /// A header whose own length fields contradict each other.
+    MalformedHeaders => "malformed_headers",
+    /// More VLAN tags or IPv6 extension headers than are walked.
+    TooManyHeaders => "too_many_headers",
+    /// TCP of a connection that is not watched: not TLS, not yet, or long established.
+    Unwatched => "unwatched",
+    /// A ClientHello began a flow.
+    Started => "started",
+    /// A segment of a watched flow.
+    Followed => "followed",
+    /// A segment that made its flow settled: from here on data passes without a look.
+    Settled => "settled",
+    /// FIN, RST, alert or hello that made a settled flow watched again.
+    Resumed => "resumed",
+    /// What began like a ClientHello went on otherwise; the flow was forgotten.
+    NotHello => "not_hello",
+    /// Loss: the observation ring was full.
+    ObservationLost => "observation_lost",
+    /// Loss: the handshake ring was full; alerts and resets are unaffected.
+    HandshakeLost => "handshake_lost",
+    /// Loss: the table of watched flows took no new one.
+    TableFull => "table_full",
+    /// A flow raised more observations than one flow may; the further ones were not sent.
+    ObservationsCapped => "observations_capped",
+}
+
+impl Counter {
+    /// How many counters there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether it tells of something lost rather than of a packet's way.
+    pub const fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::ObservationLost
+                | Self::HandshakeLost
+                | Self::TableFull
+                | Self::ObservationsCapped
+        )
+    }
+}

@@ -1,0 +1,257 @@
+//! What is kept of a flow: its key, each side's numbers, and the records seen so far.
+//!
+//! All types here cross the ring buffer inside an observation, so their layout is fixed: no
+//! implicit padding, numbers in the host's byte order unless said otherwise.
+
+use core::mem::{align_of, offset_of, size_of};
+
+/// Records kept per side.
+pub const RECORDS_MAX: usize = 16;
+
+/// An IPv6 address, or an IPv4 address in IPv4-mapped form (RFC 4291 §2.5.5.2).
+///
+/// In memory it is the 16 bytes in network order; two words rather than an array, because the
+/// eBPF compiler carries arrays of bytes one register a byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Address {
+    words: [u64; 2],
+}
+
+impl Address {
+    /// The IPv4-mapped form of a big-endian IPv4 address.
+    #[inline(always)]
+    pub const fn from_ipv4(address: u32) -> Self {
+        Self {
+            words: [0, (0xffff_0000_0000 | address as u64).to_be()],
+        }
+    }
+
+    /// From 16 bytes in network order, given as their two halves in host order.
+    #[inline(always)]
+    pub const fn from_halves(high: u64, low: u64) -> Self {
+        Self {
+            words: [high.to_be(), low.to_be()],
+        }
+    }
+
+    /// The 16 bytes in network order.
+    pub const fn octets(&self) -> [u8; 16] {
+        let [high, low] = self.words;
+        (((u64::from_be(high) as u128) << 64) | u64::from_be(low) as u128).to_be_bytes()
+    }
+}
+
+/// A TCP connection as one tap sees it, the same for both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Both addresses, in an order that does not depend on who sends.
+    pub addresses: [Address; 2],
+    /// Their ports.
+    pub ports: [u16; 2],
+    /// VLAN IDs, outermost first, 0 for none; zeros where the tap cannot see them both ways.
+    pub vlan: [u16; 2],
+    /// Interface index of the tap, or the interface's number in a capture.
+    pub interface: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl FlowKey {
+    /// Puts source and destination (endpoints 0 and 1 so far) in order; returns which of them the
+    /// source has become.
+    #[inline(always)]
+    pub fn canonicalize(&mut self) -> u8 {
+        let [source, destination] = &self.addresses;
+        let [source_port, destination_port] = self.ports;
+        if order(source, source_port) <= order(destination, destination_port) {
+            return 0;
+        }
+        self.addresses.swap(0, 1);
+        self.ports.swap(0, 1);
+        1
+    }
+}
+
+/// Any total order will do; this one is three native comparisons.
+#[inline(always)]
+fn order(address: &Address, port: u16) -> (u64, u64, u16) {
+    let [high, low] = address.words;
+    (low, high, port)
+}
+
+/// Which side of the TLS connection sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Sender {
+    /// The side that sent the ClientHello.
+    Client = 0,
+    /// The other.
+    Server = 1,
+}
+
+/// One TLS record as its header shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Record {
+    /// When its header was seen, in microseconds since the flow began, saturating.
+    pub at_us: u32,
+    /// Bytes of its body.
+    pub length: u16,
+    /// ContentType (RFC 8446 §5.1).
+    pub content_type: u8,
+    /// Low byte of the record's version.
+    pub version_minor: u8,
+    /// Of alert and handshake records the first two body bytes: level and description, or the
+    /// HandshakeType and a length byte. Ciphertext where the record is encrypted.
+    pub detail: [u8; 2],
+    /// Rank among all records of the flow, both sides, wrapping; decides ties of `at_us`.
+    pub order: u8,
+    /// See [`record_flags`].
+    pub flags: u8,
+}
+
+/// Bits of [`Record::flags`].
+pub mod record_flags {
+    /// Bytes before it are missing; its start is where a header was plausible.
+    pub const AFTER_GAP: u8 = 1;
+    /// It arrived later than bytes that come behind it.
+    pub const LATE: u8 = 2;
+}
+
+/// What one side has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Side {
+    /// When its last segment came, nanoseconds on the host's clock; 0 before any.
+    pub last_ns: u64,
+    /// Source MAC address of its last segment, in the low 48 bits.
+    pub mac: u64,
+    /// Bytes of a record's head that have come so far, the first in the highest byte.
+    pub head: u64,
+    /// Sequence number of its first payload byte seen.
+    pub start_seq: u32,
+    /// Sequence number behind its highest payload byte or FIN seen.
+    pub next_seq: u32,
+    /// Its last acknowledgement number.
+    pub ack: u32,
+    /// Where its next record header begins.
+    pub header_seq: u32,
+    /// Where a record header lies in bytes that have not come yet.
+    pub hole_seq: u32,
+    /// Where those missing bytes end.
+    pub hole_end: u32,
+    /// Handshake bytes were carried to user space up to here without a hole.
+    pub carried_to: u32,
+    /// Handshake bytes in the clear end here.
+    pub carry_stop: u32,
+    /// Application-data records, saturating.
+    pub application_records: u16,
+    /// Last window, unscaled.
+    pub window: u16,
+    /// Last IPv4 identification.
+    pub ip_id: u16,
+    /// See [`side_flags`].
+    pub flags: u16,
+    /// Lowest TTL or hop limit, resets aside.
+    pub ttl_min: u8,
+    /// Highest TTL or hop limit, resets aside.
+    pub ttl_max: u8,
+    /// Bytes of TCP options on its last segment, resets aside.
+    pub options_len: u8,
+    /// Records noted in the timeline.
+    pub record_count: u8,
+    /// RST segments, saturating.
+    pub resets: u8,
+    /// How many bytes `head` holds.
+    pub head_len: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// Bits of [`Side::flags`].
+pub mod side_flags {
+    /// A segment of this side was seen.
+    pub const SEEN: u16 = 1;
+    /// Payload of this side was seen.
+    pub const STARTED: u16 = 2;
+    /// `header_seq` is known.
+    pub const SYNCED: u16 = 4;
+    /// Bytes of this side were missing at some time.
+    pub const GAP: u16 = 8;
+    /// `hole_seq` and `hole_end` stand for bytes that may still come.
+    pub const HOLE: u16 = 16;
+    /// `carry_stop` is known.
+    pub const CARRY_STOP: u16 = 32;
+    /// FIN was seen.
+    pub const FIN: u16 = 64;
+    /// RST was seen.
+    pub const RST: u16 = 128;
+}
+
+impl Side {
+    /// Whether any of `flags` is set.
+    #[inline(always)]
+    pub fn has(&self, flags: u16) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// The part of a flow that outlives its handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// When its ClientHello came, nanoseconds on the host's clock. With the key it names the flow.
+    pub started_ns: u64,
+    /// Client, then server; index with [`Sender`].
+    pub sides: [Side; 2],
+    /// VLAN IDs as first seen in either direction, outermost first.
+    pub vlan: [u16; 2],
+    /// Which endpoint of the key is the client.
+    pub client_endpoint: u8,
+    /// See [`flow_flags`].
+    pub flags: u8,
+    /// Observations sent so far.
+    pub observations: u8,
+    /// Records of both sides so far, wrapping.
+    pub order: u8,
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flow_flags {
+    /// Its first bytes may yet turn out not to be a ClientHello.
+    pub const PROVISIONAL: u8 = 1;
+    /// It was settled before: the timeline holds only what came since it was resumed.
+    pub const RESUMED: u8 = 2;
+}
+
+impl Flow {
+    /// Whether any of `flags` is set.
+    #[inline(always)]
+    pub fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// A flow whose every segment is looked at: in its handshake, or at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Watched {
+    /// Numbers of both sides.
+    pub flow: Flow,
+    /// Records, client's then server's; `record_count` of each side says how many.
+    pub records: [[Record; RECORDS_MAX]; 2],
+}
+
+const _: () = {
+    assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
+    assert!(offset_of!(FlowKey, ports) == 32 && offset_of!(FlowKey, reserved) == 44);
+    assert!(size_of::<Record>() == 12 && align_of::<Record>() == 4);
+    assert!(offset_of!(Record, detail) == 8 && offset_of!(Record, flags) == 11);
+    assert!(size_of::<Side>() == 72 && align_of::<Side>() == 8);
+    assert!(offset_of!(Side, start_seq) == 24);
+    assert!(offset_of!(Side, application_records) == 56 && offset_of!(Side, reserved) == 70);
+    assert!(size_of::<Flow>() == 160 && offset_of!(Flow, vlan) == 152);
+    assert!(size_of::<Watched>() == 160 + 2 * 12 * RECORDS_MAX);
+};

@@ -1,0 +1,155 @@
+//! What crosses the ring buffers: observations of one flow, and the handshake's bytes.
+//!
+//! The layout is fixed and checked at compile time; numbers are in the host's byte order.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::flow::{Flow, FlowKey, Watched};
+
+/// Version of the layout of everything that crosses the rings or stays in maps.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Bits of [`Observation::events`]: what made the segment worth telling.
+pub mod events {
+    /// The flow's ClientHello began.
+    pub const HELLO: u16 = 1;
+    /// An alert record, in the clear or encrypted (the timeline has it).
+    pub const ALERT: u16 = 2;
+    /// An application-data record too short to be a TLS 1.3 Finished: perhaps an encrypted alert.
+    pub const SHORT_RECORD: u16 = 4;
+    /// The first FIN of a side.
+    pub const FIN: u16 = 8;
+    /// RST.
+    pub const RESET: u16 = 16;
+    /// A segment of a side that had sent RST.
+    pub const SPEAKS_ON: u16 = 32;
+    /// The flow is established and is looked at no longer, until FIN, RST or alert.
+    pub const SETTLED: u16 = 64;
+}
+
+/// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] where there was none.
+pub const NEVER: u64 = u64::MAX;
+
+/// One segment against the baseline of its flow as it was before the segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Measured {
+    /// Nanoseconds since the same side's last segment, or [`NEVER`].
+    pub since_same_ns: u64,
+    /// Nanoseconds since the other side's last segment, or [`NEVER`].
+    pub since_other_ns: u64,
+    /// Source MAC address, in the low 48 bits.
+    pub mac: u64,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number field.
+    pub ack: u32,
+    /// How far `seq` is ahead of the sender's next sequence number, modulo 2^32.
+    pub seq_ahead: i32,
+    /// How far `ack` is ahead of the receiver's next sequence number, modulo 2^32.
+    pub ack_ahead: i32,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// Window, unscaled.
+    pub window: u16,
+    /// IPv4 identification; 0 for IPv6.
+    pub ip_id: u16,
+    /// TCP flags, see [`crate::headers::tcp_flags`].
+    pub flags: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Bytes of TCP options.
+    pub options_len: u8,
+    /// See [`baseline`]: which of the sender's baselines existed before this segment.
+    pub baseline: u8,
+    /// Zero.
+    pub reserved: [u8; 4],
+}
+
+/// Bits of [`Measured::baseline`].
+pub mod baseline {
+    /// The sender had sent a segment before: TTL, IP ID, window, MAC and options compare.
+    pub const SAME: u8 = 1;
+    /// The other side had sent a segment before.
+    pub const OTHER: u8 = 2;
+    /// The sender's next sequence number was known: `seq_ahead` means something.
+    pub const SEQ: u8 = 4;
+    /// The receiver's next sequence number was known: `ack_ahead` means something.
+    pub const ACK: u8 = 8;
+    /// The flow was settled in between: numbers may be older than the connection's last segments.
+    pub const STALE: u8 = 16;
+}
+
+/// Something worth telling about one flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Observation {
+    /// When, nanoseconds on the host's clock.
+    pub time_ns: u64,
+    /// The segment.
+    pub measured: Measured,
+    /// The flow and its timeline, this segment included (a reset changes no baseline).
+    pub watched: Watched,
+    /// Which flow.
+    pub key: FlowKey,
+    /// See [`events`].
+    pub events: u16,
+    /// Who sent the segment: 0 client, 1 server.
+    pub sender: u8,
+    /// 1 if the segment left by the tap's interface, 0 if it came in by it.
+    pub egress: u8,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The most handshake bytes in one chunk.
+pub const CHUNK_MAX: usize = 1536;
+/// Room in the smaller of the two kinds of chunk.
+pub const CHUNK_SMALL: usize = 512;
+/// The most handshake bytes carried per side.
+pub const CARRY_MAX: u32 = 16 * 1024;
+
+/// What stands before the bytes of a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChunkHead {
+    /// When, nanoseconds on the host's clock.
+    pub time_ns: u64,
+    /// The flow's [`Flow::started_ns`].
+    pub started_ns: u64,
+    /// Which flow.
+    pub key: FlowKey,
+    /// Position of the first byte in what the side sent, 0 for its first payload byte seen.
+    pub offset: u32,
+    /// How many bytes follow, 1 to [`CHUNK_MAX`].
+    pub len: u16,
+    /// Who sent them: 0 client, 1 server.
+    pub sender: u8,
+    /// Which endpoint of the key is the client.
+    pub client_endpoint: u8,
+    /// VLAN IDs of the flow, outermost first.
+    pub vlan: [u16; 2],
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A piece of the handshake's bytes with room for `N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Chunk<const N: usize> {
+    /// What and where.
+    pub head: ChunkHead,
+    /// The bytes; those behind `head.len` mean nothing.
+    pub bytes: [u8; N],
+}
+
+const _: () = {
+    assert!(size_of::<Measured>() == 56 && align_of::<Measured>() == 8);
+    assert!(offset_of!(Measured, seq) == 24 && offset_of!(Measured, reserved) == 52);
+    assert!(size_of::<ChunkHead>() == 80 && offset_of!(ChunkHead, offset) == 64);
+    assert!(size_of::<Chunk<CHUNK_MAX>>() == 80 + CHUNK_MAX);
+    assert!(offset_of!(Observation, watched) == 64);
+    assert!(offset_of!(Observation, key) == 64 + size_of::<Watched>());
+    assert!(size_of::<Observation>() == 64 + size_of::<Watched>() + 56);
+    assert!(size_of::<Flow>() % 8 == 0);
+};

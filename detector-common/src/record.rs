@@ -1,0 +1,85 @@
+//! The TLS record layer as far as its headers show it (RFC 8446 §5.1, RFC 5246 §6.2.1).
+
+/// ContentType `change_cipher_spec`.
+pub const CHANGE_CIPHER_SPEC: u8 = 20;
+/// ContentType `alert`.
+pub const ALERT: u8 = 21;
+/// ContentType `handshake`.
+pub const HANDSHAKE: u8 = 22;
+/// ContentType `application_data`.
+pub const APPLICATION_DATA: u8 = 23;
+/// ContentType `heartbeat` (RFC 6520).
+pub const HEARTBEAT: u8 = 24;
+
+/// HandshakeType `client_hello`.
+pub const CLIENT_HELLO: u8 = 1;
+
+/// Bytes of a record header.
+pub const HEADER_LEN: u32 = 5;
+/// Bytes of header and detail: the most that is read of a record.
+pub const HEAD_MAX: u32 = 7;
+/// The longest record body that occurs: 2^14 + 2048 (RFC 5246 §6.2.3; TLS 1.3 stops at 2^14 + 256).
+pub const LENGTH_MAX: u16 = (1 << 14) + 2048;
+
+/// A record header, with what its first two body bytes are where they are ever in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// ContentType.
+    pub content_type: u8,
+    /// Low byte of the legacy record version: 1 for 3.1 (TLS 1.0) to 4.
+    pub version_minor: u8,
+    /// Bytes of the body.
+    pub length: u16,
+}
+
+impl RecordHeader {
+    /// Reads a header off a head of at least five bytes, if it can be one.
+    #[inline(always)]
+    pub fn parse(head: u64) -> Option<Self> {
+        let header = Self {
+            content_type: (head >> 56) as u8,
+            version_minor: (head >> 40) as u8,
+            length: (head >> 24) as u16,
+        };
+        let plausible = header.content_type >= CHANGE_CIPHER_SPEC
+            && header.content_type <= HEARTBEAT
+            && (head >> 48) as u8 == 3
+            && header.version_minor <= 4
+            && header.length <= LENGTH_MAX
+            // Only application data may be empty (RFC 8446 §5.1).
+            && (header.length > 0 || header.content_type == APPLICATION_DATA);
+        plausible.then_some(header)
+    }
+
+    /// How many body bytes belong to the head: of an alert its level and description, of a
+    /// handshake record the message type and the length's first byte.
+    #[inline(always)]
+    pub fn detail_len(&self) -> u32 {
+        match self.content_type {
+            ALERT | HANDSHAKE if self.length >= 2 => 2,
+            ALERT | HANDSHAKE => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// The first two body bytes of a head.
+#[inline(always)]
+pub fn detail(head: u64) -> [u8; 2] {
+    [(head >> 16) as u8, (head >> 8) as u8]
+}
+
+/// Whether the first `count` bytes of a payload can begin a ClientHello: record type 22, version
+/// 3.x, a plausible length, HandshakeType 1.
+#[inline(always)]
+pub fn may_begin_client_hello(head: u64, count: u32) -> bool {
+    let length = (head >> 24) as u16;
+    let [handshake_type, length_high] = detail(head);
+    (head >> 56) as u8 == HANDSHAKE
+        && (count < 2 || (head >> 48) as u8 == 3)
+        && (count < 3 || (head >> 40) as u8 <= 4)
+        && (count < 5 || (length > 0 && length <= LENGTH_MAX))
+        && (count < 6 || handshake_type == CLIENT_HELLO)
+        // A hello of 64 KiB or more does not occur; random bytes mostly claim one.
+        && (count < 7 || length < 2 || length_high == 0)
+}

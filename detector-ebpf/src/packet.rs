@@ -1,0 +1,188 @@
+//! Context accessors: the only place with packet pointers.
+
+use core::arch::asm;
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use detector_common::observation::CHUNK_MAX;
+use detector_common::packet::{Packet, first_bytes};
+
+/// The verifier refuses packet offsets that it cannot bound by this.
+const OFFSET_MAX: usize = 0xffff - 64;
+
+/// Hides from the compiler how a value came about, so that the very register the verifier has
+/// seen checked is the one that is used.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instruction is emitted, nothing is read or written.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// The linear part of a frame.
+#[derive(Clone, Copy)]
+struct Linear {
+    data: usize,
+    end: usize,
+}
+
+impl Linear {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        if offset > OFFSET_MAX {
+            return None;
+        }
+        let start = opaque(self.data + offset);
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: start..start + N lies between data and data_end, as just checked and as the
+        // verifier proves again; u8 has no alignment.
+        Some(unsafe { &*(start as *const [u8; N]) })
+    }
+}
+
+/// Reads `count` bytes by the helper `load`, which also reaches into fragments.
+#[inline(always)]
+fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> {
+    let mut head = [0u8; 8];
+    let count = opaque(count as usize);
+    if count == 0 || count > head.len() {
+        return None;
+    }
+    (load(head.as_mut_ptr(), count as u32) == 0).then(|| u64::from_be_bytes(head))
+}
+
+/// Fills `to` by the helper `load`.
+#[inline(always)]
+fn load_bytes(to: &mut [u8], load: impl FnOnce(*mut u8, u32) -> i64) -> bool {
+    let len = opaque(to.len());
+    if len == 0 || len > CHUNK_MAX {
+        return false;
+    }
+    load(to.as_mut_ptr(), len as u32) == 0
+}
+
+/// A head that can be read in place; see [`Packet::head`].
+#[inline(always)]
+fn direct_head(linear: &Linear, offset: usize, count: u32) -> Option<u64> {
+    Some(first_bytes(
+        u64::from_be_bytes(*linear.window::<8>(offset)?),
+        count,
+    ))
+}
+
+/// A frame at XDP.
+pub(crate) struct XdpFrame<'a> {
+    context: &'a XdpContext,
+    linear: Linear,
+}
+
+impl<'a> XdpFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self {
+            context,
+            linear: Linear {
+                data: context.data(),
+                end: context.data_end(),
+            },
+        }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.linear.window(offset)
+    }
+
+    #[inline(always)]
+    fn head(&self, offset: usize, count: u32) -> Option<u64> {
+        if let Some(head) = direct_head(&self.linear, offset, count) {
+            return Some(head);
+        }
+        load_head(count, |to, len| {
+            // SAFETY: `to` is valid for `len` (at most 8) bytes.
+            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
+        })
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
+        load_bytes(to, |to, len| {
+            // SAFETY: `to` is valid for `len` bytes.
+            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
+        })
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        // SAFETY: the context is the one the program was called with.
+        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as usize }
+    }
+}
+
+/// A socket buffer at TC.
+pub(crate) struct SkbFrame<'a> {
+    context: &'a TcContext,
+    linear: Linear,
+}
+
+impl<'a> SkbFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a TcContext) -> Self {
+        Self {
+            context,
+            linear: Linear {
+                data: context.data(),
+                end: context.data_end(),
+            },
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn interface(&self) -> u32 {
+        // SAFETY: the context is the one the program was called with.
+        unsafe { (*self.context.skb.skb).ifindex }
+    }
+}
+
+impl Packet for SkbFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.linear.window(offset)
+    }
+
+    #[inline(always)]
+    fn head(&self, offset: usize, count: u32) -> Option<u64> {
+        if let Some(head) = direct_head(&self.linear, offset, count) {
+            return Some(head);
+        }
+        load_head(count, |to, len| {
+            // SAFETY: `to` is valid for `len` (at most 8) bytes.
+            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
+        })
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
+        load_bytes(to, |to, len| {
+            // SAFETY: `to` is valid for `len` bytes.
+            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
+        })
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.context.len() as usize
+    }
+
+    #[inline(always)]
+    fn offloaded_vlan(&self) -> Option<u16> {
+        // SAFETY: the context is the one the program was called with.
+        let skb = unsafe { &*self.context.skb.skb };
+        (skb.vlan_present != 0).then_some(skb.vlan_tci as u16)
+    }
+}

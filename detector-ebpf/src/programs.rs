@@ -1,0 +1,81 @@
+//! The entry points.
+
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_log_ebpf::{debug, trace};
+use detector_common::counter::Counter;
+use detector_common::engine::inspect;
+use detector_common::headers::{LinkType, Tap};
+
+use crate::host::{Maps, Rings, count};
+use crate::maps::{LAYOUT, VLAN_IN_KEY};
+use crate::packet::{SkbFrame, XdpFrame};
+
+/// `TCX_NEXT`, and below Linux 6.6 the same number as `TC_ACT_UNSPEC`: whatever would have
+/// happened without this program.
+const TCX_NEXT: i32 = -1;
+
+/// Ingress of an Ethernet device, before the stack.
+#[xdp(frags)]
+pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
+    let tap = Tap {
+        link: LinkType::Ethernet,
+        interface: context.ingress_ifindex() as u32,
+        egress: false,
+        vlan_in_key: VLAN_IN_KEY.load() != 0,
+    };
+    let way = inspect(&XdpFrame::new(&context), &tap, &mut Maps, &mut Rings);
+    count(way);
+    match way {
+        Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}
+        Counter::Followed => trace!(&context, "ingress {}: followed", tap.interface),
+        _ => debug!(&context, "ingress {}: way {}", tap.interface, way as u32),
+    }
+    XDP_PASS
+}
+
+/// Ingress of an Ethernet device where XDP is taken.
+#[classifier]
+pub(crate) fn tlswhy_ingress(context: TcContext) -> i32 {
+    classify(&context, LinkType::Ethernet, false)
+}
+
+/// Egress of an Ethernet device.
+#[classifier]
+pub(crate) fn tlswhy_egress(context: TcContext) -> i32 {
+    classify(&context, LinkType::Ethernet, true)
+}
+
+/// Ingress of a device without link-layer headers (tun, WireGuard).
+#[classifier]
+pub(crate) fn tlswhy_ingress_l3(context: TcContext) -> i32 {
+    classify(&context, LinkType::Raw, false)
+}
+
+/// Egress of a device without link-layer headers.
+#[classifier]
+pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
+    classify(&context, LinkType::Raw, true)
+}
+
+#[inline(always)]
+fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
+    let frame = SkbFrame::new(context);
+    let tap = Tap {
+        link,
+        interface: frame.interface(),
+        egress,
+        vlan_in_key: VLAN_IN_KEY.load() != 0,
+    };
+    let way = inspect(&frame, &tap, &mut Maps, &mut Rings);
+    count(way);
+    match way {
+        Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}
+        Counter::Followed => trace!(context, "tc {}: followed", tap.interface),
+        _ => debug!(context, "tc {}: way {}", tap.interface, way as u32),
+    }
+    // The reference keeps the layout's version in the object for the agent to check.
+    core::hint::black_box(&LAYOUT);
+    TCX_NEXT
+}
