@@ -5,9 +5,7 @@
 //! or late alert on; in between it is *settled*, and its data pass after one failed look-up.
 
 use crate::counter::Counter;
-use crate::flow::{
-    Flow, FlowKey, Record, Sender, Side, Watched, flow_flags, record_flags, side_flags,
-};
+use crate::flow::{Flow, FlowKey, Record, Side, Watched, flow_flags, record_flags, side_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::observation::{
     CARRY_MAX, CHUNK_MAX, ChunkHead, Measured, NEVER, Observation, baseline, events,
@@ -19,7 +17,7 @@ use crate::tracking::{before, is_settled, track};
 /// Observations sent of one flow; a reset storm must not fill the ring.
 pub const OBSERVATIONS_MAX: u8 = 16;
 /// Chunks cut from one segment: together [`CARRY_MAX`] and a little more.
-const CHUNKS_PER_SEGMENT: usize = 11;
+const CHUNKS_PER_SEGMENT: usize = 2;
 /// How far beyond what is expected a hello may lie and still belong to the same connection.
 const SAME_CONNECTION_WINDOW: i32 = 1 << 20;
 
@@ -212,20 +210,17 @@ fn follow<P: Packet, O: Output>(
     output: &mut O,
 ) -> Fate {
     let now_ns = output.now_ns();
-    let sender = if segment.endpoint == watched.flow.client_endpoint {
-        Sender::Client
-    } else {
-        Sender::Server
-    };
+    let sender = u32::from(segment.endpoint != watched.flow.client_endpoint);
+    let sender = packet.forget(sender) as u8 & 1;
     let distance = distance(&watched.flow, sender, segment, now_ns);
     let mut events = 0;
 
     let Watched { flow, records } = watched;
-    let [client, server] = &mut flow.sides;
-    let [client_records, server_records] = records;
-    let (side, side_records) = match sender {
-        Sender::Client => (client, client_records),
-        Sender::Server => (server, server_records),
+    let (Some(side), Some(side_records)) = (
+        flow.sides.get_mut(usize::from(sender)),
+        records.get_mut(usize::from(sender)),
+    ) else {
+        return Fate::Watch;
     };
     if side.has(side_flags::RST) && !segment.has(tcp_flags::RST) {
         events |= events::SPEAKS_ON;
@@ -240,7 +235,7 @@ fn follow<P: Packet, O: Output>(
             now_ns,
         );
         let result = track.segment(packet, segment);
-        events |= track.events;
+        events |= packet.forget(u32::from(track.events)) as u16;
         if result.is_err() {
             return Fate::Forget;
         }
@@ -263,6 +258,7 @@ fn follow<P: Packet, O: Output>(
     if settles {
         events |= events::SETTLED;
     }
+    let events = packet.forget(u32::from(events)) as u16;
     if events != 0 {
         tell(
             tap, sender, segment, &distance, events, watched, now_ns, output,
@@ -281,12 +277,10 @@ struct Distance {
 }
 
 #[inline(always)]
-fn distance(flow: &Flow, sender: Sender, segment: &Segment, now_ns: u64) -> Distance {
-    let [client, server] = &flow.sides;
-    let (same, other) = match sender {
-        Sender::Client => (client, server),
-        Sender::Server => (server, client),
-    };
+fn distance(flow: &Flow, sender: u8, segment: &Segment, now_ns: u64) -> Distance {
+    let unseen = Side::default();
+    let same = flow.sides.get(usize::from(sender & 1)).unwrap_or(&unseen);
+    let other = flow.sides.get(usize::from(!sender & 1)).unwrap_or(&unseen);
     let mut known = 0;
     if same.has(side_flags::SEEN) {
         known |= baseline::SAME | baseline::SEQ;
@@ -377,7 +371,7 @@ struct Source<'a> {
     key: &'a FlowKey,
     started_ns: u64,
     now_ns: u64,
-    sender: Sender,
+    sender: u8,
     client_endpoint: u8,
     vlan: [u16; 2],
 }
@@ -427,7 +421,7 @@ fn carry<P: Packet, O: Output>(
                 head.key = *source.key;
                 head.offset = from.wrapping_sub(side.start_seq);
                 head.len = len as u16;
-                head.sender = source.sender as u8;
+                head.sender = source.sender;
                 head.client_endpoint = source.client_endpoint;
                 head.vlan = source.vlan;
                 head.reserved = 0;
@@ -451,7 +445,7 @@ fn carry<P: Packet, O: Output>(
 #[inline(always)]
 fn tell<O: Output>(
     tap: &Tap,
-    sender: Sender,
+    sender: u8,
     segment: &Segment,
     distance: &Distance,
     events: u16,
@@ -470,7 +464,7 @@ fn tell<O: Output>(
         observation.watched = *watched;
         observation.key = segment.key;
         observation.events = events;
-        observation.sender = sender as u8;
+        observation.sender = sender;
         observation.egress = tap.egress as u8;
         observation.reserved = 0;
     });

@@ -18,6 +18,10 @@ const PROTOCOL_TCP: u8 = 6;
 const TAGS_MAX: usize = 4;
 /// IPv6 extension headers walked.
 const EXTENSIONS_MAX: usize = 6;
+/// No header that is walked begins or ends beyond this.
+const OFFSET_MASK: usize = 0x3fff;
+
+const _: () = assert!(20 + TAGS_MAX * 4 + 8 + 40 + EXTENSIONS_MAX * 2048 + 60 <= OFFSET_MASK);
 
 /// TCP flag bits (RFC 9293 §3.1).
 pub mod tcp_flags {
@@ -121,13 +125,20 @@ struct Transport {
     ip_id: u16,
 }
 
+/// An offset whose origin the eBPF verifier forgets.
+#[inline(always)]
+fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
+    packet.forget(offset as u32) as usize & OFFSET_MASK
+}
+
 /// Walks the headers of one frame.
 ///
 /// # Errors
 /// The counter that tells why there is no TCP segment to follow.
 #[inline(always)]
 pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
-    let network = link_layer(packet, tap.link)?;
+    let mut network = link_layer(packet, tap.link)?;
+    network.offset = forget_origin(packet, network.offset);
     let mut key = FlowKey {
         addresses: [Address::default(); 2],
         ports: [0; 2],
@@ -139,11 +150,12 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
         interface: tap.interface,
         reserved: 0,
     };
-    let transport = match network.ether_type {
+    let mut transport = match network.ether_type {
         ETHERTYPE_IPV4 => ipv4(packet, network.offset, &mut key)?,
         ETHERTYPE_IPV6 => ipv6(packet, network.offset, &mut key)?,
         _ => return Err(Counter::NotIp),
     };
+    transport.offset = forget_origin(packet, transport.offset);
     tcp(packet, &network, &transport, key)
 }
 
@@ -365,7 +377,7 @@ fn tcp<P: Packet>(
         flags: u8_at(header, 13),
         window: be16(header, 14),
         options_len: (header_len - 20) as u8,
-        payload_offset,
+        payload_offset: forget_origin(packet, payload_offset),
         payload_len: (ip.end - payload_offset) as u32,
     })
 }

@@ -21,6 +21,15 @@ pub trait Packet {
     /// Bytes of the whole frame on the wire, including those that were not captured.
     fn frame_len(&self) -> usize;
 
+    /// The same value, which the eBPF verifier knows nothing of.
+    ///
+    /// The verifier follows every path with all it knows; paths that differ only in a value it
+    /// need not know are verified once if it forgets the value where they meet.
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        value
+    }
+
     /// The innermost-known VLAN tag that the hardware or the stack took out of the frame's bytes.
     fn offloaded_vlan(&self) -> Option<u16> {
         None

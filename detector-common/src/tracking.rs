@@ -16,7 +16,7 @@ use crate::record::{
 };
 
 /// Records read off one segment; it is the timeline's capacity, beyond which nothing is noted.
-const RECORDS_PER_SEGMENT: usize = RECORDS_MAX;
+const RECORDS_PER_SEGMENT: usize = 4;
 /// The shortest TLS 1.3 Finished: 4 + 32 + content type + 16 of tag (RFC 8446 §4.4.4, §5.2).
 const FINISHED_MIN: u16 = 53;
 /// Short application records told of, per side; a Finished and an alert or two are what counts.
@@ -72,9 +72,11 @@ impl Track<'_> {
                 self.side.header_seq = start;
             }
         }
-        let Some(cursor) = self.cursor(packet, segment, start, end) else {
+        let Some(mut cursor) = self.cursor(packet, segment, start, end) else {
             return Ok(());
         };
+        cursor.flags = packet.forget(u32::from(cursor.flags)) as u8;
+        cursor.have = packet.forget(cursor.have);
         self.read(packet, segment, start, cursor)
     }
 
@@ -213,6 +215,7 @@ impl Track<'_> {
             cursor.have = 0;
             cursor.flags &= !record_flags::AFTER_GAP;
         }
+        let synced = packet.forget(u32::from(synced)) != 0;
         if late {
             self.close_hole(cursor.seq, synced);
         } else {

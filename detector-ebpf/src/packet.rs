@@ -1,6 +1,7 @@
 //! Context accessors: the only place with packet pointers.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
@@ -15,9 +16,18 @@ const OFFSET_MAX: usize = 0xffff - 64;
 /// seen checked is the one that is used.
 #[inline(always)]
 fn opaque(mut value: usize) -> usize {
-    // SAFETY: no instruction is emitted, nothing is read or written.
-    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    // A move to itself rather than nothing: the kernel wants one line of source per instruction.
+    // SAFETY: the register keeps its value; nothing else is read or written.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
+}
+
+/// Always zero, though neither compiler nor verifier may take it for granted.
+static ZERO: AtomicU64 = AtomicU64::new(0);
+
+#[inline(always)]
+fn forget(value: u32) -> u32 {
+    value | ZERO.load(Ordering::Relaxed) as u32
 }
 
 /// The linear part of a frame.
@@ -118,6 +128,11 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        forget(value)
+    }
+
+    #[inline(always)]
     fn frame_len(&self) -> usize {
         // SAFETY: the context is the one the program was called with.
         unsafe { bpf_xdp_get_buff_len(self.context.ctx) as usize }
@@ -172,6 +187,11 @@ impl Packet for SkbFrame<'_> {
             // SAFETY: `to` is valid for `len` bytes.
             unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
         })
+    }
+
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        forget(value)
     }
 
     #[inline(always)]

@@ -1,1 +1,1 @@
-
+//! Helpers for tests that cross crates.

@@ -1,0 +1,52 @@
+//! The eBPF object that the build embedded, and how it is loaded.
+
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+/// Bytes of the object, aligned as its ELF reader wants them.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TLSWHY_EBPF_OBJECT"));
+
+/// What the object is loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectOptions {
+    /// Entries of the table of watched flows.
+    pub watched_flows: u32,
+    /// Entries of the table of settled flows.
+    pub settled_flows: u32,
+    /// Bytes of the observation ring, a power of two and a multiple of the page size.
+    pub observation_ring: u32,
+    /// Bytes of the handshake ring, likewise.
+    pub handshake_ring: u32,
+    /// Whether VLAN IDs tell flows apart.
+    pub vlan_in_key: bool,
+    /// aya-log level of the object's own diagnostics: 0 off, 1 error … 5 trace.
+    pub log_level: u8,
+}
+
+impl Default for ObjectOptions {
+    fn default() -> Self {
+        Self {
+            watched_flows: 65_536,
+            settled_flows: 262_144,
+            observation_ring: 4 << 20,
+            handshake_ring: 8 << 20,
+            vlan_in_key: true,
+            log_level: 0,
+        }
+    }
+}
+
+/// Creates the object's maps and makes its programs ready to be loaded.
+///
+/// # Errors
+/// If the object cannot be read or the kernel refuses a map.
+pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
+    let vlan_in_key = u8::from(options.vlan_in_key);
+    EbpfLoader::new()
+        .map_max_entries("WATCHED", options.watched_flows)
+        .map_max_entries("SETTLED", options.settled_flows)
+        .map_max_entries("OBSERVATIONS", options.observation_ring)
+        .map_max_entries("HANDSHAKES", options.handshake_ring)
+        .override_global("VLAN_IN_KEY", &vlan_in_key, true)
+        .override_global("AYA_LOG_LEVEL", &options.log_level, true)
+        .load(OBJECT)
+}
