@@ -1,1 +1,3 @@
+//! The agent's parts: taps and captures, tracker, judge, and the sinks that verdicts go to.
 
+pub mod verdict;
