@@ -1,3 +1,4 @@
 //! The agent's parts: taps and captures, tracker, judge, and the sinks that verdicts go to.
 
+pub mod sink;
 pub mod verdict;
