@@ -200,8 +200,7 @@ const fn yes_no(flag: bool) -> &'static str {
 
 /// `PRIORITY`, syslog's severity: 4 (warning) where somebody has to act, 5 (notice) where a
 /// connection failed, 6 (informational) where it may well have been meant.
-#[must_use]
-pub const fn priority(cause: Cause) -> &'static str {
+const fn priority(cause: Cause) -> &'static str {
     match cause {
         Cause::Pinning | Cause::CaNotTrusted | Cause::InjectedReset => "4",
         Cause::CertificateRejected
@@ -214,8 +213,7 @@ pub const fn priority(cause: Cause) -> &'static str {
 }
 
 /// `MESSAGE_ID`, by which `journalctl` and its catalog know a cause. Never changes.
-#[must_use]
-pub const fn message_id(cause: Cause) -> &'static str {
+const fn message_id(cause: Cause) -> &'static str {
     match cause {
         Cause::Pinning => "0fa584efe7f247a7b46f0b7b6f821080",
         Cause::CaNotTrusted => "94a6f6e9889a45f9bf12b9b05e074767",
