@@ -1,4 +1,6 @@
 //! The agent's parts: taps and captures, tracker, judge, and the sinks that verdicts go to.
 
+pub mod cli;
+pub mod inspection_ca;
 pub mod sink;
 pub mod verdict;

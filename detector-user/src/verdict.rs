@@ -496,7 +496,7 @@ pub(crate) mod tests {
     #[rstest::rstest]
     #[case(0.966_66, 14.199_999_9, 0.97, 14.2)]
     #[case(1.5, 0.0, 1.0, 0.0)]
-    #[case(-0.001, 1234.567_89, 0.0, 1234.568)]
+    #[case(-0.001, 1_234.567_89, 0.0, 1_234.568)]
     fn numbers_are_rounded(
         #[case] confidence: f64,
         #[case] duration: f64,

@@ -6,6 +6,7 @@ mod headline;
 mod journald;
 mod json;
 mod native_protocol;
+mod output;
 mod text;
 
 use std::io;
@@ -15,6 +16,7 @@ pub use escape::escaped;
 pub use fanout::{Loss, Sinks};
 pub use journald::{DEFAULT_SOCKET, Journald};
 pub use json::JsonLines;
+pub use output::Output;
 pub use text::Text;
 
 use crate::verdict::Verdict;
