@@ -2,5 +2,7 @@
 
 pub mod cli;
 pub mod inspection_ca;
+pub mod interfaces;
+mod netlink;
 pub mod sink;
 pub mod verdict;
