@@ -17,7 +17,7 @@ pub use fanout::{Loss, Sinks};
 pub use journald::{DEFAULT_SOCKET, Journald};
 pub use json::JsonLines;
 pub use output::Output;
-pub use text::Text;
+pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;
 

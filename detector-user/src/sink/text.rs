@@ -30,11 +30,7 @@ impl Text<io::Stdout> {
     /// Writes to standard output, in colour on a terminal unless `NO_COLOR` is set.
     #[must_use]
     pub fn stdout() -> Self {
-        let to = io::stdout();
-        let colour = to.is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self::new(to, colour)
+        Self::new(io::stdout(), stdout_takes_colour())
     }
 }
 
@@ -113,6 +109,14 @@ impl<W: Write + Send> Text<W> {
             self.line(block, "revises", &escaped(earlier).to_string());
         }
     }
+}
+
+/// Whether standard output is a terminal that shows colour, and nobody said `NO_COLOR`.
+#[must_use]
+pub fn stdout_takes_colour() -> bool {
+    io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn widened(width: usize, value: &str) -> usize {
