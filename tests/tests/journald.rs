@@ -3,6 +3,13 @@
 //! Each test runs its own journald in a mount namespace of its own, so that the machine's journal
 //! neither sees nor disturbs it. Needs root and the package `systemd`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
