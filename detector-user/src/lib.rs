@@ -1,3 +1,15 @@
 //! tlswhy, the agent: from what the kernel or a capture shows of TLS connections to verdicts.
+//!
+//! ```text
+//! tap, capture ─► tracker ─► Timeline ─► judge ─► Verdict ─► sink
+//! ```
 
+pub mod cli;
+pub mod doctor;
+pub mod inspection_ca;
+pub mod interfaces;
+mod netlink;
+pub mod sink;
 pub mod tap;
+pub mod timeline;
+pub mod verdict;

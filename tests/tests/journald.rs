@@ -1,0 +1,306 @@
+//! Verdicts through a real systemd-journald, read back with `journalctl`.
+//!
+//! Each test runs its own journald in a mount namespace of its own, so that the machine's journal
+//! neither sees nor disturbs it. Needs root and the package `systemd`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use detector_user::sink::{DEFAULT_SOCKET, Journald, Sink};
+use detector_user::verdict::{Evidence, Verdict};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+
+const JOURNALD: &str = "/lib/systemd/systemd-journald";
+const DIRECTORY: &str = "/run/log/journal";
+const CONFIG: &str = "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\nReadKMsg=no\nAudit=no\n";
+/// How long a test waits before it calls an entry lost; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PINNING: &str = concat!(
+    r#"{"time":"2026-11-23T08:30:01.123456789Z","tap":"lan0","community_id":"1:LQU9qZlK+B5F3KDmev6m5PMibrg=","#,
+    r#""client":{"ip":"10.0.1.2","port":40112},"server":{"ip":"2001:db8::443","port":443},"vlan":[100,7],"#,
+    r#""sni":"api.pinned.test","alpn":["h2","http/1.1"],"ja4":"t13d1516h2_8daaf6152771_02713d6af862","tls_version":"1.3","#,
+    r#""cause":"pinning","confidence":0.97,"intercepted":"yes","issuer":"CN=Prüfstelle 検査","#,
+    r#""ended_by":"client","alert":{"from":"client","level":"fatal","code":46,"description":"certificate_unknown","encrypted":false},"#,
+    r#""reset":{"from":"middlebox","injected":true,"tells":["the server went on","ttl 61, the server's were 52"]},"duration_ms":14.2,"pan_os":"policy-deny","#,
+    r#""evidence":[{"name":"client-alert","detail":"after the server's Certificate","weight":2.5},{"name":"other-apps","detail":"3 of 3 succeed","weight":1.25}],"#,
+    r#""advice":"exclude api.pinned.test from decryption","revises":"an earlier one"}"#,
+);
+
+/// A journald that this thread, and what it starts, sees in place of the machine's own.
+struct PrivateJournal {
+    journald: Child,
+}
+
+impl PrivateJournal {
+    fn start() -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test needs root: run it with sudo"
+        );
+        assert!(
+            Path::new(JOURNALD).exists(),
+            "{JOURNALD} is missing: apt-get install systemd"
+        );
+        assert!(
+            std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32),
+            "journald needs /etc/machine-id: run systemd-machine-id-setup"
+        );
+        // Of this thread only: other tests keep the machine's view.
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
+        let none = MsFlags::empty();
+        mount(Some("tmpfs"), "/run", Some("tmpfs"), none, None::<&str>).expect("tmpfs on /run");
+        std::fs::create_dir_all("/run/systemd/journal").unwrap();
+        std::fs::create_dir_all("/run/systemd/journald.conf.d").unwrap();
+        std::fs::write("/run/systemd/journald.conf.d/99-test.conf", CONFIG).unwrap();
+        Self {
+            journald: start_journald(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.journald.kill().unwrap();
+        self.journald.wait().unwrap();
+        let _ = std::fs::remove_file(DEFAULT_SOCKET);
+    }
+
+    fn restart(&mut self) {
+        self.journald = start_journald();
+    }
+
+    /// The entries the agent wrote, once there are `count`.
+    fn entries(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let entries = read_journal();
+            if entries.len() >= count {
+                assert_eq!(entries.len(), count, "{entries:#?}");
+                return entries;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} entries arrived",
+                entries.len()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for PrivateJournal {
+    fn drop(&mut self) {
+        let _ = self.journald.kill();
+        let _ = self.journald.wait();
+    }
+}
+
+fn start_journald() -> Child {
+    let journald = Command::new(JOURNALD)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("systemd-journald starts");
+    let deadline = Instant::now() + PATIENCE;
+    let probe = UnixDatagram::unbound().unwrap();
+    while probe.connect(DEFAULT_SOCKET).is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "journald never listened on {DEFAULT_SOCKET}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    journald
+}
+
+fn read_journal() -> Vec<Value> {
+    let output = Command::new("journalctl")
+        .args([
+            "--directory",
+            DIRECTORY,
+            "--output=json",
+            "--all",
+            "--quiet",
+            "-t",
+            "tlswhy",
+        ])
+        .output()
+        .expect("journalctl runs");
+    // Before the first entry there may be no journal file to read.
+    let text = String::from_utf8(output.stdout).expect("journalctl writes UTF-8");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+        .collect()
+}
+
+/// The fields the agent sent, each with its values in a fixed order: the journal keeps none.
+fn sent_fields(entry: &Value) -> BTreeMap<String, Vec<String>> {
+    let is_ours = |name: &str| {
+        name.starts_with("TLSWHY_")
+            || ["MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"].contains(&name)
+    };
+    let fields = entry
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| is_ours(name));
+    fields
+        .map(|(name, value)| (name.clone(), values(value)))
+        .collect()
+}
+
+/// journalctl gives a repeated field as an array, and what is not printable as an array of bytes.
+fn values(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(bytes) if bytes.iter().all(Value::is_u64) => {
+            let bytes = bytes
+                .iter()
+                .map(|b| u8::try_from(b.as_u64().unwrap()).unwrap());
+            vec![String::from_utf8(bytes.collect()).unwrap()]
+        }
+        Value::Array(several) => {
+            let mut all: Vec<_> = several.iter().flat_map(values).collect();
+            all.sort();
+            all
+        }
+        other => panic!("journalctl never writes {other}"),
+    }
+}
+
+fn pinning() -> Verdict {
+    serde_json::from_str(PINNING).unwrap()
+}
+
+#[test]
+fn every_field_is_read_back() {
+    let journal = PrivateJournal::start();
+    Journald::open(DEFAULT_SOCKET)
+        .unwrap()
+        .verdict(&pinning())
+        .unwrap();
+    let [entry] = &journal.entries(1)[..] else {
+        unreachable!()
+    };
+    insta::assert_json_snapshot!(sent_fields(entry));
+    // journald's own field: the entry came through it and from this process.
+    assert_eq!(entry["_PID"], std::process::id().to_string());
+}
+
+#[test]
+fn what_is_unknown_is_no_field() {
+    let journal = PrivateJournal::start();
+    let unknown = Verdict {
+        sni: None,
+        alpn: None,
+        ja4: None,
+        tls_version: None,
+        issuer: None,
+        alert: None,
+        reset: None,
+        duration_ms: None,
+        pan_os: None,
+        evidence: vec![],
+        advice: None,
+        revises: None,
+        ..pinning()
+    };
+    Journald::open(DEFAULT_SOCKET)
+        .unwrap()
+        .verdict(&unknown)
+        .unwrap();
+    let names: Vec<_> = sent_fields(&journal.entries(1)[0]).into_keys().collect();
+    insta::assert_snapshot!(names.join("\n"));
+}
+
+#[test]
+fn a_hostile_name_forges_no_field() {
+    let journal = PrivateJournal::start();
+    let name = "two\nlines\nPRIORITY=0\nTLSWHY_CAUSE=established\n\u{1b}[31m";
+    let verdict = Verdict {
+        sni: Some(name.into()),
+        ..pinning()
+    };
+    Journald::open(DEFAULT_SOCKET)
+        .unwrap()
+        .verdict(&verdict)
+        .unwrap();
+    let fields = sent_fields(&journal.entries(1)[0]);
+    assert_eq!(fields["TLSWHY_SNI"], [name]);
+    assert_eq!(fields["PRIORITY"], ["4"]);
+    assert_eq!(fields["TLSWHY_CAUSE"], ["pinning"]);
+    let [message] = &fields["MESSAGE"][..] else {
+        panic!("{:?}", fields["MESSAGE"])
+    };
+    assert!(!message.contains(char::is_control), "{message:?}");
+}
+
+#[test]
+fn more_than_a_datagram_holds_arrives_whole() {
+    let journal = PrivateJournal::start();
+    let detail = "ein längerer Grund\n".repeat(400_000);
+    let socket = UnixDatagram::unbound().unwrap();
+    let refused = socket
+        .send_to(detail.as_bytes(), DEFAULT_SOCKET)
+        .unwrap_err();
+    assert_eq!(
+        refused.raw_os_error(),
+        Some(libc::EMSGSIZE),
+        "the test's size is too small"
+    );
+
+    let evidence = Evidence {
+        name: "long".into(),
+        detail: detail.clone(),
+        weight: 1.0,
+    };
+    let verdict = Verdict {
+        evidence: vec![evidence],
+        ..pinning()
+    };
+    let mut sink = Journald::open(DEFAULT_SOCKET).unwrap();
+    sink.verdict(&verdict).unwrap();
+    sink.verdict(&pinning()).unwrap();
+
+    let entries = journal.entries(2);
+    let fields = sent_fields(&entries[0]);
+    let [evidence] = &fields["TLSWHY_EVIDENCE"][..] else {
+        panic!("one evidence was sent")
+    };
+    let evidence: Evidence = serde_json::from_str(evidence).unwrap();
+    assert!(
+        evidence.detail == detail,
+        "{} bytes came back",
+        evidence.detail.len()
+    );
+    assert_eq!(fields["TLSWHY_CAUSE"], ["pinning"]);
+    assert_eq!(sent_fields(&entries[1])["TLSWHY_EVIDENCE"].len(), 2);
+}
+
+#[test]
+fn a_restarted_journald_gets_the_next_verdict() {
+    let mut journal = PrivateJournal::start();
+    let mut sink = Journald::open(DEFAULT_SOCKET).unwrap();
+    sink.verdict(&pinning()).unwrap();
+    journal.entries(1);
+    journal.stop();
+    let error = sink.verdict(&pinning()).unwrap_err();
+    assert_eq!(error.kind(), "journald-missing");
+    journal.restart();
+    sink.verdict(&pinning()).unwrap();
+    journal.entries(2);
+}
