@@ -1,1 +1,3 @@
+//! tlswhy as a library.
+
 pub mod capture;

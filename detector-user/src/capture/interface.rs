@@ -50,11 +50,21 @@ impl Interfaces {
         clock: Clock,
     ) -> Result<(), String> {
         if self.section.len() == MAX_INTERFACES {
-            return Err(format!("a section describes more than {MAX_INTERFACES} interfaces"));
+            return Err(format!(
+                "a section describes more than {MAX_INTERFACES} interfaces"
+            ));
         }
-        let identity = Identity { name: name.and_then(shortened), link_type };
+        let identity = Identity {
+            name: name.and_then(shortened),
+            link_type,
+        };
         let number = self.number_of(identity)?;
-        self.section.push(Interface { number, link_type, snap_len, clock });
+        self.section.push(Interface {
+            number,
+            link_type,
+            snap_len,
+            clock,
+        });
         Ok(())
     }
 
@@ -65,7 +75,9 @@ impl Interfaces {
             return Ok(before.number);
         }
         if self.known.len() == MAX_INTERFACES {
-            return Err(format!("the file describes more than {MAX_INTERFACES} interfaces"));
+            return Err(format!(
+                "the file describes more than {MAX_INTERFACES} interfaces"
+            ));
         }
         let number = u32::try_from(self.known.len()).map_err(|error| error.to_string())?;
         self.known.push(identity);
@@ -91,8 +103,12 @@ impl Interfaces {
 
 /// The start of a name, as long as is kept; none of an empty one.
 fn shortened(name: &str) -> Option<String> {
-    let cut = (0..=name.len().min(MAX_NAME)).rev().find(|&at| name.is_char_boundary(at))?;
-    name.get(..cut).filter(|name| !name.is_empty()).map(str::to_owned)
+    let cut = (0..=name.len().min(MAX_NAME))
+        .rev()
+        .find(|&at| name.is_char_boundary(at))?;
+    name.get(..cut)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
 }
 
 /// How an interface's time stamps are to be read: `if_tsresol` and `if_tsoffset`.
@@ -119,7 +135,10 @@ const NS_PER_S: u64 = 1_000_000_000;
 impl Default for Clock {
     /// Microseconds since the UNIX epoch.
     fn default() -> Self {
-        Self { unit: Unit::Nanoseconds(1000), offset: 0 }
+        Self {
+            unit: Unit::Nanoseconds(1000),
+            offset: 0,
+        }
     }
 }
 
@@ -147,7 +166,10 @@ impl Clock {
     pub(super) fn unix_ns(self, high: u32, low: u32) -> u64 {
         let ticks = u64::from(high) << 32 | u64::from(low);
         match self {
-            Self { unit: Unit::Nanoseconds(each), offset: 0 } => ticks.saturating_mul(each),
+            Self {
+                unit: Unit::Nanoseconds(each),
+                offset: 0,
+            } => ticks.saturating_mul(each),
             _ => self.exact_ns(ticks),
         }
     }

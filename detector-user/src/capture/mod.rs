@@ -102,10 +102,22 @@ impl CaptureFile {
         let name = name.into();
         let mut window = match Source::new(reader) {
             Ok(source) => Window::new(source),
-            Err(error) => return Err(CaptureError::Io { file: name, offset: 0, error }),
+            Err(error) => {
+                return Err(CaptureError::Io {
+                    file: name,
+                    offset: 0,
+                    error,
+                });
+            }
         };
         let format = recognise(&mut window, &name)?;
-        Ok(Self { name, window, format, frames: 0, finished: false })
+        Ok(Self {
+            name,
+            window,
+            format,
+            frames: 0,
+            finished: false,
+        })
     }
 
     /// Lends the next frame; `None` after the last.
@@ -124,7 +136,11 @@ impl CaptureFile {
             interface: record.interface,
             link_type: record.link_type,
             // Never empty for want of bytes: parsers give ranges within the record they measured.
-            captured: self.window.take(record.len).get(record.captured).unwrap_or_default(),
+            captured: self
+                .window
+                .take(record.len)
+                .get(record.captured)
+                .unwrap_or_default(),
             original_len: record.original_len,
         }))
     }
@@ -197,7 +213,10 @@ fn recognise(window: &mut Window, name: &str) -> Result<Format, CaptureError> {
     }
     if !Pcap::recognises(magic) {
         let detail = describe_foreign(head.get(..8).unwrap_or(head));
-        return Err(CaptureError::NotACapture { file: name.to_owned(), detail });
+        return Err(CaptureError::NotACapture {
+            file: name.to_owned(),
+            detail,
+        });
     }
     if !complete {
         return Err(truncated(window, name, pcap::FILE_HEADER));
@@ -228,7 +247,11 @@ fn fill(window: &mut Window, name: &str, needed: usize) -> Result<bool, CaptureE
                 offset,
                 detail: error.to_string(),
             },
-            None => CaptureError::Io { file, offset, error },
+            None => CaptureError::Io {
+                file,
+                offset,
+                error,
+            },
         }
     })
 }
@@ -243,5 +266,9 @@ fn truncated(window: &Window, name: &str, needed: usize) -> CaptureError {
 }
 
 fn corrupt(window: &Window, name: &str, detail: String) -> CaptureError {
-    CaptureError::Corrupt { file: name.to_owned(), offset: window.offset(), detail }
+    CaptureError::Corrupt {
+        file: name.to_owned(),
+        offset: window.offset(),
+        detail,
+    }
 }

@@ -53,8 +53,16 @@ impl Pcap {
         }
         Ok(Self {
             magic: data.first_chunk().copied().unwrap_or_default(),
-            order: if header.is_bigendian() { ByteOrder::Big } else { ByteOrder::Little },
-            fraction_ns: if header.is_nanosecond_precision() { 1 } else { 1000 },
+            order: if header.is_bigendian() {
+                ByteOrder::Big
+            } else {
+                ByteOrder::Little
+            },
+            fraction_ns: if header.is_nanosecond_precision() {
+                1
+            } else {
+                1000
+            },
             minor: header.version_minor,
             link_type: link_type(&header),
         })

@@ -38,7 +38,10 @@ impl PcapNg {
     }
 
     pub(super) fn new() -> Self {
-        Self { order: ByteOrder::Little, interfaces: Interfaces::default() }
+        Self {
+            order: ByteOrder::Little,
+            interfaces: Interfaces::default(),
+        }
     }
 
     pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
@@ -62,14 +65,18 @@ impl PcapNg {
             return Ok(Step::Need(BLOCK_HEADER));
         };
         if len < (BLOCK_HEADER + BLOCK_TRAILER) as u32 || len > MAX_BLOCK {
-            return Err(format!("a block of type {kind:#x} claims to be {len} bytes long"));
+            return Err(format!(
+                "a block of type {kind:#x} claims to be {len} bytes long"
+            ));
         }
         // Some programs leave the padding out of the length.
         let padded = len.next_multiple_of(4) as usize;
         let Some(block) = data.get(..padded) else {
             return Ok(Step::Need(padded));
         };
-        let body = block.get(BLOCK_HEADER..padded - BLOCK_TRAILER).unwrap_or_default();
+        let body = block
+            .get(BLOCK_HEADER..padded - BLOCK_TRAILER)
+            .unwrap_or_default();
         let trailer = block.last_chunk().map(|bytes| self.order.u32(*bytes));
         if trailer != Some(len) {
             return Err(format!(
@@ -81,7 +88,9 @@ impl PcapNg {
             EPB_MAGIC => self.enhanced_packet(padded, body),
             SPB_MAGIC => self.simple_packet(padded, body),
             PB_MAGIC => self.obsolete_packet(padded, body),
-            IDB_MAGIC => self.interface_description(body).map(|()| Step::Skip(padded)),
+            IDB_MAGIC => self
+                .interface_description(body)
+                .map(|()| Step::Skip(padded)),
             SHB_MAGIC => self.section_header(body).map(|()| Step::Skip(padded)),
             _ => Ok(Step::Skip(padded)),
         }
@@ -92,16 +101,20 @@ impl PcapNg {
             return Err("a section header is too short for a version".to_owned());
         };
         if major != 1 {
-            return Err(format!("a section claims pcapng version {major}.{minor}, known is 1.0"));
+            return Err(format!(
+                "a section claims pcapng version {major}.{minor}, known is 1.0"
+            ));
         }
         self.interfaces.begin_section();
         Ok(())
     }
 
     fn interface_description(&mut self, body: &[u8]) -> Result<(), String> {
-        let (Some([link_type, _]), Some([_, snap_len]), Some(mut options)) =
-            (self.order.halves(body), self.order.words(body), body.get(8..))
-        else {
+        let (Some([link_type, _]), Some([_, snap_len]), Some(mut options)) = (
+            self.order.halves(body),
+            self.order.words(body),
+            body.get(8..),
+        ) else {
             return Err("an interface description is too short".to_owned());
         };
         let mut name = None;
@@ -124,16 +137,30 @@ impl PcapNg {
                 _ => {}
             }
         }
-        self.interfaces.add(name.as_deref(), LinkType(u32::from(link_type)), snap_len, clock)
+        self.interfaces.add(
+            name.as_deref(),
+            LinkType(u32::from(link_type)),
+            snap_len,
+            clock,
+        )
     }
 
     fn enhanced_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
-        let Some([interface, high, low, captured_len, original_len]) = self.order.words(body) else {
+        let Some([interface, high, low, captured_len, original_len]) = self.order.words(body)
+        else {
             return Err("an Enhanced Packet Block is too short".to_owned());
         };
         let interface = self.interfaces.get(interface)?;
         let time_ns = interface.clock.unix_ns(high, low);
-        frame(len, 20, body, captured_len, original_len, time_ns, interface)
+        frame(
+            len,
+            20,
+            body,
+            captured_len,
+            original_len,
+            time_ns,
+            interface,
+        )
     }
 
     fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
@@ -144,7 +171,15 @@ impl PcapNg {
         };
         let interface = self.interfaces.get(u32::from(interface))?;
         let time_ns = interface.clock.unix_ns(high, low);
-        frame(len, 20, body, captured_len, original_len, time_ns, interface)
+        frame(
+            len,
+            20,
+            body,
+            captured_len,
+            original_len,
+            time_ns,
+            interface,
+        )
     }
 
     /// A Simple Packet Block tells neither its interface, which is the first, nor a time, nor how

@@ -22,7 +22,13 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, buffer: vec![0; READ_SIZE], start: 0, end: 0, offset: 0 }
+        Self {
+            source,
+            buffer: vec![0; READ_SIZE],
+            start: 0,
+            end: 0,
+            offset: 0,
+        }
     }
 
     /// The unread bytes that are in memory.

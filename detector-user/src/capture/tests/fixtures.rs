@@ -70,7 +70,9 @@ fn u32s(order: Order, values: &[u32]) -> Vec<u8> {
 
 /// Bytes that no two frames of a capture share.
 pub(super) fn payload(seed: u8, len: usize) -> Vec<u8> {
-    (0..len).map(|at| seed.wrapping_add((at % 251) as u8)).collect()
+    (0..len)
+        .map(|at| seed.wrapping_add((at % 251) as u8))
+        .collect()
 }
 
 /// Writes classic pcap.
@@ -93,13 +95,22 @@ impl PcapBuilder {
         major: u16,
         minor: u16,
     ) -> Self {
-        let magic = if nanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
+        let magic = if nanoseconds {
+            0xa1b2_3c4d
+        } else {
+            0xa1b2_c3d4
+        };
         let mut capture = Capture::default();
         capture.bytes.extend(u32s(order, &[magic]));
         capture.bytes.extend(u16s(order, &[major, minor]));
         capture.bytes.extend(u32s(order, &[0, 0, 96, link_type]));
         capture.finish_record();
-        Self { order, nanoseconds, link_type: link_type & 0xffff, capture }
+        Self {
+            order,
+            nanoseconds,
+            link_type: link_type & 0xffff,
+            capture,
+        }
     }
 
     pub(super) fn frame(mut self, seconds: u32, fraction: u32, data: &[u8], len: u32) -> Self {
@@ -151,7 +162,11 @@ pub(super) struct PcapNgBuilder {
 impl PcapNgBuilder {
     pub(super) fn new(order: Order) -> Self {
         // The empty file before it is told apart as such.
-        Self { order, capture: Capture::default() }.section(order)
+        Self {
+            order,
+            capture: Capture::default(),
+        }
+        .section(order)
     }
 
     pub(super) fn section(mut self, order: Order) -> Self {
@@ -201,15 +216,29 @@ impl PcapNgBuilder {
 
     pub(super) fn enhanced(self, packet: &Packet<'_>, options: &[u8]) -> Self {
         let (high, low) = ((packet.ticks >> 32) as u32, packet.ticks as u32);
-        let fields = [packet.interface, high, low, packet.data.len() as u32, packet.len];
-        let body = [u32s(self.order, &fields), padded(packet.data), options.to_vec()].concat();
+        let fields = [
+            packet.interface,
+            high,
+            low,
+            packet.data.len() as u32,
+            packet.len,
+        ];
+        let body = [
+            u32s(self.order, &fields),
+            padded(packet.data),
+            options.to_vec(),
+        ]
+        .concat();
         self.block(6, &body).expect(packet)
     }
 
     pub(super) fn obsolete(self, packet: &Packet<'_>) -> Self {
         let (high, low) = ((packet.ticks >> 32) as u32, packet.ticks as u32);
         let mut body = u16s(self.order, &[packet.interface as u16, 7]);
-        body.extend(u32s(self.order, &[high, low, packet.data.len() as u32, packet.len]));
+        body.extend(u32s(
+            self.order,
+            &[high, low, packet.data.len() as u32, packet.len],
+        ));
         body.extend(packet.data);
         self.block(2, &body).expect(packet)
     }
@@ -288,7 +317,12 @@ pub(super) fn sample_pcapng(first: Order, second: Order) -> Capture {
         expected_interface: 1,
         expected_link_type: 101,
     };
-    let simple = Packet { ticks: 0, expected_time_ns: 0, data: &payload(3, 96), ..packet };
+    let simple = Packet {
+        ticks: 0,
+        expected_time_ns: 0,
+        data: &payload(3, 96),
+        ..packet
+    };
     let flags = builder.option(2, &[1, 0, 0, 0]);
     let builder = builder
         .interface(1, 96, &nanoseconds)
@@ -297,7 +331,11 @@ pub(super) fn sample_pcapng(first: Order, second: Order) -> Capture {
         .block(4, &[0; 4])
         .enhanced(&on_tun, &[])
         .simple(&simple)
-        .obsolete(&Packet { data: &payload(4, 3), len: 3, ..on_tun })
+        .obsolete(&Packet {
+            data: &payload(4, 3),
+            len: 3,
+            ..on_tun
+        })
         .section(second);
     let eth0 = [builder.option(2, b"eth0")];
     let later = Packet {
@@ -346,13 +384,20 @@ pub(super) fn read_all(
     };
     assert_eq!(file.frames(), frames.len() as u64);
     for _ in 0..2 {
-        assert!(matches!(file.next_frame(), Ok(None)), "something follows the end");
+        assert!(
+            matches!(file.next_frame(), Ok(None)),
+            "something follows the end"
+        );
     }
     (frames, error)
 }
 
 pub(super) fn read_bytes(bytes: &[u8]) -> (Vec<Expected>, Option<CaptureError>) {
     read_all(io::Cursor::new(bytes.to_vec()))
+}
+
+pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -362,5 +407,9 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn zstd(bytes: &[u8]) -> Vec<u8> {
-    ::zstd::encode_all(bytes, 3).unwrap()
+    let mut encoder = ::zstd::Encoder::new(Vec::new(), 3).unwrap();
+    // As the command line tool does it.
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

@@ -8,13 +8,9 @@ use rstest::rstest;
 use super::super::{CaptureFile, LinkType};
 use super::fixtures::Order::{self, Big, Little};
 use super::fixtures::{
-    Capture, Packet, PcapBuilder, PcapNgBuilder, gzip, payload, read_all, read_bytes, sample_pcap,
-    sample_pcapng, zstd,
+    Capture, Packet, PcapBuilder, PcapNgBuilder, gzip, payload, plain, read_all, read_bytes,
+    sample_pcap, sample_pcapng, zstd,
 };
-
-fn plain(bytes: &[u8]) -> Vec<u8> {
-    bytes.to_vec()
-}
 
 /// Two compressed streams, one after the other, as log rotation and `cat` make them.
 fn in_two(compress: fn(&[u8]) -> Vec<u8>, bytes: &[u8]) -> Vec<u8> {
@@ -32,7 +28,11 @@ fn zstd_in_two(bytes: &[u8]) -> Vec<u8> {
 
 /// A skippable frame first, as pzstd and seekable archives have it.
 fn zstd_after_skippable(bytes: &[u8]) -> Vec<u8> {
-    [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'a', b'b', b'c'][..], &zstd(bytes)].concat()
+    [
+        &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'a', b'b', b'c'][..],
+        &zstd(bytes),
+    ]
+    .concat()
 }
 
 #[rstest]
@@ -46,11 +46,8 @@ fn zstd_after_skippable(bytes: &[u8]) -> Vec<u8> {
 #[case::pcapng_big_little(sample_pcapng(Big, Little))]
 fn reads_every_format(
     #[case] capture: Capture,
-    #[values(plain, gzip, zstd, gzip_in_two, zstd_in_two, zstd_after_skippable)] compress: fn(
-        &[u8],
-    ) -> Vec<
-        u8,
-    >,
+    #[values(plain, gzip, zstd, gzip_in_two, zstd_in_two, zstd_after_skippable)]
+    compress: fn(&[u8]) -> Vec<u8>,
 ) {
     let (frames, error) = read_bytes(&compress(&capture.bytes));
     assert!(error.is_none(), "{error:?}");
@@ -69,7 +66,11 @@ impl Read for Drip {
         if self.interrupt {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let room = if room.is_empty() { room } else { &mut room[..1] };
+        let room = if room.is_empty() {
+            room
+        } else {
+            &mut room[..1]
+        };
         self.bytes.read(room)
     }
 }
@@ -80,7 +81,10 @@ fn reads_a_dripping_pipe(
     #[values(plain, gzip, zstd)] compress: fn(&[u8]) -> Vec<u8>,
 ) {
     let bytes = io::Cursor::new(compress(&capture.bytes));
-    let (frames, error) = read_all(Drip { bytes, interrupt: false });
+    let (frames, error) = read_all(Drip {
+        bytes,
+        interrupt: false,
+    });
     assert!(error.is_none(), "{error:?}");
     assert_eq!(frames, capture.expected());
 }
@@ -117,8 +121,15 @@ fn reads_more_than_the_buffer_holds() {
         builder = builder.frame(at, at, &data, at);
     }
     let largest = payload(9, 256 * 1024);
-    let capture = builder.frame(1, 1, &largest, u32::MAX).frame(2, 2, &largest, 1).build();
-    for bytes in [capture.bytes.clone(), gzip(&capture.bytes), zstd(&capture.bytes)] {
+    let capture = builder
+        .frame(1, 1, &largest, u32::MAX)
+        .frame(2, 2, &largest, 1)
+        .build();
+    for bytes in [
+        capture.bytes.clone(),
+        gzip(&capture.bytes),
+        zstd(&capture.bytes),
+    ] {
         let (frames, error) = read_bytes(&bytes);
         assert!(error.is_none(), "{error:?}");
         assert!(frames == capture.expected());
@@ -162,7 +173,10 @@ fn reads_every_clock(
         expected_interface: 0,
         expected_link_type: 1,
     };
-    let capture = builder.interface(1, 0, &options).enhanced(&packet, &[]).build();
+    let capture = builder
+        .interface(1, 0, &options)
+        .enhanced(&packet, &[])
+        .build();
     let (frames, error) = read_bytes(&capture.bytes);
     assert!(error.is_none(), "{error:?}");
     assert_eq!(frames, capture.expected());
@@ -173,7 +187,9 @@ fn names_interfaces_through_all_sections() {
     let capture = sample_pcapng(Little, Big);
     let mut file = CaptureFile::from_reader(io::Cursor::new(capture.bytes), "names").unwrap();
     while file.next_frame().unwrap().is_some() {}
-    let names: Vec<_> = (0..4).map(|interface| file.interface_name(interface)).collect();
+    let names: Vec<_> = (0..4)
+        .map(|interface| file.interface_name(interface))
+        .collect();
     assert_eq!(names, [Some("eth0"), Some("tun0"), None, None]);
 }
 
@@ -215,12 +231,17 @@ fn a_long_interface_name_is_cut_between_characters() {
     let mut file = CaptureFile::from_reader(io::Cursor::new(capture.bytes), "names").unwrap();
     assert_eq!(file.next_frame().unwrap(), None);
     assert_eq!(file.interface_name(0), Some("ä".repeat(128).as_str()));
-    assert_eq!(file.interface_name(1), Some(format!("x{}", "ä".repeat(127)).as_str()));
+    assert_eq!(
+        file.interface_name(1),
+        Some(format!("x{}", "ä".repeat(127)).as_str())
+    );
 }
 
 #[test]
 fn the_link_type_is_freed_of_the_frame_check_sequence_bits() {
-    let capture = PcapBuilder::new(Big, false, 0x5400_0001).frame(1, 1, &[1], 1).build();
+    let capture = PcapBuilder::new(Big, false, 0x5400_0001)
+        .frame(1, 1, &[1], 1)
+        .build();
     let (frames, _) = read_bytes(&capture.bytes);
     assert_eq!(frames[0].link_type, LinkType::ETHERNET);
 }
@@ -229,7 +250,10 @@ fn the_link_type_is_freed_of_the_frame_check_sequence_bits() {
 fn a_block_whose_length_omits_the_padding_is_read() {
     let capture = PcapNgBuilder::new(Little).interface(1, 0, &[]).build();
     let words = [6, 34, 0, 0, 0, 2, 2, 0xbbaa, 34];
-    let tail: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    let tail: Vec<u8> = words
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect();
     let (frames, error) = read_bytes(&[capture.bytes, tail].concat());
     assert!(error.is_none(), "{error:?}");
     assert_eq!(frames[0].captured, [0xaa, 0xbb]);
@@ -245,7 +269,10 @@ fn old_versions_swap_the_lengths(#[case] minor: u16, #[case] first: u32, #[case]
     bytes.push(0xee);
     let (frames, error) = read_bytes(&bytes);
     assert!(error.is_none(), "{error:?}");
-    assert_eq!((frames[0].captured.as_slice(), frames[0].original_len), (&[0xee][..], 3));
+    assert_eq!(
+        (frames[0].captured.as_slice(), frames[0].original_len),
+        (&[0xee][..], 3)
+    );
 }
 
 #[test]
@@ -264,7 +291,10 @@ fn opens_a_file_whatever_its_name() {
 #[case("/nonexistent/a.pcap", "cannot open /nonexistent/a.pcap: No such file")]
 #[case("/", "cannot read / beyond byte 0: Is a directory")]
 fn tells_why_a_file_cannot_be_opened(#[case] path: &str, #[case] expected: &str) {
-    let error = CaptureFile::open(Path::new(path)).err().unwrap().to_string();
+    let error = CaptureFile::open(Path::new(path))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -272,11 +302,7 @@ fn tells_why_a_file_cannot_be_opened(#[case] path: &str, #[case] expected: &str)
 #[case(1, Some("ETHERNET"), "ETHERNET (1)")]
 #[case(276, Some("LINUX_SLL2"), "LINUX_SLL2 (276)")]
 #[case(60_000, None, "link type 60000")]
-fn link_types_have_names(
-    #[case] value: u32,
-    #[case] name: Option<&str>,
-    #[case] shown: &str,
-) {
+fn link_types_have_names(#[case] value: u32, #[case] name: Option<&str>, #[case] shown: &str) {
     assert_eq!(LinkType(value).name(), name);
     assert_eq!(LinkType(value).to_string(), shown);
 }
