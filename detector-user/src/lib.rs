@@ -1,3 +1,4 @@
 //! tlswhy as a library.
 
 pub mod capture;
+pub mod community_id;

@@ -53,7 +53,10 @@ impl Source {
     /// Looks at the first bytes of `reader` and puts a decompressor before it where one is needed.
     pub(super) fn new(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let mut head = Vec::with_capacity(SIGNATURE);
-        reader.by_ref().take(SIGNATURE as u64).read_to_end(&mut head)?;
+        reader
+            .by_ref()
+            .take(SIGNATURE as u64)
+            .read_to_end(&mut head)?;
         let compression = Compression::of(&head);
         let whole = Cursor::new(head).chain(reader);
         let reader: Stream = match compression {
@@ -61,7 +64,10 @@ impl Source {
             Some(Compression::Zstd) => Box::new(zstd::Decoder::with_buffer(Helpings::new(whole))?),
             None => Box::new(whole),
         };
-        Ok(Self { reader, compression })
+        Ok(Self {
+            reader,
+            compression,
+        })
     }
 
     /// As [`Read::read`].
@@ -71,7 +77,9 @@ impl Source {
 
     /// The compression where `error` came from the decompressor and not from the system.
     pub(super) fn blames_compression(&self, error: &io::Error) -> Option<Compression> {
-        let from_system = error.get_ref().is_some_and(|inner| inner.is::<SystemError>());
+        let from_system = error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<SystemError>());
         if from_system { None } else { self.compression }
     }
 }
@@ -79,13 +87,17 @@ impl Source {
 /// What a file that is no capture seems to be and how to turn it into one.
 pub(super) fn describe_foreign(head: &[u8]) -> String {
     let (what, advice) = match head {
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => ("xz", "decompress it: xz -dc FILE | tlswhy pcap -"),
-        [b'B', b'Z', b'h', ..] => ("bzip2", "decompress it: bzip2 -dc FILE | tlswhy pcap -"),
-        [0x04, 0x22, 0x4d, 0x18, ..] => ("lz4", "decompress it: lz4 -dc FILE | tlswhy pcap -"),
-        [b'P', b'K', 3, 4, ..] => ("zip", "unpack it first"),
-        [b's', b'n', b'o', b'o', b'p', 0, ..] => ("snoop", CONVERT),
-        [b'G', b'M', b'B', b'U', ..] | [b'R', b'T', b'S', b'S', ..] => ("Network Monitor", CONVERT),
-        [0x34, 0xcd, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xcd, 0x34, ..] => ("modified pcap", CONVERT),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+            ("an xz", "decompress it: xz -dc FILE | tlswhy pcap -")
+        }
+        [b'B', b'Z', b'h', ..] => ("a bzip2", "decompress it: bzip2 -dc FILE | tlswhy pcap -"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => ("an lz4", "decompress it: lz4 -dc FILE | tlswhy pcap -"),
+        [b'P', b'K', 3, 4, ..] => ("a zip", "unpack it first"),
+        [b's', b'n', b'o', b'o', b'p', 0, ..] => ("a snoop", CONVERT),
+        [b'G', b'M', b'B', b'U', ..] | [b'R', b'T', b'S', b'S', ..] => {
+            ("a Network Monitor", CONVERT)
+        }
+        [0x34, 0xcd, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xcd, 0x34, ..] => ("a modified pcap", CONVERT),
         _ => {
             let bytes: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
             return format!(
@@ -94,7 +106,7 @@ pub(super) fn describe_foreign(head: &[u8]) -> String {
             );
         }
     };
-    format!("it is a {what} file; {advice}")
+    format!("it is {what} file; {advice}")
 }
 
 const CONVERT: &str = "convert it: editcap -F pcapng FILE NEW";
@@ -106,7 +118,9 @@ struct Helpings<R: Read> {
 
 impl<R: Read> Helpings<R> {
     fn new(inner: R) -> Self {
-        Self { inner: BufReader::with_capacity(128 * 1024, inner) }
+        Self {
+            inner: BufReader::with_capacity(128 * 1024, inner),
+        }
     }
 }
 

@@ -300,7 +300,7 @@ fn a_pcap_of_an_unknown_version_is_told() {
 #[case::short(b"ab", "2 bytes are too few for any file header")]
 #[case::xz(
     b"\xfd7zXZ\0\0\0\0",
-    "it is a xz file; decompress it: xz -dc FILE | tlswhy pcap -"
+    "it is an xz file; decompress it: xz -dc FILE | tlswhy pcap -"
 )]
 #[case::snoop(
     b"snoop\0\0\0\0\0\0\x02",
