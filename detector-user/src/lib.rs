@@ -4,7 +4,9 @@
 //! tap, capture ─► tracker ─► Timeline ─► judge ─► Verdict ─► sink
 //! ```
 
+pub mod capture;
 pub mod cli;
+pub mod community_id;
 pub mod doctor;
 pub mod inspection_ca;
 pub mod interfaces;

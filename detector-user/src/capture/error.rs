@@ -1,0 +1,96 @@
+//! What can go wrong while a capture is read.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why a capture, or the rest of one, cannot be read.
+///
+/// Every message names the file, tells where the damage is and what it means. Offsets count bytes
+/// from the start of the capture, after decompression where it is compressed. All frames that end
+/// before the offset have been handed out.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The file could not be opened at all.
+    #[error("cannot open {file}: {error}")]
+    Open {
+        /// The file's name as the user gave it.
+        file: String,
+        /// What the operating system said.
+        error: io::Error,
+    },
+
+    /// The operating system refused a read; the capture itself may be whole.
+    #[error("cannot read {file} beyond byte {offset}: {error}")]
+    Io {
+        /// The file's name as the user gave it.
+        file: String,
+        /// Bytes read until then.
+        offset: u64,
+        /// What the operating system said.
+        error: io::Error,
+    },
+
+    /// Not a single byte.
+    #[error(
+        "{file} is empty, it has not even a file header: the program that captured it has not \
+         flushed yet (tcpdump -U flushes after each packet) or could not write"
+    )]
+    Empty {
+        /// The file's name as the user gave it.
+        file: String,
+    },
+
+    /// The file begins like nothing that can be read here.
+    #[error("{file} is not a packet capture that can be read: {detail}")]
+    NotACapture {
+        /// The file's name as the user gave it.
+        file: String,
+        /// What it is instead, and what to do.
+        detail: String,
+    },
+
+    /// The capture ends within a record.
+    #[error(
+        "{file} is cut short: the record at byte {offset} needs at least {needed} bytes, {present} \
+         are there; it is still being written, or its program was killed or ran out of disk"
+    )]
+    Truncated {
+        /// The file's name as the user gave it.
+        file: String,
+        /// Where the incomplete record (file header, packet record or block) begins.
+        offset: u64,
+        /// How many bytes the record needs, as far as it can be told.
+        needed: u64,
+        /// How many of them are there.
+        present: u64,
+    },
+
+    /// A record contradicts itself or the format; what follows it cannot be trusted.
+    #[error("{file} is corrupt at byte {offset}: {detail}")]
+    Corrupt {
+        /// The file's name as the user gave it.
+        file: String,
+        /// Where the damaged record begins.
+        offset: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// The compressed stream round the capture ends early, fails its checksum or makes no sense.
+    #[error(
+        "{file} is a damaged {compression} stream: it can be decompressed up to byte {offset}: \
+         {detail}"
+    )]
+    Compression {
+        /// The file's name as the user gave it.
+        file: String,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+        /// Bytes of the capture that could be decompressed.
+        offset: u64,
+        /// What the decompressor said.
+        detail: String,
+    },
+}

@@ -1,0 +1,274 @@
+//! Reads packet captures: classic pcap and pcapng, plain or compressed with gzip or zstd.
+//!
+//! Frames are lent from one buffer: reading costs no allocation and no system call per frame, and
+//! memory stays flat whatever the capture's size. What a file is, is told by its first bytes. The
+//! parsers see only slices, so a source that lends a whole mapped file can take the buffer's place.
+//!
+//! The reader believes what libpcap and Wireshark believe: a frame may be longer than the file's
+//! snapshot length, time may go backwards, link types may be unknown.
+
+mod error;
+mod interface;
+mod link_type;
+mod pcap;
+mod pcapng;
+mod record;
+mod source;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use self::pcap::Pcap;
+use self::pcapng::PcapNg;
+use self::record::{FrameRecord, Step};
+use self::source::{Source, describe_foreign};
+use self::window::Window;
+
+pub use self::error::CaptureError;
+pub use self::link_type::LinkType;
+
+/// One captured frame, lent until the next is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// When it was captured: UNIX time in nanoseconds. As recorded: it may go backwards, and it is
+    /// 0 for a pcapng Simple Packet Block, which has no time.
+    pub time_ns: u64,
+    /// The interface, numbered through the whole file; always 0 in classic pcap.
+    pub interface: u32,
+    /// What the frame begins with.
+    pub link_type: LinkType,
+    /// The captured bytes; they may be none, and fewer than were on the wire.
+    pub captured: &'a [u8],
+    /// Length on the wire in bytes. As recorded: a damaged file may claim less than was captured.
+    pub original_len: u32,
+}
+
+/// A capture that is being read.
+pub struct CaptureFile {
+    name: String,
+    window: Window,
+    format: Format,
+    frames: u64,
+    /// The end or an error was reported; nothing follows.
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Format {
+    Pcap(Pcap),
+    PcapNg(PcapNg),
+}
+
+impl Format {
+    #[inline]
+    fn step(&mut self, data: &[u8]) -> Step {
+        match self {
+            Self::Pcap(pcap) => pcap.step(data),
+            Self::PcapNg(pcapng) => pcapng.step(data),
+        }
+    }
+}
+
+impl CaptureFile {
+    /// Opens a capture; `-` is standard input.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened or read, is empty, is no capture, or is damaged within its
+    /// file header.
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        if path.as_os_str() == "-" {
+            return Self::from_reader(io::stdin(), "standard input");
+        }
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => Self::from_reader(file, name),
+            Err(error) => Err(CaptureError::Open { file: name, error }),
+        }
+    }
+
+    /// Reads a capture from anything that gives bytes; errors call it `name`. It is read in large
+    /// pieces, so `reader` needs no buffer of its own.
+    ///
+    /// # Errors
+    /// As [`CaptureFile::open`].
+    pub fn from_reader(
+        reader: impl Read + Send + 'static,
+        name: impl Into<String>,
+    ) -> Result<Self, CaptureError> {
+        let name = name.into();
+        let mut window = match Source::new(reader) {
+            Ok(source) => Window::new(source),
+            Err(error) => {
+                return Err(CaptureError::Io {
+                    file: name,
+                    offset: 0,
+                    error,
+                });
+            }
+        };
+        let format = recognise(&mut window, &name)?;
+        Ok(Self {
+            name,
+            window,
+            format,
+            frames: 0,
+            finished: false,
+        })
+    }
+
+    /// Lends the next frame; `None` after the last.
+    ///
+    /// # Errors
+    /// Where the capture is damaged or cannot be read any further. An error is told once, after
+    /// all frames before it; then comes `None`.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        let Some(record) = self.next_record()? else {
+            return Ok(None);
+        };
+        self.frames += 1;
+        Ok(Some(Frame {
+            time_ns: record.time_ns,
+            interface: record.interface,
+            link_type: record.link_type,
+            // Never empty for want of bytes: parsers give ranges within the record they measured.
+            captured: self
+                .window
+                .take(record.len)
+                .get(record.captured)
+                .unwrap_or_default(),
+            original_len: record.original_len,
+        }))
+    }
+
+    /// The name of an interface, where the capture tells it (pcapng's `if_name`).
+    #[must_use]
+    pub fn interface_name(&self, interface: u32) -> Option<&str> {
+        match &self.format {
+            Format::Pcap(_) => None,
+            Format::PcapNg(pcapng) => pcapng.interface_name(interface),
+        }
+    }
+
+    /// The capture's name, as errors call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes of the capture read so far, after decompression: the end of the last frame.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.window.offset()
+    }
+
+    /// Frames read so far.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    fn next_record(&mut self) -> Result<Option<FrameRecord>, CaptureError> {
+        while !self.finished {
+            match self.format.step(self.window.unread()) {
+                Step::Frame(record) => return Ok(Some(record)),
+                Step::Skip(len) => {
+                    self.window.take(len);
+                }
+                Step::Need(needed) => self.read_on(needed)?,
+                Step::Corrupt(detail) => {
+                    self.finished = true;
+                    return Err(corrupt(&self.window, &self.name, detail));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gets a record's bytes into memory. At the end of the stream that ends the capture, well
+    /// where it is the end of a record.
+    fn read_on(&mut self, needed: usize) -> Result<(), CaptureError> {
+        let outcome = fill(&mut self.window, &self.name, needed);
+        self.finished = !matches!(outcome, Ok(true));
+        if matches!(outcome, Ok(false)) && !self.window.unread().is_empty() {
+            return Err(truncated(&self.window, &self.name, needed));
+        }
+        outcome.map(drop)
+    }
+}
+
+/// Tells the format by the first bytes and reads a classic file's header.
+fn recognise(window: &mut Window, name: &str) -> Result<Format, CaptureError> {
+    let complete = fill(window, name, pcap::FILE_HEADER)?;
+    let head = window.unread();
+    let Some(magic) = head.first_chunk().copied() else {
+        return Err(too_short(head, name));
+    };
+    if PcapNg::recognises(magic) {
+        return Ok(Format::PcapNg(PcapNg::new()));
+    }
+    if !Pcap::recognises(magic) {
+        let detail = describe_foreign(head.get(..8).unwrap_or(head));
+        return Err(CaptureError::NotACapture {
+            file: name.to_owned(),
+            detail,
+        });
+    }
+    if !complete {
+        return Err(truncated(window, name, pcap::FILE_HEADER));
+    }
+    let pcap = Pcap::from_file_header(head).map_err(|detail| corrupt(window, name, detail))?;
+    window.take(pcap::FILE_HEADER);
+    Ok(Format::Pcap(pcap))
+}
+
+fn too_short(head: &[u8], name: &str) -> CaptureError {
+    let file = name.to_owned();
+    if head.is_empty() {
+        return CaptureError::Empty { file };
+    }
+    let detail = format!("{} bytes are too few for any file header", head.len());
+    CaptureError::NotACapture { file, detail }
+}
+
+/// As [`Window::fill`], with errors that tell the system's from those of a damaged stream.
+fn fill(window: &mut Window, name: &str, needed: usize) -> Result<bool, CaptureError> {
+    window.fill(needed).map_err(|error| {
+        let file = name.to_owned();
+        let offset = window.offset() + window.unread().len() as u64;
+        match window.source().blames_compression(&error) {
+            Some(compression) => CaptureError::Compression {
+                file,
+                compression: compression.name(),
+                offset,
+                detail: error.to_string(),
+            },
+            None => CaptureError::Io {
+                file,
+                offset,
+                error,
+            },
+        }
+    })
+}
+
+fn truncated(window: &Window, name: &str, needed: usize) -> CaptureError {
+    CaptureError::Truncated {
+        file: name.to_owned(),
+        offset: window.offset(),
+        needed: needed as u64,
+        present: window.unread().len() as u64,
+    }
+}
+
+fn corrupt(window: &Window, name: &str, detail: String) -> CaptureError {
+    CaptureError::Corrupt {
+        file: name.to_owned(),
+        offset: window.offset(),
+        detail,
+    }
+}

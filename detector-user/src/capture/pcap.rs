@@ -1,0 +1,126 @@
+//! Classic pcap: a file header of 24 bytes, then records of 16 bytes and a frame.
+//!
+//! Format: draft-ietf-opsawg-pcap. The file header is read by `pcap-parser`; records are read here,
+//! because each must be judged before it is waited for: `pcap-parser` cannot tell a length that is
+//! a lie from a record that has not arrived yet.
+
+use pcap_parser::pcap::{PcapHeader, parse_pcap_header};
+
+use super::LinkType;
+use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
+
+/// Length of the file header in bytes.
+pub(super) const FILE_HEADER: usize = 24;
+/// Length of a record's header in bytes.
+const RECORD_HEADER: usize = 16;
+/// The part of the header's network field that holds the link type; the rest tells of a frame
+/// check sequence.
+const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
+
+/// What the file header says, as far as it matters for reading records.
+#[derive(Debug)]
+pub(super) struct Pcap {
+    magic: [u8; 4],
+    order: ByteOrder,
+    /// Nanoseconds per unit of the record's fraction field.
+    fraction_ns: u64,
+    minor: u16,
+    link_type: LinkType,
+}
+
+impl Pcap {
+    /// Whether a file that begins so is a classic pcap file.
+    pub(super) fn recognises(magic: [u8; 4]) -> bool {
+        matches!(
+            magic,
+            [0xd4, 0xc3, 0xb2, 0xa1]
+                | [0xa1, 0xb2, 0xc3, 0xd4]
+                | [0x4d, 0x3c, 0xb2, 0xa1]
+                | [0xa1, 0xb2, 0x3c, 0x4d]
+        )
+    }
+
+    /// Reads the file header from its [`FILE_HEADER`] bytes, or tells what is wrong with it.
+    pub(super) fn from_file_header(data: &[u8]) -> Result<Self, String> {
+        let Ok((_, header)) = parse_pcap_header(data) else {
+            return Err("its pcap file header cannot be read".to_owned());
+        };
+        if header.version_major != 2 {
+            return Err(format!(
+                "its pcap file header claims version {}.{}, known is 2.4",
+                header.version_major, header.version_minor
+            ));
+        }
+        Ok(Self {
+            magic: data.first_chunk().copied().unwrap_or_default(),
+            order: if header.is_bigendian() {
+                ByteOrder::Big
+            } else {
+                ByteOrder::Little
+            },
+            fraction_ns: if header.is_nanosecond_precision() {
+                1
+            } else {
+                1000
+            },
+            minor: header.version_minor,
+            link_type: link_type(&header),
+        })
+    }
+
+    /// Reads the record at the start of `data`.
+    #[inline]
+    pub(super) fn step(&self, data: &[u8]) -> Step {
+        let Some([seconds, fraction, captured_len, original_len]) = self.order.words(data) else {
+            return Step::Need(RECORD_HEADER);
+        };
+        let (captured_len, original_len) = if self.lengths_swapped(captured_len, original_len) {
+            (original_len, captured_len)
+        } else {
+            (captured_len, original_len)
+        };
+        if captured_len > MAX_FRAME {
+            return Step::Corrupt(format!(
+                "a packet record claims {captured_len} captured bytes, more than any capture holds"
+            ));
+        }
+        if self.another_file_begins(data, captured_len, original_len) {
+            return Step::Corrupt(
+                "another pcap file begins here, as when files are joined by cat: give them one by \
+                 one, or join them with mergecap"
+                    .to_owned(),
+            );
+        }
+        let len = RECORD_HEADER + captured_len as usize;
+        if data.len() < len {
+            return Step::Need(len);
+        }
+        Step::Frame(FrameRecord {
+            len,
+            captured: RECORD_HEADER..len,
+            // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also where the fraction is a lie.
+            time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.fraction_ns,
+            interface: 0,
+            link_type: self.link_type,
+            original_len,
+        })
+    }
+
+    /// Before version 2.3 the two lengths stood the other way round, in 2.3 some programs swapped
+    /// them: libpcap's rule.
+    fn lengths_swapped(&self, captured_len: u32, original_len: u32) -> bool {
+        self.minor < 3 || (self.minor == 3 && captured_len > original_len)
+    }
+
+    /// A second file header would pass for an empty frame of the year 2055.
+    fn another_file_begins(&self, data: &[u8], captured_len: u32, original_len: u32) -> bool {
+        captured_len == 0
+            && original_len == 0
+            && data.starts_with(&self.magic)
+            && matches!(data.get(4..8), Some([2, 0, 4, 0] | [0, 2, 0, 4]))
+    }
+}
+
+fn link_type(header: &PcapHeader) -> LinkType {
+    LinkType(header.network.0.cast_unsigned() & LINK_TYPE_MASK)
+}

@@ -1,0 +1,254 @@
+//! pcapng: blocks of a type, a length, a body and the length again.
+//!
+//! Format: draft-ietf-opsawg-pcapng. Options are read by `pcap-parser`; blocks are read here,
+//! because `pcap-parser` allocates for each packet with options, reads the timestamp options of
+//! big-endian sections as little-endian ones, and cannot tell a lying length from a block that has
+//! not arrived yet.
+
+use pcap_parser::{
+    BOM_MAGIC, EPB_MAGIC, IDB_MAGIC, OptionCode, PcapError, PcapNGOption, SHB_MAGIC, SPB_MAGIC,
+    parse_option_be, parse_option_le,
+};
+
+use super::LinkType;
+use super::interface::{Clock, Interface, Interfaces};
+use super::record::{ByteOrder, FrameRecord, MAX_BLOCK, MAX_FRAME, Step};
+
+/// Block type of the obsolete Packet Block, which `pcap-parser` does not name.
+const PB_MAGIC: u32 = 2;
+/// Type and length before a block's body.
+const BLOCK_HEADER: usize = 8;
+/// The length again, after it.
+const BLOCK_TRAILER: usize = 4;
+/// Type, length and byte-order magic: what is needed to understand a Section Header Block.
+const SECTION_START: usize = 12;
+
+/// What the sections and interfaces so far say about the packets to come.
+#[derive(Debug)]
+pub(super) struct PcapNg {
+    order: ByteOrder,
+    interfaces: Interfaces,
+}
+
+impl PcapNg {
+    /// Whether a file that begins so is a pcapng file. The type of a Section Header Block reads the
+    /// same in both byte orders.
+    pub(super) fn recognises(magic: [u8; 4]) -> bool {
+        magic == SHB_MAGIC.to_le_bytes()
+    }
+
+    pub(super) fn new() -> Self {
+        Self {
+            order: ByteOrder::Little,
+            interfaces: Interfaces::default(),
+        }
+    }
+
+    pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
+        self.interfaces.name(interface)
+    }
+
+    /// Reads the block at the start of `data`.
+    #[inline]
+    pub(super) fn step(&mut self, data: &[u8]) -> Step {
+        self.block(data).unwrap_or_else(Step::Corrupt)
+    }
+
+    fn block(&mut self, data: &[u8]) -> Result<Step, String> {
+        if Self::recognises(data.first_chunk().copied().unwrap_or_default()) {
+            if data.len() < SECTION_START {
+                return Ok(Step::Need(SECTION_START));
+            }
+            self.order = section_order(data)?;
+        }
+        let Some([kind, len]) = self.order.words(data) else {
+            return Ok(Step::Need(BLOCK_HEADER));
+        };
+        if len < (BLOCK_HEADER + BLOCK_TRAILER) as u32 || len > MAX_BLOCK {
+            return Err(format!(
+                "a block of type {kind:#x} claims to be {len} bytes long"
+            ));
+        }
+        // Some programs leave the padding out of the length.
+        let padded = len.next_multiple_of(4) as usize;
+        let Some(block) = data.get(..padded) else {
+            return Ok(Step::Need(padded));
+        };
+        let body = block
+            .get(BLOCK_HEADER..padded - BLOCK_TRAILER)
+            .unwrap_or_default();
+        let trailer = block.last_chunk().map(|bytes| self.order.u32(*bytes));
+        if trailer != Some(len) {
+            return Err(format!(
+                "a block of type {kind:#x} begins with the length {len} and ends with {}",
+                trailer.unwrap_or_default()
+            ));
+        }
+        match kind {
+            EPB_MAGIC => self.enhanced_packet(padded, body),
+            SPB_MAGIC => self.simple_packet(padded, body),
+            PB_MAGIC => self.obsolete_packet(padded, body),
+            IDB_MAGIC => self
+                .interface_description(body)
+                .map(|()| Step::Skip(padded)),
+            SHB_MAGIC => self.section_header(body).map(|()| Step::Skip(padded)),
+            _ => Ok(Step::Skip(padded)),
+        }
+    }
+
+    fn section_header(&mut self, body: &[u8]) -> Result<(), String> {
+        let Some([_, _, major, minor]) = self.order.halves(body) else {
+            return Err("a section header is too short for a version".to_owned());
+        };
+        if major != 1 {
+            return Err(format!(
+                "a section claims pcapng version {major}.{minor}, known is 1.0"
+            ));
+        }
+        self.interfaces.begin_section();
+        Ok(())
+    }
+
+    fn interface_description(&mut self, body: &[u8]) -> Result<(), String> {
+        let (Some([link_type, _]), Some([_, snap_len]), Some(mut options)) = (
+            self.order.halves(body),
+            self.order.words(body),
+            body.get(8..),
+        ) else {
+            return Err("an interface description is too short".to_owned());
+        };
+        let mut name = None;
+        let mut clock = Clock::default();
+        while let Some(option) = next_option(self.order, &mut options)? {
+            let value = option.as_bytes().map_err(|error| error.to_string())?;
+            match option.code {
+                OptionCode::IfName => {
+                    let text = String::from_utf8_lossy(value);
+                    name = Some(text.trim_end_matches('\0').to_owned());
+                }
+                OptionCode::IfTsresol => match value {
+                    [resolution] => clock.set_resolution(*resolution),
+                    _ => return Err("an interface's time resolution is not one byte".to_owned()),
+                },
+                OptionCode::IfTsoffset => match value.try_into() {
+                    Ok(seconds) => clock.set_offset(self.order.i64(seconds)),
+                    Err(_) => return Err("an interface's time offset is not 8 bytes".to_owned()),
+                },
+                _ => {}
+            }
+        }
+        self.interfaces.add(
+            name.as_deref(),
+            LinkType(u32::from(link_type)),
+            snap_len,
+            clock,
+        )
+    }
+
+    fn enhanced_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
+        let Some([interface, high, low, captured_len, original_len]) = self.order.words(body)
+        else {
+            return Err("an Enhanced Packet Block is too short".to_owned());
+        };
+        let interface = self.interfaces.get(interface)?;
+        let time_ns = interface.clock.unix_ns(high, low);
+        frame(
+            len,
+            20,
+            body,
+            captured_len,
+            original_len,
+            time_ns,
+            interface,
+        )
+    }
+
+    fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
+        let (Some([interface, _]), Some([_, high, low, captured_len, original_len])) =
+            (self.order.halves(body), self.order.words(body))
+        else {
+            return Err("a Packet Block is too short".to_owned());
+        };
+        let interface = self.interfaces.get(u32::from(interface))?;
+        let time_ns = interface.clock.unix_ns(high, low);
+        frame(
+            len,
+            20,
+            body,
+            captured_len,
+            original_len,
+            time_ns,
+            interface,
+        )
+    }
+
+    /// A Simple Packet Block tells neither its interface, which is the first, nor a time, nor how
+    /// much was captured.
+    fn simple_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
+        let Some([original_len]) = self.order.words(body) else {
+            return Err("a Simple Packet Block is too short".to_owned());
+        };
+        let interface = self.interfaces.get(0)?;
+        let captured_len = match interface.snap_len {
+            0 => original_len,
+            snap_len => original_len.min(snap_len),
+        };
+        frame(len, 4, body, captured_len, original_len, 0, interface)
+    }
+}
+
+/// The byte order of the section whose header stands at the start of `data`.
+fn section_order(data: &[u8]) -> Result<ByteOrder, String> {
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        if let Some([_, _, BOM_MAGIC]) = order.words(data) {
+            return Ok(order);
+        }
+    }
+    Err("a section header without the byte-order magic".to_owned())
+}
+
+/// The next option of a block, until the end-of-options mark or the block's end.
+fn next_option<'a>(
+    order: ByteOrder,
+    options: &mut &'a [u8],
+) -> Result<Option<PcapNGOption<'a>>, String> {
+    if options.is_empty() {
+        return Ok(None);
+    }
+    let parsed = match order {
+        ByteOrder::Little => parse_option_le::<PcapError<&[u8]>>(options),
+        ByteOrder::Big => parse_option_be::<PcapError<&[u8]>>(options),
+    };
+    let Ok((rest, option)) = parsed else {
+        return Err("an interface's options reach beyond their block".to_owned());
+    };
+    *options = rest;
+    Ok((option.code != OptionCode::EndOfOpt).then_some(option))
+}
+
+/// The frame that stands `at` so many bytes into a block's body.
+#[inline]
+fn frame(
+    len: usize,
+    at: usize,
+    body: &[u8],
+    captured_len: u32,
+    original_len: u32,
+    time_ns: u64,
+    interface: Interface,
+) -> Result<Step, String> {
+    if captured_len > MAX_FRAME || body.len() < at + captured_len as usize {
+        return Err(format!(
+            "a packet claims {captured_len} captured bytes in a block of {len} bytes"
+        ));
+    }
+    let start = BLOCK_HEADER + at;
+    Ok(Step::Frame(FrameRecord {
+        len,
+        captured: start..start + captured_len as usize,
+        time_ns,
+        interface: interface.number,
+        link_type: interface.link_type,
+        original_len,
+    }))
+}

@@ -1,0 +1,6 @@
+//! Tests of the capture reader.
+
+mod damaged;
+mod fixtures;
+mod formats;
+mod hostile;
