@@ -2,7 +2,8 @@
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// The way one packet took through the engine, or one kind of loss.
+        /// The way one packet took through the engine (each takes one), what happened beside it, or
+        /// one kind of loss.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum Counter { $($(#[$doc])* $variant,)* }
@@ -34,15 +35,15 @@ counters! {
     TooManyHeaders => "too_many_headers",
     /// TCP of a connection that is not watched: not TLS, not yet, or long established.
     Unwatched => "unwatched",
-    /// A ClientHello began a flow.
-    Started => "started",
     /// A segment of a watched flow.
     Followed => "followed",
-    /// A segment that made its flow settled: from here on data passes without a look.
+    /// Beside the way: a ClientHello began a flow.
+    Started => "started",
+    /// Beside the way: a flow became settled; from here on its data pass without a look.
     Settled => "settled",
-    /// FIN, RST, alert or hello that made a settled flow watched again.
+    /// Beside the way: FIN, RST or an alert made a settled flow watched again.
     Resumed => "resumed",
-    /// What began like a ClientHello went on otherwise; the flow was forgotten.
+    /// Beside the way: what began like a ClientHello went on otherwise; the flow was forgotten.
     NotHello => "not_hello",
     /// Loss: the observation ring was full.
     ObservationLost => "observation_lost",

@@ -17,7 +17,7 @@ use crate::tracking::{before, is_settled, track};
 /// Observations sent of one flow; a reset storm must not fill the ring.
 pub const OBSERVATIONS_MAX: u8 = 16;
 /// Chunks cut from one segment: together [`CARRY_MAX`] and a little more.
-const CHUNKS_PER_SEGMENT: usize = 2;
+const CHUNKS_PER_SEGMENT: usize = 11;
 /// How far beyond what is expected a hello may lie and still belong to the same connection.
 const SAME_CONNECTION_WINDOW: i32 = 1 << 20;
 
@@ -51,8 +51,8 @@ pub trait Output {
         len: usize,
         fill: impl FnOnce(&mut ChunkHead),
     ) -> bool;
-    /// Counts a loss.
-    fn count(&mut self, loss: Counter);
+    /// Counts something that happened beside the packet's way.
+    fn count(&mut self, event: Counter);
 }
 
 /// Looks at one frame. Returns which way it took; the caller counts it and passes the frame on.
@@ -70,45 +70,64 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     let key = &segment.key;
     let opening = opening(packet, &segment);
 
-    let mut way = Counter::Followed;
-    let watched = match tables.watched(key) {
+    let known = match tables.watched(key) {
         Some(watched) if !(opening.hello && is_another_connection(watched, &segment)) => {
             Some(watched)
         }
-        _ => {
-            way = arrival(&segment, &opening);
-            None
-        }
+        _ => None,
     };
-    let watched = match (watched, way) {
-        (Some(watched), _) => watched,
-        (None, Counter::Started) => {
-            let now_ns = output.now_ns();
-            match tables.watch(key, |flow| begin_flow(flow, &segment, now_ns)) {
-                Some(watched) => watched,
-                None => {
-                    output.count(Counter::TableFull);
-                    return Counter::Unwatched;
-                }
-            }
+    let watched = match known {
+        Some(watched) => Some(watched),
+        None if opening.hello => start(&segment, tables, output),
+        None if opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST) => {
+            resume(key, tables, output)
         }
-        (None, Counter::Resumed) => match tables.resume(key) {
-            Some(watched) => watched,
-            None => return Counter::Unwatched,
-        },
-        (None, _) => return way,
+        None => None,
+    };
+    let Some(watched) = watched else {
+        return Counter::Unwatched;
     };
     match follow(packet, tap, &segment, watched, output) {
-        Fate::Watch => way,
+        Fate::Watch => {}
         Fate::Settle => {
+            output.count(Counter::Settled);
             tables.settle(key);
-            Counter::Settled
         }
         Fate::Forget => {
+            output.count(Counter::NotHello);
             tables.forget(key);
-            Counter::NotHello
         }
     }
+    Counter::Followed
+}
+
+/// Begins a flow with its hello's first segment.
+#[inline(always)]
+fn start<'t, T: Tables, O: Output>(
+    segment: &Segment,
+    tables: &'t mut T,
+    output: &mut O,
+) -> Option<&'t mut Watched> {
+    let now_ns = output.now_ns();
+    let watched = tables.watch(&segment.key, |flow| begin_flow(flow, segment, now_ns));
+    output.count(if watched.is_some() {
+        Counter::Started
+    } else {
+        Counter::TableFull
+    });
+    watched
+}
+
+/// Takes up a settled flow again, at its end.
+#[inline(always)]
+fn resume<'t, T: Tables, O: Output>(
+    key: &FlowKey,
+    tables: &'t mut T,
+    output: &mut O,
+) -> Option<&'t mut Watched> {
+    let watched = tables.resume(key)?;
+    output.count(Counter::Resumed);
+    Some(watched)
 }
 
 /// What the first payload bytes of a segment look like.
@@ -139,18 +158,6 @@ fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
     Opening {
         hello: may_begin_client_hello(head, count),
         alert,
-    }
-}
-
-/// What to do with a segment of no watched flow.
-#[inline(always)]
-fn arrival(segment: &Segment, opening: &Opening) -> Counter {
-    if opening.hello {
-        Counter::Started
-    } else if opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST) {
-        Counter::Resumed
-    } else {
-        Counter::Unwatched
     }
 }
 
@@ -212,7 +219,8 @@ fn follow<P: Packet, O: Output>(
     let now_ns = output.now_ns();
     let sender = u32::from(segment.endpoint != watched.flow.client_endpoint);
     let sender = packet.forget(sender) as u8 & 1;
-    let distance = distance(&watched.flow, sender, segment, now_ns);
+    let receiver = packet.forget(u32::from(sender ^ 1)) as u8 & 1;
+    let distance = distance(&watched.flow, sender, receiver, segment, now_ns);
     let mut events = 0;
 
     let Watched { flow, records } = watched;
@@ -225,6 +233,7 @@ fn follow<P: Packet, O: Output>(
     if side.has(side_flags::RST) && !segment.has(tcp_flags::RST) {
         events |= events::SPEAKS_ON;
     }
+    let mut events = packet.forget(u32::from(events)) as u16;
     if segment.payload_len > 0 && !segment.has(tcp_flags::RST) {
         let mut track = track(
             side,
@@ -239,6 +248,7 @@ fn follow<P: Packet, O: Output>(
         if result.is_err() {
             return Fate::Forget;
         }
+        side.flags = packet.forget(u32::from(side.flags)) as u16;
         let source = Source {
             key: &segment.key,
             started_ns: flow.started_ns,
@@ -249,6 +259,7 @@ fn follow<P: Packet, O: Output>(
         };
         carry(packet, segment, side, &source, output);
     }
+    side.flags = packet.forget(u32::from(side.flags)) as u16;
     events |= update(side, segment, now_ns);
     let [outer, _] = flow.vlan;
     if outer == 0 {
@@ -277,10 +288,10 @@ struct Distance {
 }
 
 #[inline(always)]
-fn distance(flow: &Flow, sender: u8, segment: &Segment, now_ns: u64) -> Distance {
+fn distance(flow: &Flow, sender: u8, receiver: u8, segment: &Segment, now_ns: u64) -> Distance {
     let unseen = Side::default();
     let same = flow.sides.get(usize::from(sender & 1)).unwrap_or(&unseen);
-    let other = flow.sides.get(usize::from(!sender & 1)).unwrap_or(&unseen);
+    let other = flow.sides.get(usize::from(receiver & 1)).unwrap_or(&unseen);
     let mut known = 0;
     if same.has(side_flags::SEEN) {
         known |= baseline::SAME | baseline::SEQ;
@@ -430,7 +441,7 @@ fn carry<P: Packet, O: Output>(
         if !sent {
             output.count(Counter::HandshakeLost);
         }
-        from = from.wrapping_add(len);
+        from = packet.forget(from.wrapping_add(len));
     }
     if contiguous && before(side.carried_to, from) {
         side.carried_to = from;

@@ -139,6 +139,7 @@ fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
 pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     let mut network = link_layer(packet, tap.link)?;
     network.offset = forget_origin(packet, network.offset);
+    network.vlan = network.vlan.map(|id| packet.forget(u32::from(id)) as u16);
     let mut key = FlowKey {
         addresses: [Address::default(); 2],
         ports: [0; 2],

@@ -16,7 +16,7 @@ use crate::record::{
 };
 
 /// Records read off one segment; it is the timeline's capacity, beyond which nothing is noted.
-const RECORDS_PER_SEGMENT: usize = 4;
+const RECORDS_PER_SEGMENT: usize = RECORDS_MAX;
 /// The shortest TLS 1.3 Finished: 4 + 32 + content type + 16 of tag (RFC 8446 §4.4.4, §5.2).
 const FINISHED_MIN: u16 = 53;
 /// Short application records told of, per side; a Finished and an alert or two are what counts.
@@ -208,12 +208,15 @@ impl Track<'_> {
             };
             self.note(&header, detail(head), &cursor)?;
             self.side.head_len = 0;
-            cursor.seq = cursor
+            // What one record was must not matter to how the verifier sees the next.
+            let next = cursor
                 .seq
                 .wrapping_add(HEADER_LEN)
                 .wrapping_add(u32::from(header.length));
+            cursor.seq = packet.forget(next);
+            self.events = packet.forget(u32::from(self.events)) as u16;
             cursor.have = 0;
-            cursor.flags &= !record_flags::AFTER_GAP;
+            cursor.flags = packet.forget(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
         }
         let synced = packet.forget(u32::from(synced)) != 0;
         if late {

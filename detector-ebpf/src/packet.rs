@@ -1,7 +1,7 @@
 //! Context accessors: the only place with packet pointers.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::cell::UnsafeCell;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
@@ -22,35 +22,42 @@ fn opaque(mut value: usize) -> usize {
     value
 }
 
-/// Always zero, though neither compiler nor verifier may take it for granted.
-static ZERO: AtomicU64 = AtomicU64::new(0);
+/// A number that is always zero, though neither compiler nor verifier may take it for granted:
+/// it lies in a map that could be written.
+#[repr(transparent)]
+struct Zero(UnsafeCell<u32>);
+
+// SAFETY: nothing ever writes it.
+unsafe impl Sync for Zero {}
+
+static ZERO: Zero = Zero(UnsafeCell::new(0));
 
 #[inline(always)]
 fn forget(value: u32) -> u32 {
-    value | ZERO.load(Ordering::Relaxed) as u32
+    // SAFETY: a valid, aligned number that nothing writes.
+    value ^ unsafe { ZERO.0.get().read_volatile() }
 }
 
-/// The linear part of a frame.
-#[derive(Clone, Copy)]
-struct Linear {
+/// `N` bytes at `offset` of the frame's linear part, which lies from `data` to `end`.
+///
+/// The bounds are read from the context anew for each window: a pointer that is kept carries along
+/// what the verifier knows of it, and splits its paths.
+#[inline(always)]
+fn linear_window<'a, const N: usize>(
     data: usize,
     end: usize,
-}
-
-impl Linear {
-    #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        if offset > OFFSET_MAX {
-            return None;
-        }
-        let start = opaque(self.data + offset);
-        if start + N > self.end {
-            return None;
-        }
-        // SAFETY: start..start + N lies between data and data_end, as just checked and as the
-        // verifier proves again; u8 has no alignment.
-        Some(unsafe { &*(start as *const [u8; N]) })
+    offset: usize,
+) -> Option<&'a [u8; N]> {
+    if offset > OFFSET_MAX {
+        return None;
     }
+    let start = opaque(data + offset);
+    if start + N > end {
+        return None;
+    }
+    // SAFETY: start..start + N lies between data and data_end, as just checked and as the
+    // verifier proves again; u8 has no alignment.
+    Some(unsafe { &*(start as *const [u8; N]) })
 }
 
 /// Reads `count` bytes by the helper `load`, which also reaches into fragments.
@@ -74,44 +81,35 @@ fn load_bytes(to: &mut [u8], load: impl FnOnce(*mut u8, u32) -> i64) -> bool {
     load(to.as_mut_ptr(), len as u32) == 0
 }
 
-/// A head that can be read in place; see [`Packet::head`].
-#[inline(always)]
-fn direct_head(linear: &Linear, offset: usize, count: u32) -> Option<u64> {
-    Some(first_bytes(
-        u64::from_be_bytes(*linear.window::<8>(offset)?),
-        count,
-    ))
-}
-
 /// A frame at XDP.
 pub(crate) struct XdpFrame<'a> {
     context: &'a XdpContext,
-    linear: Linear,
 }
 
 impl<'a> XdpFrame<'a> {
     #[inline(always)]
     pub(crate) fn new(context: &'a XdpContext) -> Self {
-        Self {
-            context,
-            linear: Linear {
-                data: context.data(),
-                end: context.data_end(),
-            },
-        }
+        Self { context }
     }
 }
 
 impl Packet for XdpFrame<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        self.linear.window(offset)
+        // SAFETY: the context is the one the program was called with.
+        let (data, end) = unsafe {
+            (
+                (&raw const (*self.context.ctx).data).read_volatile() as usize,
+                (&raw const (*self.context.ctx).data_end).read_volatile() as usize,
+            )
+        };
+        linear_window(data, end, offset)
     }
 
     #[inline(always)]
     fn head(&self, offset: usize, count: u32) -> Option<u64> {
-        if let Some(head) = direct_head(&self.linear, offset, count) {
-            return Some(head);
+        if let Some(bytes) = self.window::<8>(offset) {
+            return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
             // SAFETY: `to` is valid for `len` (at most 8) bytes.
@@ -142,19 +140,12 @@ impl Packet for XdpFrame<'_> {
 /// A socket buffer at TC.
 pub(crate) struct SkbFrame<'a> {
     context: &'a TcContext,
-    linear: Linear,
 }
 
 impl<'a> SkbFrame<'a> {
     #[inline(always)]
     pub(crate) fn new(context: &'a TcContext) -> Self {
-        Self {
-            context,
-            linear: Linear {
-                data: context.data(),
-                end: context.data_end(),
-            },
-        }
+        Self { context }
     }
 
     #[inline(always)]
@@ -167,13 +158,20 @@ impl<'a> SkbFrame<'a> {
 impl Packet for SkbFrame<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        self.linear.window(offset)
+        // SAFETY: the context is the one the program was called with.
+        let (data, end) = unsafe {
+            (
+                (&raw const (*self.context.skb.skb).data).read_volatile() as usize,
+                (&raw const (*self.context.skb.skb).data_end).read_volatile() as usize,
+            )
+        };
+        linear_window(data, end, offset)
     }
 
     #[inline(always)]
     fn head(&self, offset: usize, count: u32) -> Option<u64> {
-        if let Some(head) = direct_head(&self.linear, offset, count) {
-            return Some(head);
+        if let Some(bytes) = self.window::<8>(offset) {
+            return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
             // SAFETY: `to` is valid for `len` (at most 8) bytes.
