@@ -14,4 +14,5 @@ mod netlink;
 pub mod sink;
 pub mod tap;
 pub mod timeline;
+pub mod tls;
 pub mod verdict;
