@@ -6,6 +6,8 @@ use std::sync::Arc;
 use detector_common::flow::{Sender, Side};
 use detector_common::observation::Measured;
 
+use crate::tls::Handshake;
+
 /// One flow as far as it was seen when it is judged.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -21,6 +23,8 @@ pub struct Timeline {
     pub started_ns: u64,
     /// When the last thing told here happened, likewise.
     pub last_ns: u64,
+    /// What the handshake said in the clear.
+    pub handshake: Handshake,
     /// Records of both sides in the order they were seen.
     pub records: Vec<TimelineRecord>,
     /// FIN, RST, and segments after a side's own RST, in order.
@@ -72,8 +76,8 @@ pub struct Close {
     pub sender: Sender,
     /// When, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
-    /// Whether it left by the tap's interface rather than came in by it; `None` in a capture.
-    pub egress: Option<bool>,
+    /// Whether it left by the tap's interface rather than came in by it; a capture does not tell.
+    pub egress: bool,
     /// How many records of the sender's had been seen.
     pub records_before: u8,
     /// The segment.

@@ -1,0 +1,202 @@
+//! One entry per flow, from its first bytes to the moment after its end.
+//!
+//! Time comes from outside, with [`Tracker::advance`]; what is over is handed on as a
+//! [`Timeline`]. Memory is bounded by the number of entries and the bytes each may keep.
+
+mod entry;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use detector_common::flow::{FlowKey, Sender};
+use detector_common::observation::{ChunkHead, Observation};
+use hashlink::LruCache;
+
+use crate::timeline::{Ending, Timeline};
+use entry::Entry;
+
+/// Flows that are over are remembered this long in number, so that a late segment of one does not
+/// look like a new one.
+const FINISHED_MAX: usize = 1 << 16;
+/// A flow of which nothing was told for so long is given up: most implementations close idle
+/// connections much sooner, and one that goes on will be told of at its end.
+const IDLE_NS: u64 = 3_600_000_000_000;
+/// A beginning that never became a ClientHello.
+const PROVISIONAL_NS: u64 = 10_000_000_000;
+
+/// Names a flow: its key and when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId {
+    key: FlowKey,
+    started_ns: u64,
+}
+
+/// What the tracker did not follow to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackerCounts {
+    /// Flows whose ClientHello was seen.
+    pub flows: u64,
+    /// Flows handed on before their end to make room.
+    pub evicted: u64,
+}
+
+/// All flows under way.
+pub struct Tracker {
+    entries: LruCache<FlowId, Box<Entry>>,
+    capacity: usize,
+    due: BTreeSet<(u64, FlowId)>,
+    finished: LruCache<FlowId, ()>,
+    taps: HashMap<u32, Arc<str>>,
+    unnamed: Arc<str>,
+    over: Vec<Timeline>,
+    counts: TrackerCounts,
+}
+
+impl Tracker {
+    /// Follows at most `capacity` flows at once.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            entries: LruCache::new_unbounded(),
+            capacity: capacity.max(1),
+            due: BTreeSet::new(),
+            finished: LruCache::new(FINISHED_MAX),
+            taps: HashMap::new(),
+            unnamed: Arc::from("?"),
+            over: Vec::new(),
+            counts: TrackerCounts::default(),
+        }
+    }
+
+    /// Names the tap of an interface.
+    pub fn name_tap(&mut self, interface: u32, name: &str) {
+        self.taps.insert(interface, Arc::from(name));
+    }
+
+    /// Takes in an observation; its times are UNIX nanoseconds.
+    pub fn observation(&mut self, observation: &Observation) {
+        let id = FlowId {
+            key: observation.key,
+            started_ns: observation.watched.flow.started_ns,
+        };
+        let Some(entry) = self.entry(id) else {
+            return;
+        };
+        let known = entry.has_hello();
+        entry.observe(observation);
+        let now_known = entry.has_hello();
+        let deadline = entry
+            .deadline(observation.time_ns)
+            .unwrap_or(observation.time_ns + IDLE_NS);
+        self.counts.flows += u64::from(now_known && !known);
+        self.schedule(id, deadline);
+    }
+
+    /// Takes in handshake bytes.
+    pub fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        let id = FlowId {
+            key: head.key,
+            started_ns: head.started_ns,
+        };
+        let Some(entry) = self.entry(id) else {
+            return;
+        };
+        let sender = if head.sender == 0 {
+            Sender::Client
+        } else {
+            Sender::Server
+        };
+        entry.feed(sender, head, bytes);
+        if !entry.is_scheduled() {
+            self.schedule(id, head.time_ns + PROVISIONAL_NS);
+        }
+    }
+
+    /// Ends what is over at `now_ns`, UNIX nanoseconds.
+    pub fn advance(&mut self, now_ns: u64) {
+        while let Some(&(deadline, id)) = self.due.first() {
+            if deadline > now_ns {
+                break;
+            }
+            self.due.pop_first();
+            self.end(id, None);
+        }
+    }
+
+    /// Ends everything: the capture or the agent does.
+    pub fn finish(&mut self) {
+        let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
+        ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
+        for id in ids {
+            self.end(id, Some(Ending::Cut));
+        }
+        self.due.clear();
+    }
+
+    /// What came to its end, in the order it did.
+    pub fn take_over(&mut self) -> Vec<Timeline> {
+        std::mem::take(&mut self.over)
+    }
+
+    /// When the next flow ends if nothing more is seen of it, UNIX nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.due.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Flows under way.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no flow is under way.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What was seen and given up.
+    pub fn counts(&self) -> TrackerCounts {
+        self.counts
+    }
+
+    /// The flow's entry, new if need be; `None` for a flow that is over already.
+    fn entry(&mut self, id: FlowId) -> Option<&mut Entry> {
+        if self.finished.contains_key(&id) {
+            return None;
+        }
+        if !self.entries.contains_key(&id) {
+            if self.entries.len() >= self.capacity {
+                self.evict();
+            }
+            self.entries.insert(id, Box::new(Entry::new(id.started_ns)));
+        }
+        self.entries.get_mut(&id).map(|entry| &mut **entry)
+    }
+
+    fn schedule(&mut self, id: FlowId, deadline: u64) {
+        if let Some(entry) = self.entries.peek_mut(&id) {
+            if let Some(old) = entry.reschedule(deadline) {
+                self.due.remove(&(old, id));
+            }
+            self.due.insert((deadline, id));
+        }
+    }
+
+    fn evict(&mut self) {
+        if let Some((&id, _)) = self.entries.iter().next() {
+            self.counts.evicted += 1;
+            if let Some(deadline) = self.entries.peek(&id).and_then(|entry| entry.scheduled()) {
+                self.due.remove(&(deadline, id));
+            }
+            self.end(id, Some(Ending::Evicted));
+        }
+    }
+
+    fn end(&mut self, id: FlowId, why: Option<Ending>) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        self.finished.insert(id, ());
+        let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+        self.over
+            .extend(entry.into_timeline(&id.key, Arc::clone(tap), why));
+    }
+}
