@@ -59,6 +59,11 @@ impl Counter {
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// Whether it is a packet's way: every packet takes exactly one.
+    pub const fn is_way(self) -> bool {
+        (self as u32) <= (Self::Followed as u32)
+    }
+
     /// Whether it tells of something lost rather than of a packet's way.
     pub const fn is_loss(self) -> bool {
         matches!(

@@ -4,6 +4,7 @@ use std::io;
 
 use nix::sys::socket::SockProtocol;
 
+use crate::doctor::offloads;
 use crate::netlink::{Ask, attribute, attributes, put, request, text, u16_at, u32_at};
 
 /// `struct ifinfomsg`, which stands before the attributes.
@@ -90,6 +91,19 @@ impl Interface {
     #[must_use]
     pub const fn is_ethernet(&self) -> bool {
         matches!(self.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK)
+    }
+
+    /// Whether it is the loopback interface, on which every frame leaves and comes in again.
+    #[must_use]
+    pub const fn is_loopback(&self) -> bool {
+        self.hardware == libc::ARPHRD_LOOPBACK
+    }
+
+    /// Whether the device takes VLAN tags off frames before XDP sees them. Unknown counts as yes:
+    /// then VLAN IDs do not tell flows apart, which costs nothing where there are none.
+    #[must_use]
+    pub fn strips_vlan_tags(&self) -> bool {
+        offloads::active(&self.name).map_or(true, |features| features.contains("rx-vlan-hw-parse"))
     }
 
     /// Whether a gateway's traffic is best seen here: on Ethernet that is up, where it comes in

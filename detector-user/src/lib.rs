@@ -6,13 +6,16 @@
 
 pub mod capture;
 pub mod cli;
+pub mod command;
 pub mod community_id;
 pub mod doctor;
 pub mod inspection_ca;
 pub mod interfaces;
 pub mod judge;
 mod netlink;
+pub mod pipeline;
 pub mod sink;
+pub mod summary;
 pub mod tap;
 pub mod timeline;
 pub mod tls;

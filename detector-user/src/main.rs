@@ -1,1 +1,22 @@
-fn main() {}
+//! `tlswhy`: tells why TLS connections through a gateway broke.
+
+use std::process::ExitCode;
+
+use detector_user::cli::{Cli, Command, EXIT_FAILED};
+use detector_user::{command, doctor};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Command::Run(arguments) => command::run::run(arguments),
+        Command::Pcap(arguments) => command::pcap::run(arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments).map_err(Into::into),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("tlswhy: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}

@@ -37,6 +37,18 @@ pub struct Timeline {
     pub ending: Ending,
 }
 
+impl Timeline {
+    /// The same with all its times moved.
+    #[must_use]
+    pub fn moved_by(mut self, offset_ns: i64) -> Self {
+        let closes = self.closes.iter_mut().map(|close| &mut close.time_ns);
+        for time in closes.chain([&mut self.started_ns, &mut self.last_ns]) {
+            *time = time.saturating_add_signed(offset_ns);
+        }
+        self
+    }
+}
+
 /// A record, and who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimelineRecord {

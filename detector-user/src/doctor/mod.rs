@@ -2,7 +2,7 @@
 
 mod checks;
 mod facts;
-mod offloads;
+pub(crate) mod offloads;
 mod report;
 
 use std::io::{self, Write};

@@ -24,7 +24,7 @@ const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
 ///
 /// # Errors
 /// What the kernel says: it may be too old, or the interface gone.
-pub(super) fn active(interface: &str) -> io::Result<HashSet<String>> {
+pub(crate) fn active(interface: &str) -> io::Result<HashSet<String>> {
     let family = ethtool_family()?;
     let mut header = Vec::new();
     put(&mut header, ETHTOOL_A_HEADER_DEV_NAME, &with_nul(interface));

@@ -1,11 +1,17 @@
 //! Taps: where observations come from, the kernel's programs or a capture.
 
+pub mod attach;
 pub mod capture;
+pub mod clock;
+mod clsact;
+pub mod counters;
 pub mod object;
+pub mod rings;
 
 use detector_common::observation::{ChunkHead, Observation};
 
-/// Who takes what a tap tells. Times are UNIX nanoseconds.
+/// Who takes what a tap tells. Times are nanoseconds on the tap's clock: the kernel's monotonic one,
+/// or a capture's UNIX time.
 pub trait Receiver {
     /// Something worth telling about a flow.
     fn observation(&mut self, observation: &Observation);

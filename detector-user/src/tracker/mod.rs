@@ -1,7 +1,7 @@
 //! One entry per flow, from its first bytes to the moment after its end.
 //!
-//! Time comes from outside, with [`Tracker::advance`]; what is over is handed on as a
-//! [`Timeline`]. Memory is bounded by the number of entries and the bytes each may keep.
+//! Time comes from outside, with [`Tracker::advance`], on the tap's clock; what is over is handed on
+//! as a [`Timeline`] in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
 
 mod entry;
 
@@ -50,6 +50,7 @@ pub struct Tracker {
     unnamed: Arc<str>,
     over: Vec<Timeline>,
     counts: TrackerCounts,
+    unix_offset_ns: i64,
 }
 
 impl Tracker {
@@ -64,6 +65,7 @@ impl Tracker {
             unnamed: Arc::from("?"),
             over: Vec::new(),
             counts: TrackerCounts::default(),
+            unix_offset_ns: 0,
         }
     }
 
@@ -72,7 +74,12 @@ impl Tracker {
         self.taps.insert(interface, Arc::from(name));
     }
 
-    /// Takes in an observation; its times are UNIX nanoseconds.
+    /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
+    pub fn set_unix_offset(&mut self, offset_ns: i64) {
+        self.unix_offset_ns = offset_ns;
+    }
+
+    /// Takes in an observation.
     pub fn observation(&mut self, observation: &Observation) {
         let id = FlowId {
             key: observation.key,
@@ -111,7 +118,7 @@ impl Tracker {
         }
     }
 
-    /// Ends what is over at `now_ns`, UNIX nanoseconds.
+    /// Ends what is over at `now_ns` on the tap's clock.
     pub fn advance(&mut self, now_ns: u64) {
         while let Some(&(deadline, id)) = self.due.first() {
             if deadline > now_ns {
@@ -137,7 +144,7 @@ impl Tracker {
         std::mem::take(&mut self.over)
     }
 
-    /// When the next flow ends if nothing more is seen of it, UNIX nanoseconds.
+    /// When the next flow ends if nothing more is seen of it, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.first().map(|(deadline, _)| *deadline)
     }
