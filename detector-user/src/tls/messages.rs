@@ -5,6 +5,8 @@ use detector_common::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER_LEN, RecordHeader,
 };
 
+use crate::tls::hello::ServerHello;
+
 /// HandshakeType `client_hello`.
 pub const CLIENT_HELLO: u8 = 1;
 /// HandshakeType `server_hello`.
@@ -71,6 +73,9 @@ fn handshake_bytes(mut stream: &[u8]) -> (Vec<u8>, bool) {
         let (body, next) = rest.split_at(length.min(rest.len()));
         match header.content_type {
             HANDSHAKE => handshake.extend_from_slice(body),
+            // A compatibility ChangeCipherSpec between HelloRetryRequest and ServerHello encrypts
+            // nothing (RFC 8446 App. D.4).
+            CHANGE_CIPHER_SPEC if is_hello_retry_request(&handshake) => {}
             CHANGE_CIPHER_SPEC | APPLICATION_DATA => return (handshake, true),
             ALERT => {}
             _ => return (handshake, false),
@@ -80,4 +85,15 @@ fn handshake_bytes(mut stream: &[u8]) -> (Vec<u8>, bool) {
         }
         stream = next;
     }
+}
+
+/// Whether the last message so far is a HelloRetryRequest and nothing came before it.
+fn is_hello_retry_request(handshake: &[u8]) -> bool {
+    let Some((header, body)) = handshake.split_first_chunk::<MESSAGE_HEADER_LEN>() else {
+        return false;
+    };
+    let [handshake_type, a, b, c] = *header;
+    handshake_type == SERVER_HELLO
+        && u32::from_be_bytes([0, a, b, c]) as usize == body.len()
+        && ServerHello::parse(body).is_some_and(|hello| hello.is_hello_retry_request())
 }

@@ -221,6 +221,48 @@ fn a_tls12_flight_shows_the_certificate() {
 }
 
 #[test]
+fn the_hello_after_a_retry_is_read() {
+    let hello = |random: &[u8], suite: u16| {
+        let versions = extension(43, &[3, 4]);
+        let extensions = [&(versions.len() as u16).to_be_bytes()[..], &versions].concat();
+        message(
+            2,
+            &[
+                &[3, 3][..],
+                random,
+                &[0],
+                &suite.to_be_bytes(),
+                &[0],
+                &extensions,
+            ]
+            .concat(),
+        )
+    };
+    let retry: Vec<u8> = (0..32)
+        .map(|at| {
+            u8::from_str_radix(
+                &"cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"
+                    [at * 2..at * 2 + 2],
+                16,
+            )
+            .unwrap()
+        })
+        .collect();
+    let stream = [
+        record(22, &hello(&retry, 0x1302)),
+        record(20, &[1]),
+        record(22, &hello(&[3; 32], 0x1302)),
+        record(23, &[0; 40]),
+    ]
+    .concat();
+    let mut view = HandshakeView::default();
+    view.feed(Sender::Server, 0, &stream);
+    let handshake = view.parse();
+    assert!(handshake.hello_retry_request);
+    assert_eq!(handshake.version_name(), Some("1.3"));
+}
+
+#[test]
 fn grease_is_known() {
     assert!(is_grease(0x0a0a) && is_grease(0xfafa));
     assert!(!is_grease(0x0a1a) && !is_grease(0x1301));
