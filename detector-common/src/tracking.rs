@@ -112,7 +112,9 @@ impl Track<'_> {
             return self.resynchronise(packet, segment, start, end);
         }
         if !before(side.header_seq, start) {
-            if !before(side.header_seq, end) {
+            let head_end = side.header_seq.wrapping_add(u32::from(side.head_len));
+            // Before the header, or a retransmission of what of its head has come already.
+            if !before(side.header_seq, end) || (side.head_len > 0 && !before(head_end, end)) {
                 return None;
             }
             // The header is in this segment as a whole: what was kept of its head is not needed.
