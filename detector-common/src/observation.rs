@@ -151,5 +151,5 @@ const _: () = {
     assert!(offset_of!(Observation, watched) == 64);
     assert!(offset_of!(Observation, key) == 64 + size_of::<Watched>());
     assert!(size_of::<Observation>() == 64 + size_of::<Watched>() + 56);
-    assert!(size_of::<Flow>() % 8 == 0);
+    assert!(size_of::<Flow>().is_multiple_of(8));
 };

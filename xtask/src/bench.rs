@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{build_agent, need_root, root};
+use crate::{Profile, build_agent, need_root, root};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub struct Arguments {
 /// If one does not build or run.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     need_root("bench")?;
-    let agent = build_agent()?;
+    let agent = build_agent(Profile::Release)?;
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(root())

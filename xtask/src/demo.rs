@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 
 use crate::lab::certificates::pin;
 use crate::lab::{Authority, Namespace, Process, connect, output, run as run_command, words};
-use crate::{build_agent, need_root, root, setup};
+use crate::{Profile, build_agent, need_root, root, setup};
 
 /// The server whose connections the gateway intercepts, and one it lets through.
 const INTERCEPTED: &str = "10.77.3.2";
@@ -40,7 +40,7 @@ pub fn run() -> anyhow::Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("cannot wait for Ctrl-C")?;
     setup::ensure(setup::ALL)?;
-    let agent = build_agent()?;
+    let agent = build_agent(Profile::Release)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let lab = Lab::new(folder.path())?;
     let _journal = journal()?;
@@ -119,8 +119,8 @@ impl Lab {
 
         let java = root().join("xtask/src/lab/java/App.java");
         run_command(Command::new("javac").arg("-d").arg(folder).arg(java))?;
-        wait_until_listening(&gateway, 8443)?;
-        wait_until_listening(&server, 443)?;
+        gateway.wait_until_listening(8443)?;
+        server.wait_until_listening(443)?;
         Ok(Self {
             client,
             gateway,
@@ -263,19 +263,6 @@ impl Scene {
         }
         Ok(())
     }
-}
-
-fn wait_until_listening(namespace: &Namespace, port: u16) -> anyhow::Result<()> {
-    for _ in 0..100 {
-        if namespace
-            .run(&format!("ss -Hltn sport = :{port}"))?
-            .contains("LISTEN")
-        {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    anyhow::bail!("nothing listens on port {port} in {}", namespace.name())
 }
 
 /// A journald of our own, where the machine runs none.

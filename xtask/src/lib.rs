@@ -8,6 +8,7 @@ pub mod setup;
 pub mod test;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
@@ -31,27 +32,37 @@ pub fn need_root(command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How the agent is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As tests are.
+    Debug,
+    /// As it ships.
+    Release,
+}
+
 /// Builds the agent and returns its path.
 ///
 /// # Errors
 /// If it does not build.
-pub fn build_agent() -> anyhow::Result<PathBuf> {
-    let status = std::process::Command::new(env!("CARGO"))
+pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
+    let mut command = Command::new(env!("CARGO"));
+    command
         .current_dir(root())
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "detector-user",
-            "--bin",
-            "tlswhy",
-        ])
-        .status()
-        .context("cannot run cargo")?;
+        .args(["build", "--package", "detector-user", "--bin", "tlswhy"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let status = command.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the agent did not build");
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release").join("tlswhy"))
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root().join("target"), PathBuf::from);
+    let folder = if profile == Profile::Release {
+        "release"
+    } else {
+        "debug"
+    };
+    Ok(target.join(folder).join("tlswhy"))
 }

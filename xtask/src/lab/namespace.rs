@@ -1,6 +1,9 @@
 //! Network namespaces by `ip netns`, so that a person can look into them while they are there.
 
 use std::process::Command;
+use std::time::Duration;
+
+use anyhow::bail;
 
 use super::{run, words};
 
@@ -54,6 +57,25 @@ impl Namespace {
         self.run("sysctl -qw net.ipv4.ip_forward=1")?;
         self.run("sysctl -qw net.ipv6.conf.all.forwarding=1")?;
         Ok(())
+    }
+}
+
+impl Namespace {
+    /// Waits until something listens on a TCP port.
+    ///
+    /// # Errors
+    /// If nothing does in five seconds.
+    pub fn wait_until_listening(&self, port: u16) -> anyhow::Result<()> {
+        for _ in 0..100 {
+            if self
+                .run(&format!("ss -Hltn sport = :{port}"))?
+                .contains("LISTEN")
+            {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("nothing listens on port {port} in {}", self.name)
     }
 }
 
