@@ -55,7 +55,7 @@ pub struct Handshake {
 impl Handshake {
     pub(super) fn read_client(&mut self, plaintext: &Plaintext<'_>) {
         for message in plaintext.messages() {
-            self.from_client(&message);
+            self.take_client_message(&message);
         }
         self.client_change_cipher_spec = plaintext.change_cipher_spec;
         self.client_incomplete = plaintext.is_incomplete();
@@ -64,14 +64,14 @@ impl Handshake {
 
     pub(super) fn read_server(&mut self, plaintext: &Plaintext<'_>) {
         for message in plaintext.messages() {
-            self.from_server(&message);
+            self.take_server_message(&message);
         }
         self.server_change_cipher_spec = plaintext.change_cipher_spec;
         self.server_incomplete = plaintext.is_incomplete();
         self.server_end = plaintext.end;
     }
 
-    fn from_client(&mut self, message: &Message<'_>) {
+    fn take_client_message(&mut self, message: &Message<'_>) {
         match message.handshake_type {
             records::CLIENT_HELLO if self.client_hello.is_some() => {
                 self.client_hello_repeated = true;
@@ -91,7 +91,7 @@ impl Handshake {
         }
     }
 
-    fn from_server(&mut self, message: &Message<'_>) {
+    fn take_server_message(&mut self, message: &Message<'_>) {
         match message.handshake_type {
             records::SERVER_HELLO => self.take_server_hello(message),
             records::CERTIFICATE if self.certificate.is_none() => {
