@@ -11,8 +11,7 @@ use crate::headers::Segment;
 use crate::observation::events;
 use crate::packet::Packet;
 use crate::record::{
-    ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HEAD_MAX, HEADER_LEN,
-    RecordHeader, detail,
+    ALERT, APPLICATION_DATA, CLIENT_HELLO, HANDSHAKE, HEAD_MAX, HEADER_LEN, RecordHeader, detail,
 };
 
 /// Records read off one segment; it is the timeline's capacity, beyond which nothing is noted.
@@ -113,7 +112,9 @@ impl Track<'_> {
             return self.resynchronise(packet, segment, start, end);
         }
         if !before(side.header_seq, start) {
-            if !before(side.header_seq, end) {
+            let head_end = side.header_seq.wrapping_add(u32::from(side.head_len));
+            // Before the header, or a retransmission of what of its head has come already.
+            if !before(side.header_seq, end) || (side.head_len > 0 && !before(head_end, end)) {
                 return None;
             }
             // The header is in this segment as a whole: what was kept of its head is not needed.
@@ -314,9 +315,9 @@ impl Track<'_> {
             }
             _ => {}
         }
-        let encrypted_from_here =
-            matches!(header.content_type, CHANGE_CIPHER_SPEC | APPLICATION_DATA);
-        if encrypted_from_here
+        // Not at ChangeCipherSpec: after a HelloRetryRequest the ServerHello is yet to come
+        // (RFC 8446 App. D.4), and up to TLS 1.2 little else follows in the clear's guise.
+        if header.content_type == APPLICATION_DATA
             && (!self.side.has(side_flags::CARRY_STOP) || before(seq, self.side.carry_stop))
         {
             self.side.flags |= side_flags::CARRY_STOP;

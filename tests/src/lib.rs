@@ -1,1 +1,4 @@
 //! Helpers for tests that cross crates.
+
+pub mod conversation;
+pub mod engines;

@@ -1,1 +1,46 @@
-fn main() {}
+//! `cargo xtask`: set-up, tests, the demo, benches.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{bench, demo, inject, setup, test};
+
+/// tlswhy's own tools.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building, testing and the demo need (says first what that is)
+    Setup,
+    /// Run all tests; needs root
+    Test(test::Arguments),
+    /// Replay the story: an app that pins its server's key, behind an interceptor; needs root
+    Demo,
+    /// Measure, and print one table; needs root
+    Bench(bench::Arguments),
+    /// Reset connections with a given server name in the server's name, as a middlebox does
+    #[command(hide = true)]
+    InjectReset(inject::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup => setup::ensure(setup::ALL),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Demo => demo::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::InjectReset(arguments) => inject::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

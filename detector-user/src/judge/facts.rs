@@ -80,6 +80,9 @@ pub struct Facts<'a> {
     pub server_alert_at_end: bool,
     /// The first FIN or RST, and whose.
     pub first_close: Option<(Sender, CloseKind)>,
+    /// Who took leave first: by an alert of any kind, in the clear or known by its place, by FIN,
+    /// or by a reset that is its own.
+    pub farewell: Option<Sender>,
     /// What the resets give away.
     pub resets: ResetFacts,
     /// It worked: both sides exchanged application data.
@@ -126,6 +129,24 @@ impl<'a> Facts<'a> {
             .last()
             .is_some_and(|record| tls13 && is_alert_length(record, &lengths, tls13));
         let established = timeline.settled || (client.used && server_answered);
+        let resets = resets(timeline);
+        let first_close = timeline
+            .closes
+            .iter()
+            .find(|close| close.kind != CloseKind::SpeaksOn);
+        let close = first_close
+            .filter(|close| close.kind == CloseKind::Fin || !resets.injected())
+            .map(|close| {
+                (
+                    close.time_ns.saturating_sub(timeline.started_ns) / 1000,
+                    close.sender,
+                )
+            });
+        let alert = first_farewell_record(timeline, &lengths, tls13);
+        let farewell = close
+            .into_iter()
+            .chain(alert)
+            .min_by_key(|(at_us, _)| *at_us);
         Self {
             timeline,
             version,
@@ -137,12 +158,9 @@ impl<'a> Facts<'a> {
             server_flight,
             server_answered,
             server_alert_at_end,
-            first_close: timeline
-                .closes
-                .iter()
-                .find(|close| close.kind != CloseKind::SpeaksOn)
-                .map(|close| (close.sender, close.kind)),
-            resets: resets(timeline),
+            first_close: first_close.map(|close| (close.sender, close.kind)),
+            farewell: farewell.map(|(_, sender)| sender),
+            resets,
             established,
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
         }
@@ -155,11 +173,9 @@ impl<'a> Facts<'a> {
             .find(|alert| alert.is_failure(self.version))
     }
 
-    /// Whether the client closed, by FIN or by a reset that is its own.
+    /// Whether this side took leave first and the connection did end.
     pub fn closed_by(&self, sender: Sender) -> bool {
-        self.first_close.is_some_and(|(by, kind)| {
-            by == sender && (kind == CloseKind::Fin || !self.resets.injected())
-        })
+        self.first_close.is_some() && self.farewell == Some(sender)
     }
 
     /// Whether it is TLS 1.3.
@@ -276,6 +292,26 @@ fn client_tls12(timeline: &Timeline) -> ClientRecords {
         }
     }
     client
+}
+
+/// When, in microseconds, and by whom the first alert was sent that is one by its type, or in
+/// TLS 1.3 by its length once that side's Finished is through.
+fn first_farewell_record(
+    timeline: &Timeline,
+    lengths: &RecordLengths,
+    tls13: bool,
+) -> Option<(u64, Sender)> {
+    let is_farewell = |record: &&TimelineRecord| {
+        record.content_type == ALERT
+            || (record.sender == Sender::Client
+                && record.content_type == APPLICATION_DATA
+                && is_alert_length(record, lengths, tls13))
+    };
+    timeline
+        .records
+        .iter()
+        .find(is_farewell)
+        .map(|record| (u64::from(record.at_us), record.sender))
 }
 
 /// The server's encrypted records after the client's second flight.

@@ -174,7 +174,7 @@ fn ended_by(facts: &Facts<'_>, cause: Cause) -> Party {
     let first = facts
         .failure_alert()
         .map(|alert| alert.from)
-        .or(facts.client.alert_for_finished.then_some(Sender::Client))
+        .or(facts.farewell)
         .or(facts.first_close.map(|(sender, _)| sender));
     first.map_or(Party::Unknown, party)
 }

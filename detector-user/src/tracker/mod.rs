@@ -203,7 +203,9 @@ impl Tracker {
         };
         self.finished.insert(id, ());
         let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+        let timeline = entry.into_timeline(&id.key, Arc::clone(tap), why);
+        let offset_ns = self.unix_offset_ns;
         self.over
-            .extend(entry.into_timeline(&id.key, Arc::clone(tap), why));
+            .extend(timeline.map(|timeline| timeline.moved_by(offset_ns)));
     }
 }

@@ -1,0 +1,186 @@
+//! The engine on both its hosts, with what it told made comparable.
+
+use anyhow::Context;
+use aya::Ebpf;
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use detector_common::counter::Counter;
+use detector_common::flow::Record;
+use detector_common::headers::LinkType;
+use detector_common::observation::{ChunkHead, NEVER, Observation};
+use detector_user::capture::{Frame, LinkType as CaptureLinkType};
+use detector_user::tap::Receiver;
+use detector_user::tap::capture::CaptureTap;
+use detector_user::tap::counters::Counters;
+use detector_user::tap::object::{ObjectOptions, load};
+use detector_user::tap::rings::Rings;
+
+/// What an engine told of some frames.
+#[derive(Debug, Default, PartialEq)]
+pub struct Told {
+    /// Observations, in order, without times.
+    pub observations: Vec<Observation>,
+    /// Handshake bytes, in order, without times.
+    pub chunks: Vec<(ChunkHead, Vec<u8>)>,
+}
+
+impl Receiver for Told {
+    fn observation(&mut self, observation: &Observation) {
+        self.observations.push(comparable(observation));
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        let mut head = *head;
+        head.time_ns = 0;
+        head.started_ns = 0;
+        head.key.interface = 0;
+        self.chunks.push((head, bytes.to_vec()));
+    }
+}
+
+/// An observation without what two hosts see differently: their clocks, the interface's number,
+/// and what lies in memory behind the last record.
+fn comparable(observation: &Observation) -> Observation {
+    let mut observation = *observation;
+    observation.time_ns = 0;
+    observation.key.interface = 0;
+    observation.egress = 0;
+    for since in [
+        &mut observation.measured.since_same_ns,
+        &mut observation.measured.since_other_ns,
+    ] {
+        *since = if *since == NEVER { NEVER } else { 0 };
+    }
+    let watched = &mut observation.watched;
+    watched.flow.started_ns = 0;
+    for (side, records) in watched.flow.sides.iter_mut().zip(&mut watched.records) {
+        side.last_ns = 0;
+        for (index, record) in records.iter_mut().enumerate() {
+            record.at_us = 0;
+            if index >= usize::from(side.record_count) {
+                *record = Record::default();
+            }
+        }
+    }
+    observation
+}
+
+/// Which of the object's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// XDP at ingress.
+    Xdp,
+    /// The classifier at egress.
+    Egress,
+}
+
+/// The engine in the kernel, run by BPF_PROG_TEST_RUN.
+pub struct Kernel {
+    ebpf: Ebpf,
+    rings: Rings,
+    counters: Counters,
+    program: Program,
+}
+
+impl Kernel {
+    /// Loads the object with empty tables.
+    ///
+    /// # Errors
+    /// If this process is not root, or the kernel refuses the object.
+    pub fn new(program: Program, options: &ObjectOptions) -> anyhow::Result<Self> {
+        let mut ebpf = load(options).context("loading the eBPF object needs root")?;
+        match program {
+            Program::Xdp => xdp(&mut ebpf)?.load()?,
+            Program::Egress => egress(&mut ebpf)?.load()?,
+        }
+        let rings = Rings::take(&mut ebpf)?;
+        let counters = Counters::take(&mut ebpf)?;
+        Ok(Self {
+            ebpf,
+            rings,
+            counters,
+            program,
+        })
+    }
+
+    /// Runs one frame through the program; returns the program's verdict and the frame after it.
+    ///
+    /// # Errors
+    /// If the kernel does not run it.
+    pub fn frame(&mut self, frame: &[u8]) -> anyhow::Result<(u32, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..Default::default()
+        };
+        let result = match self.program {
+            Program::Xdp => xdp(&mut self.ebpf)?.test_run(options)?,
+            Program::Egress => egress(&mut self.ebpf)?.test_run(options)?,
+        };
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// What it told since the last call.
+    pub fn told(&mut self) -> Told {
+        let mut told = Told::default();
+        self.rings.drain(&mut told);
+        told
+    }
+
+    /// Its counters.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn counters(&self) -> anyhow::Result<Vec<(Counter, u64)>> {
+        Ok(self.counters.read()?)
+    }
+}
+
+fn xdp(ebpf: &mut Ebpf) -> anyhow::Result<&mut Xdp> {
+    Ok(ebpf
+        .program_mut("tlswhy_xdp")
+        .context("no such program")?
+        .try_into()?)
+}
+
+fn egress(ebpf: &mut Ebpf) -> anyhow::Result<&mut SchedClassifier> {
+    Ok(ebpf
+        .program_mut("tlswhy_egress")
+        .context("no such program")?
+        .try_into()?)
+}
+
+/// The engine as captures use it.
+#[derive(Default)]
+pub struct Host {
+    tap: CaptureTap,
+    told: Told,
+    frames: u64,
+}
+
+impl Host {
+    /// Looks at one frame, a millisecond after the one before.
+    pub fn frame(&mut self, frame: &[u8]) {
+        self.frames += 1;
+        let frame = Frame {
+            time_ns: 1_700_000_000_000_000_000 + self.frames * 1_000_000,
+            interface: 0,
+            link_type: CaptureLinkType::ETHERNET,
+            captured: frame,
+            original_len: frame.len() as u32,
+        };
+        self.tap
+            .frame(&frame, LinkType::Ethernet, 0, &mut self.told);
+    }
+
+    /// What it told since the last call.
+    pub fn told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Vec<(Counter, u64)> {
+        self.tap.counters().collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! The same frames through the kernel's programs and through the host's engine tell the same.
+
+use proptest::prelude::*;
+use rstest::rstest;
+use tests::conversation::{Conversation, From, NETWORKS, Network, tls};
+use tests::engines::{Host, Kernel, Program, Told};
+
+use detector_common::observation::events;
+use detector_user::tap::object::ObjectOptions;
+
+const XDP_PASS: u32 = 2;
+const TCX_NEXT: u32 = u32::MAX;
+
+/// Runs frames through both and demands the same of both, packet by packet and byte by byte.
+fn both(program: Program, frames: &[Vec<u8>]) -> Told {
+    let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
+    let mut host = Host::default();
+    let pass = if program == Program::Xdp {
+        XDP_PASS
+    } else {
+        TCX_NEXT
+    };
+    for frame in frames {
+        let (verdict, after) = kernel.frame(frame).unwrap();
+        assert_eq!(verdict, pass);
+        assert_eq!(&after, frame, "the program changed a packet");
+        host.frame(frame);
+    }
+    let (by_kernel, by_host) = (kernel.told(), host.told());
+    assert_eq!(by_kernel, by_host);
+    assert_eq!(kernel.counters().unwrap(), host.counters());
+    by_kernel
+}
+
+fn application_data(len: usize) -> Vec<u8> {
+    tls::record(23, &vec![0xa5; len])
+}
+
+/// A TLS 1.2 client refuses the certificate, closes, and is reset.
+fn refusal(network: Network) -> Vec<Vec<u8>> {
+    let mut talk = Conversation::new(network);
+    let flight = [
+        tls::server_hello(0xc02f, false),
+        tls::record(22, &tls::message(11, &[0; 3000])),
+        tls::record(22, &tls::message(14, &[])),
+    ]
+    .concat();
+    let mut frames = vec![talk.data(From::Client, &tls::client_hello("api.pinned.test", 500))];
+    frames.push(talk.ack(From::Server));
+    frames.extend(talk.pieces(From::Server, &flight, 1448));
+    frames.push(talk.ack(From::Client));
+    frames.push(talk.data(From::Client, &tls::record(21, &[2, 46])));
+    frames.push(talk.fin(From::Client));
+    frames.push(talk.rst(From::Server));
+    frames.push(talk.ack(From::Server));
+    frames
+}
+
+/// A TLS 1.3 connection that works long enough to settle, and then ends.
+fn success(network: Network) -> Vec<Vec<u8>> {
+    let mut talk = Conversation::new(network);
+    let mut frames = vec![talk.data(From::Client, &tls::client_hello("works.test", 1800))];
+    let flight = [
+        tls::server_hello(0x1301, true),
+        tls::record(20, &[1]),
+        application_data(2200),
+    ];
+    frames.extend(talk.pieces(From::Server, &flight.concat(), 1448));
+    frames.push(talk.data(
+        From::Client,
+        &[tls::record(20, &[1]), application_data(53)].concat(),
+    ));
+    for _ in 0..6 {
+        frames.push(talk.data(From::Client, &application_data(300)));
+        frames.extend(talk.pieces(From::Server, &application_data(5000), 1448));
+    }
+    frames.push(talk.data(From::Server, &application_data(19)));
+    frames.push(talk.fin(From::Server));
+    frames.push(talk.data(From::Client, &application_data(19)));
+    frames.push(talk.fin(From::Client));
+    frames.push(talk.rst(From::Server));
+    frames
+}
+
+#[rstest]
+fn a_refusal_is_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(0, 1, 2, 3, 4)] network: usize,
+) {
+    let told = both(program, &refusal(NETWORKS[network]));
+    let seen = told
+        .observations
+        .iter()
+        .fold(0, |seen, observation| seen | observation.events);
+    let wanted = [
+        events::HELLO,
+        events::ALERT,
+        events::FIN,
+        events::RESET,
+        events::SPEAKS_ON,
+    ];
+    assert!(wanted.iter().all(|event| seen & event != 0), "{seen:b}");
+    let vlan = told.observations[0].watched.flow.vlan;
+    assert_eq!(vlan, if network == 1 { [100, 7] } else { [0, 0] });
+}
+
+#[rstest]
+fn a_success_is_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(0, 3)] network: usize,
+) {
+    let told = both(program, &success(NETWORKS[network]));
+    assert!(
+        told.observations
+            .iter()
+            .any(|o| o.events & events::SETTLED != 0)
+    );
+    let last = told.observations.last().unwrap();
+    assert_ne!(last.events & events::RESET, 0);
+}
+
+#[rstest]
+fn tiny_segments_are_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(1, 2, 3, 5, 6, 7, 8, 100)] size: usize,
+) {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut frames = talk.pieces(From::Client, &tls::client_hello("tiny.test", 120), size);
+    let flight = [tls::server_hello(0xc02f, false), tls::record(21, &[2, 40])].concat();
+    frames.extend(talk.pieces(From::Server, &flight, size));
+    let told = both(program, &frames);
+    assert!(
+        told.observations
+            .iter()
+            .any(|o| o.events & events::ALERT != 0)
+    );
+}
+
+#[rstest]
+fn every_truncation_is_told_the_same(#[values(Program::Xdp, Program::Egress)] program: Program) {
+    // BPF_PROG_TEST_RUN makes no socket buffer with less than an Ethernet and an IP header.
+    let shortest = if program == Program::Xdp { 14 } else { 14 + 40 };
+    let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
+    let mut host = Host::default();
+    for network in NETWORKS {
+        for frame in refusal(network) {
+            for len in shortest..frame.len().min(400) {
+                let cut = &frame[..len];
+                kernel.frame(cut).unwrap();
+                host.frame(cut);
+                assert_eq!(kernel.told(), host.told(), "{network:?} cut to {len}");
+            }
+        }
+    }
+    assert_eq!(kernel.counters().unwrap(), host.counters());
+}
+
+#[test]
+fn what_is_no_tls_costs_no_state() {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut frames = vec![talk.data(From::Client, b"GET / HTTP/1.1\r\n\r\n")];
+    frames.extend(talk.pieces(From::Server, &[0x17; 4000], 1000));
+    // It begins like a hello and is none.
+    frames.push(talk.data(From::Client, &[22]));
+    frames.push(talk.data(From::Client, &[3, 1, 0, 200, 9, 9, 9]));
+    frames.push(talk.fin(From::Client));
+    let told = both(Program::Xdp, &frames);
+    assert!(told.observations.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    /// Frames lost, doubled, swapped and damaged.
+    #[test]
+    fn disorder_and_damage_are_told_the_same(
+        xdp: bool,
+        tls13: bool,
+        network in 0usize..5,
+        changes in proptest::collection::vec((0u8..4, any::<u16>(), any::<u16>(), any::<u8>()), 0..12),
+    ) {
+        let network = NETWORKS[network];
+        let mut frames = if tls13 { success(network) } else { refusal(network) };
+        for (kind, at, place, value) in changes {
+            let at = usize::from(at) % frames.len();
+            match kind {
+                0 if frames.len() > 1 => { frames.remove(at); }
+                1 => { let twin = frames[at].clone(); frames.insert(at, twin); }
+                2 => { let other = (at + 1) % frames.len(); frames.swap(at, other); }
+                _ => {
+                    let place = usize::from(place) % frames[at].len();
+                    frames[at][place] = value;
+                }
+            }
+        }
+        both(if xdp { Program::Xdp } else { Program::Egress }, &frames);
+    }
+}

@@ -1,0 +1,57 @@
+//! tlswhy's own tools, and the lab that its tests share with the demo.
+
+pub mod bench;
+pub mod demo;
+pub mod inject;
+pub mod lab;
+pub mod setup;
+pub mod test;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The manifest lies one folder below the root, wherever the repository was cloned to.
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// Fails with what to do unless this process is root.
+///
+/// # Errors
+/// If it is not.
+pub fn need_root(command: &str) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!(
+            "`cargo xtask {command}` makes network namespaces and loads eBPF programs: run it as root, for instance with `sudo -E env PATH=\"$PATH\" cargo xtask {command}`"
+        );
+    }
+    Ok(())
+}
+
+/// Builds the agent and returns its path.
+///
+/// # Errors
+/// If it does not build.
+pub fn build_agent() -> anyhow::Result<PathBuf> {
+    let status = std::process::Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "detector-user",
+            "--bin",
+            "tlswhy",
+        ])
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the agent did not build");
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release").join("tlswhy"))
+}
