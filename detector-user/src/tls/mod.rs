@@ -4,133 +4,97 @@
 //! missing is said to be missing.
 
 pub mod certificate;
+pub mod client_hello;
+pub mod distinguished_name;
+pub mod extensions;
+pub mod handshake;
 pub mod hello;
 pub mod ja4;
-pub mod messages;
 pub mod names;
+mod reader;
+pub mod records;
+pub mod server_hello;
 pub mod stream;
 
 use detector_common::flow::Sender;
 
-use crate::tls::certificate::{CertificateError, Leaf};
-use crate::tls::hello::{ClientHello, ServerHello};
-use crate::tls::messages::{Message, messages};
+pub use crate::tls::handshake::Handshake;
+use crate::tls::records::{Plaintext, PlaintextEnd};
 use crate::tls::stream::HandshakeStream;
 
 /// Both sides' handshake bytes while they come in.
 #[derive(Clone, Debug, Default)]
 pub struct HandshakeView {
-    streams: [HandshakeStream; 2],
+    client: Direction,
+    server: Direction,
+    /// What was read of directions whose bytes are no longer held.
+    read: Option<Box<Handshake>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Direction {
+    stream: HandshakeStream,
+    /// Its bytes were read for good; no more are taken.
+    closed: bool,
 }
 
 impl HandshakeView {
     /// Takes in bytes that `sender` sent at `offset` of its stream.
     pub fn feed(&mut self, sender: Sender, offset: u32, bytes: &[u8]) {
-        let [client, server] = &mut self.streams;
-        match sender {
-            Sender::Client => client.feed(offset, bytes),
-            Sender::Server => server.feed(offset, bytes),
+        let direction = match sender {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        };
+        if !direction.closed {
+            direction.stream.feed(offset, bytes);
         }
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held for the streams.
     pub fn memory(&self) -> usize {
-        self.streams.iter().map(HandshakeStream::memory).sum()
+        self.client.stream.memory() + self.server.stream.memory()
     }
 
     /// Reads all that came.
     pub fn parse(&self) -> Handshake {
-        let mut handshake = Handshake::default();
-        let [client, server] = &self.streams;
-        let (found, complete) = messages(client.contiguous());
-        handshake.client_incomplete = client.has_hole() || !complete;
-        for message in &found {
-            handshake.from_client(message);
+        let mut handshake = self.read.as_deref().cloned().unwrap_or_default();
+        if !self.client.closed {
+            let stream = &self.client.stream;
+            handshake.read_client(&Plaintext::read(stream.contiguous()));
+            handshake.client_incomplete |= stream.has_hole() || stream.is_full();
         }
-        let (found, complete) = messages(server.contiguous());
-        handshake.server_incomplete = server.has_hole() || !complete;
-        for message in &found {
-            handshake.from_server(message);
+        if !self.server.closed {
+            let stream = &self.server.stream;
+            handshake.read_server(&Plaintext::read(stream.contiguous()));
+            handshake.server_incomplete |= stream.has_hole() || stream.is_full();
         }
         handshake
     }
-}
 
-/// What the handshake said.
-#[derive(Clone, Debug, Default)]
-pub struct Handshake {
-    /// The first ClientHello.
-    pub client_hello: Option<ClientHello>,
-    /// The ServerHello that counts: not a HelloRetryRequest.
-    pub server_hello: Option<ServerHello>,
-    /// Whether a HelloRetryRequest came before it (RFC 8446 §4.1.4).
-    pub hello_retry_request: bool,
-    /// The server's certificate, up to TLS 1.2.
-    pub certificate: Option<Result<Leaf, CertificateError>>,
-    /// Whether the server asked for a client certificate, up to TLS 1.2.
-    pub certificate_request: bool,
-    /// Whether the server's flight ended, up to TLS 1.2.
-    pub server_hello_done: bool,
-    /// Certificates in the client's Certificate message, up to TLS 1.2.
-    pub client_certificates: Option<usize>,
-    /// Whether the client sent its ClientKeyExchange, up to TLS 1.2.
-    pub client_key_exchange: bool,
-    /// Whether client bytes are missing or end within a message.
-    pub client_incomplete: bool,
-    /// Whether server bytes are missing or end within a message.
-    pub server_incomplete: bool,
-}
-
-impl Handshake {
-    fn from_client(&mut self, message: &Message) {
-        match message.handshake_type {
-            messages::CLIENT_HELLO if self.client_hello.is_none() => {
-                self.client_hello = ClientHello::parse(&message.body);
-            }
-            messages::CERTIFICATE => {
-                self.client_certificates = Some(certificate::count(&message.body));
-            }
-            messages::CLIENT_KEY_EXCHANGE => self.client_key_exchange = true,
-            _ => {}
+    /// Reads all that came, lets go of the bytes, and takes no more.
+    pub fn finish(&mut self) -> &Handshake {
+        let handshake = self.parse();
+        for direction in [&mut self.client, &mut self.server] {
+            direction.stream.clear();
+            direction.closed = true;
         }
+        self.read.insert(Box::new(handshake))
     }
 
-    fn from_server(&mut self, message: &Message) {
-        match message.handshake_type {
-            messages::SERVER_HELLO => match ServerHello::parse(&message.body) {
-                Some(hello) if hello.is_hello_retry_request() => self.hello_retry_request = true,
-                Some(hello) if self.server_hello.is_none() => self.server_hello = Some(hello),
-                _ => {}
-            },
-            messages::CERTIFICATE if message.complete && self.certificate.is_none() => {
-                self.certificate = Some(Leaf::parse(&message.body));
+    /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,
+    /// from somewhere on. Says whether it was.
+    pub fn finish_if_over(&mut self) -> bool {
+        let over = |direction: &Direction| {
+            direction.closed || {
+                let end = Plaintext::read(direction.stream.contiguous()).end;
+                matches!(end, PlaintextEnd::Encrypted | PlaintextEnd::NotTls)
             }
-            messages::CERTIFICATE_REQUEST => self.certificate_request = true,
-            messages::SERVER_HELLO_DONE => self.server_hello_done = true,
-            _ => {}
+        };
+        let over = over(&self.client) && over(&self.server);
+        if over {
+            self.finish();
         }
-    }
-
-    /// The version that was agreed, 0x0304 for TLS 1.3.
-    pub fn version(&self) -> Option<u16> {
-        self.server_hello.as_ref().map(ServerHello::version)
-    }
-
-    /// That version as people write it.
-    pub fn version_name(&self) -> Option<&'static str> {
-        self.version().and_then(names::version)
-    }
-
-    /// Whether the session was resumed, so that no certificate was shown: by a pre-shared key in
-    /// TLS 1.3 (RFC 8446 §2.2), by the echoed session ID or a ticket before.
-    pub fn is_resumed(&self) -> Option<bool> {
-        let server = self.server_hello.as_ref()?;
-        if server.version() >= hello::TLS_1_3 {
-            return Some(server.pre_shared_key);
-        }
-        let client = self.client_hello.as_ref()?;
-        let echoed = !client.session_id.is_empty() && client.session_id == server.session_id;
-        Some(echoed && self.certificate.is_none() && !self.server_hello_done)
+        over
     }
 }
 

@@ -2,7 +2,17 @@
 
 use tls_parser::{TlsCipherEncMode, TlsCipherMac, TlsCipherSuite};
 
-use crate::tls::hello::TLS_1_3;
+/// TLS 1.3's version number.
+pub const TLS_1_3: u16 = 0x0304;
+
+/// The level of an alert (RFC 8446 §6).
+pub fn alert_level(level: u8) -> Option<&'static str> {
+    match level {
+        1 => Some("warning"),
+        2 => Some("fatal"),
+        _ => None,
+    }
+}
 
 /// The description of an alert (IANA TLS Alerts registry; RFC 8446 §6, RFC 5246 §7.2).
 pub fn alert_description(code: u8) -> Option<&'static str> {
@@ -75,14 +85,20 @@ pub struct RecordLengths {
 }
 
 /// The lengths under a TLS 1.3 suite (RFC 8446 §4.4.4, §5.2): header 4 + hash, content type 1,
-/// tag 16, or 8 for CCM_8.
+/// and what the suite adds; `None` for a suite that is not known.
+///
+/// They hold for a peer that does not pad: JSSE pads by 16.
 pub fn tls13_lengths(suite: u16) -> Option<RecordLengths> {
     let (hash, tag) = match suite {
-        0x1301 | 0x1303 | 0x1304 => (32, 16),
+        // AES_128_GCM, CHACHA20_POLY1305 and AES_128_CCM with SHA-256; SM4 with SM3 (RFC 8998).
+        0x1301 | 0x1303 | 0x1304 | 0x00c6 | 0x00c7 => (32, 16),
+        // AES_256_GCM with SHA-384.
         0x1302 => (48, 16),
+        // AES_128_CCM_8.
         0x1305 => (32, 8),
-        // RFC 9150 (integrity only) has no tag of its own kind; GB suites (RFC 8998) are GCM/CCM.
-        0x00c6 | 0x00c7 => (32, 16),
+        // Integrity only (RFC 9150): the tag is an HMAC.
+        0xc0b4 => (32, 32),
+        0xc0b5 => (48, 48),
         _ => return None,
     };
     Some(RecordLengths {
@@ -91,39 +107,49 @@ pub fn tls13_lengths(suite: u16) -> Option<RecordLengths> {
     })
 }
 
-/// Whether an alert record of this length, encrypted under a suite up to TLS 1.2, holds one alert
-/// of two bytes (RFC 5246 §6.2.3): nonce, tag, MAC and padding are what the suite adds.
-pub fn is_tls12_alert_length(suite: u16, length: u16) -> Option<bool> {
+/// The lengths that an encrypted record of one alert can have under a suite up to TLS 1.2
+/// (RFC 5246 §6.2.3): its two bytes with nonce, tag, MAC and padding; `None` for a suite that is
+/// not known. CBC has three: without and with the explicit IV of TLS 1.1, and with the MAC outside
+/// (RFC 7366); the others have one, three times. Padding by whole blocks more is allowed, but no
+/// common stack does it to alerts.
+pub fn tls12_alert_lengths(suite: u16) -> Option<[u16; 3]> {
     let suite = TlsCipherSuite::from_id(suite)?;
+    let mac = match suite.mac {
+        TlsCipherMac::HmacMd5 => 16,
+        TlsCipherMac::HmacSha1 => 20,
+        TlsCipherMac::HmacSha256 => 32,
+        TlsCipherMac::HmacSha384 => 48,
+        TlsCipherMac::HmacSha512 => 64,
+        _ => 0,
+    };
+    let short_tag = suite.name.ends_with("_CCM_8");
     Some(match suite.enc_mode {
-        TlsCipherEncMode::Gcm => length == 8 + 2 + 16,
-        TlsCipherEncMode::Ccm if suite.name.ends_with("_8") => length == 8 + 2 + 8,
-        TlsCipherEncMode::Ccm => length == 8 + 2 + 16,
-        _ if suite.name.contains("CHACHA20_POLY1305") => length == 2 + 16,
-        TlsCipherEncMode::Cbc => {
-            let mac = match suite.mac {
-                TlsCipherMac::HmacMd5 => 16,
-                TlsCipherMac::HmacSha1 => 20,
-                TlsCipherMac::HmacSha256 => 32,
-                TlsCipherMac::HmacSha384 => 48,
-                TlsCipherMac::HmacSha512 => 64,
-                _ => return None,
-            };
-            let block = if suite.name.contains("3DES") || suite.name.contains("_DES_") {
+        // RFC 5288, RFC 6655: explicit nonce and tag.
+        TlsCipherEncMode::Ccm if short_tag => [8 + 2 + 8; 3],
+        TlsCipherEncMode::Gcm | TlsCipherEncMode::Ccm => [8 + 2 + 16; 3],
+        // RFC 7905: tag alone.
+        _ if suite.name.contains("CHACHA20_POLY1305") => [2 + 16; 3],
+        TlsCipherEncMode::Cbc if mac > 0 => {
+            let small = ["3DES", "_DES", "IDEA", "RC2"];
+            let block = if small.iter().any(|name| suite.name.contains(name)) {
                 8
             } else {
                 16
             };
-            // An explicit IV from TLS 1.1 on; padding fills the last block.
             let padded = (2 + mac + block) / block * block;
-            length == padded || length == padded + block
+            [padded, block + padded, block + block + mac]
         }
-        _ if suite.name.contains("RC4") => match suite.mac {
-            TlsCipherMac::HmacMd5 => length == 2 + 16,
-            _ => length == 2 + 20,
-        },
+        _ if mac > 0 && (suite.name.contains("RC4") || suite.name.contains("_NULL_")) => {
+            [2 + mac; 3]
+        }
         _ => return None,
     })
+}
+
+/// Whether an alert record of this length, encrypted under a suite up to TLS 1.2, holds one alert;
+/// `None` if the suite is not known.
+pub fn is_tls12_alert_length(suite: u16, length: u16) -> Option<bool> {
+    tls12_alert_lengths(suite).map(|lengths| lengths.contains(&length))
 }
 
 #[cfg(test)]
@@ -144,14 +170,67 @@ mod tests {
     }
 
     #[rstest]
-    #[case::aes_gcm(0xc02f, 26)]
-    #[case::chacha(0xcca8, 18)]
-    #[case::rc4_sha(0x0005, 22)]
-    #[case::cbc_sha_tls10(0x002f, 32)]
-    #[case::cbc_sha_tls12(0x002f, 48)]
-    #[case::cbc_sha256(0x003c, 64)]
-    fn tls12(#[case] suite: u16, #[case] length: u16) {
-        assert_eq!(is_tls12_alert_length(suite, length), Some(true));
-        assert_eq!(is_tls12_alert_length(suite, length + 1), Some(false));
+    #[case::aes_gcm(0xc02f, &[26])]
+    #[case::aes256_gcm(0xc030, &[26])]
+    #[case::chacha(0xcca8, &[18])]
+    #[case::ccm(0xc0ac, &[26])]
+    #[case::ccm_8(0xc0ae, &[18])]
+    #[case::rc4_sha(0x0005, &[22])]
+    #[case::rc4_md5(0x0004, &[18])]
+    #[case::null_sha256(0x003b, &[34])]
+    #[case::cbc_sha(0x002f, &[32, 48, 52])]
+    #[case::cbc_sha256(0x003c, &[48, 64, 64])]
+    #[case::cbc_sha384(0xc024, &[64, 80, 80])]
+    #[case::triple_des(0x000a, &[24, 32, 36])]
+    fn tls12(#[case] suite: u16, #[case] expected: &[u16]) {
+        for length in 0..200 {
+            assert_eq!(
+                is_tls12_alert_length(suite, length),
+                Some(expected.contains(&length)),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        assert_eq!(tls13_lengths(0xc02f), None);
+        assert_eq!(tls12_alert_lengths(0x0a0a), None);
+        // TLS_NULL_WITH_NULL_NULL and signalling values protect nothing.
+        assert_eq!(tls12_alert_lengths(0x0000), None);
+        assert_eq!(tls12_alert_lengths(0x00ff), None);
+        assert_eq!((alert_description(255), alert_level(3)), (None, None));
+        assert_eq!((version(0x7f1c), cipher_suite(0x0a0a)), (None, None));
+    }
+
+    #[rstest]
+    #[case(0x1301, "TLS_AES_128_GCM_SHA256")]
+    #[case(0x1302, "TLS_AES_256_GCM_SHA384")]
+    #[case(0x1303, "TLS_CHACHA20_POLY1305_SHA256")]
+    #[case(0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")]
+    #[case(0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")]
+    #[case(0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA")]
+    fn suites_are_named_as_registered(#[case] suite: u16, #[case] name: &str) {
+        assert_eq!(cipher_suite(suite), Some(name));
+    }
+
+    #[rstest]
+    #[case(0, "close_notify")]
+    #[case(40, "handshake_failure")]
+    #[case(42, "bad_certificate")]
+    #[case(46, "certificate_unknown")]
+    #[case(48, "unknown_ca")]
+    #[case(112, "unrecognized_name")]
+    #[case(116, "certificate_required")]
+    #[case(120, "no_application_protocol")]
+    fn alerts_are_named_as_registered(#[case] code: u8, #[case] name: &str) {
+        assert_eq!(alert_description(code), Some(name));
+    }
+
+    #[test]
+    fn versions_and_levels_are_named() {
+        let named = [0x0301, 0x0302, 0x0303, 0x0304].map(version);
+        assert_eq!(named, ["1.0", "1.1", "1.2", "1.3"].map(Some));
+        assert_eq!([1, 2].map(alert_level), ["warning", "fatal"].map(Some));
     }
 }

@@ -1,92 +1,121 @@
 //! Putting a direction's bytes in order.
 
-/// The most that is kept of one direction.
-const CAPACITY: usize = 16 * 1024;
+/// The most that is kept of one direction, unless said otherwise.
+pub const CAPACITY: usize = 16 * 1024;
 
 /// Bytes of one direction from its first on. Where bytes come twice, those that came first count
-/// (RFC 9293 §3.10.7.4).
-#[derive(Clone, Debug, Default)]
+/// (RFC 9293 §3.10.7.4: what was received already is trimmed off a segment).
+#[derive(Clone, Debug)]
 pub struct HandshakeStream {
     bytes: Vec<u8>,
-    /// Ranges that have come, in order, apart from each other.
-    ranges: Vec<(usize, usize)>,
+    /// Bytes without a hole, from the first on.
+    contiguous: usize,
+    /// Ranges beyond the first hole, in order, apart from each other.
+    islands: Vec<(usize, usize)>,
+    capacity: usize,
+    full: bool,
+}
+
+impl Default for HandshakeStream {
+    fn default() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
 }
 
 impl HandshakeStream {
+    /// A stream that keeps at most `capacity` bytes. Memory is taken as bytes come.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            contiguous: 0,
+            islands: Vec::new(),
+            capacity,
+            full: false,
+        }
+    }
+
     /// Takes in bytes at `offset`; those beyond the capacity are left out.
     pub fn feed(&mut self, offset: u32, bytes: &[u8]) {
-        let start = (offset as usize).min(CAPACITY);
-        let end = start.saturating_add(bytes.len()).min(CAPACITY);
-        if end <= start {
+        if bytes.is_empty() {
             return;
         }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let wanted = start.saturating_add(bytes.len());
+        let end = wanted.min(self.capacity);
+        self.full |= wanted > end;
+        let Some(bytes) = end.checked_sub(start).and_then(|len| bytes.get(..len)) else {
+            return;
+        };
+        if start == self.bytes.len() && self.islands.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            self.contiguous = self.bytes.len();
+        } else if end > self.contiguous {
+            self.feed_out_of_order(start, end, bytes);
+        }
+    }
+
+    fn feed_out_of_order(&mut self, start: usize, end: usize, bytes: &[u8]) {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        for (from, to) in self.missing(start, end) {
-            let source = bytes.get(from - start..to - start);
-            if let (Some(source), Some(target)) = (source, self.bytes.get_mut(from..to)) {
+        let mut at = start.max(self.contiguous);
+        for index in 0..=self.islands.len() {
+            let island = self.islands.get(index).copied();
+            let (from, to) = island.unwrap_or((end, end));
+            let gap = at..from.min(end);
+            let source = bytes.get(gap.start.saturating_sub(start)..gap.end.saturating_sub(start));
+            if let (Some(source), Some(target)) = (source, self.bytes.get_mut(gap)) {
                 target.copy_from_slice(source);
             }
-        }
-        self.merge(start, end);
-    }
-
-    /// The parts of `start..end` that have not come.
-    fn missing(&self, start: usize, end: usize) -> Vec<(usize, usize)> {
-        let mut missing = Vec::new();
-        let mut at = start;
-        for &(from, to) in &self.ranges {
-            if to <= at {
-                continue;
-            }
-            if from >= end {
+            at = at.max(to);
+            if at >= end {
                 break;
             }
-            if at < from {
-                missing.push((at, from));
-            }
-            at = at.max(to);
         }
-        if at < end {
-            missing.push((at, end));
-        }
-        missing
+        self.note_range(start.max(self.contiguous), end);
     }
 
-    fn merge(&mut self, mut start: usize, mut end: usize) {
-        self.ranges.retain(|&(from, to)| {
-            let apart = to < start || from > end;
-            if !apart {
+    /// Joins a range with the contiguous bytes and islands that it touches.
+    fn note_range(&mut self, mut start: usize, mut end: usize) {
+        let first = self.islands.partition_point(|&(_, to)| to < start);
+        let last = self.islands.partition_point(|&(from, _)| from <= end);
+        if let Some(touched) = self.islands.get(first..last) {
+            for &(from, to) in touched {
                 start = start.min(from);
                 end = end.max(to);
             }
-            apart
-        });
-        let at = self.ranges.partition_point(|&(from, _)| from < start);
-        self.ranges.insert(at, (start, end));
+        }
+        if start <= self.contiguous {
+            self.contiguous = end;
+            self.islands.drain(first..last);
+        } else {
+            self.islands.splice(first..last, [(start, end)]);
+        }
     }
 
     /// All bytes from the first on up to the first hole.
     pub fn contiguous(&self) -> &[u8] {
-        match self.ranges.first() {
-            Some(&(0, end)) => self.bytes.get(..end).unwrap_or_default(),
-            _ => &[],
-        }
+        self.bytes.get(..self.contiguous).unwrap_or_default()
     }
 
     /// Whether bytes are missing before bytes that have come.
     pub fn has_hole(&self) -> bool {
-        match self.ranges.as_slice() {
-            [] => false,
-            [(start, _)] => *start > 0,
-            _ => true,
-        }
+        !self.islands.is_empty()
+    }
+
+    /// Whether bytes were left out because they lie beyond the capacity.
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.ranges.capacity() * size_of::<(usize, usize)>()
+        self.bytes.capacity() + self.islands.capacity() * size_of::<(usize, usize)>()
+    }
+
+    /// Lets go of all bytes.
+    pub fn clear(&mut self) {
+        *self = Self::with_capacity(self.capacity);
     }
 }
 
@@ -94,14 +123,22 @@ impl HandshakeStream {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rstest::rstest;
 
-    #[test]
-    fn what_came_first_counts() {
+    #[rstest]
+    #[case::later_overlap(&[(2, "cd"), (0, "abXXe")], "abcde")]
+    #[case::retransmission(&[(0, "abc"), (0, "XYZ"), (3, "d")], "abcd")]
+    #[case::over_several_islands(&[(1, "b"), (3, "d"), (5, "f"), (0, "aXcXeXg")], "abcdefg")]
+    #[case::within_an_island(&[(2, "cdef"), (3, "XX"), (0, "ab")], "abcdef")]
+    #[case::touching_islands(&[(4, "ef"), (2, "cd"), (0, "ab")], "abcdef")]
+    #[case::nothing(&[(0, ""), (9, "")], "")]
+    fn what_came_first_counts(#[case] pieces: &[(u32, &str)], #[case] expected: &str) {
         let mut stream = HandshakeStream::default();
-        stream.feed(2, b"cd");
-        stream.feed(0, b"abXXe");
-        assert_eq!(stream.contiguous(), b"abcde");
-        assert!(!stream.has_hole());
+        for (offset, bytes) in pieces {
+            stream.feed(*offset, bytes.as_bytes());
+        }
+        assert_eq!(stream.contiguous(), expected.as_bytes());
+        assert!(!stream.has_hole() && !stream.is_full());
     }
 
     #[test]
@@ -111,34 +148,65 @@ mod tests {
         stream.feed(4, b"ef");
         assert_eq!(stream.contiguous(), b"ab");
         assert!(stream.has_hole());
+        stream.feed(1, b"XcdX");
+        assert_eq!(stream.contiguous(), b"abcdef");
+        assert!(!stream.has_hole());
+    }
+
+    #[test]
+    fn a_full_stream_is_said() {
+        let mut stream = HandshakeStream::with_capacity(4);
+        stream.feed(0, b"abcd");
+        assert!(!stream.is_full());
+        stream.feed(2, b"XXe");
+        stream.feed(u32::MAX, b"z");
+        assert!(stream.is_full() && !stream.has_hole());
+        assert_eq!(stream.contiguous(), b"abcd");
+    }
+
+    #[test]
+    fn memory_is_taken_as_bytes_come_and_given_back() {
+        let mut stream = HandshakeStream::default();
+        assert_eq!(stream.memory(), 0);
+        stream.feed(0, &[1; 300]);
+        assert!((300..1000).contains(&stream.memory()));
+        stream.clear();
+        assert_eq!(stream.memory(), 0);
     }
 
     proptest! {
+        /// Beside a model: each byte is the first that came for its place.
         #[test]
-        fn any_order_of_any_pieces_gives_the_whole(
-            whole in proptest::collection::vec(any::<u8>(), 1..3000),
-            cuts in proptest::collection::vec((any::<u16>(), any::<u16>()), 0..20),
+        fn agrees_with_the_first_byte_of_each_place(
+            pieces in proptest::collection::vec(
+                (0usize..130, proptest::collection::vec(any::<u8>(), 0..40)), 0..40),
         ) {
-            let mut stream = HandshakeStream::default();
-            for (start, len) in cuts {
-                let start = usize::from(start) % whole.len();
-                let end = (start + usize::from(len) % 700).min(whole.len());
-                stream.feed(start as u32, &whole[start..end]);
+            let mut stream = HandshakeStream::with_capacity(128);
+            let mut model = [None; 128];
+            for (offset, bytes) in &pieces {
+                stream.feed(*offset as u32, bytes);
+                for (place, byte) in model.iter_mut().skip(*offset).zip(bytes) {
+                    place.get_or_insert(*byte);
+                }
             }
-            stream.feed(0, &whole);
-            prop_assert_eq!(stream.contiguous(), whole.as_slice());
-            prop_assert!(!stream.has_hole());
+            let prefix: Vec<u8> = model.iter().map_while(|byte| *byte).collect();
+            let hole = model.iter().skip(prefix.len()).any(Option::is_some);
+            prop_assert_eq!(stream.contiguous(), prefix.as_slice());
+            prop_assert_eq!(stream.has_hole(), hole);
+            let full = pieces.iter().any(|(o, b)| !b.is_empty() && o + b.len() > 128);
+            prop_assert_eq!(stream.is_full(), full);
         }
 
         #[test]
         fn memory_is_bounded(
-            pieces in proptest::collection::vec((any::<u32>(), 0usize..3000), 0..50),
+            pieces in proptest::collection::vec((0u32..40_000, 0usize..3000), 0..50),
         ) {
             let mut stream = HandshakeStream::default();
             for (offset, len) in pieces {
                 stream.feed(offset, &vec![7; len]);
             }
             prop_assert!(stream.contiguous().len() <= CAPACITY);
+            prop_assert!(stream.memory() <= 2 * CAPACITY + 64 * size_of::<(usize, usize)>());
         }
     }
 }
