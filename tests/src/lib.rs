@@ -1,4 +1,8 @@
 //! Helpers for tests that cross crates.
+#![expect(
+    clippy::expect_used,
+    reason = "helpers of tests: a failure here is a failed test"
+)]
 
 pub mod conversation;
 pub mod engines;

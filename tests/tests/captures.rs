@@ -1,0 +1,174 @@
+//! `tlswhy pcap` on captures, whole and damaged.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rstest::rstest;
+use serde_json::Value;
+use tests::gateway::agent;
+
+fn capture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("captures")
+        .join(name)
+}
+
+fn pcap(files: &[&Path]) -> Output {
+    Command::new(agent())
+        .args([
+            "pcap",
+            "--output",
+            "json",
+            "--inspection-ca",
+            "CN=Inspection CA",
+        ])
+        .args(files)
+        .output()
+        .unwrap()
+}
+
+fn verdicts(output: &Output) -> Vec<Value> {
+    let lines = String::from_utf8(output.stdout.clone()).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[rstest]
+#[case("story.pcap")]
+#[case("clients.pcap")]
+fn verdicts_are_as_expected(#[case] name: &str) {
+    let output = pcap(&[&capture(name)]);
+    assert!(output.status.success());
+    insta::assert_json_snapshot!(name, verdicts(&output));
+    insta::assert_snapshot!(
+        format!("{name} summary"),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Compressed with the machine's own programs, and by standard input.
+#[test]
+fn compressed_captures_read_the_same() {
+    let plain = std::fs::read(capture("story.pcap")).unwrap();
+    let expected = verdicts(&pcap(&[&capture("story.pcap")]));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
+    for bytes in [gzip.finish().unwrap(), zstd, plain] {
+        let mut child = Command::new(agent())
+            .args([
+                "pcap",
+                "--output",
+                "json",
+                "--inspection-ca",
+                "CN=Inspection CA",
+                "-",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let read = verdicts(&child.wait_with_output().unwrap());
+        assert_eq!(read.len(), expected.len());
+        for (read, expected) in read.iter().zip(&expected) {
+            assert_eq!(read["cause"], expected["cause"]);
+            assert_eq!(read["community_id"], expected["community_id"]);
+        }
+    }
+}
+
+#[test]
+fn a_truncated_capture_yields_what_comes_before_the_damage() {
+    let whole = std::fs::read(capture("story.pcap")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pcap");
+    // Within the last frame: everything that failed did so before.
+    std::fs::write(&cut, &whole[..whole.len() - 10]).unwrap();
+    let output = pcap(&[&cut]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        verdicts(&output).len(),
+        verdicts(&pcap(&[&capture("story.pcap")])).len()
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    let warning = said.lines().next().unwrap();
+    assert!(
+        warning.contains("cut.pcap") && warning.contains("at byte"),
+        "{said}"
+    );
+}
+
+#[rstest]
+#[case::empty(&[], "empty")]
+#[case::no_capture(b"this is no capture at all, but long enough for a header", "capture")]
+fn what_is_no_capture_is_one_line_and_exit_code_1(#[case] bytes: &[u8], #[case] word: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.pcap");
+    std::fs::write(&path, bytes).unwrap();
+    let output = pcap(&[&path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let complaint = said.lines().next().unwrap();
+    assert!(
+        complaint.contains("odd.pcap") && complaint.contains(word),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_does_not_exist_does_not_hide_the_others() {
+    let output = pcap(&[Path::new("/nonexistent.pcap"), &capture("story.pcap")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!verdicts(&output).is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.lines().next().unwrap().contains("/nonexistent.pcap"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_unknown_link_type_is_named() {
+    let mut bytes = std::fs::read(capture("story.pcap")).unwrap();
+    bytes[20..24].copy_from_slice(&147u32.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.pcap");
+    std::fs::write(&path, &bytes).unwrap();
+    let output = pcap(&[&path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.lines().next().unwrap().contains("147"), "{said}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let output = Command::new(agent())
+        .args(["pcap", "--no-such-option"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_stops_is_no_failure() {
+    let mut child = Command::new(agent())
+        .args(["pcap", "--output", "json"])
+        .arg(capture("story.pcap"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
