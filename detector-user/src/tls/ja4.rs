@@ -36,7 +36,7 @@ fn fingerprint(hello: &ClientHello, shown: impl Fn(&str) -> String) -> String {
     let mut ja4 = String::with_capacity(JA4_LEN);
     let named = extensions.contains(&SERVER_NAME);
     let [first, last] = alpn(hello.first_alpn);
-    // Writing to a String does not fail, here and below.
+    // Writing to a String does not fail.
     let _ = write!(
         ja4,
         "t{}{}{:02}{:02}{first}{last}",
@@ -96,15 +96,24 @@ fn alpn(ends: Option<[u8; 2]>) -> [char; 2] {
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
         return [char::from(first), char::from(last)];
     }
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    [digit(first >> 4), digit(last & 0x0f)]
+    [digit(u16::from(first >> 4)), digit(u16::from(last & 0x0f))]
 }
 
 fn push_hex(list: &mut String, values: &[u16]) {
     for (index, value) in values.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(list, "{comma}{value:04x}");
+        if index > 0 {
+            list.push(',');
+        }
+        // Digit by digit: formatting would cost more than both hashes.
+        for shift in [12, 8, 4, 0] {
+            list.push(digit((value >> shift) & 0xf));
+        }
     }
+}
+
+/// A value below 16 as hexadecimal digit.
+fn digit(value: u16) -> char {
+    char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
 /// The first twelve hexadecimal digits of SHA-256.
@@ -115,7 +124,8 @@ fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let mut hex = String::with_capacity(HASH_DIGITS);
     for byte in digest.iter().take(HASH_DIGITS / 2) {
-        let _ = write!(hex, "{byte:02x}");
+        hex.push(digit(u16::from(byte >> 4)));
+        hex.push(digit(u16::from(byte & 0x0f)));
     }
     hex
 }

@@ -36,14 +36,12 @@ impl HandshakeStream {
 
     /// Takes in bytes at `offset`; those beyond the capacity are left out.
     pub fn feed(&mut self, offset: u32, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let wanted = start.saturating_add(bytes.len());
         let end = wanted.min(self.capacity);
-        self.full |= wanted > end;
-        let Some(bytes) = end.checked_sub(start).and_then(|len| bytes.get(..len)) else {
+        self.full |= wanted > end && !bytes.is_empty();
+        let kept = end.checked_sub(start).and_then(|len| bytes.get(..len));
+        let Some(bytes) = kept.filter(|kept| !kept.is_empty()) else {
             return;
         };
         if start == self.bytes.len() && self.islands.is_empty() {
@@ -162,6 +160,14 @@ mod tests {
         stream.feed(u32::MAX, b"z");
         assert!(stream.is_full() && !stream.has_hole());
         assert_eq!(stream.contiguous(), b"abcd");
+    }
+
+    #[test]
+    fn bytes_that_begin_at_the_capacity_leave_no_hole() {
+        let mut stream = HandshakeStream::with_capacity(4);
+        stream.feed(4, b"e");
+        assert!(stream.is_full() && !stream.has_hole());
+        assert_eq!(stream.memory(), 0);
     }
 
     #[test]
