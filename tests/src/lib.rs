@@ -1,6 +1,5 @@
 //! Helpers for tests that cross crates.
 #![expect(
-    clippy::expect_used,
     reason = "helpers of tests: a failure here is a failed test"
 )]
 
