@@ -1,0 +1,223 @@
+//! Builds eBPF objects from a build script, with whichever eBPF toolchain the machine has.
+//!
+//! A toolchain that fits is, in this order: a compiler with a precompiled core library for
+//! `bpfel-unknown-none` (Debian's and Ubuntu's `libstd-rust-web-dev-bpf`), or one with `rust-src`,
+//! from which core is built. Both need `bpf-linker`.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+const INSTALL: &str = "run `cargo xtask setup` (as root, on Debian or Ubuntu), or \
+    `rustup toolchain install nightly --component rust-src && cargo install bpf-linker`";
+
+/// Builds the binary `object` of detector-ebpf and sets the environment variable `variable` to its
+/// path for the crate that is being built. To be called from a build script of this workspace.
+pub fn embed(object: &str, variable: &str) -> ExitCode {
+    match build(object) {
+        Ok(path) => {
+            println!("cargo::rustc-env={variable}={}", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            println!("cargo::error={message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A compiler that can build for the kernel, and how to call it.
+struct Toolchain {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    build_std: bool,
+}
+
+fn build(object: &str) -> Result<PathBuf, String> {
+    let manifest = required("CARGO_MANIFEST_DIR")?;
+    let workspace = manifest.parent().ok_or("the crate is not in a workspace")?;
+    for source in [
+        "detector-ebpf",
+        "detector-common",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
+    }
+    for variable in ["PATH", "RUSTUP_HOME"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    let target = match env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() {
+        Ok("big") => "bpfeb-unknown-none",
+        _ => "bpfel-unknown-none",
+    };
+    find_linker()?;
+    let toolchain = candidates()
+        .into_iter()
+        .find_map(|(cargo, rustc)| usable(cargo, rustc, target))
+        .ok_or_else(|| format!("no Rust compiler here can build eBPF: {INSTALL}"))?;
+    let out = required("OUT_DIR")?;
+    compile(&toolchain, workspace, target, object, &out.join("bpf"))
+}
+
+fn required(variable: &str) -> Result<PathBuf, String> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("{variable} is not set"))
+}
+
+fn find_linker() -> Result<(), String> {
+    let works = Command::new("bpf-linker")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    match works {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("bpf-linker is not on PATH: {INSTALL}")),
+    }
+}
+
+/// Pairs of cargo and rustc worth asking: the system's, then each of rustup's.
+fn candidates() -> Vec<(PathBuf, PathBuf)> {
+    let mut pairs = vec![(
+        PathBuf::from("/usr/bin/cargo"),
+        PathBuf::from("/usr/bin/rustc"),
+    )];
+    let rustup = env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME")?;
+        Some(Path::new(&home).join(".rustup"))
+    });
+    let Some(toolchains) = rustup.map(|home| home.join("toolchains")) else {
+        return pairs;
+    };
+    let Ok(entries) = std::fs::read_dir(toolchains) else {
+        return pairs;
+    };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    // Nightly first: for it building core is an ordinary thing to do.
+    found.sort_by_key(|path| !path.to_string_lossy().contains("nightly"));
+    pairs.extend(
+        found
+            .into_iter()
+            .map(|path| (path.join("bin/cargo"), path.join("bin/rustc"))),
+    );
+    pairs
+}
+
+/// Whether this compiler has a core library for the target, or the means to build one.
+fn usable(cargo: PathBuf, rustc: PathBuf, target: &str) -> Option<Toolchain> {
+    if !cargo.exists() {
+        return None;
+    }
+    let libraries = print(&rustc, &["--target", target, "--print", "target-libdir"])?;
+    let precompiled = std::fs::read_dir(libraries).is_ok_and(|mut entries| {
+        entries.any(|entry| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+        })
+    });
+    if precompiled {
+        return Some(Toolchain {
+            cargo,
+            rustc,
+            build_std: false,
+        });
+    }
+    let sysroot = print(&rustc, &["--print", "sysroot"])?;
+    let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    source.exists().then_some(Toolchain {
+        cargo,
+        rustc,
+        build_std: true,
+    })
+}
+
+fn print(rustc: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(rustc)
+        .args(arguments)
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+fn compile(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target: &str,
+    object: &str,
+    target_dir: &Path,
+) -> Result<PathBuf, String> {
+    let mut command = Command::new(&toolchain.cargo);
+    command
+        .current_dir(workspace)
+        .args([
+            "build",
+            "--package",
+            "detector-ebpf",
+            "--bin",
+            object,
+            "--profile",
+            "bpf",
+        ])
+        .args(["--target", target, "--target-dir"])
+        .arg(target_dir);
+    if toolchain.build_std {
+        command.arg("-Zbuild-std=core");
+    }
+    for inherited in [
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+    ] {
+        command.env_remove(inherited);
+    }
+    let output = command
+        .env("RUSTC", &toolchain.rustc)
+        // Inline assembly for this target is unstable even where its core library ships.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
+        .env("LD_LIBRARY_PATH", linker_libraries())
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", toolchain.cargo.display()))?;
+    if !output.status.success() {
+        let details = String::from_utf8_lossy(&output.stderr);
+        // Cargo shows this file's output when it fails; the error line stays one line.
+        eprintln!("{details}");
+        let first = details
+            .lines()
+            .find(|line| line.starts_with("error"))
+            .unwrap_or("see above");
+        return Err(format!("the eBPF object did not build: {first}"));
+    }
+    Ok(target_dir.join(target).join("bpf").join(object))
+}
+
+fn flags() -> Vec<String> {
+    [
+        "-Clinker=bpf-linker",
+        "-Clink-arg=--btf",
+        "-Cdebuginfo=2",
+        // Header fields are read as the words they are instead of byte by byte.
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// bpf-linker finds the LLVM that rustup ships only where it is told to look.
+fn linker_libraries() -> OsString {
+    let mut paths: Vec<PathBuf> = env::var_os("LD_LIBRARY_PATH")
+        .map(|old| env::split_paths(&old).collect())
+        .unwrap_or_default();
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    if let Some(sysroot) = print(Path::new(&rustc), &["--print", "sysroot"]) {
+        paths.push(Path::new(&sysroot).join("lib"));
+    }
+    env::join_paths(paths).unwrap_or_default()
+}
