@@ -23,6 +23,28 @@ const STACKED: [&str; 11] = [
     "dummy",
 ];
 
+/// linux/if_arp.h, which libc lacks.
+const ARPHRD_RAWIP: u16 = 519;
+/// Devices whose frames are IP packets, both where they come in and where they
+/// leave (tun, WireGuard, cellular modems, PPP without its protocol field, IP in IP). GRE and SIT
+/// are not among them: what comes in by those still has its outer headers.
+const BARE_IP: [u16; 5] = [
+    libc::ARPHRD_NONE,
+    ARPHRD_RAWIP,
+    libc::ARPHRD_PPP,
+    libc::ARPHRD_TUNNEL,
+    libc::ARPHRD_TUNNEL6,
+];
+
+/// What an interface's frames begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// An Ethernet header, which loopback's have as well.
+    Ethernet,
+    /// An IP header: there is no link layer.
+    Ip,
+}
+
 /// A network interface, as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
@@ -61,11 +83,12 @@ pub enum InterfaceError {
         /// What was asked for.
         name: String,
     },
-    /// Its frames have no Ethernet header.
+    /// Its frames begin with something the engine does not read.
     #[error(
-        "{name} is no Ethernet interface and cannot be watched: watch what carries its packets"
+        "{name} has neither Ethernet nor bare IP packets and cannot be watched: watch what carries \
+         its packets"
     )]
-    NotEthernet {
+    Unreadable {
         /// What was asked for.
         name: String,
     },
@@ -87,10 +110,14 @@ impl Interface {
         self.is_up() && self.flags & libc::IFF_RUNNING as u32 != 0
     }
 
-    /// Whether its frames have Ethernet headers, which loopback's have as well.
+    /// What its frames begin with, if the engine reads them.
     #[must_use]
-    pub const fn is_ethernet(&self) -> bool {
-        matches!(self.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK)
+    pub fn framing(&self) -> Option<Framing> {
+        if matches!(self.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
+            Some(Framing::Ethernet)
+        } else {
+            BARE_IP.contains(&self.hardware).then_some(Framing::Ip)
+        }
     }
 
     /// Whether it is the loopback interface, on which every frame leaves and comes in again.
@@ -99,11 +126,18 @@ impl Interface {
         self.hardware == libc::ARPHRD_LOOPBACK
     }
 
+    /// Whether an XDP program of ours can be put on it: it has Ethernet frames and no other's.
+    #[must_use]
+    pub fn takes_xdp(&self) -> bool {
+        self.framing() == Some(Framing::Ethernet) && self.xdp.is_none()
+    }
+
     /// Whether the device takes VLAN tags off frames before XDP sees them. Unknown counts as yes:
     /// then VLAN IDs do not tell flows apart, which costs nothing where there are none.
     #[must_use]
     pub fn strips_vlan_tags(&self) -> bool {
-        offloads::active(&self.name).map_or(true, |features| features.contains("rx-vlan-hw-parse"))
+        const STRIPPING: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+        offloads::active(&self.name).map_or(true, |on| STRIPPING.iter().any(|it| on.contains(*it)))
     }
 
     /// Whether a gateway's traffic is best seen here: on Ethernet that is up, where it comes in
@@ -165,8 +199,8 @@ fn chosen(all: Vec<Interface>, names: &[String]) -> Result<Vec<Interface>, Inter
     for name in names {
         let found = all.iter().find(|interface| interface.name == *name);
         let interface = found.ok_or_else(|| InterfaceError::Missing { name: name.clone() })?;
-        if !interface.is_ethernet() {
-            return Err(InterfaceError::NotEthernet { name: name.clone() });
+        if interface.framing().is_none() {
+            return Err(InterfaceError::Unreadable { name: name.clone() });
         }
         if !taps.contains(interface) {
             taps.push(interface.clone());
@@ -252,6 +286,10 @@ pub(crate) mod tests {
             hardware: libc::ARPHRD_NONE,
             ..ethernet("tun0")
         };
+        let gre = Interface {
+            hardware: libc::ARPHRD_IPGRE,
+            ..ethernet("gre1")
+        };
         let no_cable = Interface {
             flags: libc::IFF_UP as u32,
             ..ethernet("eth2")
@@ -265,6 +303,7 @@ pub(crate) mod tests {
             kind("eth0.7", "vlan"),
             kind("veth0", "veth"),
             tun,
+            gre,
         ]
     }
 
@@ -283,8 +322,11 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_named_is_chosen_once_even_when_it_is_down() {
-        let asked = ["eth1", "lo", "eth1"].map(String::from);
-        assert_eq!(names(chosen(several(), &asked).unwrap()), ["eth1", "lo"]);
+        let asked = ["eth1", "lo", "eth1", "tun0"].map(String::from);
+        let chosen = chosen(several(), &asked).unwrap();
+        let framing: Vec<_> = chosen.iter().filter_map(Interface::framing).collect();
+        assert_eq!(names(chosen), ["eth1", "lo", "tun0"]);
+        assert_eq!(framing, [Framing::Ethernet, Framing::Ethernet, Framing::Ip]);
     }
 
     #[test]
@@ -294,9 +336,9 @@ pub(crate) mod tests {
             error.to_string().starts_with("no interface is called eth9"),
             "{error}"
         );
-        let error = chosen(several(), &["tun0".into()]).unwrap_err();
+        let error = chosen(several(), &["gre1".into()]).unwrap_err();
         assert!(
-            matches!(error, InterfaceError::NotEthernet { .. }),
+            matches!(error, InterfaceError::Unreadable { .. }),
             "{error}"
         );
     }
@@ -337,7 +379,7 @@ pub(crate) mod tests {
     fn the_kernel_lists_loopback() {
         let all = list().unwrap();
         let lo = all.iter().find(|interface| interface.name == "lo").unwrap();
-        assert!(lo.is_ethernet() && !lo.is_worth_a_tap());
+        assert!(lo.framing() == Some(Framing::Ethernet) && !lo.is_worth_a_tap());
         assert_eq!(lo.index, 1);
         assert!(lo.mtu > 0);
     }

@@ -2,4 +2,6 @@
 
 pub mod conversation;
 pub mod engines;
+pub mod foreign;
 pub mod gateway;
+pub mod wire;

@@ -1,158 +1,404 @@
-//! Attaching, falling back, and leaving nothing behind.
+//! Taps on real interfaces: which hooks, both directions, and nothing left behind.
 
-use std::os::fd::AsFd;
-
-use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::Signal;
+use aya::programs::ProgramInfo;
+use aya::programs::tc::{SchedClassifier, TcAttachType};
+use detector_common::counter::Counter;
+use detector_common::observation::{ChunkHead, Observation, events};
+use detector_user::interfaces::Interface;
+use detector_user::tap::Receiver;
+use detector_user::tap::attach::{Abilities, Hook, KernelTap};
+use detector_user::tap::counters::Counters;
+use detector_user::tap::object::ObjectOptions;
+use detector_user::tap::rings::Rings;
 use rstest::rstest;
-use tests::gateway::{Gateway, PATIENCE, agent};
-use xtask::lab::{Process, output};
+use tests::conversation::{Conversation, From, Network, tls};
+use tests::foreign::{Foreign, Place};
+use tests::wire::{inside, interface, namespace, pair, send, until};
+use xtask::lab::{Namespace, run, words};
 
-use aya::programs::{SchedClassifier, TcAttachType};
+const XDP_PASS: i32 = 2;
+const TCX_PASS: i32 = 0;
 
-/// Programs at the TCX hooks of the gateway's `lan0`: ingress, egress.
-fn tcx_programs(lab: &Gateway) -> [usize; 2] {
-    let path = format!("/run/netns/{}", lab.gateway.name());
-    let namespace = std::fs::File::open(path).unwrap();
-    std::thread::spawn(move || {
-        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
-        [TcAttachType::Ingress, TcAttachType::Egress].map(|direction| {
-            SchedClassifier::query_tcx("lan0", direction)
-                .unwrap()
-                .1
-                .len()
-        })
-    })
-    .join()
-    .unwrap()
+const MODERN: Abilities = Abilities {
+    xdp: true,
+    tcx: true,
+};
+/// Linux 5.18 to 6.5.
+const BEFORE_TCX: Abilities = Abilities {
+    xdp: true,
+    tcx: false,
+};
+/// Linux 5.8 to 5.17.
+const BEFORE_XDP_FRAGMENTS: Abilities = Abilities {
+    xdp: false,
+    tcx: false,
+};
+
+/// A tap with what it told so far.
+struct Watched {
+    tap: KernelTap,
+    rings: Rings,
+    counters: Counters,
+    told: Told,
 }
 
-fn has_xdp(lab: &Gateway) -> bool {
-    lab.gateway
-        .run("ip link show lan0")
-        .unwrap()
-        .contains("prog/xdp")
+#[derive(Default)]
+struct Told {
+    observations: Vec<Observation>,
+    chunk_bytes: usize,
+}
+
+impl Receiver for Told {
+    fn observation(&mut self, observation: &Observation) {
+        self.observations.push(*observation);
+    }
+
+    fn chunk(&mut self, _: &ChunkHead, bytes: &[u8]) {
+        self.chunk_bytes += bytes.len();
+    }
+}
+
+impl Watched {
+    fn new(interfaces: &[Interface], abilities: Abilities) -> Self {
+        Self::with(interfaces, abilities, &ObjectOptions::default())
+    }
+
+    fn with(interfaces: &[Interface], abilities: Abilities, options: &ObjectOptions) -> Self {
+        let mut tap = KernelTap::attach(interfaces, options, abilities).unwrap();
+        Self {
+            rings: Rings::take(&mut tap.ebpf).unwrap(),
+            counters: Counters::take(&mut tap.ebpf).unwrap(),
+            tap,
+            told: Told::default(),
+        }
+    }
+
+    fn hooks(&self) -> Vec<(Hook, Option<Hook>)> {
+        let hooks = self.tap.tapped.iter().map(|it| (it.ingress, it.egress));
+        hooks.collect()
+    }
+
+    fn count(&self, wanted: Counter) -> u64 {
+        let all = self.counters.read().unwrap();
+        all.iter().find(|(it, _)| *it == wanted).unwrap().1
+    }
+
+    /// Waits for an observation and returns its interface and whether it was at egress.
+    fn await_event(&mut self, event: u16) -> (u32, bool) {
+        let mut found = None;
+        until(&format!("an observation with event {event}"), || {
+            self.rings.drain(&mut self.told);
+            let mut all = self.told.observations.iter();
+            found = all.find(|it| it.events & event != 0).copied();
+            found.is_some()
+        });
+        let found = found.unwrap();
+        (found.key.interface, found.egress != 0)
+    }
+}
+
+fn hello(talk: &mut Conversation) -> Vec<Vec<u8>> {
+    vec![talk.data(From::Client, &tls::client_hello("www.works.test", 300))]
+}
+
+fn alert(talk: &mut Conversation) -> Vec<Vec<u8>> {
+    vec![
+        talk.data(From::Server, &tls::server_hello(0xc02f, false)),
+        talk.data(From::Server, &tls::record(21, &[2, 40])),
+    ]
+}
+
+/// A hello comes in by g0 and an alert leaves by it: both are told, each with its direction.
+fn sees_both_directions(client: &Namespace, gateway: &Namespace, watched: &mut Watched) {
+    let index = watched.tap.tapped[0].index;
+    let mut talk = Conversation::new(Network::Ipv4);
+    send(client, "c0", &hello(&mut talk));
+    assert_eq!(watched.await_event(events::HELLO), (index, false));
+    send(gateway, "g0", &alert(&mut talk));
+    assert_eq!(watched.await_event(events::ALERT), (index, true));
+    assert!(watched.told.chunk_bytes > 300);
+    assert_eq!(watched.count(Counter::Started), 1);
+    assert_eq!(watched.count(Counter::Followed), 3);
+}
+
+/// What the namespace shows of programs, filters and queueing disciplines.
+fn traces(gateway: &Namespace, interface: &str) -> String {
+    [
+        format!("ip -details link show dev {interface}"),
+        format!("tc qdisc show dev {interface}"),
+        format!("tc filter show dev {interface} ingress"),
+        format!("tc filter show dev {interface} egress"),
+        "bpftool net show".to_owned(),
+    ]
+    .iter()
+    // Before there is a clsact, tc has no filters to list and says so by failing.
+    .map(|line| gateway.run(line).unwrap_or_default())
+    .chain([inside(gateway, || tcx_programs(interface))])
+    .collect()
+}
+
+fn tcx_programs(interface: &str) -> String {
+    let programs = |direction| {
+        // Before Linux 6.6 there is nothing to ask for.
+        let found = SchedClassifier::query_tcx(interface, direction);
+        let (_, programs) = found.unwrap_or_default();
+        programs.iter().map(ProgramInfo::id).collect::<Vec<_>>()
+    };
+    let (ingress, egress) = (
+        programs(TcAttachType::Ingress),
+        programs(TcAttachType::Egress),
+    );
+    format!("TCX: {ingress:?} {egress:?}")
 }
 
 #[rstest]
-#[case::at_1500("t0", 1500)]
-#[case::with_jumbo_frames("t1", 9000)]
-fn a_tap_is_native_where_it_can_and_leaves_nothing(#[case] lab: &str, #[case] mtu: u32) {
-    let lab = Gateway::new(lab).unwrap();
-    lab.gateway
-        .run(&format!("ip link set lan0 mtu {mtu}"))
+#[case(MODERN, (Hook::XdpNative, Hook::Tcx))]
+#[case(BEFORE_TCX, (Hook::XdpNative, Hook::Clsact))]
+#[case(BEFORE_XDP_FRAGMENTS, (Hook::Clsact, Hook::Clsact))]
+fn a_veth_is_seen_in_both_directions_and_left_as_it_was(
+    #[case] abilities: Abilities,
+    #[case] (ingress, egress): (Hook, Hook),
+) {
+    let (client, gateway) = pair();
+    let before = traces(&gateway, "g0");
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], abilities);
+        assert_eq!(watched.hooks(), [(ingress, Some(egress))]);
+        assert_eq!(watched.tap.tapped[0].no_xdp, None);
+        let during = traces(&gateway, "g0");
+        assert_ne!(during, before, "or the comparison below proves nothing");
+        assert_eq!(during.contains("clsact"), !abilities.tcx, "{during}");
+        sees_both_directions(&client, &gateway, &mut watched);
+    });
+    // XDP programs go after a grace period of the kernel's.
+    until("everything is gone", || traces(&gateway, "g0") == before);
+}
+
+#[test]
+fn a_device_without_native_xdp_is_tapped_by_generic_xdp() {
+    let (client, gateway) = pair();
+    gateway
+        .run("ip link add br0 address 02:00:00:00:00:02 type bridge")
         .unwrap();
-    lab.client
-        .run(&format!("ip link set eth0 mtu {mtu}"))
-        .unwrap();
-    let (mut agent, said) = lab.watch(&[]).unwrap();
-    assert!(
-        said.contains(&"tap lan0: ingress native XDP, egress TCX".to_owned()),
-        "{said:?}"
-    );
-    assert!(has_xdp(&lab));
-    assert_eq!(tcx_programs(&lab), [0, 1]);
-    let (status, rest) = agent.stop(Signal::SIGTERM).unwrap();
-    assert!(status.success(), "{rest:?}");
-    assert!(!has_xdp(&lab));
-    assert_eq!(tcx_programs(&lab), [0, 0]);
+    gateway.run("ip link set g0 master br0").unwrap();
+    gateway.run("ip link set br0 up").unwrap();
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("br0")], MODERN);
+        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, Some(Hook::Tcx))]);
+        let mut talk = Conversation::new(Network::Ipv6);
+        send(&client, "c0", &hello(&mut talk));
+        let index = watched.tap.tapped[0].index;
+        assert_eq!(watched.await_event(events::HELLO), (index, false));
+    });
 }
 
 #[test]
-fn a_killed_agent_leaves_nothing() {
-    let lab = Gateway::new("t2").unwrap();
-    let (mut agent, _) = lab.watch(&[]).unwrap();
-    agent.stop(Signal::SIGKILL).unwrap();
-    assert!(!has_xdp(&lab));
-    assert_eq!(tcx_programs(&lab), [0, 0]);
+fn loopback_is_seen_once() {
+    let gateway = namespace("loopback");
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("lo")], MODERN);
+        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, None)]);
+        let mut talk = Conversation::new(Network::Ipv4);
+        send(&gateway, "lo", &hello(&mut talk));
+        assert_eq!(watched.await_event(events::HELLO), (1, false));
+        assert_eq!(watched.count(Counter::Followed), 1);
+    });
+}
+
+#[rstest]
+#[case(MODERN, Hook::Tcx)]
+#[case(BEFORE_TCX, Hook::Clsact)]
+fn a_tunnel_without_a_link_layer_is_seen_in_both_directions(
+    #[case] abilities: Abilities,
+    #[case] hook: Hook,
+) {
+    let gateway = namespace("tunnel");
+    gateway.run("ip tuntap add mode tun name tun0").unwrap();
+    let mut talk = Conversation::new(Network::Ipv6Extensions);
+    let without_ethernet = |frames: Vec<Vec<u8>>| -> Vec<Vec<u8>> {
+        frames.into_iter().map(|it| it[14..].to_vec()).collect()
+    };
+    inside(&gateway, || {
+        let tunnel = tests::wire::Tunnel::open("tun0");
+        gateway.run("ip link set tun0 up").unwrap();
+        let mut watched = Watched::new(&[interface("tun0")], abilities);
+        assert_eq!(watched.hooks(), [(hook, Some(hook))]);
+        let index = watched.tap.tapped[0].index;
+        for packet in without_ethernet(hello(&mut talk)) {
+            tunnel.write(&packet);
+        }
+        assert_eq!(watched.await_event(events::HELLO), (index, false));
+        send(&gateway, "tun0", &without_ethernet(alert(&mut talk)));
+        assert_eq!(watched.await_event(events::ALERT), (index, true));
+    });
+}
+
+#[rstest]
+#[case(Place::XdpNative, "native")]
+#[case(Place::XdpGeneric, "generic")]
+fn another_xdp_program_stays_and_tcx_takes_the_ingress(#[case] place: Place, #[case] mode: &str) {
+    let (client, gateway) = pair();
+    inside(&gateway, || {
+        let free = interface("g0");
+        let _foreign = Foreign::attach(place, free.index, XDP_PASS).unwrap();
+        let taken = interface("g0");
+        let theirs = taken.xdp.unwrap();
+        assert_eq!(theirs.mode, mode);
+        // Also if it came only after the interfaces were listed.
+        for listed in [taken, free] {
+            let mut watched = Watched::new(&[listed], MODERN);
+            assert_eq!(watched.hooks(), [(Hook::Tcx, Some(Hook::Tcx))]);
+            let why = watched.tap.tapped[0].no_xdp.clone().unwrap();
+            assert!(why.contains("another XDP program"), "{why}");
+            sees_both_directions(&client, &gateway, &mut watched);
+            assert_eq!(interface("g0").xdp, Some(theirs));
+        }
+        assert_eq!(interface("g0").xdp, Some(theirs));
+    });
 }
 
 #[test]
-fn a_driver_without_xdp_is_tapped_in_generic_mode() {
-    let lab = Gateway::new("t3").unwrap();
-    lab.gateway.run("ip link add bridge0 type bridge").unwrap();
-    lab.gateway.run("ip link set bridge0 up").unwrap();
-    let mut command = lab.gateway.command(agent());
-    command.args(["run", "--interface", "bridge0"]);
-    let agent = Process::start(&mut command).unwrap();
-    let said = agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
-    assert!(
-        said.contains(&"tap bridge0: ingress generic XDP, egress TCX".to_owned()),
-        "{said:?}"
-    );
-}
-
-/// The program that is there first is another tlswhy; any other would do.
-#[test]
-fn an_xdp_program_that_is_there_is_left_alone() {
-    let lab = Gateway::new("t4").unwrap();
-    let (_first, _) = lab.watch(&[]).unwrap();
-    let before = lab.gateway.run("ip link show lan0").unwrap();
-    let (mut second, said) = lab.watch(&[]).unwrap();
-    assert!(
-        said.contains(&"tap lan0: ingress TCX, egress TCX".to_owned()),
-        "{said:?}"
-    );
-    assert_eq!(lab.gateway.run("ip link show lan0").unwrap(), before);
-    assert_eq!(tcx_programs(&lab), [1, 2]);
-    second.stop(Signal::SIGTERM).unwrap();
-    assert_eq!(tcx_programs(&lab), [0, 1]);
+fn a_program_that_ends_the_chain_at_egress_does_not_blind_us() {
+    let (client, gateway) = pair();
+    inside(&gateway, || {
+        let g0 = interface("g0");
+        let _foreign = Foreign::attach(Place::TcxEgress, g0.index, TCX_PASS).unwrap();
+        sees_both_directions(&client, &gateway, &mut Watched::new(&[g0], MODERN));
+    });
 }
 
 #[test]
-fn an_interface_that_vanishes_ends_the_agent_when_it_was_the_last() {
-    let lab = Gateway::new("t5").unwrap();
-    let (agent, _) = lab.watch(&[]).unwrap();
-    lab.gateway.run("ip link delete lan0").unwrap();
-    agent
-        .wait_for(PATIENCE, |line| line == "tlswhy: interface lan0 is gone")
-        .unwrap();
-    agent
-        .wait_for(PATIENCE, |line| {
-            line == "tlswhy: no tapped interface is left"
-        })
-        .unwrap();
+fn two_taps_on_one_interface_do_not_disturb_each_other() {
+    let (client, gateway) = pair();
+    inside(&gateway, || {
+        let mut first = Watched::new(&[interface("g0")], BEFORE_TCX);
+        let mut second = Watched::new(&[interface("g0")], BEFORE_TCX);
+        assert_eq!(second.hooks(), [(Hook::Clsact, Some(Hook::Clsact))]);
+        sees_both_directions(&client, &gateway, &mut first);
+        // The first added the clsact; it stays as long as the second has filters in it.
+        drop(first);
+        second.await_event(events::ALERT);
+        let mut talk = Conversation::new(Network::Ipv4);
+        talk.client_port += 1;
+        send(&client, "c0", &hello(&mut talk));
+        until("a second flow", || second.count(Counter::Started) == 2);
+    });
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_one_line_and_exit_code_1() {
-    let lab = Gateway::new("t6").unwrap();
-    let result = output(
-        lab.gateway
-            .command(agent())
-            .args(["run", "--interface", "none0"]),
-    )
+fn a_clsact_of_somebody_else_stays() {
+    let (client, gateway) = pair();
+    gateway.run("tc qdisc add dev g0 clsact").unwrap();
+    let before = traces(&gateway, "g0");
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], BEFORE_XDP_FRAGMENTS);
+        sees_both_directions(&client, &gateway, &mut watched);
+    });
+    assert!(before.contains("clsact"));
+    assert_eq!(traces(&gateway, "g0"), before);
+}
+
+#[test]
+fn jumbo_frames_are_taken_whole() {
+    let (client, gateway) = pair();
+    client.run("ip link set c0 mtu 9000").unwrap();
+    gateway.run("ip link set g0 mtu 9000").unwrap();
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], MODERN);
+        assert_eq!(watched.hooks(), [(Hook::XdpNative, Some(Hook::Tcx))]);
+        let mut talk = Conversation::new(Network::Ipv4);
+        let flight = [
+            tls::server_hello(0xc02f, false),
+            tls::record(22, &tls::message(11, &[0; 8000])),
+            // Behind what the driver keeps in one piece.
+            tls::record(21, &[2, 80]),
+        ]
+        .concat();
+        send(&client, "c0", &hello(&mut talk));
+        send(&client, "c0", &[talk.data(From::Server, &flight)]);
+        watched.await_event(events::ALERT);
+    });
+}
+
+#[test]
+fn several_interfaces_share_one_object_and_say_which_they_are() {
+    let (client, gateway) = pair();
+    run(&mut words(&format!(
+        "ip link add c1 netns {} type veth peer name g1 netns {}",
+        client.name(),
+        gateway.name()
+    )))
     .unwrap();
-    assert_eq!(result.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&result.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("none0"), "{said}");
+    client.run("ip link set c1 up").unwrap();
+    gateway.run("ip link set g1 up").unwrap();
+    inside(&gateway, || {
+        let both = [interface("g0"), interface("g1")];
+        let mut watched = Watched::new(&both, MODERN);
+        for (link, tapped) in ["c0", "c1"].into_iter().zip(&both) {
+            send(&client, link, &hello(&mut Conversation::new(Network::Ipv4)));
+            assert_eq!(watched.await_event(events::HELLO), (tapped.index, false));
+            watched.told.observations.clear();
+        }
+        // One leaves; the other goes on.
+        watched.tap.tapped.remove(0);
+        let mut talk = Conversation::new(Network::Ipv4);
+        talk.client_port += 1;
+        send(&client, "c0", &hello(&mut talk));
+        send(&client, "c1", &hello(&mut talk));
+        assert_eq!(watched.await_event(events::HELLO), (both[1].index, false));
+        assert_eq!(watched.count(Counter::Started), 3);
+    });
 }
 
 #[test]
-fn an_interface_that_is_down_is_tapped_and_said_to_be_down() {
-    let lab = Gateway::new("t7").unwrap();
-    lab.gateway.run("ip link set lan0 down").unwrap();
-    let (_agent, said) = lab.watch(&[]).unwrap();
-    assert!(
-        said.iter().any(|line| line.ends_with("it is down")),
-        "{said:?}"
-    );
+fn rings_that_nobody_reads_cost_counts_but_no_packet() {
+    let (client, gateway) = pair();
+    let small = ObjectOptions {
+        observation_ring: 4096,
+        handshake_ring: 4096,
+        ..ObjectOptions::default()
+    };
+    gateway
+        .run("ip link add br0 address 02:00:00:00:00:02 type bridge")
+        .unwrap();
+    gateway.run("ip link set g0 master br0").unwrap();
+    gateway.run("ip link set br0 up").unwrap();
+    let recording = tests::wire::Recording::start(&gateway, "br0");
+    inside(&gateway, || {
+        let mut watched = Watched::with(&[interface("g0")], MODERN, &small);
+        let mut sent = Vec::new();
+        for port in 1..=32 {
+            let mut talk = Conversation::new(Network::Ipv4);
+            talk.client_port += port;
+            sent.extend(hello(&mut talk));
+            sent.push(talk.data(From::Client, &tls::record(21, &[2, 46])));
+            sent.push(talk.rst(From::Client));
+        }
+        send(&client, "c0", &sent);
+        let received = recording.finish(&client, "c0");
+        sent.sort();
+        assert!(received == sent, "{} of {}", received.len(), sent.len());
+        let (observations, chunks) = (
+            watched.count(Counter::ObservationLost),
+            watched.count(Counter::HandshakeLost),
+        );
+        assert!(observations > 0 && chunks > 0);
+        // Told or counted: none is missing.
+        watched.rings.drain(&mut watched.told);
+        let told = watched.told.observations.len() as u64;
+        assert!(told > 0, "what fits is told");
+        assert_eq!(told + observations, 3 * 32);
+    });
 }
 
 #[test]
-fn missing_privileges_are_one_line_and_exit_code_1() {
-    let lab = Gateway::new("t8").unwrap();
-    let mut command = lab.gateway.command("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    // Its own copy: others may not enter the folder of the build.
-    let copy = std::env::temp_dir().join(format!("tlswhy-{}", std::process::id()));
-    std::fs::copy(agent(), &copy).unwrap();
-    let result = output(command.arg(&copy).args(["run", "--interface", "lan0"]));
-    std::fs::remove_file(&copy).unwrap();
-    let result = result.unwrap();
-    assert_eq!(result.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&result.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("CAP_BPF"), "{said}");
+fn an_interface_that_is_down_is_tapped_and_seen_once_it_is_up() {
+    let (client, gateway) = pair();
+    gateway.run("ip link set g0 down").unwrap();
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], MODERN);
+        gateway.run("ip link set g0 up").unwrap();
+        until("the link is there", || interface("g0").has_link());
+        sees_both_directions(&client, &gateway, &mut watched);
+    });
 }

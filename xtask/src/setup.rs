@@ -43,6 +43,8 @@ pub const ALL: &[Tool] = &[
     ),
     tool("/lib/systemd/systemd-journald", "systemd", "the journal"),
     tool("journalctl", "systemd", "reading the journal"),
+    tool("tcpdump", "tcpdump", "recording packets in tests"),
+    tool("setpriv", "util-linux", "dropping privileges in tests"),
     tool("ethtool", "ethtool", "switching offloads in tests"),
 ];
 

@@ -1,5 +1,6 @@
 //! The commands, each from its arguments to its exit code.
 
+mod messages;
 pub mod pcap;
 pub mod run;
 

@@ -1,245 +1,300 @@
 //! `tlswhy run`: taps interfaces and streams verdicts.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Context;
-use detector_common::counter::Counter;
-use detector_common::flow::{Flow, FlowKey, Watched};
-use detector_common::observation::Observation;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
 
-use super::report;
+use super::messages;
 use crate::cli::{EXIT_DONE, EXIT_FAILED, LogLevel, RunArgs};
 use crate::interfaces::{self, Interface};
 use crate::pipeline::Pipeline;
-use crate::sink::Sinks;
+use crate::sink::{SinkError, Sinks};
 use crate::summary::Summary;
-use crate::tap::attach::{Classifier, KernelTap};
+use crate::tap::attach::{Abilities, Hook, KernelTap, Tapped};
 use crate::tap::clock::{kernel_now_ns, unix_offset_ns};
-use crate::tap::counters::Counters;
-use crate::tap::object::ObjectOptions;
+use crate::tap::counters::{Counters, Losses, meaning};
+use crate::tap::diagnostics::Diagnostics;
+use crate::tap::link_notices::LinkNotices;
+use crate::tap::object::{ObjectOptions, kernel_memory, lift_memory_limit};
 use crate::tap::rings::Rings;
 
-/// How often losses, interfaces and the clock are looked after.
+/// How often losses and the clock are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Settled flows remembered for each watched one.
 const SETTLED_PER_WATCHED: u32 = 4;
+/// A wait without an end, as far as anybody will see.
+const NO_DEADLINE: Duration = Duration::from_secs(86_400);
 
 /// Watches until a signal, or until nothing is left to watch.
 ///
 /// # Errors
 /// If no interface can be tapped or no output opened.
 pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
-    let outputs = arguments.outputs();
-    let sinks = Sinks::open(&outputs)?;
-    let interfaces = interfaces::choose(&arguments.interfaces)?;
-    let options = ObjectOptions {
-        watched_flows: arguments.flows,
-        settled_flows: arguments.flows.saturating_mul(SETTLED_PER_WATCHED),
-        vlan_in_key: !interfaces.iter().any(Interface::strips_vlan_tags),
-        log_level: arguments.log as u8,
-        ..ObjectOptions::default()
-    };
-    let tap = KernelTap::attach(&interfaces, &options, Classifier::ByKernel)?;
-    for (interface, tapped) in interfaces.iter().zip(&tap.tapped) {
-        let egress = tapped.egress.map_or("not tapped", |hook| hook.name());
-        let down = if interface.is_up() {
-            ""
-        } else {
-            "; it is down"
-        };
-        eprintln!(
-            "tap {}: ingress {}, egress {egress}{down}",
-            tapped.name,
-            tapped.ingress.name()
-        );
-    }
-    let flows = arguments.flows as usize + options.settled_flows as usize;
-    let mut pipeline = Pipeline::new(flows, arguments.knowledge, sinks, report);
-    for tapped in &tap.tapped {
-        pipeline.name_tap(tapped.index, &tapped.name);
-    }
+    messages::start(arguments.log);
+    let sinks = Sinks::open(&arguments.outputs())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let memory = kernel_memory(&options) >> 20;
-    eprintln!(
-        "tables: {} watched and {} settled flows, up to {memory} MiB of kernel memory",
-        options.watched_flows, options.settled_flows
-    );
-    runtime.block_on(watch(tap, pipeline, arguments.log))
+    runtime.block_on(async {
+        // From here on a signal ends this in order, so that it never leaves a filter behind.
+        let signals = Signals::catch()?;
+        let watch = Watch::start(arguments, sinks)?;
+        watch.until(signals).await
+    })
 }
 
-/// Bytes of kernel memory that tables and rings of these sizes take, rounded up.
-fn kernel_memory(options: &ObjectOptions) -> u64 {
-    // The kernel adds a bucket and an element header to each entry of a hash table.
-    const HASH_OVERHEAD: usize = 64;
-    let entry = |value: usize| (size_of::<FlowKey>() + value + HASH_OVERHEAD) as u64;
-    u64::from(options.watched_flows) * entry(size_of::<Watched>())
-        + u64::from(options.settled_flows) * entry(size_of::<Flow>())
-        + u64::from(options.observation_ring)
-        + u64::from(options.handshake_ring)
+/// The signals that end it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn watch(mut tap: KernelTap, mut pipeline: Pipeline, log: LogLevel) -> anyhow::Result<u8> {
-    let mut rings = Rings::take(&mut tap.ebpf)?;
-    let counters = Counters::take(&mut tap.ebpf)?;
-    let mut diagnostics = Diagnostics::start(&mut tap, log)?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
-    let observations = readable(&rings.observations)?;
-    let handshakes = readable(&rings.handshakes)?;
-    let mut housekeeping = interval(HOUSEKEEPING);
-    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pipeline.set_unix_offset(unix_offset_ns());
-    let mut losses = Losses::default();
-    let mut code = EXIT_DONE;
-    eprintln!("ready");
-    loop {
-        let now_ns = kernel_now_ns();
-        let wait = pipeline.next_deadline().map(|at| at.saturating_sub(now_ns));
-        let wake = Instant::now() + Duration::from_nanos(wait.unwrap_or(u64::MAX / 4));
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?,
+        })
+    }
+
+    async fn any(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            guard = observations.readable() => guard?.clear_ready(),
-            guard = handshakes.readable() => guard?.clear_ready(),
-            () = diagnostics.readable() => diagnostics.flush(),
-            () = sleep_until(wake) => {}
-            _ = housekeeping.tick() => {
-                pipeline.set_unix_offset(unix_offset_ns());
-                losses.tell(&counters.read()?, rings.malformed());
-                if !still_there(&mut tap) {
-                    eprintln!("tlswhy: no tapped interface is left");
-                    code = EXIT_FAILED;
-                    break;
-                }
-            }
-        }
-        rings.drain(&mut pipeline);
-        pipeline.advance(kernel_now_ns());
-        if pipeline.is_closed() {
-            break;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    rings.drain(&mut pipeline);
-    pipeline.finish();
-    diagnostics.flush();
-    let counters = counters.read()?;
-    drop(tap);
-    eprintln!(
-        "{}",
-        Summary {
-            tally: pipeline.tally(),
-            counters
+}
+
+/// Everything that runs.
+struct Watch {
+    tap: KernelTap,
+    rings: Rings,
+    observations: AsyncFd<OwnedFd>,
+    handshakes: AsyncFd<OwnedFd>,
+    notices: AsyncFd<LinkNotices>,
+    diagnostics: Diagnostics,
+    counters: Counters,
+    losses: Losses,
+    housekeeping: Interval,
+    pipeline: Pipeline,
+}
+
+impl Watch {
+    fn start(arguments: RunArgs, sinks: Sinks) -> anyhow::Result<Self> {
+        // Before the interfaces are listed: one that goes meanwhile is noticed.
+        let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
+        let interfaces = interfaces::choose(&arguments.interfaces)?;
+        let abilities = Abilities::of_this_kernel();
+        let options = options(&arguments, &interfaces, abilities);
+        lift_memory_limit();
+        let mut tap = KernelTap::attach(&interfaces, &options, abilities)?;
+        let memory = kernel_memory(&tap.ebpf);
+
+        let flows = options.watched_flows as usize + options.settled_flows as usize;
+        let outputs: Vec<_> = arguments.outputs().iter().map(|it| it.name()).collect();
+        let mut pipeline = Pipeline::new(flows, arguments.knowledge, sinks, report);
+        pipeline.set_unix_offset(unix_offset_ns());
+        for tapped in &tap.tapped {
+            pipeline.name_tap(tapped.index, &tapped.name);
         }
-    );
-    Ok(code)
+        let rings = Rings::take(&mut tap.ebpf)?;
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watch = Self {
+            observations: readable(&rings.observations)?,
+            handshakes: readable(&rings.handshakes)?,
+            notices: waiting(notices)?,
+            diagnostics: Diagnostics::start(&mut tap.ebpf, arguments.log != LogLevel::Off)
+                .context("cannot read the eBPF programs' messages")?,
+            counters: Counters::take(&mut tap.ebpf)?,
+            losses: Losses::default(),
+            tap,
+            rings,
+            housekeeping,
+            pipeline,
+        };
+        watch.announce(&interfaces, &options);
+        info!(
+            "tables: {} watched and {} settled flows, {} MiB of kernel memory",
+            options.watched_flows,
+            options.settled_flows,
+            memory.div_ceil(1 << 20),
+        );
+        info!("verdicts go to {}", outputs.join(" and "));
+        info!("ready");
+        Ok(watch)
+    }
+
+    /// Says what is watched and how.
+    fn announce(&self, interfaces: &[Interface], options: &ObjectOptions) {
+        for (interface, tapped) in interfaces.iter().zip(&self.tap.tapped) {
+            info!("{}", description(tapped));
+            if let Some(why) = &tapped.no_xdp {
+                info!("tap {}: no XDP: {why}", tapped.name);
+            }
+            if !interface.is_up() {
+                warn!("tap {}: the interface is down", tapped.name);
+            }
+        }
+        if !options.vlan_in_key {
+            info!(
+                "VLAN tags are taken off before XDP on a tapped interface: flows are told apart by \
+                 their addresses and ports alone"
+            );
+        }
+    }
+
+    /// Runs to the end and tells how it was. Packets pass in any case.
+    async fn until(mut self, mut signals: Signals) -> anyhow::Result<u8> {
+        let mut is_drained = true;
+        let code = loop {
+            let wake = self.next_deadline();
+            tokio::select! {
+                biased;
+                () = signals.any() => break EXIT_DONE,
+                () = noticed(&self.notices) => {
+                    if !self.drop_vanished() {
+                        break EXIT_FAILED;
+                    }
+                }
+                _ = self.housekeeping.tick() => self.keep_house(),
+                () = std::future::ready(()), if !is_drained => {}
+                guard = self.observations.readable() => guard?.clear_ready(),
+                guard = self.handshakes.readable() => guard?.clear_ready(),
+                () = self.diagnostics.readable() => self.diagnostics.flush(),
+                () = sleep_until(wake) => {}
+            }
+            is_drained = self.rings.drain_some(&mut self.pipeline);
+            self.pipeline.advance(kernel_now_ns());
+            if self.pipeline.is_closed() {
+                break EXIT_DONE;
+            }
+        };
+        self.finish()?;
+        Ok(code)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let wait = self.pipeline.next_deadline().map_or(NO_DEADLINE, |at| {
+            Duration::from_nanos(at.saturating_sub(kernel_now_ns()))
+        });
+        Instant::now() + wait.min(NO_DEADLINE)
+    }
+
+    /// Takes the programs off, judges what there is, and sums up.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.tap.tapped.clear();
+        // Nothing is added any more: this comes to an end.
+        self.rings.drain(&mut self.pipeline);
+        self.pipeline.finish();
+        self.diagnostics.flush();
+        let summary = Summary {
+            tally: self.pipeline.tally(),
+            counters: self.counters.read()?,
+        };
+        for line in summary.to_string().lines() {
+            info!("{line}");
+        }
+        Ok(())
+    }
+
+    fn keep_house(&mut self) {
+        self.pipeline.set_unix_offset(unix_offset_ns());
+        let now = Instant::now().into_std();
+        let Ok(counters) = self.counters.read() else {
+            warn!("cannot read the kernel's counters");
+            return;
+        };
+        for (loss, total) in counters {
+            if loss.is_loss()
+                && let Some(more) = self.losses.grown(loss.name(), total, now)
+            {
+                warn!("lost {more} {} ({total} in all)", meaning(loss));
+            }
+        }
+        let malformed = self.rings.malformed();
+        if let Some(more) = self.losses.grown("malformed", malformed, now) {
+            warn!("lost {more} items of a wrong size: agent and eBPF object do not fit together");
+        }
+    }
+
+    /// Lets go of interfaces that vanished and says so; `false` if none is left.
+    fn drop_vanished(&mut self) -> bool {
+        // If the kernel does not answer, the next notice will do.
+        let Ok(present) = interfaces::list() else {
+            return true;
+        };
+        self.tap.tapped.retain(|tapped| {
+            let is_there = present.iter().any(|it| it.index == tapped.index);
+            if !is_there {
+                warn!("tap {}: the interface is gone", tapped.name);
+            }
+            is_there
+        });
+        if self.tap.tapped.is_empty() {
+            warn!("no tapped interface is left");
+        }
+        !self.tap.tapped.is_empty()
+    }
+}
+
+/// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them.
+fn options(arguments: &RunArgs, interfaces: &[Interface], abilities: Abilities) -> ObjectOptions {
+    let hides_vlan = |it: &Interface| abilities.xdp && it.takes_xdp() && it.strips_vlan_tags();
+    ObjectOptions {
+        watched_flows: arguments.flows,
+        settled_flows: arguments.flows.saturating_mul(SETTLED_PER_WATCHED),
+        vlan_in_key: !interfaces.iter().any(hides_vlan),
+        log_level: arguments.log as u8,
+        ..ObjectOptions::default()
+    }
+}
+
+fn description(tapped: &Tapped) -> String {
+    let egress = tapped
+        .egress
+        .map_or("none, as every frame comes in again", Hook::name);
+    format!(
+        "tap {}: ingress {}, egress {egress}",
+        tapped.name,
+        tapped.ingress.name()
+    )
+}
+
+/// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
+fn report(error: &SinkError) {
+    if !error.is_final() {
+        warn!("{error}");
+    }
+}
+
+async fn noticed(notices: &AsyncFd<LinkNotices>) {
+    if let Ok(mut guard) = notices.readable().await {
+        guard.clear_ready();
+        guard.get_inner().drain();
+    }
 }
 
 /// A handle of a ring's own descriptor, so that waiting does not hold the ring.
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe for the sake of types that lie about their descriptor; ours owns it"
-)]
-fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<std::os::fd::OwnedFd>> {
+fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
     let descriptor = ring
         .as_fd()
         .try_clone_to_owned()
         .context("cannot watch a ring")?;
-    AsyncFd::with_interest(descriptor, Interest::READABLE).context("cannot watch a ring")
+    waiting(descriptor)
 }
 
-/// Forgets interfaces that vanished and says so; `false` if none is left.
-fn still_there(tap: &mut KernelTap) -> bool {
-    let Ok(present) = interfaces::list() else {
-        // The kernel did not answer this time; the links tell nothing either.
-        return true;
-    };
-    tap.tapped.retain(|tapped| {
-        let there = present
-            .iter()
-            .any(|interface| interface.index == tapped.index);
-        if !there {
-            eprintln!("tlswhy: interface {} is gone", tapped.name);
-        }
-        there
-    });
-    !tap.tapped.is_empty()
-}
-
-/// Losses told so far.
-#[derive(Default)]
-struct Losses {
-    told: Vec<(Counter, u64)>,
-    malformed: u64,
-}
-
-impl Losses {
-    /// Says what was lost since the last time.
-    fn tell(&mut self, counters: &[(Counter, u64)], malformed: u64) {
-        for (counter, count) in counters.iter().filter(|(counter, _)| counter.is_loss()) {
-            let told = self
-                .told
-                .iter()
-                .find(|(known, _)| known == counter)
-                .map_or(0, |(_, n)| *n);
-            if *count > told {
-                eprintln!("tlswhy: lost: {} {}", count - told, counter.name());
-            }
-        }
-        if malformed > self.malformed {
-            eprintln!(
-                "tlswhy: {} items of {} bytes or more expected came short: rebuild the agent with its object",
-                malformed - self.malformed,
-                size_of::<Observation>(),
-            );
-        }
-        self.told = counters.to_vec();
-        self.malformed = malformed;
-    }
-}
-
-/// The eBPF programs' own messages.
-struct Diagnostics(Option<AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>>);
-
-impl Diagnostics {
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe for the sake of types that lie about their descriptor; ours owns it"
-    )]
-    fn start(tap: &mut KernelTap, level: LogLevel) -> anyhow::Result<Self> {
-        if level == LogLevel::Off {
-            return Ok(Self(None));
-        }
-        let logger = aya_log::EbpfLogger::init(&mut tap.ebpf)
-            .context("cannot read the eBPF programs' messages")?;
-        Ok(Self(Some(AsyncFd::with_interest(
-            logger,
-            Interest::READABLE,
-        )?)))
-    }
-
-    /// Waits until there are messages; for ever where they are off.
-    async fn readable(&self) {
-        match &self.0 {
-            Some(logger) => {
-                if let Ok(mut guard) = logger.readable().await {
-                    guard.clear_ready();
-                }
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn flush(&mut self) {
-        if let Some(logger) = &mut self.0 {
-            logger.get_mut().flush();
-        }
-    }
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types that may lie about their descriptor; these own it"
+)]
+fn waiting<T: std::os::fd::AsRawFd>(descriptor: T) -> anyhow::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE).context("cannot wait for the kernel")
 }

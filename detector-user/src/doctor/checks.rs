@@ -10,8 +10,6 @@ const OLDEST: Version = (5, 8);
 const XDP_FRAGMENTS: Version = (5, 18);
 /// TCX; before it, clsact does the same by an older way.
 const TCX: Version = (6, 6);
-/// What native XDP takes without fragments: a page less headroom and the kernel's own record.
-const ONE_BUFFER_MTU: u32 = 3498;
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -39,7 +37,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
         journald(facts),
     ];
     match &facts.interfaces {
-        Ok(interfaces) => checks.extend(interfaces.iter().flat_map(|it| interface(it, version))),
+        Ok(interfaces) => checks.extend(interfaces.iter().flat_map(interface)),
         Err(error) => checks.push(no_interface(error)),
     }
     checks
@@ -132,7 +130,7 @@ fn fragments(version: Option<Version>) -> Check {
     } else {
         Check::warning(
             "xdp-fragments",
-            "XDP takes one buffer only (Linux 5.18 takes several)",
+            "clsact watches the ingress: XDP takes frames of several buffers from Linux 5.18 on",
         )
     }
 }
@@ -157,18 +155,17 @@ fn no_interface(error: &InterfaceError) -> Check {
     let check = Check::problem("interface", error.to_string());
     match error {
         InterfaceError::NoneUp => check.mended_by("ip link set dev IF up"),
-        InterfaceError::Missing { .. } | InterfaceError::NotEthernet { .. } => {
+        InterfaceError::Missing { .. } | InterfaceError::Unreadable { .. } => {
             check.mended_by("ip -brief link")
         }
         InterfaceError::List(_) => check,
     }
 }
 
-fn interface(facts: &InterfaceFacts, version: Option<Version>) -> Vec<Check> {
+fn interface(facts: &InterfaceFacts) -> Vec<Check> {
     let name = &facts.interface.name;
     let mut checks = vec![link(facts)];
     checks.extend(xdp_program(facts));
-    checks.extend(mtu(facts, version));
     checks.extend(offloads(facts));
     checks.into_iter().map(|check| check.on(name)).collect()
 }
@@ -206,14 +203,6 @@ fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
             "ip -details link show dev {}",
             facts.interface.name
         )),
-    })
-}
-
-fn mtu(facts: &InterfaceFacts, version: Option<Version>) -> Option<Check> {
-    let takes_one = version.is_some_and(|version| version < XDP_FRAGMENTS);
-    (takes_one && facts.interface.mtu > ONE_BUFFER_MTU).then(|| {
-        let detail = "its MTU is too large for native XDP on this kernel: generic XDP costs more";
-        Check::warning("mtu", detail).mended_by("boot Linux 5.18 or newer")
     })
 }
 

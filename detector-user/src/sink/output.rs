@@ -18,6 +18,16 @@ pub enum Output {
 }
 
 impl Output {
+    /// What the command line calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Journald => "journald",
+        }
+    }
+
     /// Whether it writes to standard output.
     #[must_use]
     pub const fn is_on_stdout(self) -> bool {

@@ -1,41 +1,23 @@
 //! Attaching to interfaces, and leaving them as they were.
 
-use std::io;
-
 use aya::Ebpf;
-use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType, qdisc_add_clsact};
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, Xdp, XdpMode};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, qdisc_add_clsact,
+};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, Xdp, XdpMode};
 use aya::util::KernelVersion;
 
-use crate::interfaces::Interface;
+use crate::interfaces::{Framing, Interface};
 use crate::tap::clsact::Clsact;
+use crate::tap::error::{TapError, one_line, os_error};
 use crate::tap::object::{ObjectOptions, load};
 
+/// The first kernel whose XDP programs read frames of several buffers, as jumbo frames and
+/// coalesced ones are, and have `bpf_xdp_load_bytes`.
+const XDP_FRAGMENTS: KernelVersion = KernelVersion::new(5, 18, 0);
 /// The first kernel with TCX links.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Why a tap could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TapError {
-    /// Loading needs rights this process does not have.
-    #[error(
-        "may not load eBPF programs: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
-    )]
-    Privileges,
-    /// The kernel lacks something the object needs.
-    #[error("this kernel cannot take the eBPF object ({0}): it needs Linux 5.18 or later")]
-    Kernel(String),
-    /// An interface could not be tapped.
-    #[error("cannot tap {interface} at {hook}: {source}")]
-    Attach {
-        /// The interface.
-        interface: String,
-        /// Where.
-        hook: &'static str,
-        /// What the kernel said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
 
 /// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +44,28 @@ impl Hook {
     }
 }
 
-/// Which classifier hook to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Classifier {
-    /// TCX where the kernel has it, else clsact.
-    #[default]
-    ByKernel,
-    /// Always clsact.
-    Clsact,
+/// What may be asked of the kernel. It is what the kernel has, unless a test wants the older way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// XDP on frames of several buffers (Linux 5.18).
+    pub xdp: bool,
+    /// TCX links (Linux 6.6).
+    pub tcx: bool,
 }
 
-/// One interface with its programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Abilities {
+    /// What this machine's kernel has, by its version.
+    pub fn of_this_kernel() -> Self {
+        let since = |first| KernelVersion::current().is_ok_and(|version| version >= first);
+        Self {
+            xdp: since(XDP_FRAGMENTS),
+            tcx: since(TCX),
+        }
+    }
+}
+
+/// One interface with its programs. Dropping it takes them off.
+#[derive(Debug)]
 pub struct Tapped {
     /// Its name when it was tapped.
     pub name: String,
@@ -81,18 +73,32 @@ pub struct Tapped {
     pub index: u32,
     /// Where incoming frames are seen.
     pub ingress: Hook,
+    /// Why that is not XDP, where it is an Ethernet device on a kernel that has it.
+    pub no_xdp: Option<String>,
     /// Where outgoing frames are seen; loopback shows each frame twice and is tapped once.
     pub egress: Option<Hook>,
+    // Dropped in this order: filters first, then the queueing discipline they sit in.
+    #[expect(dead_code, reason = "held for what dropping them does")]
+    attached: Vec<Attached>,
+    #[expect(dead_code, reason = "held for what dropping it does")]
+    clsact: Option<Clsact>,
+}
+
+/// What keeps a program where it is; dropping it takes it off. XDP and TCX links are descriptors,
+/// which the kernel closes however this process ends; a clsact filter is removed by a request.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for what dropping them does")]
+enum Attached {
+    Xdp(XdpLink),
+    Classifier(SchedClassifierLink),
 }
 
 /// The loaded object and what it is attached to. Dropping it detaches everything.
 pub struct KernelTap {
-    /// The object; its links detach when it is dropped.
-    pub ebpf: Ebpf,
-    /// Interfaces with programs.
+    /// Interfaces with programs. Dropping one detaches it.
     pub tapped: Vec<Tapped>,
-    // Behind `ebpf`, so that its filters are gone when the queueing disciplines go.
-    clsact: Vec<Clsact>,
+    /// The object: programs, and maps shared by all interfaces.
+    pub ebpf: Ebpf,
 }
 
 impl KernelTap {
@@ -103,182 +109,204 @@ impl KernelTap {
     pub fn attach(
         interfaces: &[Interface],
         options: &ObjectOptions,
-        classifier: Classifier,
+        abilities: Abilities,
     ) -> Result<Self, TapError> {
-        let ebpf = load(options).map_err(|error| refused(&error))?;
         let mut tap = Self {
-            ebpf,
             tapped: Vec::new(),
-            clsact: Vec::new(),
+            ebpf: load(options).map_err(TapError::of_object)?,
         };
         for interface in interfaces {
-            tap.add(interface, classifier)?;
+            let tapped = Attaching::new(&mut tap.ebpf, interface, abilities).tap()?;
+            tap.tapped.push(tapped);
         }
         Ok(tap)
     }
+}
 
-    fn add(&mut self, interface: &Interface, classifier: Classifier) -> Result<(), TapError> {
-        let tcx = classifier == Classifier::ByKernel
-            && KernelVersion::current().is_ok_and(|version| version >= TCX);
-        let ingress = match self.attach_xdp(interface)? {
-            Some(hook) => hook,
-            None => self.attach_classifier(interface, TcAttachType::Ingress, tcx)?,
+/// One interface being tapped.
+struct Attaching<'a> {
+    ebpf: &'a mut Ebpf,
+    interface: &'a Interface,
+    abilities: Abilities,
+    attached: Vec<Attached>,
+    clsact: Option<Clsact>,
+}
+
+/// What came of trying XDP.
+enum XdpTry {
+    Attached(Hook),
+    Not(Option<String>),
+}
+
+impl<'a> Attaching<'a> {
+    fn new(ebpf: &'a mut Ebpf, interface: &'a Interface, abilities: Abilities) -> Self {
+        Self {
+            ebpf,
+            interface,
+            abilities,
+            attached: Vec::new(),
+            clsact: None,
+        }
+    }
+
+    fn tap(mut self) -> Result<Tapped, TapError> {
+        // Devices without a link layer have no native XDP, and generic XDP fakes the header.
+        let ethernet = self.interface.framing() == Some(Framing::Ethernet);
+        let (ingress_program, egress_program) = if ethernet {
+            ("tlswhy_ingress", "tlswhy_egress")
+        } else {
+            ("tlswhy_ingress_l3", "tlswhy_egress_l3")
         };
-        let egress = if interface.is_loopback() {
+        let tried = if ethernet {
+            self.xdp()?
+        } else {
+            XdpTry::Not(None)
+        };
+        let (ingress, no_xdp) = match tried {
+            XdpTry::Attached(hook) => (hook, None),
+            XdpTry::Not(why) => (
+                self.classifier(ingress_program, TcAttachType::Ingress)?,
+                why,
+            ),
+        };
+        // What leaves by loopback comes in by it at once.
+        let egress = if self.interface.is_loopback() {
             None
         } else {
-            Some(self.attach_classifier(interface, TcAttachType::Egress, tcx)?)
+            Some(self.classifier(egress_program, TcAttachType::Egress)?)
         };
-        let Interface { name, index, .. } = interface;
-        self.tapped.push(Tapped {
-            name: name.clone(),
-            index: *index,
+        Ok(Tapped {
+            name: self.interface.name.clone(),
+            index: self.interface.index,
             ingress,
+            no_xdp,
             egress,
-        });
-        Ok(())
+            attached: self.attached,
+            clsact: self.clsact,
+        })
     }
 
-    /// XDP, native or generic; `None` where another program has it, which is never replaced.
-    fn attach_xdp(&mut self, interface: &Interface) -> Result<Option<Hook>, TapError> {
-        if interface.xdp.is_some() {
-            return Ok(None);
+    /// XDP, native or else generic. Not where another program has it, which is never replaced.
+    fn xdp(&mut self) -> Result<XdpTry, TapError> {
+        if !self.abilities.xdp {
+            return Ok(XdpTry::Not(None));
         }
-        let program: &mut Xdp = program(&mut self.ebpf, "tlswhy_xdp")?;
-        load_once(|| program.load())?;
-        let native = program.attach_to_if_index(interface.index, XdpMode::Driver);
-        let Err(native) = native else {
-            return Ok(Some(Hook::XdpNative));
-        };
-        if is_taken(&native) {
-            return Ok(None);
+        if let Some(other) = self.interface.xdp {
+            let which = other.id.map(|id| format!(" (id {id})")).unwrap_or_default();
+            let why = format!("another XDP program{which} is there and stays");
+            return Ok(XdpTry::Not(Some(why)));
         }
-        match program.attach_to_if_index(interface.index, XdpMode::Skb) {
-            Ok(_) => Ok(Some(Hook::XdpGeneric)),
-            Err(error) if is_taken(&error) => Ok(None),
-            Err(error) => Err(attach_error(interface, "XDP", error)),
+        let program: &mut Xdp = program(self.ebpf, "tlswhy_xdp")?;
+        match load_once("tlswhy_xdp", || program.load()) {
+            Ok(()) => {}
+            Err(TapError::Program { reason, .. }) => {
+                return Ok(XdpTry::Not(Some(format!(
+                    "the kernel refused it: {reason}"
+                ))));
+            }
+            Err(error) => return Err(error),
         }
-    }
-
-    fn attach_classifier(
-        &mut self,
-        interface: &Interface,
-        direction: TcAttachType,
-        tcx: bool,
-    ) -> Result<Hook, TapError> {
-        let ingress = direction == TcAttachType::Ingress;
-        let name = if ingress {
-            "tlswhy_ingress"
-        } else {
-            "tlswhy_egress"
-        };
-        let program: &mut SchedClassifier = program(&mut self.ebpf, name)?;
-        load_once(|| program.load())?;
-        if tcx {
-            // First at ingress and last at egress: what comes is seen before anybody changes it,
-            // what goes as it leaves.
-            let order = if ingress {
-                LinkOrder::first()
-            } else {
-                LinkOrder::last()
-            };
-            program
-                .attach_with_options(&interface.name, direction, TcAttachOptions::TcxOrder(order))
-                .map_err(|error| attach_error(interface, "TCX", error))?;
-            return Ok(Hook::Tcx);
-        }
-        if !self
-            .clsact
-            .iter()
-            .any(|clsact| clsact.interface() == interface.index)
-        {
-            match qdisc_add_clsact(&interface.name) {
-                Ok(()) => self.clsact.push(Clsact::added(interface.index)),
-                // Somebody else's: it stays when we go.
-                Err(aya::programs::tc::TcError::AlreadyAttached) => {}
-                Err(aya::programs::tc::TcError::NetlinkError(error))
-                    if error.raw_os_error() == Some(libc::EEXIST) => {}
-                Err(error) => return Err(attach_error(interface, "clsact", error)),
+        let mut refusal = None;
+        for (mode, hook) in [
+            (XdpMode::Driver, Hook::XdpNative),
+            (XdpMode::Skb, Hook::XdpGeneric),
+        ] {
+            match attach_xdp(program, self.interface.index, mode) {
+                Ok(link) => {
+                    self.attached.push(Attached::Xdp(link));
+                    return Ok(XdpTry::Attached(hook));
+                }
+                Err(error) => refusal = Some(error),
+            }
+            // Someone came first; the other mode would not be free either.
+            if refusal.as_ref().is_some_and(is_taken) {
+                let why = "another XDP program is there and stays".to_owned();
+                return Ok(XdpTry::Not(Some(why)));
             }
         }
-        let options = TcAttachOptions::Netlink(NlOptions::default());
-        program
-            .attach_with_options(&interface.name, direction, options)
-            .map_err(|error| attach_error(interface, "clsact", error))?;
-        Ok(Hook::Clsact)
+        let Some(refusal) = refusal else {
+            return Ok(XdpTry::Not(None));
+        };
+        match TapError::of_attach(&self.interface.name, "XDP", &refusal) {
+            TapError::Attach { reason, .. } => Ok(XdpTry::Not(Some(reason))),
+            error => Err(error),
+        }
+    }
+
+    fn classifier(
+        &mut self,
+        name: &'static str,
+        direction: TcAttachType,
+    ) -> Result<Hook, TapError> {
+        if !self.abilities.tcx {
+            self.add_clsact()?;
+        }
+        let classifier: &mut SchedClassifier = program(self.ebpf, name)?;
+        load_once(name, || classifier.load())?;
+        let (hook, options) = if self.abilities.tcx {
+            // First, at egress too: a program that gives a verdict ends the chain, and behind it
+            // this one would be blind. It gives none itself, so those behind it run as before.
+            (Hook::Tcx, TcAttachOptions::TcxOrder(LinkOrder::first()))
+        } else {
+            // The kernel picks a priority before all others there are, for the same reason.
+            (Hook::Clsact, TcAttachOptions::Netlink(NlOptions::default()))
+        };
+        let link = classifier
+            .attach_with_options(&self.interface.name, direction, options)
+            .and_then(|id| classifier.take_link(id))
+            .map_err(|error| TapError::of_attach(&self.interface.name, hook.name(), &error))?;
+        self.attached.push(Attached::Classifier(link));
+        Ok(hook)
+    }
+
+    /// Adds the clsact queueing discipline unless it is there; somebody else's stays when we go.
+    fn add_clsact(&mut self) -> Result<(), TapError> {
+        if self.clsact.is_some() {
+            return Ok(());
+        }
+        match qdisc_add_clsact(&self.interface.name) {
+            Ok(()) => self.clsact = Some(Clsact::added(self.interface.index)),
+            Err(TcError::AlreadyAttached) => {}
+            Err(error) if os_error(&error) == Some(libc::EEXIST) => {}
+            Err(error) => {
+                return Err(TapError::of_attach(&self.interface.name, "clsact", &error));
+            }
+        }
+        Ok(())
     }
 }
 
-fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<P, TapError>
+fn attach_xdp(program: &mut Xdp, interface: u32, mode: XdpMode) -> Result<XdpLink, ProgramError> {
+    let id = program.attach_to_if_index(interface, mode)?;
+    program.take_link(id)
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<P, TapError>
 where
-    P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
+    P: TryFrom<&'e mut Program, Error = ProgramError>,
 {
+    let missing = |reason: String| TapError::Program {
+        program: name,
+        reason,
+    };
     let found = ebpf
         .program_mut(name)
-        .ok_or_else(|| TapError::Kernel(format!("the object has no program {name}")))?;
-    P::try_from(found).map_err(|error| TapError::Kernel(error.to_string()))
+        .ok_or_else(|| missing("it is not in the object".to_owned()))?;
+    P::try_from(found).map_err(|error| missing(one_line(&error)))
 }
 
 /// Loads a program unless it is loaded already.
-fn load_once(load: impl FnOnce() -> Result<(), ProgramError>) -> Result<(), TapError> {
+fn load_once(
+    name: &'static str,
+    load: impl FnOnce() -> Result<(), ProgramError>,
+) -> Result<(), TapError> {
     match load() {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(ProgramError::LoadError { io_error, .. }) if is_forbidden(&io_error) => {
-            Err(TapError::Privileges)
-        }
-        Err(ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        }) => {
-            let last = verifier_log.to_string();
-            let last = last
-                .lines()
-                .rev()
-                .find(|line| !line.trim().is_empty())
-                .unwrap_or_default();
-            Err(TapError::Kernel(format!("{io_error}: {}", last.trim())))
-        }
-        Err(error) => Err(TapError::Kernel(error.to_string())),
+        Err(error) => Err(TapError::of_program(name, &error)),
     }
 }
 
-fn is_forbidden(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
-}
-
-/// Another XDP program has the interface.
+/// Another XDP program has the interface, or one above or below it.
 fn is_taken(error: &ProgramError) -> bool {
-    match error {
-        ProgramError::SyscallError(error) => {
-            matches!(
-                error.io_error.raw_os_error(),
-                Some(libc::EBUSY | libc::EEXIST)
-            )
-        }
-        _ => false,
-    }
-}
-
-fn attach_error(
-    interface: &Interface,
-    hook: &'static str,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> TapError {
-    TapError::Attach {
-        interface: interface.name.clone(),
-        hook,
-        source: Box::new(source),
-    }
-}
-
-/// Why the object was refused: the first reason the system gave.
-fn refused(error: &aya::EbpfError) -> TapError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.downcast_ref::<io::Error>().is_some_and(is_forbidden) {
-            return TapError::Privileges;
-        }
-        source = error.source();
-    }
-    TapError::Kernel(error.to_string())
+    matches!(os_error(error), Some(libc::EBUSY | libc::EEXIST))
 }

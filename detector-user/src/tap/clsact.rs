@@ -11,6 +11,7 @@ const TC_H_MIN_INGRESS: u32 = 0xffff_fff2;
 const TC_H_MIN_EGRESS: u32 = 0xffff_fff3;
 
 /// A queueing discipline that this process added.
+#[derive(Debug)]
 pub(super) struct Clsact {
     interface: u32,
 }
@@ -18,10 +19,6 @@ pub(super) struct Clsact {
 impl Clsact {
     pub(super) fn added(interface: u32) -> Self {
         Self { interface }
-    }
-
-    pub(super) fn interface(&self) -> u32 {
-        self.interface
     }
 
     /// Whether somebody has put filters of their own into it meanwhile.

@@ -5,8 +5,13 @@ pub mod capture;
 pub mod clock;
 mod clsact;
 pub mod counters;
+pub mod diagnostics;
+mod error;
+pub mod link_notices;
 pub mod object;
 pub mod rings;
+
+pub use error::TapError;
 
 use detector_common::observation::{ChunkHead, Observation};
 

@@ -1,6 +1,10 @@
 //! The eBPF object that the build embedded, and how it is loaded.
 
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{Map, MapData};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 /// Bytes of the object, aligned as its ELF reader wants them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TLSWHY_EBPF_OBJECT"));
@@ -49,4 +53,32 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
         .override_global("VLAN_IN_KEY", &vlan_in_key, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, true)
         .load(OBJECT)
+}
+
+/// Bytes of memory that the object's maps take in the kernel, by its own account: in full with
+/// Linux 6.4 and later, before that what the map's size comes to.
+pub fn kernel_memory(ebpf: &Ebpf) -> u64 {
+    ebpf.maps().filter_map(|(_, map)| memory_of(map)).sum()
+}
+
+fn memory_of(map: &Map) -> Option<u64> {
+    let data: &MapData = match map {
+        Map::Array(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
+            data
+        }
+        _ => return None,
+    };
+    let descriptor = data.fd().as_fd().as_raw_fd();
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    let line = about
+        .lines()
+        .find_map(|line| line.strip_prefix("memlock:"))?;
+    line.trim().parse().ok()
+}
+
+/// Lets maps be as large as they need to be where the kernel counts them against the locked
+/// memory of the process (before Linux 5.11). Elsewhere it means nothing, so that failing is no
+/// failure: the map that does not fit says so.
+pub fn lift_memory_limit() {
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }

@@ -1,0 +1,232 @@
+//! Why a tap could not be made, in one line: what, on what, and what to do.
+
+use std::error::Error;
+use std::io;
+
+use aya::EbpfError;
+use aya::maps::{MapError, MapType};
+use aya::programs::ProgramError;
+use aya::sys::is_map_supported;
+
+/// Why a tap could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// Loading or attaching needs rights this process does not have.
+    #[error(
+        "may not load or attach eBPF programs: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    Privileges,
+    /// The kernel is too old.
+    #[error(
+        "this kernel has no {what}, which came with Linux {since}: boot a newer one, or read captures: tlswhy pcap FILE"
+    )]
+    Kernel {
+        /// What it lacks.
+        what: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+    },
+    /// The tables do not fit.
+    #[error(
+        "the kernel has no room for table {table} ({reason}): ask for fewer flows with --flows"
+    )]
+    Memory {
+        /// The map.
+        table: String,
+        /// What the kernel said.
+        reason: io::Error,
+    },
+    /// The object could not be read or loaded.
+    #[error("this kernel does not take the eBPF object: {0}")]
+    Object(String),
+    /// The verifier, or whatever else looks at programs, refused one.
+    #[error("this kernel does not take the eBPF program {program}: {reason}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// The last line of the kernel's words.
+        reason: String,
+    },
+    /// An interface could not be tapped.
+    #[error("cannot tap {interface} at {hook}: {reason}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// Where.
+        hook: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The interface went away while it was being tapped.
+    #[error("cannot tap {interface}: it is gone")]
+    Gone {
+        /// The interface.
+        interface: String,
+    },
+}
+
+impl TapError {
+    /// Why the object was refused as a whole, which is to say: one of its maps.
+    pub(super) fn of_object(error: EbpfError) -> Self {
+        if is_forbidden(os_error(&error)) {
+            return Self::Privileges;
+        }
+        match error {
+            EbpfError::MapError(MapError::CreateError { name, io_error }) => {
+                if matches!(is_map_supported(MapType::RingBuf), Ok(false)) {
+                    return Self::Kernel {
+                        what: "eBPF ring buffers",
+                        since: "5.8",
+                    };
+                }
+                match io_error.raw_os_error() {
+                    Some(libc::ENOMEM | libc::E2BIG | libc::EINVAL) => Self::Memory {
+                        table: name,
+                        reason: io_error,
+                    },
+                    _ => Self::Object(format!("map {name}: {io_error}")),
+                }
+            }
+            error => Self::Object(one_line(&error)),
+        }
+    }
+
+    /// Why a program was not loaded.
+    pub(super) fn of_program(program: &'static str, error: &ProgramError) -> Self {
+        let reason = match error {
+            // Missing rights and a refusal by the verifier are both EACCES or EPERM; only the
+            // verifier explains itself.
+            ProgramError::LoadError { verifier_log, .. }
+                if is_forbidden(os_error(error)) && verifier_log.to_string().trim().is_empty() =>
+            {
+                return Self::Privileges;
+            }
+            ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            } => {
+                format!(
+                    "{io_error}: {}",
+                    verifiers_reason(&verifier_log.to_string())
+                )
+            }
+            error => one_line(error),
+        };
+        Self::Program { program, reason }
+    }
+
+    /// Why a program was not attached.
+    pub(super) fn of_attach(
+        interface: &str,
+        hook: &'static str,
+        error: &(dyn Error + 'static),
+    ) -> Self {
+        let code = os_error(error);
+        if is_forbidden(code) {
+            return Self::Privileges;
+        }
+        let interface = interface.to_owned();
+        if code == Some(libc::ENODEV) {
+            return Self::Gone { interface };
+        }
+        Self::Attach {
+            interface,
+            hook,
+            reason: one_line(error),
+        }
+    }
+}
+
+/// The last line of a verifier's log before its accounts.
+fn verifiers_reason(log: &str) -> &str {
+    const ACCOUNTS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    log.lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty() && !ACCOUNTS.iter().any(|account| line.starts_with(account)))
+        .unwrap_or("no reason given")
+}
+
+fn is_forbidden(code: Option<i32>) -> bool {
+    matches!(code, Some(libc::EPERM | libc::EACCES))
+}
+
+/// The number of the system's error that is at the bottom of this one.
+pub(super) fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let code = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if code.is_some() {
+            return code;
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost words: those of the kernel where it spoke.
+pub(super) fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let words = innermost.to_string();
+    words.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn syscall(code: i32) -> ProgramError {
+        ProgramError::SyscallError(SyscallError {
+            call: "bpf_link_create",
+            io_error: io::Error::from_raw_os_error(code),
+        })
+    }
+
+    #[test]
+    fn the_systems_number_is_found_at_the_bottom() {
+        assert_eq!(os_error(&syscall(libc::EBUSY)), Some(libc::EBUSY));
+    }
+
+    #[test]
+    fn what_the_system_says_decides_what_the_user_reads() {
+        let told = |code| TapError::of_attach("lan0", "TCX", &syscall(code)).to_string();
+        assert!(told(libc::EPERM).contains("CAP_NET_ADMIN"));
+        assert_eq!(told(libc::ENODEV), "cannot tap lan0: it is gone");
+        assert_eq!(
+            told(libc::ENOSPC),
+            "cannot tap lan0 at TCX: No space left on device (os error 28)"
+        );
+    }
+
+    #[test]
+    fn the_verifiers_reason_is_found_before_its_accounts() {
+        let log = "2660: (85) call bpf_xdp_load_bytes#189\n\
+                   R3 min value is outside of the allowed memory range\n\
+                   verification time 111399 usec\nstack depth 272+0\n\
+                   processed 3418 insns (limit 1000000) max_states_per_insn 4\n\n";
+        assert_eq!(
+            verifiers_reason(log),
+            "R3 min value is outside of the allowed memory range"
+        );
+        assert_eq!(verifiers_reason("\n"), "no reason given");
+    }
+
+    #[test]
+    fn a_table_too_large_names_the_option() {
+        let error = MapError::CreateError {
+            name: "WATCHED".to_owned(),
+            io_error: io::Error::from_raw_os_error(libc::ENOMEM),
+        };
+        let told = TapError::of_object(EbpfError::MapError(error)).to_string();
+        assert!(
+            told.contains("WATCHED") && told.contains("--flows"),
+            "{told}"
+        );
+    }
+}

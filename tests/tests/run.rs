@@ -1,0 +1,270 @@
+//! `tlswhy run` as its users meet it: real handshakes, signals, and everything that goes wrong.
+
+use std::process::{Command, Stdio};
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tests::gateway::{Gateway, agent, next_verdict};
+use tests::wire::{PATIENCE, inside, interface, namespace, pair, until};
+use xtask::lab::{Namespace, Process, output};
+
+/// Starts the agent in a namespace and waits until it is ready; returns what it said up to then.
+fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
+    let agent = Process::start(namespace.command(agent()).arg("run").args(arguments)).unwrap();
+    let said = agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
+    (agent, said)
+}
+
+/// Runs the agent, which is to fail at once; returns the one line it says.
+fn failure(command: &mut Command) -> String {
+    let output = output(command).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
+fn has_line(lines: &[String], words: &str) -> bool {
+    lines.iter().any(|line| line.contains(words))
+}
+
+/// Whether an interface of the namespace has no program of ours any more.
+fn is_clean(namespace: &Namespace, name: &str) -> bool {
+    let qdiscs = namespace.run(&format!("tc qdisc show dev {name}")).unwrap();
+    inside(namespace, || {
+        interface(name).xdp.is_none()
+            && [TcAttachType::Ingress, TcAttachType::Egress]
+                .into_iter()
+                .all(|at| SchedClassifier::query_tcx(name, at).unwrap().1.is_empty())
+    }) && !qdiscs.contains("clsact")
+}
+
+/// A client that does not know the server's CA, and what the two taps say about it.
+#[test]
+fn both_taps_of_a_gateway_tell_of_a_real_refusal() {
+    let lab = Gateway::new("both").unwrap();
+    let _server = lab.serve(&[]).unwrap();
+    let (mut agent, said) = lab.watch(&["-i", "wan0", "--output", "json"]).unwrap();
+    for tap in ["lan0", "wan0"] {
+        let line = format!("tap {tap}: ingress native XDP, egress TCX");
+        assert!(said.contains(&line), "{said:?}");
+    }
+    assert!(
+        !output(&mut lab.curl("10.78.2.2", &[]))
+            .unwrap()
+            .status
+            .success()
+    );
+    let verdicts = [next_verdict(&agent).unwrap(), next_verdict(&agent).unwrap()];
+    let mut taps = verdicts.each_ref().map(|it| it["tap"].as_str().unwrap());
+    taps.sort_unstable();
+    assert_eq!(taps, ["lan0", "wan0"]);
+    for verdict in &verdicts {
+        assert_eq!(verdict["ended_by"], "client", "{verdict}");
+        assert_eq!(verdict["alert"]["description"], "unknown_ca", "{verdict}");
+    }
+    let (status, rest) = agent.stop(Signal::SIGTERM).unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        has_line(&rest, "2 TLS flows") && has_line(&rest, "lost: nothing"),
+        "{rest:?}"
+    );
+}
+
+#[rstest]
+#[case(Signal::SIGTERM)]
+#[case(Signal::SIGINT)]
+fn a_signal_ends_it_with_a_summary_and_nothing_stays(#[case] signal: Signal) {
+    let (_client, gateway) = pair();
+    let (mut agent, said) = start(&gateway, &["-i", "g0"]);
+    assert!(has_line(&said, "verdicts go to text"));
+    assert!(
+        has_line(&said, "MiB of kernel memory") && !has_line(&said, " 0 MiB"),
+        "{said:?}"
+    );
+    assert!(!is_clean(&gateway, "g0"));
+    let (status, rest) = agent.stop(signal).unwrap();
+    assert_eq!(status.code(), Some(0));
+    for words in ["seen: ", "judged: ", "lost: nothing"] {
+        assert!(has_line(&rest, words), "{rest:?}");
+    }
+    until("no program stays", || is_clean(&gateway, "g0"));
+}
+
+#[test]
+fn without_names_it_watches_what_carries_traffic() {
+    let (_client, gateway) = pair();
+    until("the link is there", || {
+        inside(&gateway, || interface("g0").has_link())
+    });
+    let (_agent, said) = start(&gateway, &[]);
+    assert!(
+        has_line(&said, "tap g0: ") && !has_line(&said, "tap lo: "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_interface_that_vanishes_leaves_the_others_and_the_last_one_ends_it() {
+    let (client, gateway) = pair();
+    gateway
+        .run("ip link add x0 type veth peer name x1")
+        .unwrap();
+    let (mut agent, _) = start(&gateway, &["-i", "g0", "-i", "x0"]);
+    gateway.run("ip link delete x0").unwrap();
+    let said = agent
+        .wait_for(PATIENCE, |line| line.contains("x0"))
+        .unwrap();
+    assert!(has_line(&said, "tap x0: the interface is gone"), "{said:?}");
+    assert!(!is_clean(&gateway, "g0"), "the other one is watched on");
+    client.run("ip link delete c0").unwrap();
+    let said = agent
+        .wait_for(PATIENCE, |line| line.contains("lost: "))
+        .unwrap();
+    assert!(has_line(&said, "tap g0: the interface is gone"));
+    assert!(has_line(&said, "no tapped interface is left"));
+    let (status, _) = agent.stop(Signal::SIGCONT).unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn an_interface_that_moves_away_is_let_go() {
+    let (client, gateway) = pair();
+    gateway
+        .run("ip link add x0 type veth peer name x1")
+        .unwrap();
+    let (agent, _) = start(&gateway, &["-i", "g0", "-i", "x0"]);
+    gateway
+        .run(&format!("ip link set x0 netns {}", client.name()))
+        .unwrap();
+    agent
+        .wait_for(PATIENCE, |line| {
+            line.contains("tap x0: the interface is gone")
+        })
+        .unwrap();
+    until("no program stays on it", || is_clean(&client, "x0"));
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_one_line() {
+    let gateway = namespace("missing");
+    let said = failure(gateway.command(agent()).args(["run", "-i", "nope0"]));
+    assert!(said.contains("no interface is called nope0"), "{said}");
+}
+
+#[test]
+fn an_interface_that_is_down_is_a_warning() {
+    let (_client, gateway) = pair();
+    gateway.run("ip link set g0 down").unwrap();
+    let (_agent, said) = start(&gateway, &["-i", "g0"]);
+    assert!(
+        has_line(&said, "tlswhy: tap g0: the interface is down"),
+        "{said:?}"
+    );
+}
+
+/// Who gives up all capabilities but these.
+fn with_capabilities(namespace: &Namespace, capabilities: &str) -> Command {
+    let mut command = namespace.command("setpriv");
+    command.arg(format!("--bounding-set=-all{capabilities}"));
+    command.arg("--inh-caps=-all").arg(agent());
+    command
+}
+
+#[test]
+fn the_three_capabilities_suffice() {
+    let (_client, gateway) = pair();
+    let mut command = with_capabilities(&gateway, ",+bpf,+net_admin,+perfmon");
+    let agent = Process::start(command.args(["run", "-i", "g0"])).unwrap();
+    agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
+}
+
+#[rstest]
+#[case("")]
+#[case(",+bpf,+perfmon")]
+#[case(",+net_admin")]
+fn missing_privileges_are_one_line_that_names_them(#[case] capabilities: &str) {
+    let (_client, gateway) = pair();
+    let mut command = with_capabilities(&gateway, capabilities);
+    let said = failure(command.args(["run", "-i", "g0"]));
+    assert!(
+        said.contains("run as root, or with CAP_BPF, CAP_NET_ADMIN"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_xdp_program_is_told_of() {
+    let (_client, gateway) = pair();
+    let (_first, _) = start(&gateway, &["-i", "g0"]);
+    let (_second, said) = start(&gateway, &["-i", "g0"]);
+    assert!(
+        has_line(&said, "tap g0: ingress TCX, egress TCX"),
+        "{said:?}"
+    );
+    assert!(
+        has_line(&said, "tap g0: no XDP: another XDP program (id "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn the_programs_speak_when_asked_to() {
+    let lab = Gateway::new("speak").unwrap();
+    let _server = lab.serve(&[]).unwrap();
+    let (agent, _) = lab.watch(&["--log", "trace"]).unwrap();
+    assert!(
+        !output(&mut lab.curl("10.78.2.2", &[]))
+            .unwrap()
+            .status
+            .success()
+    );
+    for words in ["eBPF TRACE: ingress ", "eBPF TRACE: tc "] {
+        agent
+            .wait_for(PATIENCE, |line| line.starts_with(words))
+            .unwrap();
+    }
+}
+
+#[test]
+fn vlans_tell_flows_apart_unless_the_device_takes_them_off() {
+    let (_client, gateway) = pair();
+    let note = "VLAN tags are taken off before XDP";
+    let (_stripped, said) = start(&gateway, &["-i", "g0"]);
+    assert!(has_line(&said, note), "{said:?}");
+    gateway
+        .run("ethtool -K g0 rxvlan off rx-vlan-stag-hw-parse off")
+        .unwrap();
+    let (_kept, said) = start(&gateway, &["-i", "g0"]);
+    assert!(!has_line(&said, note), "{said:?}");
+}
+
+#[test]
+fn a_killed_agent_leaves_nothing() {
+    let (_client, gateway) = pair();
+    let (mut agent, _) = start(&gateway, &["-i", "g0"]);
+    assert!(!is_clean(&gateway, "g0"));
+    agent.stop(Signal::SIGKILL).unwrap();
+    until("no program stays", || is_clean(&gateway, "g0"));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_nothing() {
+    let (_client, gateway) = pair();
+    let mut child = gateway
+        .command(agent())
+        .args(["run", "-i", "g0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    until("it is attached", || !is_clean(&gateway, "g0"));
+    // More to say, to nobody.
+    gateway.run("ip link set g0 down").unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
