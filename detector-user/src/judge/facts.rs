@@ -85,6 +85,8 @@ pub struct Facts<'a> {
     pub farewell: Option<Sender>,
     /// What the resets give away.
     pub resets: ResetFacts,
+    /// Both sides went on after the first reset: it changed nothing.
+    pub outlived_reset: bool,
     /// It worked: both sides exchanged application data.
     pub established: bool,
     /// Records are missing.
@@ -161,6 +163,7 @@ impl<'a> Facts<'a> {
             first_close: first_close.map(|close| (close.sender, close.kind)),
             farewell: farewell.map(|(_, sender)| sender),
             resets,
+            outlived_reset: outlived_reset(timeline),
             established,
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
         }
@@ -292,6 +295,28 @@ fn client_tls12(timeline: &Timeline) -> ClientRecords {
         }
     }
     client
+}
+
+/// Whether both sides sent records, or closed in order, after the first reset.
+fn outlived_reset(timeline: &Timeline) -> bool {
+    let Some(reset) = timeline
+        .closes
+        .iter()
+        .find(|close| close.kind == CloseKind::Reset)
+    else {
+        return false;
+    };
+    let reset_us = reset.time_ns.saturating_sub(timeline.started_ns) / 1000;
+    [Sender::Client, Sender::Server].into_iter().all(|sender| {
+        let spoke = timeline
+            .records
+            .iter()
+            .any(|record| record.sender == sender && u64::from(record.at_us) > reset_us);
+        let closed = timeline.closes.iter().any(|close| {
+            close.kind == CloseKind::Fin && close.sender == sender && close.time_ns > reset.time_ns
+        });
+        spoke || closed
+    })
 }
 
 /// When, in microseconds, and by whom the first alert was sent that is one by its type, or in

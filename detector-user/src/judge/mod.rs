@@ -42,8 +42,8 @@ const CONFIDENCE_MAX: f64 = 0.98;
 pub fn judge(timeline: &Timeline, knowledge: &Knowledge) -> Judgement {
     let facts = Facts::of(timeline);
     let intercepted = intercepted(timeline, knowledge);
-    let outlived_reset = timeline.closes.is_empty() || !facts.resets.injected();
-    if facts.established && outlived_reset && facts.failure_alert().is_none() {
+    let cut_off = facts.resets.injected() && !facts.outlived_reset;
+    if facts.established && !cut_off && facts.failure_alert().is_none() {
         return Judgement::Established;
     }
     let findings: Vec<(&rules::Rule, String, f64)> = RULES
@@ -310,3 +310,6 @@ fn interception(
         weight: 0.0,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -449,8 +449,10 @@ fn endpoint_reset(facts: &Facts<'_>, _: Intercepted) -> Finding {
         ", the only segment of it that was seen"
     };
     let refusal = sender == Sender::Client && facts.server_flight;
+    // A client that has what it needs to refuse may do so by a reset.
     let weight = match (facts.resets.comparable, refusal) {
         (true, false) => 2.0,
+        (true, true) if facts.client.finished => 0.9,
         (true, true) => 1.2,
         (false, _) => 0.6,
     };
