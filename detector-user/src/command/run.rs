@@ -76,8 +76,9 @@ impl Signals {
 struct Watch {
     tap: KernelTap,
     rings: Rings,
+    /// The one ring that wakes: handshake bytes are read when an observation stands on them, and
+    /// with every turn of the house.
     observations: AsyncFd<OwnedFd>,
-    handshakes: AsyncFd<OwnedFd>,
     notices: AsyncFd<LinkNotices>,
     diagnostics: Diagnostics,
     counters: Counters,
@@ -109,7 +110,6 @@ impl Watch {
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watch = Self {
             observations: readable(&rings.observations)?,
-            handshakes: readable(&rings.handshakes)?,
             notices: waiting(notices)?,
             diagnostics: Diagnostics::start(&mut tap.ebpf, arguments.log != LogLevel::Off)
                 .context("cannot read the eBPF programs' messages")?,
@@ -167,7 +167,6 @@ impl Watch {
                 _ = self.housekeeping.tick() => self.keep_house(),
                 () = std::future::ready(()), if !is_drained => {}
                 guard = self.observations.readable() => guard?.clear_ready(),
-                guard = self.handshakes.readable() => guard?.clear_ready(),
                 () = self.diagnostics.readable() => self.diagnostics.flush(),
                 () = sleep_until(wake) => {}
             }
