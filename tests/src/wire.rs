@@ -47,7 +47,16 @@ pub fn namespace(label: &str) -> Namespace {
 pub fn pair() -> (Namespace, Namespace) {
     let (client, gateway) = (namespace("client"), namespace("gateway"));
     connect((&client, "c0", &[]), (&gateway, "g0", &[])).unwrap();
+    await_link(&client, "c0");
+    await_link(&gateway, "g0");
     (client, gateway)
+}
+
+/// Waits until an interface has its link: the kernel takes its time to notice.
+pub fn await_link(namespace: &Namespace, name: &str) {
+    inside(namespace, || {
+        until(&format!("{name} has a link"), || interface(name).has_link());
+    });
 }
 
 /// Runs `act` in a thread within the namespace.

@@ -13,16 +13,23 @@ use detector_user::tap::rings::Rings;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
-use tests::wire::{inside, interface, namespace, pair, send, until};
+use tests::wire::{await_link, inside, interface, namespace, pair, send, until};
 use xtask::lab::{Namespace, run, words};
 
 const XDP_PASS: i32 = 2;
 const TCX_PASS: i32 = 0;
 
-const MODERN: Abilities = Abilities {
-    xdp: true,
-    tcx: true,
-};
+/// What this kernel has, and where its classifiers sit: these tests run on older ones too.
+fn here() -> (Abilities, Hook) {
+    let abilities = Abilities::of_this_kernel();
+    let classifier = if abilities.tcx {
+        Hook::Tcx
+    } else {
+        Hook::Clsact
+    };
+    (abilities, classifier)
+}
+
 /// Linux 5.18 to 6.5.
 const BEFORE_TCX: Abilities = Abilities {
     xdp: true,
@@ -152,9 +159,9 @@ fn tcx_programs(interface: &str) -> String {
 }
 
 #[rstest]
-#[case(MODERN, (Hook::XdpNative, Hook::Tcx))]
-#[case(BEFORE_TCX, (Hook::XdpNative, Hook::Clsact))]
-#[case(BEFORE_XDP_FRAGMENTS, (Hook::Clsact, Hook::Clsact))]
+#[case::as_here(here().0, (Hook::XdpNative, here().1))]
+#[case::before_tcx(BEFORE_TCX, (Hook::XdpNative, Hook::Clsact))]
+#[case::before_xdp_fragments(BEFORE_XDP_FRAGMENTS, (Hook::Clsact, Hook::Clsact))]
 fn a_veth_is_seen_in_both_directions_and_left_as_it_was(
     #[case] abilities: Abilities,
     #[case] (ingress, egress): (Hook, Hook),
@@ -182,9 +189,10 @@ fn a_device_without_native_xdp_is_tapped_by_generic_xdp() {
         .unwrap();
     gateway.run("ip link set g0 master br0").unwrap();
     gateway.run("ip link set br0 up").unwrap();
+    await_link(&gateway, "br0");
     inside(&gateway, || {
-        let mut watched = Watched::new(&[interface("br0")], MODERN);
-        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, Some(Hook::Tcx))]);
+        let mut watched = Watched::new(&[interface("br0")], here().0);
+        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, Some(here().1))]);
         let mut talk = Conversation::new(Network::Ipv6);
         send(&client, "c0", &hello(&mut talk));
         let index = watched.tap.tapped[0].index;
@@ -196,7 +204,7 @@ fn a_device_without_native_xdp_is_tapped_by_generic_xdp() {
 fn loopback_is_seen_once() {
     let gateway = namespace("loopback");
     inside(&gateway, || {
-        let mut watched = Watched::new(&[interface("lo")], MODERN);
+        let mut watched = Watched::new(&[interface("lo")], here().0);
         assert_eq!(watched.hooks(), [(Hook::XdpGeneric, None)]);
         let mut talk = Conversation::new(Network::Ipv4);
         send(&gateway, "lo", &hello(&mut talk));
@@ -206,8 +214,8 @@ fn loopback_is_seen_once() {
 }
 
 #[rstest]
-#[case(MODERN, Hook::Tcx)]
-#[case(BEFORE_TCX, Hook::Clsact)]
+#[case::as_here(here().0, here().1)]
+#[case::before_tcx(BEFORE_TCX, Hook::Clsact)]
 fn a_tunnel_without_a_link_layer_is_seen_in_both_directions(
     #[case] abilities: Abilities,
     #[case] hook: Hook,
@@ -236,7 +244,10 @@ fn a_tunnel_without_a_link_layer_is_seen_in_both_directions(
 #[rstest]
 #[case(Place::XdpNative, "native")]
 #[case(Place::XdpGeneric, "generic")]
-fn another_xdp_program_stays_and_tcx_takes_the_ingress(#[case] place: Place, #[case] mode: &str) {
+fn another_xdp_program_stays_and_a_classifier_takes_the_ingress(
+    #[case] place: Place,
+    #[case] mode: &str,
+) {
     let (client, gateway) = pair();
     inside(&gateway, || {
         let free = interface("g0");
@@ -246,8 +257,8 @@ fn another_xdp_program_stays_and_tcx_takes_the_ingress(#[case] place: Place, #[c
         assert_eq!(theirs.mode, mode);
         // Also if it came only after the interfaces were listed.
         for listed in [taken, free] {
-            let mut watched = Watched::new(&[listed], MODERN);
-            assert_eq!(watched.hooks(), [(Hook::Tcx, Some(Hook::Tcx))]);
+            let mut watched = Watched::new(&[listed], here().0);
+            assert_eq!(watched.hooks(), [(here().1, Some(here().1))]);
             let why = watched.tap.tapped[0].no_xdp.clone().unwrap();
             assert!(why.contains("another XDP program"), "{why}");
             sees_both_directions(&client, &gateway, &mut watched);
@@ -262,8 +273,12 @@ fn a_program_that_ends_the_chain_at_egress_does_not_blind_us() {
     let (client, gateway) = pair();
     inside(&gateway, || {
         let g0 = interface("g0");
+        if !here().0.tcx {
+            eprintln!("not on this kernel: TCX came with Linux 6.6");
+            return;
+        }
         let _foreign = Foreign::attach(Place::TcxEgress, g0.index, TCX_PASS).unwrap();
-        sees_both_directions(&client, &gateway, &mut Watched::new(&[g0], MODERN));
+        sees_both_directions(&client, &gateway, &mut Watched::new(&[g0], here().0));
     });
 }
 
@@ -304,8 +319,8 @@ fn jumbo_frames_are_taken_whole() {
     client.run("ip link set c0 mtu 9000").unwrap();
     gateway.run("ip link set g0 mtu 9000").unwrap();
     inside(&gateway, || {
-        let mut watched = Watched::new(&[interface("g0")], MODERN);
-        assert_eq!(watched.hooks(), [(Hook::XdpNative, Some(Hook::Tcx))]);
+        let mut watched = Watched::new(&[interface("g0")], here().0);
+        assert_eq!(watched.hooks(), [(Hook::XdpNative, Some(here().1))]);
         let mut talk = Conversation::new(Network::Ipv4);
         let flight = [
             tls::server_hello(0xc02f, false),
@@ -331,9 +346,10 @@ fn several_interfaces_share_one_object_and_say_which_they_are() {
     .unwrap();
     client.run("ip link set c1 up").unwrap();
     gateway.run("ip link set g1 up").unwrap();
+    await_link(&client, "c1");
     inside(&gateway, || {
         let both = [interface("g0"), interface("g1")];
-        let mut watched = Watched::new(&both, MODERN);
+        let mut watched = Watched::new(&both, here().0);
         for (link, tapped) in ["c0", "c1"].into_iter().zip(&both) {
             send(&client, link, &hello(&mut Conversation::new(Network::Ipv4)));
             assert_eq!(watched.await_event(events::HELLO), (tapped.index, false));
@@ -365,7 +381,7 @@ fn rings_that_nobody_reads_cost_counts_but_no_packet() {
     gateway.run("ip link set br0 up").unwrap();
     let recording = tests::wire::Recording::start(&gateway, "br0");
     inside(&gateway, || {
-        let mut watched = Watched::with(&[interface("g0")], MODERN, &small);
+        let mut watched = Watched::with(&[interface("g0")], here().0, &small);
         let mut sent = Vec::new();
         for port in 1..=32 {
             let mut talk = Conversation::new(Network::Ipv4);
@@ -396,9 +412,10 @@ fn an_interface_that_is_down_is_tapped_and_seen_once_it_is_up() {
     let (client, gateway) = pair();
     gateway.run("ip link set g0 down").unwrap();
     inside(&gateway, || {
-        let mut watched = Watched::new(&[interface("g0")], MODERN);
+        let mut watched = Watched::new(&[interface("g0")], here().0);
         gateway.run("ip link set g0 up").unwrap();
-        until("the link is there", || interface("g0").has_link());
+        await_link(&gateway, "g0");
+        await_link(&client, "c0");
         sees_both_directions(&client, &gateway, &mut watched);
     });
 }

@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, NETWORKS, tls};
-use tests::wire::{Recording, inside, interface, namespace, send};
+use tests::wire::{Recording, await_link, inside, interface, namespace, send};
 use xtask::lab::{Namespace, connect};
 
 /// A client, a gateway that bridges, and a server; jumbo frames fit everywhere.
@@ -65,6 +65,9 @@ impl Path {
                 .unwrap();
         }
         gateway.run("ip link set br0 up").unwrap();
+        await_link(&client, "c0");
+        await_link(&server, "s0");
+        await_link(&gateway, "br0");
         Self {
             client,
             gateway,
@@ -134,10 +137,15 @@ fn odd_frames() -> Vec<Vec<u8>> {
 }
 
 #[rstest]
-#[case(Device::Veth, Hook::XdpNative, true)]
-#[case(Device::Macvlan, Hook::XdpGeneric, true)]
-#[case(Device::Veth, Hook::XdpNative, false)]
-fn frames_leave_as_they_came(#[case] device: Device, #[case] hook: Hook, #[case] tcx: bool) {
+#[case::native(Device::Veth, Hook::XdpNative, Abilities::of_this_kernel())]
+#[case::generic(Device::Macvlan, Hook::XdpGeneric, Abilities::of_this_kernel())]
+#[case::before_tcx(Device::Veth, Hook::XdpNative, Abilities { xdp: true, tcx: false })]
+#[case::before_xdp_fragments(Device::Veth, Hook::Clsact, Abilities { xdp: false, tcx: false })]
+fn frames_leave_as_they_came(
+    #[case] device: Device,
+    #[case] hook: Hook,
+    #[case] abilities: Abilities,
+) {
     let path = Path::new(device);
     let frames = [conversations(), odd_frames()].concat();
     // What the bridge itself does not forward, it does not forward with a tap either.
@@ -145,9 +153,12 @@ fn frames_leave_as_they_came(#[case] device: Device, #[case] hook: Hook, #[case]
     assert!(without.len() * 10 > frames.len() * 9, "{}", without.len());
     inside(&path.gateway, || {
         let taps = path.taps.map(interface);
-        let abilities = Abilities { xdp: true, tcx };
         let mut tap = KernelTap::attach(&taps, &ObjectOptions::default(), abilities).unwrap();
-        let egress = if tcx { Hook::Tcx } else { Hook::Clsact };
+        let egress = if abilities.tcx {
+            Hook::Tcx
+        } else {
+            Hook::Clsact
+        };
         for tapped in &tap.tapped {
             assert_eq!((tapped.ingress, tapped.egress), (hook, Some(egress)));
         }
