@@ -47,7 +47,8 @@ counters! {
     NotHello => "not_hello",
     /// Loss: the observation ring was full.
     ObservationLost => "observation_lost",
-    /// Loss: the handshake ring was full; alerts and resets are unaffected.
+    /// Loss: handshake bytes could not be sent, because their ring was full or they were not
+    /// captured; alerts and resets are unaffected.
     HandshakeLost => "handshake_lost",
     /// Loss: the table of watched flows took no new one.
     TableFull => "table_full",

@@ -95,6 +95,10 @@ impl Entry {
         }
         self.records = merged_records(observation);
         self.settled |= observation.events & events::SETTLED != 0;
+        if self.settled {
+            // What is left of a settled flow is to wait for its end, perhaps for days.
+            self.view.finish();
+        }
         let sides_before = self.sides;
         self.sides = flow.sides;
         self.note_closes(observation, sides_before);
