@@ -1,18 +1,42 @@
-//! What benches measure against, never shipped: a program that does nothing, and one that parses
-//! the headers and makes one hit in an LRU hash map, as most stateful programs do per packet.
+//! Programs for benches and tests, never shipped.
+//!
+//! Benches measure against one that does nothing, and one that parses the headers and makes one
+//! hit in an LRU hash map, as most stateful programs do per packet. Tests let a link carry VLAN
+//! tags where the kernel has no VLAN devices.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::bindings::xdp_action::XDP_PASS;
-    use aya_ebpf::macros::{map, xdp};
+    use aya_ebpf::helpers::{bpf_skb_vlan_pop, bpf_skb_vlan_push};
+    use aya_ebpf::macros::{classifier, map, xdp};
     use aya_ebpf::maps::LruHashMap;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::programs::{TcContext, XdpContext};
     use detector_common::flow::{Address, FlowKey};
 
     /// One entry per flow, found by the same key as the engine's.
     #[map]
     static FLOWS: LruHashMap<FlowKey, u64> = LruHashMap::with_max_entries(65_536, 0);
+
+    const TCX_NEXT: i32 = -1;
+    const ETH_P_8021Q: u16 = 0x8100;
+    const VLAN_ID: u16 = 100;
+
+    /// Puts a tag on what leaves.
+    #[classifier]
+    pub(crate) fn lab_tag(context: TcContext) -> i32 {
+        // SAFETY: the context is the one the program was called with.
+        unsafe { bpf_skb_vlan_push(context.skb.skb, ETH_P_8021Q.to_be(), VLAN_ID) };
+        TCX_NEXT
+    }
+
+    /// Takes the tag off what comes in.
+    #[classifier]
+    pub(crate) fn lab_untag(context: TcContext) -> i32 {
+        // SAFETY: the context is the one the program was called with.
+        unsafe { bpf_skb_vlan_pop(context.skb.skb) };
+        TCX_NEXT
+    }
 
     #[xdp]
     pub(crate) fn reference_empty(_: XdpContext) -> u32 {
@@ -81,3 +105,9 @@ fn main() {}
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// Some helpers are for GPL-compatible programs only; MIT/GPL is one.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

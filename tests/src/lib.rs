@@ -4,4 +4,5 @@ pub mod conversation;
 pub mod engines;
 pub mod foreign;
 pub mod gateway;
+pub mod tagging;
 pub mod wire;

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::json;
 use tests::gateway::{Gateway, next_verdict};
+use tests::tagging::{Tagging, VLAN_ID};
 use xtask::lab::output;
 
 /// Runs curl, which must fail, and at TLS.
@@ -21,18 +22,27 @@ fn fails(curl: &mut Command) {
 }
 
 #[rstest]
-#[case::tls12_ipv4("a", "1.2", "10.78.2.2")]
-#[case::tls13_ipv4("b", "1.3", "10.78.2.2")]
-#[case::tls12_ipv6("c", "1.2", "[fd78:2::2]")]
-#[case::tls13_ipv6("d", "1.3", "[fd78:2::2]")]
+#[case::tls12_ipv4("a", "1.2", "10.78.2.2", false)]
+#[case::tls13_ipv4("b", "1.3", "10.78.2.2", false)]
+#[case::tls12_ipv6("c", "1.2", "[fd78:2::2]", false)]
+#[case::tls13_ipv6("d", "1.3", "[fd78:2::2]", false)]
+#[case::tls12_vlan("e", "1.2", "10.78.2.2", true)]
+#[case::tls13_vlan_ipv6("f", "1.3", "[fd78:2::2]", true)]
 fn a_client_without_the_ca_is_told_of(
     #[case] lab: &str,
     #[case] version: &str,
     #[case] address: &str,
+    #[case] tagged: bool,
 ) {
     let lab = Gateway::new(lab).unwrap();
     let _server = lab.serve(&[]).unwrap();
     let (mut agent, _) = lab.watch(&["--output", "json"]).unwrap();
+    // Behind the agent's start, so that tags are on before its egress program sees frames, as a
+    // VLAN device has it.
+    let _tagging = tagged.then(|| {
+        let ends = [(&lab.client, "eth0"), (&lab.gateway, "lan0")];
+        ends.map(|(namespace, interface)| Tagging::new(namespace, interface).unwrap())
+    });
 
     let ca = lab.origin_ca.certificate();
     let trusting = ["--tls-max", version, "--cacert", ca.to_str().unwrap()];
@@ -53,7 +63,8 @@ fn a_client_without_the_ca_is_told_of(
     assert_eq!(verdict["alpn"], json!(["h2", "http/1.1"]));
     assert_eq!(verdict["tls_version"], version);
     assert_eq!(verdict["tap"], "lan0");
-    assert_eq!(verdict["vlan"], json!([]));
+    let vlan: &[u16] = if tagged { &[VLAN_ID] } else { &[] };
+    assert_eq!(verdict["vlan"], json!(vlan));
     assert_eq!(verdict["server"]["port"], 443);
     let ip = verdict["server"]["ip"].as_str().unwrap();
     assert_eq!(ip, address.trim_matches(['[', ']']));

@@ -49,10 +49,12 @@ pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(root())
-        .args(["build", "--package", "detector-user", "--bin", "tlswhy"]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+        .args(["build", "--bin", "tlswhy"]);
+    match profile {
+        // With the workspace's features, so that what `cargo test` built is used again.
+        Profile::Debug => command.arg("--workspace"),
+        Profile::Release => command.args(["--release", "--package", "detector-user"]),
+    };
     let status = command.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the agent did not build");

@@ -1,0 +1,51 @@
+//! A link whose frames carry a VLAN tag, without a VLAN device: the kernel may have none.
+
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfLoader};
+use nix::sched::{CloneFlags, setns};
+use xtask::lab::Namespace;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("LAB_EBPF_OBJECT"));
+
+/// The VLAN ID of all tags.
+pub const VLAN_ID: u16 = 100;
+
+/// Tags what leaves by an interface and untags what comes in, until it is dropped.
+pub struct Tagging {
+    _links: Ebpf,
+}
+
+impl Tagging {
+    /// Tags an interface of a namespace. Programs that are there already see the tag at egress.
+    ///
+    /// # Errors
+    /// If the kernel does not take the programs.
+    pub fn new(namespace: &Namespace, interface: &str) -> anyhow::Result<Self> {
+        let path = format!("/run/netns/{}", namespace.name());
+        let file = std::fs::File::open(&path).context(path)?;
+        let interface = interface.to_owned();
+        let attached = std::thread::spawn(move || -> anyhow::Result<Ebpf> {
+            setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            let mut object = EbpfLoader::new().load(OBJECT)?;
+            for (name, direction) in [
+                ("lab_tag", TcAttachType::Egress),
+                ("lab_untag", TcAttachType::Ingress),
+            ] {
+                let program = object.program_mut(name).context("no such program")?;
+                let program: &mut SchedClassifier = program.try_into()?;
+                program.load()?;
+                let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+                program.attach_with_options(&interface, direction, order)?;
+            }
+            Ok(object)
+        });
+        let links = attached
+            .join()
+            .map_err(|_| anyhow::anyhow!("tagging panicked"))??;
+        Ok(Self { _links: links })
+    }
+}
