@@ -14,9 +14,9 @@ pub trait Packet {
     /// Payload is read this way: in the kernel it may lie in fragments beyond the linear part.
     fn head(&self, offset: usize, count: u32) -> Option<u64>;
 
-    /// Fills `to` with the bytes at `offset`, wherever the host keeps them; `false` if they are
-    /// not all there. `to` is never longer than a chunk.
-    fn copy(&self, offset: usize, to: &mut [u8]) -> bool;
+    /// Copies the `len` bytes at `offset` to the beginning of `to`, wherever the host keeps them;
+    /// `false` if they are not all there, or do not fit.
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool;
 
     /// Bytes of the whole frame on the wire, including those that were not captured.
     fn frame_len(&self) -> usize;
@@ -57,14 +57,15 @@ impl Packet for &[u8] {
         Some(u64::from_be_bytes(head))
     }
 
-    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
-        let bytes = offset
-            .checked_add(to.len())
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
+        let from = offset
+            .checked_add(len)
             .and_then(|end| self.get(offset..end));
-        if let Some(bytes) = bytes {
-            to.copy_from_slice(bytes);
-        }
-        bytes.is_some()
+        let (Some(from), Some(to)) = (from, to.get_mut(..len)) else {
+            return false;
+        };
+        to.copy_from_slice(from);
+        true
     }
 
     fn frame_len(&self) -> usize {

@@ -1,5 +1,8 @@
 //! The walk from link layer to TCP payload, against frames that etherparse builds.
-#![expect(clippy::unwrap_used, reason = "a frame that cannot be built is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a frame that cannot be built is a failed test"
+)]
 
 use detector_common::counter::Counter;
 use detector_common::headers::{LinkType, Segment, Tap, tcp_flags, walk};

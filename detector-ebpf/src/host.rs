@@ -100,10 +100,7 @@ fn send_chunk<const N: usize, P: Packet>(
     // SAFETY: all bit patterns are valid chunks; bytes behind `head.len` mean nothing.
     let chunk = unsafe { entry.assume_init_mut() };
     fill(&mut chunk.head);
-    let copied = match chunk.bytes.get_mut(..len) {
-        Some(to) => packet.copy(offset, to),
-        None => false,
-    };
+    let copied = packet.copy(offset, &mut chunk.bytes, len);
     if copied {
         // Nobody needs to wake up for bytes alone: an observation follows, and its reader reads
         // both rings. A wake-up costs a packet six microseconds.

@@ -6,7 +6,6 @@ use core::cell::UnsafeCell;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use detector_common::observation::CHUNK_MAX;
 use detector_common::packet::{Packet, first_bytes};
 
 /// The verifier refuses packet offsets that it cannot bound by this.
@@ -60,24 +59,34 @@ fn linear_window<'a, const N: usize>(
     Some(unsafe { &*(start as *const [u8; N]) })
 }
 
+/// A number from 1 to `MAX`, checked on the very register that a helper gets.
+///
+/// Older verifiers (6.1 is one) forget what was checked of the number it came from, and learn
+/// nothing from a comparison with 0: one less is compared, and the one is added again.
+#[inline(always)]
+fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
+    let less = opaque(number.wrapping_sub(1));
+    (less < MAX).then_some(less + 1)
+}
+
 /// Reads `count` bytes by the helper `load`, which also reaches into fragments.
 #[inline(always)]
 fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> {
     let mut head = [0u8; 8];
-    let count = opaque(count as usize);
-    if count == 0 || count > head.len() {
-        return None;
-    }
+    let count = bounded::<8>(count as usize)?;
     (load(head.as_mut_ptr(), count as u32) == 0).then(|| u64::from_be_bytes(head))
 }
 
-/// Fills `to` by the helper `load`.
+/// Copies `len` bytes to the beginning of `to` by the helper `load`.
 #[inline(always)]
-fn load_bytes(to: &mut [u8], load: impl FnOnce(*mut u8, u32) -> i64) -> bool {
-    let len = opaque(to.len());
-    if len == 0 || len > CHUNK_MAX {
+fn load_bytes<const ROOM: usize>(
+    to: &mut [u8; ROOM],
+    len: usize,
+    load: impl FnOnce(*mut u8, u32) -> i64,
+) -> bool {
+    let Some(len) = bounded::<ROOM>(len) else {
         return false;
-    }
+    };
     load(to.as_mut_ptr(), len as u32) == 0
 }
 
@@ -118,8 +127,8 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
-        load_bytes(to, |to, len| {
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
+        load_bytes(to, len, |to, len| {
             // SAFETY: `to` is valid for `len` bytes.
             unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
         })
@@ -180,8 +189,8 @@ impl Packet for SkbFrame<'_> {
     }
 
     #[inline(always)]
-    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
-        load_bytes(to, |to, len| {
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
+        load_bytes(to, len, |to, len| {
             // SAFETY: `to` is valid for `len` bytes.
             unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
         })

@@ -119,8 +119,8 @@ impl Packet for CapturedPacket<'_> {
         self.bytes.head(offset, count)
     }
 
-    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
-        self.bytes.copy(offset, to)
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
+        self.bytes.copy(offset, to, len)
     }
 
     fn frame_len(&self) -> usize {
@@ -188,16 +188,16 @@ impl<R: Receiver> Output for CaptureOutput<'_, R> {
         fill: impl FnOnce(&mut ChunkHead),
     ) -> bool {
         let mut bytes = [0; CHUNK_MAX];
-        let Some(bytes) = bytes.get_mut(..len) else {
-            return false;
-        };
         let mut head = ChunkHead::default();
         fill(&mut head);
-        let copied = packet.copy(offset, bytes);
-        if copied {
-            self.receiver.chunk(&head, bytes);
+        if !packet.copy(offset, &mut bytes, len) {
+            return false;
         }
-        copied
+        let Some(bytes) = bytes.get(..len) else {
+            return false;
+        };
+        self.receiver.chunk(&head, bytes);
+        true
     }
 
     fn count(&mut self, event: Counter) {
