@@ -1,5 +1,7 @@
 //! Taps on real interfaces: which hooks, both directions, and nothing left behind.
 
+use std::time::Duration;
+
 use aya::programs::ProgramInfo;
 use aya::programs::tc::{SchedClassifier, TcAttachType};
 use detector_common::counter::Counter;
@@ -144,6 +146,19 @@ fn traces(gateway: &Namespace, interface: &str) -> String {
     .collect()
 }
 
+/// Waits until the namespace shows what it did before.
+fn await_traces(gateway: &Namespace, interface: &str, before: &str) {
+    let mut now = String::new();
+    for _ in 0..500 {
+        now = traces(gateway, interface);
+        if now == before {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(now, before, "something stays");
+}
+
 fn tcx_programs(interface: &str) -> String {
     let programs = |direction| {
         // Before Linux 6.6 there is nothing to ask for.
@@ -178,7 +193,7 @@ fn a_veth_is_seen_in_both_directions_and_left_as_it_was(
         sees_both_directions(&client, &gateway, &mut watched);
     });
     // XDP programs go after a grace period of the kernel's.
-    until("everything is gone", || traces(&gateway, "g0") == before);
+    await_traces(&gateway, "g0", &before);
 }
 
 #[test]
@@ -310,7 +325,7 @@ fn a_clsact_of_somebody_else_stays() {
         sees_both_directions(&client, &gateway, &mut watched);
     });
     assert!(before.contains("clsact"));
-    assert_eq!(traces(&gateway, "g0"), before);
+    await_traces(&gateway, "g0", &before);
 }
 
 #[test]

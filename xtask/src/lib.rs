@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod inject;
 pub mod lab;
+pub mod old_kernel;
 pub mod setup;
 pub mod test;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, inject, setup, test};
+use xtask::{bench, demo, inject, old_kernel, setup, test};
 
 /// tlswhy's own tools.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Demo,
     /// Measure, and print one table; needs root
     Bench(bench::Arguments),
+    /// Run the taps' tests on Debian 12's kernel in an emulated machine
+    OldKernel,
     /// Reset connections with a given server name in the server's name, as a middlebox does
     #[command(hide = true)]
     InjectReset(inject::Arguments),
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Demo => demo::run(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::OldKernel => old_kernel::run(),
         Command::InjectReset(arguments) => inject::run(&arguments),
     };
     match result {
