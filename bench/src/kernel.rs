@@ -76,7 +76,7 @@ fn settled(network: Network) -> (Conversation, Vec<Vec<u8>>) {
     let mut talk = Conversation::new(network);
     let mut frames = vec![talk.data(From::Client, &tls::client_hello("bench.test", 500))];
     frames.push(talk.data(From::Server, &tls::server_hello(0x1301, true)));
-    for _ in 0..6 {
+    for _ in 0..12 {
         frames.push(talk.data(From::Client, &application_data(300)));
         frames.push(talk.data(From::Server, &application_data(1000)));
     }

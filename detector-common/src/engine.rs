@@ -221,6 +221,7 @@ fn follow<P: Packet, O: Output>(
     let sender = packet.forget(sender) as u8 & 1;
     let receiver = packet.forget(u32::from(sender ^ 1)) as u8 & 1;
     let distance = distance(&watched.flow, sender, receiver, segment, now_ns);
+    let expected = expected(&watched.flow, receiver);
     let mut events = 0;
 
     let Watched { flow, records } = watched;
@@ -236,6 +237,7 @@ fn follow<P: Packet, O: Output>(
     let mut events = packet.forget(u32::from(events)) as u16;
     if segment.payload_len > 0 && !segment.has(tcp_flags::RST) {
         let mut track = track(
+            expected,
             side,
             side_records,
             &mut flow.order,
@@ -276,6 +278,13 @@ fn follow<P: Packet, O: Output>(
         );
     }
     if settles { Fate::Settle } else { Fate::Watch }
+}
+
+/// The next byte that the receiver wants of the sender.
+#[inline(always)]
+fn expected(flow: &Flow, receiver: u8) -> Option<u32> {
+    let receiver = flow.sides.get(usize::from(receiver & 1))?;
+    receiver.has(side_flags::SEEN).then_some(receiver.ack)
 }
 
 /// Where a segment stands against the baseline before it.

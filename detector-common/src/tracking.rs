@@ -30,7 +30,12 @@ pub(crate) struct Track<'a> {
     pub(crate) order: &'a mut u8,
     pub(crate) flow_flags: &'a mut u8,
     pub(crate) events: u16,
+    /// Where the side's first byte is to be expected, if its peer has acknowledged anything.
+    pub(crate) expected: Option<u32>,
 }
+
+/// How far the first segment of a side may be ahead of its first byte: a flight that was reordered.
+const FIRST_AHEAD_MAX: u32 = 1 << 16;
 
 /// Where reading starts in a segment.
 struct Cursor {
@@ -63,12 +68,13 @@ impl Track<'_> {
         let start = segment.payload_seq();
         let end = start.wrapping_add(segment.payload_len);
         if !self.side.has(side_flags::STARTED) {
+            let first = self.first_byte(start);
             self.side.flags |= side_flags::STARTED;
-            self.side.start_seq = start;
-            self.side.carried_to = start;
+            self.side.start_seq = first;
+            self.side.carried_to = first;
             if !self.resumed() {
                 self.side.flags |= side_flags::SYNCED;
-                self.side.header_seq = start;
+                self.side.header_seq = first;
             }
         }
         let Some(mut cursor) = self.cursor(packet, segment, start, end) else {
@@ -77,6 +83,15 @@ impl Track<'_> {
         cursor.flags = packet.forget(u32::from(cursor.flags)) as u8;
         cursor.have = packet.forget(cursor.have);
         self.read(packet, segment, start, cursor)
+    }
+
+    /// Where the side's bytes begin if the first segment seen begins at `start`.
+    #[inline(always)]
+    fn first_byte(&self, start: u32) -> u32 {
+        match self.expected {
+            Some(expected) if start.wrapping_sub(expected) < FIRST_AHEAD_MAX => expected,
+            _ => start,
+        }
     }
 
     #[inline(always)]
@@ -362,6 +377,7 @@ impl Track<'_> {
 /// Splits a flow into the sender's side, with what else tracking changes, and lends it.
 #[inline(always)]
 pub(crate) fn track<'a>(
+    expected: Option<u32>,
     side: &'a mut Side,
     records: &'a mut [Record; RECORDS_MAX],
     order: &'a mut u8,
@@ -377,16 +393,18 @@ pub(crate) fn track<'a>(
         order,
         flow_flags,
         events: 0,
+        expected,
     }
 }
 
 /// Whether the flow's handshake is so far behind it that its data need no look any more.
 ///
 /// Records in number, on both sides, are all it asks: what they mean is user space's to say, and
-/// a refusal by the client shows in fewer.
+/// a refusal shows in fewer. In TLS 1.3 the server's flight is up to five encrypted records, its
+/// tickets are two, and its refusal is one.
 #[inline(always)]
 pub(crate) fn is_settled(flow: &Flow) -> bool {
     let [client, server] = &flow.sides;
     let (client, server) = (client.application_records, server.application_records);
-    (client >= 4 && server >= 2) || (client >= 1 && server >= 24) || client >= 24
+    (client >= 4 && server >= 9) || (client >= 1 && server >= 24) || client >= 24
 }

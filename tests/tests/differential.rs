@@ -70,7 +70,7 @@ fn success(network: Network) -> Vec<Vec<u8>> {
         From::Client,
         &[tls::record(20, &[1]), application_data(53)].concat(),
     ));
-    for _ in 0..6 {
+    for _ in 0..9 {
         frames.push(talk.data(From::Client, &application_data(300)));
         frames.extend(talk.pieces(From::Server, &application_data(5000), 1448));
     }
