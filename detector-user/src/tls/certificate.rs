@@ -1,13 +1,15 @@
 //! The server's certificate as TLS up to 1.2 shows it in the clear (RFC 5246 §7.4.2).
 
+use sha2::{Digest, Sha256};
 use x509_parser::error::X509Error;
+use x509_parser::oid_registry::OID_CT_LIST_SCT;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::tls::distinguished_name::{attribute_text, distinguished_name, push_hex};
 use crate::tls::reader::Reader;
 
 /// The leaf certificate, as far as judging needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaf {
     /// Distinguished name of the subject, `CN=…, O=…` (see [`distinguished_name`]).
     pub subject: String,
@@ -27,7 +29,14 @@ pub struct Leaf {
     pub chain_len: usize,
     /// Whether all of the message came.
     pub chain_complete: bool,
-    self_issued: bool,
+    /// What tells this certificate from others: the beginning of the SHA-256 of its DER.
+    pub fingerprint: u64,
+    /// What tells its public key from others: the same of its SubjectPublicKeyInfo.
+    pub key_fingerprint: u64,
+    /// Whether it has signed certificate timestamps (RFC 6962 §3.3), as browsers want of every
+    /// certificate of a public CA.
+    pub has_timestamps: bool,
+    pub(crate) self_issued: bool,
 }
 
 /// Why a Certificate message has no leaf to read.
@@ -65,6 +74,14 @@ pub enum Validity {
     Valid,
     /// After it.
     Expired,
+}
+
+/// The first eight bytes of SHA-256.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    digest
+        .first_chunk()
+        .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 /// The certificates of a Certificate message's body that came whole, as DER.
@@ -155,6 +172,12 @@ impl Leaf {
                 .map(|name| name.to_lowercase()),
             chain_len: 1,
             chain_complete: true,
+            fingerprint: fingerprint(der),
+            key_fingerprint: fingerprint(certificate.public_key().raw),
+            has_timestamps: certificate
+                .extensions()
+                .iter()
+                .any(|extension| extension.oid == OID_CT_LIST_SCT),
             self_issued: subject.as_raw() == issuer.as_raw(),
         })
     }

@@ -12,6 +12,8 @@ pub const SUPPORTED_GROUPS: u16 = 10;
 pub const SIGNATURE_ALGORITHMS: u16 = 13;
 /// RFC 7301.
 pub const ALPN: u16 = 16;
+/// RFC 7685.
+pub const PADDING: u16 = 21;
 /// RFC 7366.
 pub const ENCRYPT_THEN_MAC: u16 = 22;
 /// RFC 5077.
@@ -20,6 +22,8 @@ pub const SESSION_TICKET: u16 = 35;
 pub const PRE_SHARED_KEY: u16 = 41;
 /// RFC 8446 §4.2.10.
 pub const EARLY_DATA: u16 = 42;
+/// RFC 8446 §4.2.2: the answer to a HelloRetryRequest's.
+pub const COOKIE: u16 = 44;
 /// RFC 8446 §4.2.1.
 pub const SUPPORTED_VERSIONS: u16 = 43;
 /// RFC 8446 §4.2.8.

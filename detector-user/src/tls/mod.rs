@@ -3,6 +3,7 @@
 //! Bytes come in pieces, in any order, with holes; what can be read of them is read, and what is
 //! missing is said to be missing.
 
+pub mod app;
 pub mod certificate;
 pub mod client_hello;
 pub mod distinguished_name;
@@ -18,6 +19,7 @@ pub mod stream;
 
 use detector_common::flow::Sender;
 
+use crate::tls::client_hello::ClientHello;
 pub use crate::tls::handshake::Handshake;
 use crate::tls::records::{Plaintext, PlaintextEnd};
 use crate::tls::stream::HandshakeStream;
@@ -53,6 +55,18 @@ impl HandshakeView {
     /// Bytes of memory held for the streams.
     pub fn memory(&self) -> usize {
         self.client.stream.memory() + self.server.stream.memory()
+    }
+
+    /// The ClientHello alone, as far as it came.
+    pub fn client_hello(&self) -> Option<ClientHello> {
+        match &self.read {
+            Some(read) => read.client_hello.clone(),
+            None => {
+                let mut handshake = Handshake::default();
+                handshake.read_client(&Plaintext::read(self.client.stream.contiguous()));
+                handshake.client_hello
+            }
+        }
     }
 
     /// Reads all that came.

@@ -1,6 +1,6 @@
 //! Names of the TLS registries, and what a cipher suite makes records look like.
 
-use tls_parser::{TlsCipherEncMode, TlsCipherMac, TlsCipherSuite};
+use tls_parser::{TlsCipherEncMode, TlsCipherKx, TlsCipherMac, TlsCipherSuite};
 
 /// TLS 1.3's version number.
 pub const TLS_1_3: u16 = 0x0304;
@@ -150,6 +150,12 @@ pub fn tls12_alert_lengths(suite: u16) -> Option<[u16; 3]> {
 /// `None` if the suite is not known.
 pub fn is_tls12_alert_length(suite: u16, length: u16) -> Option<bool> {
     tls12_alert_lengths(suite).map(|lengths| lengths.contains(&length))
+}
+
+/// Whether a suite up to TLS 1.2 exchanges keys in a finite field whose size the server chooses.
+pub fn is_finite_field(suite: u16) -> bool {
+    TlsCipherSuite::from_id(suite)
+        .is_some_and(|suite| matches!(suite.kx, TlsCipherKx::Dhe | TlsCipherKx::Dh))
 }
 
 #[cfg(test)]
