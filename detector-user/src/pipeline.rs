@@ -1,23 +1,34 @@
-//! Tracker, judge and sinks in a row: what both `run` and `pcap` feed.
+//! Tracker, legs, judge, history and sinks in a row: what both `run` and `pcap` feed.
 
 use std::collections::BTreeMap;
 
 use detector_common::observation::{ChunkHead, Observation};
 
 use crate::cli::Knowledge;
-use crate::judge::{Judgement, judge};
+use crate::history::History;
+use crate::interception::Interceptors;
+use crate::judge::{Judged, Judgement, judge};
+use crate::legs::Legs;
 use crate::sink::{SinkError, Sinks};
 use crate::tap::Receiver;
 use crate::tracker::{Tracker, TrackerCounts};
+use crate::verdict::Verdict;
 
 /// From observations to verdicts.
 pub struct Pipeline {
     tracker: Tracker,
+    legs: Legs,
+    interceptors: Interceptors,
+    history: History,
     knowledge: Knowledge,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
+    unused: u64,
     unfinished: u64,
+    revised: u64,
+    /// Nothing is to be done before, unless something is told.
+    due_ns: u64,
     on_error: fn(&SinkError),
 }
 
@@ -30,9 +41,13 @@ pub struct Tally {
     pub under_way: usize,
     /// Flows that worked.
     pub established: u64,
+    /// Flows whose handshake went through and that nobody had a use for.
+    pub unused: u64,
     /// Flows that did not end, or not in a way that says anything.
     pub unfinished: u64,
-    /// Verdicts by cause.
+    /// Verdicts that replace earlier ones.
+    pub revised: u64,
+    /// Verdicts by cause, those that replace others not counted.
     pub causes: BTreeMap<&'static str, u64>,
     /// Verdicts that did not get out: sink, why, how many.
     pub lost_verdicts: Vec<(&'static str, &'static str, u64)>,
@@ -44,13 +59,24 @@ impl Pipeline {
     pub fn new(flows: usize, knowledge: Knowledge, sinks: Sinks, on_error: fn(&SinkError)) -> Self {
         Self {
             tracker: Tracker::new(flows),
+            legs: Legs::default(),
+            interceptors: Interceptors::default(),
+            history: History::default(),
             knowledge,
             sinks,
             causes: BTreeMap::new(),
             established: 0,
+            unused: 0,
             unfinished: 0,
+            revised: 0,
+            due_ns: 0,
             on_error,
         }
+    }
+
+    /// Says that taps tell what comes in from what goes out.
+    pub fn set_knows_direction(&mut self) {
+        self.tracker.set_knows_direction();
     }
 
     /// Names the tap of an interface.
@@ -63,21 +89,54 @@ impl Pipeline {
         self.tracker.set_unix_offset(offset_ns);
     }
 
-    /// Judges what is over at `now_ns` on the tap's clock.
+    /// Judges what is over at `now_ns` on the tap's clock. What was due earlier is judged as of then,
+    /// so that it does not matter how often one looks.
     pub fn advance(&mut self, now_ns: u64) {
+        let mut reached_ns = 0;
+        while let Some(due_ns) = self.next_deadline()
+            && reached_ns < due_ns
+            && due_ns < now_ns
+        {
+            self.advance_to(due_ns);
+            reached_ns = due_ns;
+        }
+        self.advance_to(now_ns);
+        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+    }
+
+    /// The same for callers with a clock of packets: to be called before and after each, it costs a
+    /// comparison unless there is something to do.
+    pub fn keep_up(&mut self, now_ns: u64) {
+        if now_ns >= self.due_ns {
+            self.advance(now_ns);
+        }
+    }
+
+    fn advance_to(&mut self, now_ns: u64) {
         self.tracker.advance(now_ns);
-        self.judge();
+        self.judge(now_ns);
     }
 
     /// When something will be over if nothing more is told, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.tracker.next_deadline()
+        let deadlines = [
+            self.tracker.next_deadline(),
+            self.legs.next_deadline(),
+            self.history.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Judges everything that is left.
-    pub fn finish(&mut self) {
+    /// Judges everything that is left; what was learned stays.
+    pub fn end_flows(&mut self) {
         self.tracker.finish();
-        self.judge();
+        self.judge(u64::MAX);
+        self.due_ns = 0;
+    }
+
+    /// Judges everything that is left and pushes it out.
+    pub fn finish(&mut self) {
+        self.end_flows();
         for error in self.sinks.flush() {
             (self.on_error)(&error);
         }
@@ -94,7 +153,9 @@ impl Pipeline {
             tracker: self.tracker.counts(),
             under_way: self.tracker.len(),
             established: self.established,
+            unused: self.unused + self.history.spare(),
             unfinished: self.unfinished,
+            revised: self.revised,
             causes: self.causes.clone(),
             lost_verdicts: self
                 .sinks
@@ -104,17 +165,45 @@ impl Pipeline {
         }
     }
 
-    fn judge(&mut self) {
-        for timeline in self.tracker.take_over() {
-            match judge(&timeline, &self.knowledge) {
-                Judgement::Established => self.established += 1,
-                Judgement::Unfinished => self.unfinished += 1,
-                Judgement::Failed(verdict) => {
-                    *self.causes.entry(verdict.cause.name()).or_default() += 1;
-                    for error in self.sinks.verdict(&verdict) {
-                        (self.on_error)(&error);
-                    }
-                }
+    fn judge(&mut self, now_ns: u64) {
+        for event in self.tracker.take_events() {
+            self.legs.take(event, now_ns);
+        }
+        self.legs.advance(now_ns);
+        for connection in self.legs.take_ready() {
+            let interception = self.interceptors.look(&connection, &self.knowledge);
+            let judged = judge(&connection, interception);
+            if !connection.goes_on {
+                self.count(&judged);
+            } else if judged.judgement != Judgement::Established {
+                continue;
+            }
+            let verdicts = self.history.take(judged, now_ns);
+            self.give(verdicts);
+        }
+        let verdicts = self.history.advance(now_ns);
+        self.give(verdicts);
+    }
+
+    fn count(&mut self, judged: &Judged) {
+        match &judged.judgement {
+            Judgement::Established => self.established += 1,
+            Judgement::Unused => self.unused += 1,
+            Judgement::Unfinished => self.unfinished += 1,
+            // Counted when its verdict is given, if it is.
+            Judgement::Failed(_) => {}
+        }
+    }
+
+    fn give(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            if verdict.revises.is_some() {
+                self.revised += 1;
+            } else {
+                *self.causes.entry(verdict.cause.name()).or_default() += 1;
+            }
+            for error in self.sinks.verdict(&verdict) {
+                (self.on_error)(&error);
             }
         }
     }
@@ -122,10 +211,12 @@ impl Pipeline {
 
 impl Receiver for Pipeline {
     fn observation(&mut self, observation: &Observation) {
+        self.due_ns = 0;
         self.tracker.observation(observation);
     }
 
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.due_ns = 0;
         self.tracker.chunk(head, bytes);
     }
 }

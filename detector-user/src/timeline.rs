@@ -7,10 +7,42 @@ use detector_common::flow::{Sender, Side};
 use detector_common::observation::Measured;
 
 use crate::tls::Handshake;
+use crate::tracker::FlowId;
+
+/// What the tracker tells of a flow.
+#[derive(Clone, Debug)]
+pub enum FlowEvent {
+    /// It began. Told only where several taps may see the same connection.
+    Began(Beginning),
+    /// So much went both ways that it works; it goes on, and its end will be told.
+    Works(Box<Timeline>),
+    /// It is over, or given up.
+    Over(Box<Timeline>),
+}
+
+/// A flow's beginning, by which the legs of one connection find each other.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Which flow.
+    pub flow: FlowId,
+    /// When its ClientHello came, nanoseconds on the tap's clock.
+    pub started_ns: u64,
+    /// The client random.
+    pub random: [u8; 32],
+    /// The server name, if the hello has one and it has come.
+    pub server_name: Option<String>,
+    /// The server's address.
+    pub server: SocketAddr,
+    /// Whether the hello left by the tap's interface rather than came in by it; a capture does not
+    /// tell.
+    pub egress: Option<bool>,
+}
 
 /// One flow as far as it was seen when it is judged.
 #[derive(Clone, Debug)]
 pub struct Timeline {
+    /// Which flow.
+    pub flow: FlowId,
     /// Name of the tap: an interface, or of a capture its interface's or file's name.
     pub tap: Arc<str>,
     /// Who sent the ClientHello.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::report;
-use crate::capture::{CaptureFile, LinkType};
+use crate::capture::{CaptureFile, Frame, LinkType};
 use crate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::pipeline::Pipeline;
 use crate::sink::Sinks;
@@ -16,10 +16,13 @@ use crate::tap::capture::{CaptureTap, link_type};
 
 /// Flows tracked at once; a capture of more live ones is judged in part, and says so.
 const FLOWS: usize = 1 << 20;
+/// Captures that follow each other may overlap by so much.
+const OVERLAP_NS: u64 = 1_000_000_000;
 /// Frames between looks at the clock and the progress bar.
 const BATCH: u64 = 4096;
 
-/// Reads the captures in the order given, as one run: a connection may go on in the next file.
+/// Reads the captures in the order given, as one run: a connection may go on in the next file,
+/// unless that begins earlier than this one ends. What was learned stays in any case.
 ///
 /// # Errors
 /// If an output cannot be opened.
@@ -84,15 +87,32 @@ impl Replay {
                 *self.unread.entry(frame.link_type.0).or_default() += 1;
                 continue;
             };
+            if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
+                self.pipeline.end_flows();
+                self.tap.restart();
+            }
+            self.pipeline.keep_up(frame.time_ns);
             let interface = frame.interface;
-            self.tap.frame(&frame, link, interface, &mut self.pipeline);
             if named.insert(interface) {
+                // The first frame is kept aside while its interface is named, before any flow is.
+                let captured = frame.captured.to_vec();
+                let frame = Frame {
+                    captured: &[],
+                    ..frame
+                };
                 let name = capture.interface_name(interface).map(str::to_owned);
                 self.pipeline
                     .name_tap(interface, &name.unwrap_or_else(|| file_name(path)));
+                let frame = Frame {
+                    captured: &captured,
+                    ..frame
+                };
+                self.tap.frame(&frame, link, interface, &mut self.pipeline);
+            } else {
+                self.tap.frame(&frame, link, interface, &mut self.pipeline);
             }
+            self.pipeline.keep_up(self.tap.now_ns());
             if capture.frames().is_multiple_of(BATCH) {
-                self.pipeline.advance(self.tap.now_ns());
                 bar.set_position(capture.offset());
                 if self.pipeline.is_closed() {
                     break Ok(());

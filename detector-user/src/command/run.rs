@@ -102,6 +102,7 @@ impl Watch {
         let outputs: Vec<_> = arguments.outputs().iter().map(|it| it.name()).collect();
         let mut pipeline = Pipeline::new(flows, arguments.knowledge, sinks, report);
         pipeline.set_unix_offset(unix_offset_ns());
+        pipeline.set_knows_direction();
         for tapped in &tap.tapped {
             pipeline.name_tap(tapped.index, &tapped.name);
         }

@@ -54,6 +54,15 @@ pub fn link_type(link: LinkType) -> Option<headers::LinkType> {
 }
 
 impl CaptureTap {
+    /// Forgets flows and time: what comes next was recorded before, or elsewhere. Counters stay.
+    pub fn restart(&mut self) {
+        let counters = self.counters;
+        *self = Self {
+            counters,
+            ..Self::default()
+        };
+    }
+
     /// Looks at one frame that came by `interface`, and gives `receiver` what is worth telling.
     pub fn frame(
         &mut self,

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use detector_common::flow::{FlowKey, RECORDS_MAX, Sender, Side, flow_flags, side_flags};
+use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
 
-use crate::timeline::{Close, CloseKind, Ending, Timeline, TimelineRecord};
+use crate::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::tls::HandshakeView;
+use crate::tracker::FlowId;
 
 /// FIN, RST and what follows, kept per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
@@ -23,11 +24,14 @@ const HALF_CLOSED_NS: u64 = 10_000_000_000;
 
 /// One flow under way.
 pub(super) struct Entry {
+    tap: Arc<str>,
     started_ns: u64,
     last_ns: u64,
     client_endpoint: u8,
     vlan: [u16; 2],
     hello: bool,
+    hello_egress: bool,
+    announced: bool,
     settled: bool,
     view: HandshakeView,
     /// Records of before the flow was resumed.
@@ -40,13 +44,16 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(started_ns: u64) -> Self {
+    pub(super) fn new(started_ns: u64, tap: Arc<str>) -> Self {
         Self {
+            tap,
             started_ns,
             last_ns: started_ns,
             client_endpoint: 0,
             vlan: [0; 2],
             hello: false,
+            hello_egress: false,
+            announced: false,
             settled: false,
             view: HandshakeView::default(),
             earlier: Vec::new(),
@@ -61,6 +68,10 @@ impl Entry {
     /// Whether the flow is known to begin with a ClientHello.
     pub(super) fn has_hello(&self) -> bool {
         self.hello
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     pub(super) fn is_scheduled(&self) -> bool {
@@ -84,6 +95,9 @@ impl Entry {
     pub(super) fn observe(&mut self, observation: &Observation) {
         let flow = &observation.watched.flow;
         // Every observation is of a flow whose hello was confirmed; the first may have been lost.
+        if observation.events & events::HELLO != 0 {
+            self.hello_egress = observation.egress != 0;
+        }
         self.hello = true;
         self.last_ns = self.last_ns.max(observation.time_ns);
         self.client_endpoint = flow.client_endpoint;
@@ -137,6 +151,27 @@ impl Entry {
         }
     }
 
+    /// The flow's beginning, once: as soon as its whole hello is there, or more is told than that.
+    pub(super) fn announce(&mut self, flow: FlowId, knows_direction: bool) -> Option<Beginning> {
+        if self.announced || !self.hello {
+            return None;
+        }
+        let hello = self.view.client_hello()?;
+        let is_first = self.records.len() <= 1;
+        if is_first && !hello.complete {
+            return None;
+        }
+        self.announced = true;
+        Some(Beginning {
+            flow,
+            started_ns: self.started_ns,
+            random: hello.random,
+            server_name: hello.server_name,
+            server: endpoint(&flow, self.client_endpoint ^ 1),
+            egress: knows_direction.then_some(self.hello_egress),
+        })
+    }
+
     /// When the flow is over if nothing more is told of it; `None` while it goes on.
     pub(super) fn deadline(&self, now_ns: u64) -> Option<u64> {
         let [client, server] = &self.sides;
@@ -160,12 +195,7 @@ impl Entry {
     }
 
     /// What there is to judge; `None` for what never was a TLS flow.
-    pub(super) fn into_timeline(
-        self,
-        key: &FlowKey,
-        tap: Arc<str>,
-        why: Option<Ending>,
-    ) -> Option<Timeline> {
+    pub(super) fn timeline(&self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
         if !self.hello {
             return None;
         }
@@ -178,33 +208,35 @@ impl Entry {
             Some(why) => why,
             None => Ending::Silent,
         };
-        let endpoint = |index: u8| {
-            let index = usize::from(index & 1);
-            let address = key.addresses.get(index).copied().unwrap_or_default();
-            let port = key.ports.get(index).copied().unwrap_or_default();
-            let ip = match Ipv6Addr::from(address.octets()) {
-                ip if ip.to_ipv4_mapped().is_some() => IpAddr::V6(ip).to_canonical(),
-                ip => IpAddr::V6(ip),
-            };
-            SocketAddr::new(ip, port)
-        };
-        let mut records = self.earlier;
-        records.extend(self.records);
+        let records = [self.earlier.as_slice(), &self.records].concat();
         Some(Timeline {
-            tap,
-            client: endpoint(self.client_endpoint),
-            server: endpoint(self.client_endpoint ^ 1),
+            flow,
+            tap: Arc::clone(&self.tap),
+            client: endpoint(&flow, self.client_endpoint),
+            server: endpoint(&flow, self.client_endpoint ^ 1),
             vlan: self.vlan.into_iter().filter(|id| *id != 0).collect(),
             started_ns: self.started_ns,
             last_ns: self.last_ns,
             handshake: self.view.parse(),
             records,
-            closes: self.closes,
+            closes: self.closes.clone(),
             sides: self.sides,
             settled: self.settled,
             ending,
         })
     }
+}
+
+/// One of a flow's ends by its number in the key.
+fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
+    let index = usize::from(number & 1);
+    let address = flow.key.addresses.get(index).copied().unwrap_or_default();
+    let port = flow.key.ports.get(index).copied().unwrap_or_default();
+    let ip = match Ipv6Addr::from(address.octets()) {
+        ip if ip.to_ipv4_mapped().is_some() => IpAddr::V6(ip).to_canonical(),
+        ip => IpAddr::V6(ip),
+    };
+    SocketAddr::new(ip, port)
 }
 
 fn sender(number: u8) -> Sender {

@@ -12,7 +12,7 @@ use detector_common::flow::{FlowKey, Sender};
 use detector_common::observation::{ChunkHead, Observation};
 use hashlink::LruCache;
 
-use crate::timeline::{Ending, Timeline};
+use crate::timeline::{Ending, FlowEvent};
 use entry::Entry;
 
 /// Flows that are over are remembered this long in number, so that a late segment of one does not
@@ -25,10 +25,10 @@ const IDLE_NS: u64 = 3_600_000_000_000;
 const PROVISIONAL_NS: u64 = 10_000_000_000;
 
 /// Names a flow: its key and when it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId {
-    key: FlowKey,
-    started_ns: u64,
+    pub(crate) key: FlowKey,
+    pub(crate) started_ns: u64,
 }
 
 /// What the tracker did not follow to the end.
@@ -48,9 +48,10 @@ pub struct Tracker {
     finished: LruCache<FlowId, ()>,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
-    over: Vec<Timeline>,
+    events: Vec<FlowEvent>,
     counts: TrackerCounts,
     unix_offset_ns: i64,
+    knows_direction: bool,
 }
 
 impl Tracker {
@@ -63,15 +64,28 @@ impl Tracker {
             finished: LruCache::new(FINISHED_MAX),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
-            over: Vec::new(),
+            events: Vec::new(),
             counts: TrackerCounts::default(),
             unix_offset_ns: 0,
+            knows_direction: false,
         }
     }
 
-    /// Names the tap of an interface.
+    /// Names the tap of an interface, for flows that begin from now on.
     pub fn name_tap(&mut self, interface: u32, name: &str) {
         self.taps.insert(interface, Arc::from(name));
+        if self.taps.len() == 2 {
+            // Until now nobody had to know that they began.
+            let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
+            for id in ids {
+                self.announce(id);
+            }
+        }
+    }
+
+    /// Says that taps tell what comes in from what goes out; at first nothing is known of that.
+    pub fn set_knows_direction(&mut self) {
+        self.knows_direction = true;
     }
 
     /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
@@ -89,13 +103,21 @@ impl Tracker {
             return;
         };
         let known = entry.has_hello();
+        let worked = entry.is_settled();
         entry.observe(observation);
         let now_known = entry.has_hello();
+        let works = entry.is_settled() && !worked;
         let deadline = entry
             .deadline(observation.time_ns)
             .unwrap_or(observation.time_ns + IDLE_NS);
         self.counts.flows += u64::from(now_known && !known);
         self.schedule(id, deadline);
+        if self.taps.len() > 1 {
+            self.announce(id);
+        }
+        if works {
+            self.tell_it_works(id);
+        }
     }
 
     /// Takes in handshake bytes.
@@ -115,6 +137,9 @@ impl Tracker {
         entry.feed(sender, head, bytes);
         if !entry.is_scheduled() {
             self.schedule(id, head.time_ns + PROVISIONAL_NS);
+        }
+        if self.taps.len() > 1 {
+            self.announce(id);
         }
     }
 
@@ -139,9 +164,9 @@ impl Tracker {
         self.due.clear();
     }
 
-    /// What came to its end, in the order it did.
-    pub fn take_over(&mut self) -> Vec<Timeline> {
-        std::mem::take(&mut self.over)
+    /// What began and what came to its end, in the order it did.
+    pub fn take_events(&mut self) -> Vec<FlowEvent> {
+        std::mem::take(&mut self.events)
     }
 
     /// When the next flow ends if nothing more is seen of it, on the tap's clock.
@@ -173,9 +198,31 @@ impl Tracker {
             if self.entries.len() >= self.capacity {
                 self.evict();
             }
-            self.entries.insert(id, Box::new(Entry::new(id.started_ns)));
+            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+            let entry = Entry::new(id.started_ns, Arc::clone(tap));
+            self.entries.insert(id, Box::new(entry));
         }
         self.entries.get_mut(&id).map(|entry| &mut **entry)
+    }
+
+    fn tell_it_works(&mut self, id: FlowId) {
+        let timeline = self
+            .entries
+            .peek(&id)
+            .and_then(|entry| entry.timeline(id, None));
+        let offset_ns = self.unix_offset_ns;
+        self.events.extend(
+            timeline.map(|timeline| FlowEvent::Works(Box::new(timeline.moved_by(offset_ns)))),
+        );
+    }
+
+    fn announce(&mut self, id: FlowId) {
+        let knows_direction = self.knows_direction;
+        let beginning = self
+            .entries
+            .peek_mut(&id)
+            .and_then(|entry| entry.announce(id, knows_direction));
+        self.events.extend(beginning.map(FlowEvent::Began));
     }
 
     fn schedule(&mut self, id: FlowId, deadline: u64) {
@@ -202,10 +249,10 @@ impl Tracker {
             return;
         };
         self.finished.insert(id, ());
-        let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-        let timeline = entry.into_timeline(&id.key, Arc::clone(tap), why);
+        let timeline = entry.timeline(id, why);
         let offset_ns = self.unix_offset_ns;
-        self.over
-            .extend(timeline.map(|timeline| timeline.moved_by(offset_ns)));
+        self.events.extend(
+            timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
+        );
     }
 }
