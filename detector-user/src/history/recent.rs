@@ -1,0 +1,88 @@
+//! A small set whose members are forgotten as days go by.
+
+/// A fact older than this counts no more.
+const FORGOTTEN_S: u64 = 7 * 86_400;
+/// A fact loses half of its weight in this time.
+const HALF_LIFE_S: f64 = 2.0 * 86_400.0;
+
+/// At most `N` members, each with the time it was last seen; beyond it the oldest goes.
+#[derive(Clone, Debug)]
+pub(super) struct Recent<T, const N: usize> {
+    members: Vec<(T, u64)>,
+}
+
+impl<T, const N: usize> Default for Recent<T, N> {
+    fn default() -> Self {
+        Self {
+            members: Vec::new(),
+        }
+    }
+}
+
+impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
+    /// Notes that `member` was seen at `now_s`, seconds since the UNIX epoch; whether that is news.
+    pub(super) fn add(&mut self, member: T, now_s: u64) -> bool {
+        if let Some((_, seen)) = self.members.iter_mut().find(|(known, _)| *known == member) {
+            let news = now_s.saturating_sub(*seen) >= FORGOTTEN_S;
+            *seen = now_s.max(*seen);
+            return news;
+        }
+        if self.members.len() >= N
+            && let Some(oldest) =
+                (0..self.members.len()).min_by_key(|at| self.members.get(*at).map(|(_, t)| *t))
+        {
+            self.members.swap_remove(oldest);
+        }
+        self.members.push((member, now_s));
+        true
+    }
+
+    /// Members that still count, with what they are worth: 1 just seen, half after two days.
+    pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
+        self.members.iter().filter_map(move |(member, seen)| {
+            let age_s = now_s.saturating_sub(*seen);
+            (age_s < FORGOTTEN_S).then(|| (*member, (-(age_s as f64) / HALF_LIFE_S).exp2()))
+        })
+    }
+
+    /// Whether a member that still counts fulfils `wanted`.
+    pub(super) fn any(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> bool {
+        self.at(now_s).any(|(member, _)| wanted(&member))
+    }
+
+    /// How many there are, old ones for less.
+    pub(super) fn weight(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> f64 {
+        self.at(now_s)
+            .filter(|(member, _)| wanted(member))
+            .map(|(_, worth)| worth)
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    #[test]
+    fn facts_fade_and_are_forgotten() {
+        let mut recent = Recent::<u8, 4>::default();
+        assert!(recent.add(1, 0));
+        assert!(!recent.add(1, 0), "no news");
+        assert!((recent.weight(2 * DAY, |_| true) - 0.5).abs() < 1e-9);
+        assert!(!recent.any(7 * DAY, |_| true));
+        assert!(recent.add(1, 7 * DAY), "news again");
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut recent = Recent::<u8, 2>::default();
+        for (member, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
+            recent.add(member, now);
+        }
+        let mut left: Vec<u8> = recent.at(40).map(|(member, _)| member).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 3]);
+    }
+}
