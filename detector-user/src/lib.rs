@@ -1,7 +1,7 @@
 //! tlswhy, the agent: from what the kernel or a capture shows of TLS connections to verdicts.
 //!
 //! ```text
-//! tap, capture ─► tracker ─► Timeline ─► judge ─► Verdict ─► sink
+//! tap, capture ─► tracker ─► legs ─► interception ─► judge ─► history ─► sink
 //! ```
 
 pub mod capture;
@@ -9,9 +9,12 @@ pub mod cli;
 pub mod command;
 pub mod community_id;
 pub mod doctor;
+pub mod history;
 pub mod inspection_ca;
+pub mod interception;
 pub mod interfaces;
 pub mod judge;
+pub mod legs;
 mod netlink;
 pub mod pipeline;
 pub mod sink;

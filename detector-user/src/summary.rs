@@ -63,10 +63,14 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            "{}, {} unfinished",
+            "{}, {} unused, {} unfinished",
             if verdicts > 0 { ")" } else { "" },
+            tally.unused,
             tally.unfinished
         )?;
+        if tally.revised > 0 {
+            write!(f, "; {} verdicts revised", tally.revised)?;
+        }
         let mut lost: Vec<String> = self
             .counters
             .iter()

@@ -57,8 +57,28 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// What to do about it.
     pub advice: Option<String>,
-    /// The earlier verdict that this one replaces.
+    /// The earlier verdict that this one replaces: its time and Community ID, with a space between.
     pub revises: Option<String>,
+    /// The leg nearer to the server; only where another tap saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_leg: Option<ServerLeg>,
+}
+
+/// The other half of a connection that an interceptor or a NAT made two of, as its tap saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLeg {
+    /// The tap's name.
+    pub tap: String,
+    /// Community ID v1 of this leg.
+    pub community_id: String,
+    /// Who sent this leg's ClientHello: the interceptor, or the client as translated.
+    pub client: Endpoint,
+    /// Who it was sent to.
+    pub server: Endpoint,
+    /// The version agreed on this leg.
+    pub tls_version: Option<String>,
+    /// Distinguished name of who issued the certificate shown on this leg.
+    pub issuer: Option<String>,
 }
 
 /// An address and a port.
@@ -390,6 +410,7 @@ pub(crate) mod tests {
             }],
             advice: Some("exclude api.pinned.test from decryption".into()),
             revises: None,
+            server_leg: None,
         }
     }
 

@@ -7,8 +7,12 @@
 use detector_common::flow::{Sender, Side, side_flags};
 use detector_common::headers::tcp_flags;
 use detector_common::observation::baseline;
+use detector_common::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
 
+use crate::legs::{Connection, Passage};
 use crate::timeline::{Close, CloseKind, Timeline};
+use crate::tls::names::TLS_1_3;
+use crate::verdict::Party;
 
 /// Injected at this score or above.
 const INJECTED: f64 = 2.0;
@@ -16,6 +20,8 @@ const INJECTED: f64 = 2.0;
 const TTL_DISTANCE: u8 = 3;
 /// Segments that were on their way may arrive behind the reset.
 const STILL_ON_ITS_WAY_NS: u64 = 2_000_000;
+
+const NEVER_ARRIVED: &str = "never-arrived";
 
 /// One tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +45,10 @@ pub struct ResetFacts {
     pub after_farewell: bool,
     /// Segments the peer sent the wire did show, so that there is something to compare with.
     pub comparable: bool,
+    /// TTL of the first reset, and of the other segments of the side it names where there are any.
+    pub ttls: Option<(u8, Option<u8>)>,
+    /// How far the connection had come.
+    pub stage: &'static str,
 }
 
 impl ResetFacts {
@@ -52,15 +62,53 @@ impl ResetFacts {
         self.tells.iter().map(|tell| tell.weight).sum()
     }
 
+    /// Who sent it if not whom it names: this gateway, if it was made between its taps.
+    pub fn injector(&self) -> Party {
+        if self.tells.iter().any(|tell| tell.name == NEVER_ARRIVED) {
+            Party::Gateway
+        } else {
+            Party::Middlebox
+        }
+    }
+
+    /// How far away its maker and the side it names seem, in hops.
+    pub fn distance(&self) -> Option<String> {
+        let (ttl, own) = self.ttls?;
+        let named = self.in_name_of.map_or("its sender", |side| match side {
+            Sender::Client => "the client",
+            Sender::Server => "the server",
+        });
+        let maker = format!("a TTL of {ttl} is that of a host {} away", hops(ttl));
+        Some(match own {
+            Some(own) => format!("{maker}; {named} is {} away", hops(own)),
+            None => maker,
+        })
+    }
+
     /// Whether a third party sent it.
     pub fn injected(&self) -> bool {
         self.any() && self.score() >= INJECTED
     }
 }
 
-/// Looks at every reset of a flow; where both sides were reset, the more telling counts.
-pub fn resets(timeline: &Timeline) -> ResetFacts {
-    let [client, server] = [Sender::Client, Sender::Server].map(|side| of_side(timeline, side));
+/// Looks at every reset of a connection; where both sides were reset, the more telling counts.
+pub fn resets(connection: &Connection) -> ResetFacts {
+    let here = &*connection.client_leg;
+    let Some((Passage::Forwarded, there)) = &connection.server_leg else {
+        return of_leg(here, None);
+    };
+    let (here, there) = (of_leg(here, Some(there)), of_leg(there, Some(here)));
+    if there.score() > here.score() {
+        there
+    } else {
+        here
+    }
+}
+
+/// The resets of one leg; `other` is the same connection seen at another tap.
+fn of_leg(timeline: &Timeline, other: Option<&Timeline>) -> ResetFacts {
+    let [client, server] =
+        [Sender::Client, Sender::Server].map(|side| of_side(timeline, other, side));
     match (client, server) {
         (Some(client), Some(server)) if server.score() >= client.score() => server,
         (Some(client), _) => client,
@@ -69,7 +117,7 @@ pub fn resets(timeline: &Timeline) -> ResetFacts {
     }
 }
 
-fn of_side(timeline: &Timeline, sender: Sender) -> Option<ResetFacts> {
+fn of_side(timeline: &Timeline, other: Option<&Timeline>, sender: Sender) -> Option<ResetFacts> {
     let resets: Vec<&Close> = timeline
         .closes
         .iter()
@@ -83,32 +131,80 @@ fn of_side(timeline: &Timeline, sender: Sender) -> Option<ResetFacts> {
     } else {
         server
     };
-    let had_fin = timeline.closes.iter().any(|close| {
-        close.kind == CloseKind::Fin && close.sender == sender && close.time_ns <= first.time_ns
-    });
+    let fin_before = |by: Option<Sender>| {
+        timeline.closes.iter().any(|close| {
+            close.kind == CloseKind::Fin
+                && by.is_none_or(|by| close.sender == by)
+                && close.time_ns <= first.time_ns
+        })
+    };
     let mut tells = Vec::new();
-    tells.extend(ttl(first, side, had_fin));
-    tells.extend(sequence(first));
+    tells.extend(ttl(first, side, fin_before(None)));
+    tells.extend(sequence(first, sender));
+    tells.extend(acknowledgement(first));
     tells.extend(payload(first));
     tells.extend(sequence_change(&resets));
     tells.extend(speaks_on(timeline, sender, first));
     tells.extend(mac(first, side));
-    tells.extend(ip_id(first, side));
-    tells.extend(no_ack(first));
+    tells.extend(never_arrived(timeline, other, sender));
+    // By themselves these are as frequent among honest resets.
+    if !tells.is_empty() {
+        tells.extend(ip_id(first, side));
+        tells.extend(no_ack(first));
+    }
     Some(ResetFacts {
         in_name_of: Some(sender),
         tells,
-        after_farewell: had_fin || said_farewell(timeline, sender),
+        after_farewell: fin_before(Some(sender)) || said_farewell(timeline, sender, first),
         comparable: side.has(side_flags::SEEN),
+        ttls: Some((
+            first.measured.ttl,
+            side.has(side_flags::SEEN).then_some(side.ttl_max),
+        )),
+        stage: stage(timeline, first),
     })
 }
 
-fn said_farewell(timeline: &Timeline, sender: Sender) -> bool {
-    use detector_common::record::ALERT;
-    timeline
-        .records
-        .iter()
-        .any(|r| r.sender == sender && r.content_type == ALERT)
+/// Hops that a TTL has lost of the next higher value that systems begin with: 64, 128 or 255.
+fn hops(ttl: u8) -> String {
+    let initial = [64, 128].into_iter().find(|initial| ttl <= *initial);
+    match initial.unwrap_or(u8::MAX) - ttl {
+        0 => "no hop".to_owned(),
+        1 => "about one hop".to_owned(),
+        hops => format!("about {hops} hops"),
+    }
+}
+
+/// How far a connection had come when it was reset.
+fn stage(timeline: &Timeline, reset: &Close) -> &'static str {
+    let reset_us = reset.time_ns.saturating_sub(timeline.started_ns) / 1000;
+    let before = |sender: Sender, kinds: &[u8]| {
+        timeline.records.iter().any(|record| {
+            record.sender == sender
+                && kinds.contains(&record.content_type)
+                && u64::from(record.at_us) <= reset_us
+        })
+    };
+    let data = |sender| before(sender, &[APPLICATION_DATA]);
+    let tls13 = timeline.handshake.version() >= Some(TLS_1_3);
+    if timeline.settled || (!tls13 && data(Sender::Client) && data(Sender::Server)) {
+        "amid data"
+    } else if data(Sender::Client) || before(Sender::Client, &[CHANGE_CIPHER_SPEC]) {
+        "after the client's second flight"
+    } else if before(Sender::Server, &[HANDSHAKE]) {
+        "within the server's flight or right after it"
+    } else {
+        "upon the ClientHello"
+    }
+}
+
+fn said_farewell(timeline: &Timeline, sender: Sender, reset: &Close) -> bool {
+    let reset_us = reset.time_ns.saturating_sub(timeline.started_ns) / 1000;
+    timeline.records.iter().any(|record| {
+        record.sender == sender
+            && record.content_type == ALERT
+            && u64::from(record.at_us) <= reset_us
+    })
 }
 
 /// A TTL never seen in that direction. After a FIN it means nothing: a load balancer often answers
@@ -130,17 +226,40 @@ fn ttl(reset: &Close, side: &Side, had_fin: bool) -> Option<Tell> {
     (distance >= TTL_DISTANCE).then(|| Tell {
         name: "ttl",
         detail: format!("its TTL is {ttl}, the sender's other segments have {seen}"),
-        weight: 1.8,
+        weight: 2.2,
     })
 }
 
-/// Ahead of what its sender had sent: a guess (RFC 5961 §3.2). Lost segments can look so.
-fn sequence(reset: &Close) -> Option<Tell> {
+/// Ahead of what its sender had sent: a guess (RFC 5961 §3.2). What the capture lost but the peer
+/// acknowledged had been sent.
+fn sequence(reset: &Close, sender: Sender) -> Option<Tell> {
     let known = reset.measured.baseline;
-    let ahead = reset.measured.seq_ahead;
+    let [client, server] = &reset.sides;
+    let (side, peer) = match sender {
+        Sender::Client => (client, server),
+        Sender::Server => (server, client),
+    };
+    let acknowledged = peer.ack.wrapping_sub(side.next_seq) as i32;
+    let ahead = if peer.has(side_flags::SEEN) && acknowledged > 0 {
+        reset.measured.seq_ahead.wrapping_sub(acknowledged)
+    } else {
+        reset.measured.seq_ahead
+    };
     (known & baseline::SEQ != 0 && known & baseline::STALE == 0 && ahead > 0).then(|| Tell {
         name: "sequence-ahead",
         detail: format!("its sequence number is {ahead} beyond what the sender had sent"),
+        weight: 1.5,
+    })
+}
+
+/// It acknowledges what the peer never sent, as a guess at the peer's numbers does.
+fn acknowledgement(reset: &Close) -> Option<Tell> {
+    let measured = &reset.measured;
+    let known = measured.baseline & baseline::ACK != 0 && measured.baseline & baseline::STALE == 0;
+    let ahead = measured.ack_ahead;
+    (known && measured.flags & tcp_flags::ACK != 0 && ahead > 0).then(|| Tell {
+        name: "acknowledgement-ahead",
+        detail: format!("it acknowledges {ahead} bytes that were never sent"),
         weight: 1.5,
     })
 }
@@ -150,7 +269,7 @@ fn payload(reset: &Close) -> Option<Tell> {
     (len > 0).then(|| Tell {
         name: "payload",
         detail: format!("it carries {len} bytes of payload"),
-        weight: 1.5,
+        weight: 2.0,
     })
 }
 
@@ -204,6 +323,28 @@ fn ip_id(reset: &Close, side: &Side) -> Option<Tell> {
         name: "ip-id",
         detail: format!("its IP ID {id} is not near the sender's {seen}"),
         weight: 0.3,
+    })
+}
+
+/// Proof: it left by one tap and never arrived at the other. Nearer to its sender it would have
+/// been seen before, so the tap nearer to the sender is asked.
+fn never_arrived(timeline: &Timeline, other: Option<&Timeline>, sender: Sender) -> Option<Tell> {
+    let other = other?;
+    let other_is_nearer = match sender {
+        Sender::Client => other.started_ns <= timeline.started_ns,
+        Sender::Server => other.started_ns >= timeline.started_ns,
+    };
+    let arrived = other
+        .closes
+        .iter()
+        .any(|close| close.kind == CloseKind::Reset && close.sender == sender);
+    (other_is_nearer && !arrived).then(|| Tell {
+        name: NEVER_ARRIVED,
+        detail: format!(
+            "it was seen at {} and never at {}, nearer to its alleged sender: it was made between",
+            timeline.tap, other.tap
+        ),
+        weight: 5.0,
     })
 }
 

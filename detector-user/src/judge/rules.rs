@@ -7,12 +7,23 @@
 use detector_common::flow::Sender;
 
 use crate::judge::facts::{AlertFact, Facts};
-use crate::timeline::CloseKind;
-use crate::tls::names::alert_description;
+use crate::timeline::{CloseKind, Timeline};
+use crate::tls::certificate::{Leaf, Validity};
+use crate::tls::names::{alert_description, is_finite_field};
 use crate::verdict::{Cause, Intercepted};
 
-/// What a rule found: a sentence and how much it counts.
-pub type Finding = Option<(String, f64)>;
+/// What a rule's function says: a sentence and how much it counts.
+pub type Holds = Option<(String, f64)>;
+
+/// A rule that holds.
+pub struct Finding {
+    /// Which.
+    pub rule: &'static Rule,
+    /// The fact, for people.
+    pub detail: String,
+    /// Log-odds it adds to the rule's cause.
+    pub weight: f64,
+}
 
 /// One rule.
 pub struct Rule {
@@ -23,11 +34,23 @@ pub struct Rule {
     /// Where it is known from.
     pub source: &'static str,
     /// Whether it holds, and how much it counts.
-    pub holds: fn(&Facts<'_>, Intercepted) -> Finding,
+    pub holds: fn(&Facts<'_>, Intercepted) -> Holds,
+}
+
+impl Rule {
+    /// What it finds in these facts.
+    pub fn apply(&'static self, facts: &Facts<'_>, intercepted: Intercepted) -> Option<Finding> {
+        let (detail, weight) = (self.holds)(facts, intercepted)?;
+        Some(Finding {
+            rule: self,
+            detail,
+            weight,
+        })
+    }
 }
 
 /// All rules.
-pub const RULES: &[Rule] = &[
+pub static RULES: &[Rule] = &[
     Rule {
         name: "client-alert",
         cause: Cause::CertificateRejected,
@@ -101,6 +124,18 @@ pub const RULES: &[Rule] = &[
         holds: decrypt_alert,
     },
     Rule {
+        name: "key-exchange-refused",
+        cause: Cause::DecryptError,
+        source: "RFC 5246 §7.4.3; measured with a damaged ServerKeyExchange: Java 17, Go",
+        holds: key_exchange_refused,
+    },
+    Rule {
+        name: "server-alert-for-data",
+        cause: Cause::DecryptError,
+        source: "RFC 8446 §5.2: bad_record_mac; measured with a damaged record, OpenSSL and Go",
+        holds: server_alert_for_data,
+    },
+    Rule {
         name: "server-refuses-client",
         cause: Cause::ClientAuth,
         source: "RFC 8446 §6.2: sent by the server these alerts are about the client's certificate",
@@ -117,6 +152,48 @@ pub const RULES: &[Rule] = &[
         cause: Cause::ClientAuth,
         source: "RFC 5246 §7.4.4",
         holds: certificate_requested,
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::ServerCertInvalid,
+        source: "RFC 8446 §6.2, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::ServerCertInvalid),
+    },
+    Rule {
+        name: "server-leg-certificate",
+        cause: Cause::ServerCertInvalid,
+        source: "measured: sslsplit hides an origin's outdated certificate, and clients refuse its own",
+        holds: server_leg_certificate,
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::UnsupportedParameters,
+        source: "RFC 8446 §6.2, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::UnsupportedParameters),
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::ClientAuth,
+        source: "RFC 8446 §6.2, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::ClientAuth),
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::DecryptError,
+        source: "RFC 8446 §6.2, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::DecryptError),
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::InjectedReset,
+        source: "RFC 9293 §3.10.7, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::InjectedReset),
+    },
+    Rule {
+        name: "server-leg",
+        cause: Cause::EndpointReset,
+        source: "RFC 9293 §3.10.7, of the interceptor as a client",
+        holds: |facts, _| server_leg_failed(facts, Cause::EndpointReset),
     },
     Rule {
         name: "reset-tells",
@@ -155,10 +232,17 @@ fn alert_from(facts: &Facts<'_>, from: Sender, codes: &[u8]) -> Option<AlertFact
     (alert.from == from && alert.code.is_some_and(|code| codes.contains(&code))).then_some(*alert)
 }
 
-fn client_certificate_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn client_certificate_alert(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
     // bad_certificate, unsupported_certificate, certificate_unknown, unknown_ca, access_denied,
     // and the two about stapled and fetched certificates.
     let alert = alert_from(facts, Sender::Client, &[42, 43, 46, 48, 49, 113, 114])?;
+    let weight = if has_flaw(facts) {
+        0.6
+    } else if may_hide_flaw(facts, intercepted) {
+        2.0
+    } else {
+        3.0
+    };
     let place = if facts.is_tls13() {
         "flight"
     } else {
@@ -169,77 +253,95 @@ fn client_certificate_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
             "client sent {} after the server's {place}",
             describe(&alert)
         ),
-        3.0,
+        weight,
     ))
 }
 
-fn alert_for_finished(facts: &Facts<'_>, _: Intercepted) -> Finding {
+/// Whether the certificate has a visible flaw, so that any client would refuse it.
+fn has_flaw(facts: &Facts<'_>) -> bool {
+    let leaf = facts.timeline.handshake.certificate.as_ref();
+    leaf.and_then(|leaf| leaf.as_ref().ok())
+        .and_then(|leaf| leaf_flaw(leaf, facts.timeline))
+        .is_some()
+}
+
+/// Whether the certificate is encrypted and the origin's own, for all one knows: then it may be one
+/// that nobody would take. Interceptors seldom show such.
+fn may_hide_flaw(facts: &Facts<'_>, intercepted: Intercepted) -> bool {
+    intercepted != Intercepted::Yes && facts.is_tls13()
+}
+
+fn alert_for_finished(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
+    let weight = if may_hide_flaw(facts, intercepted) {
+        1.7
+    } else {
+        2.2
+    };
     (facts.is_tls13()
         && facts.client.alert_for_finished
+        && !facts.misses_of(Sender::Client)
         && !facts.client.finished
         && facts.server_flight
         && !facts.resumed)
         .then(|| {
             let detail = "the client's only encrypted record is as long as an alert and stands \
                           where its Finished should be";
-            (detail.to_owned(), 2.2)
+            (detail.to_owned(), weight)
         })
 }
 
-fn silent_refusal(facts: &Facts<'_>, intercepted: Intercepted) -> Finding {
-    let refused = facts.server_flight
-        && !facts.client.finished
-        && !facts.client.alert_for_finished
-        && facts.alerts.is_empty()
-        && !facts.resumed
-        && facts.closed_by(Sender::Client);
-    let weight = if intercepted == Intercepted::Yes {
-        1.6
-    } else {
-        0.9
+fn silent_refusal(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
+    if !facts.turned_away() || facts.idled {
+        return None;
+    }
+    let weight = match intercepted {
+        Intercepted::Yes => 1.6,
+        Intercepted::Unknown => 0.9,
+        // A browser that has another connection to the same server drops its spare ones.
+        Intercepted::No => 0.2,
     };
-    refused.then(|| {
-        let detail = "client closed without a word once it had the server's certificate";
-        (detail.to_owned(), weight)
-    })
+    let detail = "client closed without a word once it had the server's certificate";
+    Some((detail.to_owned(), weight))
 }
 
-fn unused(facts: &Facts<'_>) -> bool {
-    facts.client.finished
-        && !facts.client.used
-        && !facts.established
-        && facts.failure_alert().is_none()
-        && facts.closed_by(Sender::Client)
-}
-
-fn unused_after_handshake(facts: &Facts<'_>, intercepted: Intercepted) -> Finding {
-    // Of a resumed session no certificate was shown: there was nothing to refuse.
-    if !unused(facts) || facts.resumed {
+fn unused_after_handshake(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
+    // Of a resumed session no certificate was shown: there was nothing to refuse. Nor was there
+    // where nobody intercepts: browsers open such connections to spare.
+    if !facts.unused() || facts.resumed || facts.idled || intercepted == Intercepted::No {
         return None;
     }
     let twice = facts.client.alerts_after_finished >= 2;
     let weight = match (intercepted, twice) {
-        (Intercepted::Yes, true) => 1.6,
-        (Intercepted::Yes, false) => 1.2,
-        (_, true) => 0.9,
-        (Intercepted::No, false) => -0.5,
-        (Intercepted::Unknown, false) => 0.2,
+        (Intercepted::Yes, true) => 1.8,
+        (Intercepted::Yes, false) => 1.4,
+        (_, true) => 1.2,
+        (_, false) => 0.8,
     };
-    let detail = "client finished the handshake, sent no data of its own and closed, as a pin \
-                  check after the handshake does";
+    let detail = "client finished the handshake, sent no data of its own and closed at once, as a \
+                  pin check after the handshake does";
     Some((detail.to_owned(), weight))
 }
 
-fn closed_unused(facts: &Facts<'_>, _: Intercepted) -> Finding {
-    unused(facts).then(|| {
+fn closed_unused(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
+    let told = !facts.resumed && !facts.idled && intercepted != Intercepted::No;
+    (facts.unused() && told).then(|| {
         let detail = "client finished the handshake and closed without using the connection";
-        (detail.to_owned(), 0.7)
+        let weight = if intercepted == Intercepted::Yes {
+            0.3
+        } else {
+            0.6
+        };
+        (detail.to_owned(), weight)
     })
 }
 
-fn closed_early(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn closed_early(facts: &Facts<'_>, _: Intercepted) -> Holds {
     let (by, kind) = facts.first_close?;
     let unfinished = !facts.client.finished && !facts.client.alert_for_finished;
+    if facts.unacknowledged && by == Sender::Client && !facts.resets.injected() && unfinished {
+        let detail = "nobody acknowledged the ClientHello: it was lost on its way or filtered";
+        return Some((detail.to_owned(), 2.2));
+    }
     if kind != CloseKind::Fin || !unfinished || facts.failure_alert().is_some() {
         return None;
     }
@@ -253,7 +355,7 @@ fn closed_early(facts: &Facts<'_>, _: Intercepted) -> Finding {
     Some((who.to_owned(), weight))
 }
 
-fn client_validity_alert(facts: &Facts<'_>, intercepted: Intercepted) -> Finding {
+fn client_validity_alert(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
     let alert = alert_from(facts, Sender::Client, &[44, 45])?;
     // An interceptor copies the origin's dates, or has outdated ones of its own.
     let weight = if intercepted == Intercepted::Yes {
@@ -264,24 +366,19 @@ fn client_validity_alert(facts: &Facts<'_>, intercepted: Intercepted) -> Finding
     Some((format!("client sent {}", describe(&alert)), weight))
 }
 
-/// The leaf, if the client refused it.
-fn refused_leaf<'f>(facts: &'f Facts<'_>) -> Option<&'f crate::tls::certificate::Leaf> {
-    let leaf = facts
-        .timeline
-        .handshake
-        .certificate
-        .as_ref()?
-        .as_ref()
-        .ok()?;
-    let refused = facts
+/// The leaf, if the client refused it, and whether it said so.
+fn refused_leaf<'f>(facts: &'f Facts<'_>) -> Option<(&'f Leaf, bool)> {
+    let leaf = facts.timeline.handshake.certificate.as_ref()?;
+    let said = facts
         .failure_alert()
-        .is_some_and(|alert| alert.from == Sender::Client)
-        || (!facts.client.used && facts.closed_by(Sender::Client));
-    (refused && !facts.established).then_some(leaf)
+        .is_some_and(|alert| alert.from == Sender::Client);
+    let quietly = (facts.unused() || facts.turned_away()) && !facts.idled;
+    let refused = (said || quietly) && !facts.established;
+    refused.then_some((leaf.as_ref().ok()?, said))
 }
 
-fn certificate_outdated(facts: &Facts<'_>, _: Intercepted) -> Finding {
-    let leaf = refused_leaf(facts)?;
+fn certificate_outdated(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    let (leaf, _) = refused_leaf(facts)?;
     let now = i64::try_from(facts.timeline.started_ns / 1_000_000_000).ok()?;
     if leaf.is_valid_at(now) {
         return None;
@@ -294,8 +391,8 @@ fn certificate_outdated(facts: &Facts<'_>, _: Intercepted) -> Finding {
     Some((format!("the certificate shown {which}"), 3.2))
 }
 
-fn certificate_for_another_name(facts: &Facts<'_>, intercepted: Intercepted) -> Finding {
-    let leaf = refused_leaf(facts)?;
+fn certificate_for_another_name(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    let (leaf, _) = refused_leaf(facts)?;
     let name = facts
         .timeline
         .handshake
@@ -303,33 +400,33 @@ fn certificate_for_another_name(facts: &Facts<'_>, intercepted: Intercepted) -> 
         .as_ref()?
         .server_name
         .as_ref()?;
-    let weight = if intercepted == Intercepted::Yes {
-        1.5
-    } else {
-        3.2
-    };
     (!leaf.is_for(name)).then(|| {
         (
             format!(
                 "the certificate shown is for {}, not for {name}",
                 leaf.subject
             ),
-            weight,
-        )
-    })
-}
-
-fn certificate_self_signed(facts: &Facts<'_>, intercepted: Intercepted) -> Finding {
-    let leaf = refused_leaf(facts)?;
-    (leaf.is_self_signed() && intercepted != Intercepted::Yes).then(|| {
-        (
-            format!("the certificate shown is self-signed: {}", leaf.subject),
             3.2,
         )
     })
 }
 
-fn parameter_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn certificate_self_signed(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    let (leaf, said) = refused_leaf(facts)?;
+    // Services with certificates of their own making are closed unused as others are.
+    if !said && facts.client.finished {
+        return None;
+    }
+    let weight = if said { 3.2 } else { 1.2 };
+    leaf.is_self_signed().then(|| {
+        (
+            format!("the certificate shown is self-signed: {}", leaf.subject),
+            weight,
+        )
+    })
+}
+
+fn parameter_alert(facts: &Facts<'_>, _: Intercepted) -> Holds {
     // handshake_failure, illegal_parameter, protocol_version, insufficient_security,
     // inappropriate_fallback, missing_extension, unsupported_extension, unrecognized_name,
     // no_application_protocol.
@@ -344,14 +441,15 @@ fn parameter_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
     };
     // handshake_failure says little: rustls sends it when a verifier refuses, servers when they
     // miss a client certificate.
-    let vague = alert.code == Some(40) && (alert.from == Sender::Client || asked_client(facts));
+    let vague = (alert.code == Some(40) && (alert.from == Sender::Client || asked_client(facts)))
+        || key_exchange_refused(facts, Intercepted::Unknown).is_some();
     Some((
         format!("{who} sent {}", describe(alert)),
         if vague { 0.9 } else { 2.8 },
     ))
 }
 
-fn decrypt_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn decrypt_alert(facts: &Facts<'_>, _: Intercepted) -> Holds {
     // unexpected_message, bad_record_mac, decryption_failed, record_overflow,
     // decompression_failure, decode_error, decrypt_error, internal_error.
     let codes = [10, 20, 21, 22, 30, 50, 51, 80];
@@ -369,34 +467,62 @@ fn decrypt_alert(facts: &Facts<'_>, _: Intercepted) -> Finding {
     ))
 }
 
+/// Up to TLS 1.2: handshake_failure or illegal_parameter once the server has chosen everything and
+/// signed it. A finite-field group is chosen as late, and refused as too small.
+fn key_exchange_refused(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    let handshake = &facts.timeline.handshake;
+    let alert = alert_from(facts, Sender::Client, &[40, 47])?;
+    let finite_field = handshake.cipher_suite().is_none_or(is_finite_field);
+    (handshake.server_hello_done && !facts.is_tls13() && !finite_field).then(|| {
+        let detail = format!(
+            "client sent {} though all parameters were chosen: it did not like the server's key \
+             exchange",
+            describe(&alert)
+        );
+        (detail, 1.8)
+    })
+}
+
 /// Whether the server asked for a client certificate where that shows.
 fn asked_client(facts: &Facts<'_>) -> bool {
     let handshake = &facts.timeline.handshake;
     handshake.certificate_request || handshake.client_certificates.is_some()
 }
 
-fn server_refuses_client(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn server_refuses_client(facts: &Facts<'_>, _: Intercepted) -> Holds {
     // From the server these are about the client's certificate; 116 is certificate_required.
     let alert = alert_from(facts, Sender::Server, &[42, 43, 44, 45, 46, 48, 49, 116])
         .or_else(|| alert_from(facts, Sender::Server, &[40]).filter(|_| asked_client(facts)))?;
     Some((format!("server sent {}", describe(&alert)), 3.0))
 }
 
-fn server_alert_after_flight(facts: &Facts<'_>, _: Intercepted) -> Finding {
-    (facts.is_tls13()
+/// TLS 1.3: whether the server answered the client's last flight with nothing but an alert.
+fn refused_by_server(facts: &Facts<'_>) -> bool {
+    facts.is_tls13()
         && facts.client.finished
         && facts.server_alert_at_end
         && !facts.server_answered
         && !facts.established
-        && !facts.closed_by(Sender::Client))
-    .then(|| {
-        let detail = "server answered the client's last handshake flight with a record as long \
-                      as an alert, as it does without a client certificate";
-        (detail.to_owned(), 1.6)
+        && facts.farewell == Some(Sender::Server)
+}
+
+fn server_alert_after_flight(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    (refused_by_server(facts) && facts.client.sent_certificate).then(|| {
+        let detail = "the client answered a request for its certificate, and the server that with \
+                      nothing but a record as long as an alert";
+        (detail.to_owned(), 2.4)
     })
 }
 
-fn certificate_requested(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn server_alert_for_data(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    (refused_by_server(facts) && !facts.client.sent_certificate && !facts.gaps).then(|| {
+        let detail = "server answered the client's Finished or data with nothing but a record as \
+                      long as an alert, and had not asked for a certificate";
+        (detail.to_owned(), 1.5)
+    })
+}
+
+fn certificate_requested(facts: &Facts<'_>, _: Intercepted) -> Holds {
     if facts.established || !facts.timeline.handshake.certificate_request {
         return None;
     }
@@ -420,7 +546,7 @@ fn reset_counts(facts: &Facts<'_>) -> bool {
         && !facts.client.alert_for_finished
 }
 
-fn injected_reset(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn injected_reset(facts: &Facts<'_>, _: Intercepted) -> Holds {
     if !reset_counts(facts) || !facts.resets.injected() {
         return None;
     }
@@ -434,8 +560,25 @@ fn injected_reset(facts: &Facts<'_>, _: Intercepted) -> Finding {
     ))
 }
 
-fn endpoint_reset(facts: &Facts<'_>, _: Intercepted) -> Finding {
+fn endpoint_reset(facts: &Facts<'_>, intercepted: Intercepted) -> Holds {
+    if facts.unused() && intercepted == Intercepted::No {
+        return None;
+    }
     if !reset_counts(facts) || facts.resets.injected() || facts.established {
+        return None;
+    }
+    if facts.unacknowledged && facts.resets.in_name_of == Some(Sender::Client) {
+        return None;
+    }
+    // It may have worked in what was not seen.
+    if facts.gaps && facts.client.finished {
+        return None;
+    }
+    // A reset that answers a FIN tells nothing that the FIN had not.
+    if facts
+        .first_close
+        .is_some_and(|(_, kind)| kind == CloseKind::Fin)
+    {
         return None;
     }
     let (who, sender) = match facts.resets.in_name_of? {
@@ -452,9 +595,56 @@ fn endpoint_reset(facts: &Facts<'_>, _: Intercepted) -> Finding {
     // A client that has what it needs to refuse may do so by a reset.
     let weight = match (facts.resets.comparable, refusal) {
         (true, false) => 2.0,
-        (true, true) if facts.client.finished => 0.9,
-        (true, true) => 1.2,
+        (true, true) if facts.client.finished => 0.5,
+        (true, true) => 0.6,
         (false, _) => 0.6,
     };
     Some((format!("{who} reset the connection{unsure}"), weight))
+}
+
+/// Whether the leg behind the interceptor failed for this cause before its client's leg did: then
+/// what the client saw is the interceptor's answer to that.
+fn server_leg_failed(facts: &Facts<'_>, cause: Cause) -> Holds {
+    let leg = facts.other_leg.as_ref()?;
+    let client_failed_ns = facts.failed_ns().unwrap_or(u64::MAX);
+    let first = leg.failed_ns <= client_failed_ns;
+    (leg.cause == cause && leg.confidence >= 0.6 && !leg.established && first).then(|| {
+        let detail = format!("behind the interceptor it failed first: {}", leg.detail);
+        (detail, 4.5 * leg.confidence)
+    })
+}
+
+fn server_leg_certificate(facts: &Facts<'_>, _: Intercepted) -> Holds {
+    let leg = facts.other_leg.as_ref()?;
+    let refused = facts
+        .failure_alert()
+        .is_some_and(|alert| alert.from == Sender::Client)
+        || facts.client.alert_for_finished
+        || (!facts.client.used && facts.closed_by(Sender::Client));
+    let handshake = &leg.timeline.handshake;
+    let leaf = handshake.certificate.as_ref()?.as_ref().ok()?;
+    let flaw = leaf_flaw(leaf, leg.timeline)?;
+    (refused && !facts.established).then(|| {
+        (
+            format!("the origin's certificate behind the interceptor {flaw}"),
+            4.0,
+        )
+    })
+}
+
+/// What is visibly wrong with a certificate for the name it was shown for, at the time it was.
+fn leaf_flaw(leaf: &Leaf, timeline: &Timeline) -> Option<String> {
+    let now = i64::try_from(timeline.started_ns / 1_000_000_000).ok()?;
+    match leaf.validity_at(now) {
+        Validity::Expired => return Some("has expired".to_owned()),
+        Validity::NotYet => return Some("is not valid yet".to_owned()),
+        Validity::Valid => {}
+    }
+    let hello = timeline.handshake.client_hello.as_ref()?;
+    let name = hello.server_name.as_ref()?;
+    if !leaf.is_for(name) {
+        return Some(format!("is for {}, not for {name}", leaf.subject));
+    }
+    leaf.is_self_signed()
+        .then(|| format!("is self-signed: {}", leaf.subject))
 }

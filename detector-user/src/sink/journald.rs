@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::headline;
 use super::native_protocol::Entry;
 use super::{Sink, SinkError};
-use crate::verdict::{Cause, Endpoint, Verdict, written_confidence, written_milliseconds};
+use crate::verdict::{
+    Cause, Endpoint, ServerLeg, Verdict, written_confidence, written_milliseconds,
+};
 
 /// Where systemd-journald listens.
 pub const DEFAULT_SOCKET: &str = "/run/systemd/journal/socket";
@@ -179,7 +181,20 @@ fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json::Result<()>
     }
     add_known(entry, "TLSWHY_ADVICE", verdict.advice.as_deref());
     add_known(entry, "TLSWHY_REVISES", verdict.revises.as_deref());
+    if let Some(leg) = &verdict.server_leg {
+        add_server_leg(entry, leg);
+    }
     Ok(())
+}
+
+fn add_server_leg(entry: &mut Entry, leg: &ServerLeg) {
+    entry.field("TLSWHY_SERVER_LEG_TAP", &leg.tap);
+    entry.field("TLSWHY_SERVER_LEG_COMMUNITY_ID", &leg.community_id);
+    entry.field("TLSWHY_SERVER_LEG_CLIENT", &leg.client.to_string());
+    entry.field("TLSWHY_SERVER_LEG_SERVER", &leg.server.to_string());
+    let version = leg.tls_version.as_deref();
+    add_known(entry, "TLSWHY_SERVER_LEG_TLS_VERSION", version);
+    add_known(entry, "TLSWHY_SERVER_LEG_ISSUER", leg.issuer.as_deref());
 }
 
 fn add_endpoint(entry: &mut Entry, [ip, port]: [&'static str; 2], endpoint: Endpoint) {
@@ -277,6 +292,14 @@ mod tests {
             *field = Some("x".into());
         }
         verdict.alpn = Some(vec![]);
+        verdict.server_leg = Some(ServerLeg {
+            tap: "wan0".into(),
+            community_id: "x".into(),
+            client: verdict.client,
+            server: verdict.server,
+            tls_version: Some("1.3".into()),
+            issuer: Some("x".into()),
+        });
         let dir = tempfile::tempdir().unwrap();
         let journal = UnixDatagram::bind(dir.path().join("socket")).unwrap();
         Journald::open(dir.path().join("socket"))
