@@ -1,10 +1,12 @@
 //! tlswhy's own tools, and the lab that its tests share with the demo.
 
 pub mod bench;
+pub mod corpus;
 pub mod demo;
 pub mod inject;
 pub mod lab;
 pub mod old_kernel;
+pub mod score;
 pub mod setup;
 pub mod test;
 

@@ -48,6 +48,49 @@ pub const ALL: &[Tool] = &[
     tool("ethtool", "ethtool", "switching offloads in tests"),
 ];
 
+/// What the corpus needs besides for its servers.
+pub const ORIGINS: &[Tool] = &[tool("nginx", "nginx-light", "an origin")];
+
+/// What the corpus needs besides for its interceptors.
+pub const INTERCEPTORS: &[Tool] = &[
+    tool("squid", "squid-openssl", "an interceptor"),
+    tool("mitmdump", "mitmproxy", "an interceptor"),
+];
+
+/// What the clients of the corpus need besides.
+pub const CLIENTS: &[Tool] = &[
+    tool("gnutls-cli", "gnutls-bin", "a client"),
+    tool("wget", "wget", "a client"),
+    tool("tstclnt", "libnss3-tools", "a client"),
+    tool("certutil", "libnss3-tools", "certificates for NSS"),
+    tool("pk12util", "libnss3-tools", "certificates for NSS"),
+    tool("chromium", "chromium", "a client"),
+    tool("/usr/bin/python3", "python3", "clients"),
+    tool(
+        "/usr/lib/python3/dist-packages/requests/__init__.py",
+        "python3-requests",
+        "a client",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/urllib3/__init__.py",
+        "python3-urllib3",
+        "a client",
+    ),
+    tool("java", "default-jdk-headless", "a client"),
+    tool("/usr/share/java/okhttp.jar", "libokhttp-java", "a client"),
+    tool("/usr/share/java/okio.jar", "libokio-java", "a client"),
+    tool("node", "nodejs", "a client"),
+    tool("go", "golang-go", "clients"),
+];
+
+/// The package that brings what is looked for by `probe`.
+pub(crate) fn package_of(probe: &str) -> Option<&'static str> {
+    ALL.iter()
+        .chain(CLIENTS)
+        .find(|tool| tool.probe == probe)
+        .map(|tool| tool.package)
+}
+
 /// The eBPF toolchain of Debian and Ubuntu: a compiler with a precompiled core library.
 const EBPF: &[Tool] = &[
     tool("/usr/bin/rustc", "rustc-web", "compiling eBPF"),

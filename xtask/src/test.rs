@@ -21,6 +21,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     need_root("test")?;
     setup::ensure(setup::ALL)?;
+    setup::ensure(setup::CLIENTS)?;
+    setup::ensure(setup::ORIGINS)?;
     let status = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["test", "--workspace"])

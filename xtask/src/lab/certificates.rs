@@ -45,18 +45,38 @@ impl Authority {
     /// # Errors
     /// If openssl fails.
     pub fn issue(&self, file: &str, names: &[&str]) -> anyhow::Result<(PathBuf, PathBuf)> {
+        self.issue_for(file, names, "20")
+    }
+
+    /// The same with a certificate that ended yesterday.
+    ///
+    /// # Errors
+    /// If openssl fails.
+    pub fn issue_expired(&self, file: &str, names: &[&str]) -> anyhow::Result<(PathBuf, PathBuf)> {
+        self.issue_for(file, names, "-1")
+    }
+
+    fn issue_for(
+        &self,
+        file: &str,
+        names: &[&str],
+        days: &str,
+    ) -> anyhow::Result<(PathBuf, PathBuf)> {
         let path = |ending: &str| self.folder.join(format!("{file}.{ending}"));
         let (request, key, certificate) = (path("csr"), path("key"), path("crt"));
+        let subject = format!("/CN={}", names.first().copied().unwrap_or("origin"));
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
         let extensions = path("ext");
         std::fs::write(&extensions, format!("subjectAltName={}\n", names.join(",")))?;
-        run(
-            words("openssl req -newkey rsa:2048 -nodes -subj /CN=origin -keyout")
-                .arg(&key)
-                .arg("-out")
-                .arg(&request),
-        )?;
-        run(words("openssl x509 -req -days 20 -CAcreateserial -in")
+        run(words("openssl req -newkey rsa:2048 -nodes -subj")
+            .arg(subject)
+            .args(["-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&request))?;
+        run(words("openssl x509 -req -CAcreateserial -days")
+            .arg(days)
+            .arg("-in")
             .arg(&request)
             .arg("-CA")
             .arg(self.certificate())
@@ -82,4 +102,14 @@ pub fn pin(certificate: &Path) -> anyhow::Result<String> {
         .arg(script)
         .arg(certificate))?;
     Ok(pin.trim().to_owned())
+}
+
+/// SHA-256 of a certificate, hexadecimal.
+///
+/// # Errors
+/// If openssl fails.
+pub fn fingerprint(certificate: &Path) -> anyhow::Result<String> {
+    let said = run(words("openssl x509 -noout -fingerprint -sha256 -in").arg(certificate))?;
+    let hex = said.trim().rsplit('=').next().unwrap_or_default();
+    Ok(hex.replace(':', "").to_lowercase())
 }
