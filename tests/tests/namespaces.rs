@@ -84,7 +84,7 @@ fn a_client_without_the_ca_is_told_of(
         .unwrap();
     assert_eq!(
         judged,
-        "judged: 1 established, 1 failed (1 certificate-rejected), 0 unfinished"
+        "judged: 1 established, 1 failed (1 certificate-rejected), 0 unused, 0 unfinished"
     );
     assert!(rest.iter().any(|line| line == "lost: nothing"), "{rest:?}");
 }
@@ -155,5 +155,8 @@ fn a_large_download_works_and_settles() {
         .iter()
         .find(|line| line.starts_with("judged:"))
         .unwrap();
-    assert_eq!(judged, "judged: 1 established, 0 failed, 0 unfinished");
+    assert_eq!(
+        judged,
+        "judged: 1 established, 0 failed, 0 unused, 0 unfinished"
+    );
 }
