@@ -226,8 +226,25 @@ fn check(lab: &Lab, client: &dyn Client) {
     }
 }
 
-/// Two connections in a row: a session is resumed if and only if the client says that it does so.
+/// How often a client that resumes may show it: on a busy machine a browser that opens connections
+/// ahead may begin its second before the first brought a ticket.
+const CHANCES: u32 = 4;
+
+/// Connections in a row: a session is resumed if and only if the client says that it does so.
 fn check_resumption(lab: &Lab, client: &dyn Client, version: Version) {
+    let name = client.name();
+    let mut resumed = false;
+    for _ in 0..CHANCES {
+        resumed |= resumes_once(lab, client, version);
+        if resumed || !client.resumes() {
+            break;
+        }
+    }
+    assert_eq!(resumed, client.resumes(), "{name} {version:?}");
+}
+
+/// Whether one of two connections in a row showed no certificate.
+fn resumes_once(lab: &Lab, client: &dyn Client, version: Version) -> bool {
     let option = match version {
         Version::Tls12 => "-tls1_2",
         _ => "-tls1_3",
@@ -253,7 +270,7 @@ fn check_resumption(lab: &Lab, client: &dyn Client, version: Version) {
     let (hellos, certificates) = (count(", ServerHello"), count(", Certificate"));
     println!("{name:12} {option} twice: {hellos} handshakes, {certificates} with a certificate");
     assert!(hellos >= 2 && certificates >= 1, "{name} {option}");
-    assert_eq!(certificates < hellos, client.resumes(), "{name} {option}");
+    certificates < hellos
 }
 
 #[test]
