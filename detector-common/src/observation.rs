@@ -29,6 +29,9 @@ pub mod events {
 
 /// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] where there was none.
 pub const NEVER: u64 = u64::MAX;
+/// How long after it found something on a ring the agent looks again by itself, nanoseconds: within
+/// half of that the kernel wakes nobody.
+pub const LOOK_AGAIN_NS: u64 = 25_000_000;
 
 /// One segment against the baseline of its flow as it was before the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

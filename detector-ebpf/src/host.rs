@@ -5,10 +5,12 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use detector_common::counter::Counter;
 use detector_common::engine::{Output, Tables, resume_flow};
 use detector_common::flow::{Flow, FlowKey, Watched};
-use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
+use detector_common::observation::{
+    CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, LOOK_AGAIN_NS, Observation,
+};
 use detector_common::packet::Packet;
 
-use crate::maps::{COUNTERS, HANDSHAKES, OBSERVATIONS, SCRATCH, SETTLED, WATCHED};
+use crate::maps::{COUNTERS, HANDSHAKES, OBSERVATIONS, SCRATCH, SETTLED, WATCHED, WOKEN};
 
 /// Adds one on this CPU.
 #[inline(always)]
@@ -84,7 +86,29 @@ impl Tables for Maps {
 }
 
 /// The rings.
-pub(crate) struct Rings;
+#[derive(Default)]
+pub(crate) struct Rings {
+    /// When the packet was looked at; 0 if nothing asked.
+    now_ns: u64,
+}
+
+impl Rings {
+    /// Flags to submit an observation with: whether it may wake the agent.
+    ///
+    /// A wake-up costs a packet six microseconds. The agent looks again [`LOOK_AGAIN_NS`] after it
+    /// found something, so that it needs none for what comes sooner after one.
+    #[inline(always)]
+    fn wake_up(&self) -> u64 {
+        let Some(woken_ns) = lend(WOKEN.get_ptr_mut(0)) else {
+            return 0;
+        };
+        if self.now_ns.wrapping_sub(*woken_ns) < LOOK_AGAIN_NS / 2 {
+            return u64::from(BPF_RB_NO_WAKEUP);
+        }
+        *woken_ns = self.now_ns;
+        0
+    }
+}
 
 /// Sends one chunk with room for `N` bytes.
 #[inline(always)]
@@ -115,7 +139,8 @@ impl Output for Rings {
     #[inline(always)]
     fn now_ns(&mut self) -> u64 {
         // SAFETY: the helper has no preconditions.
-        unsafe { bpf_ktime_get_ns() }
+        self.now_ns = unsafe { bpf_ktime_get_ns() };
+        self.now_ns
     }
 
     #[inline(always)]
@@ -125,7 +150,7 @@ impl Output for Rings {
         };
         // SAFETY: all bit patterns are valid observations, and `fill` writes every field.
         fill(unsafe { entry.assume_init_mut() });
-        entry.submit(0);
+        entry.submit(self.wake_up());
         true
     }
 

@@ -28,6 +28,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> =
 #[map]
 pub(crate) static OBSERVATIONS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
+/// When this CPU last left it to the ring whether to wake the agent, nanoseconds.
+#[map]
+pub(crate) static WOKEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Handshake bytes.
 #[map]
 pub(crate) static HANDSHAKES: RingBuf = RingBuf::with_byte_size(8 << 20, 0);

@@ -25,7 +25,12 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
         egress: false,
         vlan_in_key: VLAN_IN_KEY.load() != 0,
     };
-    let way = inspect(&XdpFrame::new(&context), &tap, &mut Maps, &mut Rings);
+    let way = inspect(
+        &XdpFrame::new(&context),
+        &tap,
+        &mut Maps,
+        &mut Rings::default(),
+    );
     count(way);
     match way {
         Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}
@@ -68,7 +73,7 @@ fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
         egress,
         vlan_in_key: VLAN_IN_KEY.load() != 0,
     };
-    let way = inspect(&frame, &tap, &mut Maps, &mut Rings);
+    let way = inspect(&frame, &tap, &mut Maps, &mut Rings::default());
     count(way);
     match way {
         Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Context;
+use detector_common::observation::LOOK_AGAIN_NS;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +25,8 @@ use crate::tap::link_notices::LinkNotices;
 use crate::tap::object::{ObjectOptions, kernel_memory, lift_memory_limit};
 use crate::tap::rings::Rings;
 
+/// When rings are looked at again that had something: the kernel wakes nobody so soon.
+const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
 /// How often losses and the clock are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// Settled flows remembered for each watched one.
@@ -155,8 +158,12 @@ impl Watch {
     /// Runs to the end and tells how it was. Packets pass in any case.
     async fn until(mut self, mut signals: Signals) -> anyhow::Result<u8> {
         let mut is_drained = true;
+        // The kernel leaves it to the agent to look again for what comes soon after something else.
+        let mut look_again: Option<Instant> = None;
         let code = loop {
-            let wake = self.next_deadline();
+            let next = self.next_deadline();
+            let wake = look_again.map_or(next, |again| again.min(next));
+            let mut was_woken = false;
             tokio::select! {
                 biased;
                 () = signals.any() => break EXIT_DONE,
@@ -167,11 +174,20 @@ impl Watch {
                 }
                 _ = self.housekeeping.tick() => self.keep_house(),
                 () = std::future::ready(()), if !is_drained => {}
-                guard = self.observations.readable() => guard?.clear_ready(),
+                guard = self.observations.readable() => {
+                    guard?.clear_ready();
+                    was_woken = true;
+                }
                 () = self.diagnostics.readable() => self.diagnostics.flush(),
                 () = sleep_until(wake) => {}
             }
+            let taken = self.rings.taken();
             is_drained = self.rings.drain_some(&mut self.pipeline);
+            if was_woken || self.rings.taken() != taken {
+                look_again = Some(Instant::now() + LOOK_AGAIN);
+            } else if look_again.is_some_and(|again| again <= Instant::now()) {
+                look_again = None;
+            }
             self.pipeline.advance(kernel_now_ns());
             if self.pipeline.is_closed() {
                 break EXIT_DONE;

@@ -47,6 +47,7 @@ pub struct Rings {
     /// Chunks that the handshake ring holds at most.
     chunks: usize,
     batch: Vec<Observation>,
+    taken: u64,
     malformed: u64,
 }
 
@@ -73,6 +74,7 @@ impl Rings {
             handshakes,
             chunks: size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1,
             batch: Vec::with_capacity(BATCH),
+            taken: 0,
             malformed: 0,
         })
     }
@@ -121,7 +123,13 @@ impl Rings {
         for observation in &self.batch {
             receiver.observation(observation);
         }
+        self.taken += self.batch.len() as u64;
         is_empty && left > 0
+    }
+
+    /// Observations taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Items that were no observation and no chunk; there are none unless object and agent differ.
