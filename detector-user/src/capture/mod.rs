@@ -1,8 +1,8 @@
 //! Reads packet captures: classic pcap and pcapng, plain or compressed with gzip or zstd.
 //!
-//! Frames are lent from one buffer: reading costs no allocation and no system call per frame, and
-//! memory stays flat whatever the capture's size. What a file is, is told by its first bytes. The
-//! parsers see only slices, so a source that lends a whole mapped file can take the buffer's place.
+//! Frames are lent from one buffer, or from the file mapped to memory where it isn't compressed:
+//! reading costs no allocation and no system call per frame, and memory stays flat whatever the
+//! capture's size. What a file is, is told by its first bytes.
 //!
 //! The reader believes what libpcap and Wireshark believe: a frame may be longer than the file's
 //! snapshot length, time may go backwards, link types may be unknown.
@@ -85,7 +85,10 @@ impl CaptureFile {
         }
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Self::from_reader(file, name),
+            Ok(file) => match Window::map(&file) {
+                Some(window) => Self::from_window(window, name),
+                None => Self::from_reader(file, name),
+            },
             Err(error) => Err(CaptureError::Open { file: name, error }),
         }
     }
@@ -100,16 +103,17 @@ impl CaptureFile {
         name: impl Into<String>,
     ) -> Result<Self, CaptureError> {
         let name = name.into();
-        let mut window = match Source::new(reader) {
-            Ok(source) => Window::new(source),
-            Err(error) => {
-                return Err(CaptureError::Io {
-                    file: name,
-                    offset: 0,
-                    error,
-                });
-            }
-        };
+        match Source::new(reader) {
+            Ok(source) => Self::from_window(Window::new(source), name),
+            Err(error) => Err(CaptureError::Io {
+                file: name,
+                offset: 0,
+                error,
+            }),
+        }
+    }
+
+    fn from_window(mut window: Window, name: String) -> Result<Self, CaptureError> {
         let format = recognise(&mut window, &name)?;
         Ok(Self {
             name,
@@ -240,7 +244,7 @@ fn fill(window: &mut Window, name: &str, needed: usize) -> Result<bool, CaptureE
     window.fill(needed).map_err(|error| {
         let file = name.to_owned();
         let offset = window.offset() + window.unread().len() as u64;
-        match window.source().blames_compression(&error) {
+        match window.blames_compression(&error) {
             Some(compression) => CaptureError::Compression {
                 file,
                 compression: compression.name(),

@@ -32,7 +32,7 @@ pub(super) enum Compression {
 
 impl Compression {
     /// Told by the first bytes, never by the file's name.
-    fn of(head: &[u8]) -> Option<Self> {
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             // A zstd frame, or a skippable one before it (RFC 8878 sections 3.1.1 and 3.1.2).

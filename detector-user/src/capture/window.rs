@@ -1,49 +1,101 @@
-//! A window on a stream: one buffer that records are lent from.
+//! A window on a capture's bytes: a buffer on a stream, or the file itself in memory.
 
+use std::fs::File;
 use std::io;
 
-use super::source::Source;
+use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
+
+use super::source::{Compression, Source};
 
 /// How many bytes are asked for at once.
 const READ_SIZE: usize = 256 * 1024;
+/// How much of a mapped file is given back at once when it was read, and fetched ahead.
+const STRIDE: usize = 8 << 20;
 
-/// The unread part of a stream that is in memory, in one piece.
-///
-/// The buffer grows only as bytes arrive, so a length field alone costs no memory.
+/// The unread part of a capture that is in memory, in one piece.
 pub(super) struct Window {
-    source: Source,
-    buffer: Vec<u8>,
-    /// The unread bytes are `buffer[start..end]`.
+    bytes: Bytes,
+    /// The unread bytes lie from here to `end`.
     start: usize,
     end: usize,
-    /// Stream offset of `start`.
+    /// Offset of `start` in the capture.
     offset: u64,
+}
+
+enum Bytes {
+    /// The buffer grows only as bytes arrive, so a length field alone costs no memory.
+    Stream { source: Source, buffer: Vec<u8> },
+    /// Nothing is copied, and what frames are not looked into is not even read.
+    Map(Mapped),
+}
+
+/// A file in memory.
+struct Mapped {
+    map: Mmap,
+    /// Up to here its pages were given back.
+    released: usize,
+    /// Up to here they were asked for.
+    fetched: usize,
 }
 
 impl Window {
     pub(super) fn new(source: Source) -> Self {
         Self {
-            source,
-            buffer: vec![0; READ_SIZE],
+            bytes: Bytes::Stream {
+                source,
+                buffer: vec![0; READ_SIZE],
+            },
             start: 0,
             end: 0,
             offset: 0,
         }
     }
 
+    /// A regular file that isn't compressed; `None` where it has to be read as a stream.
+    pub(super) fn map(file: &File) -> Option<Self> {
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            return None;
+        }
+        // SAFETY: the map is read only. A capture that somebody truncates while it is read would
+        // end the reader, as it does other readers of mapped captures; it loses nothing else.
+        let map = unsafe { MmapOptions::new().map(file) }.ok()?;
+        if Compression::of(&map).is_some() {
+            return None;
+        }
+        // What the system makes of advice changes only how fast it is.
+        let _ = map.advise(Advice::Sequential);
+        let mut mapped = Mapped {
+            map,
+            released: 0,
+            fetched: 0,
+        };
+        mapped.keep_pace(0);
+        Some(Self {
+            end: mapped.map.len(),
+            bytes: Bytes::Map(mapped),
+            start: 0,
+            offset: 0,
+        })
+    }
+
     /// The unread bytes that are in memory.
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+        self.bytes.all().get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Stream offset of the first unread byte.
+    /// Offset in the capture of the first unread byte.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    pub(super) fn source(&self) -> &Source {
-        &self.source
+    /// The compression that `error` came from, where it did not come from the system.
+    pub(super) fn blames_compression(&self, error: &io::Error) -> Option<Compression> {
+        match &self.bytes {
+            Bytes::Stream { source, .. } => source.blames_compression(error),
+            Bytes::Map(_) => None,
+        }
     }
 
     /// Lends the next `len` bytes, at most the unread ones in memory, and counts them as read.
@@ -52,16 +104,29 @@ impl Window {
         let from = self.start;
         self.start = (from + len).min(self.end);
         self.offset += (self.start - from) as u64;
-        self.buffer.get(from..self.start).unwrap_or_default()
+        if let Bytes::Map(mapped) = &mut self.bytes {
+            mapped.keep_pace(from);
+        }
+        self.bytes.all().get(from..self.start).unwrap_or_default()
     }
 
-    /// Reads until at least `needed` unread bytes are in memory; `false` where the stream ends
+    /// Reads until at least `needed` unread bytes are in memory; `false` where the capture ends
     /// before. It does not wait for more than is needed, so a live pipe is followed at once.
     pub(super) fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        let Bytes::Stream { source, buffer } = &mut self.bytes else {
+            return Ok(self.end - self.start >= needed);
+        };
         while self.end - self.start < needed {
-            self.make_room();
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self.source.read(room) {
+            if self.start > 0 {
+                buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            if self.end == buffer.len() {
+                buffer.resize(buffer.len() * 2, 0);
+            }
+            let room = buffer.get_mut(self.end..).unwrap_or_default();
+            match source.read(room) {
                 Ok(0) => return Ok(false),
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -71,19 +136,42 @@ impl Window {
         Ok(true)
     }
 
-    fn make_room(&mut self) {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-    }
-
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.buffer.capacity()
+        match &self.bytes {
+            Bytes::Stream { buffer, .. } => buffer.capacity(),
+            Bytes::Map(_) => 0,
+        }
+    }
+}
+
+impl Bytes {
+    #[inline]
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Stream { buffer, .. } => buffer,
+            Self::Map(mapped) => &mapped.map,
+        }
+    }
+}
+
+impl Mapped {
+    /// Fetches ahead and gives back what lies behind `at`, so that memory stays flat whatever the
+    /// file's size.
+    #[inline]
+    fn keep_pace(&mut self, at: usize) {
+        if at + STRIDE / 2 >= self.fetched && self.fetched < self.map.len() {
+            let len = STRIDE.min(self.map.len() - self.fetched);
+            let _ = self.map.advise_range(Advice::PopulateRead, self.fetched, len);
+            self.fetched += len;
+        }
+        if at >= self.released + 2 * STRIDE {
+            // SAFETY: pages of a file that is mapped to be read come back as they were.
+            let _ = unsafe {
+                let advice = UncheckedAdvice::DontNeed;
+                self.map.unchecked_advise_range(advice, self.released, STRIDE)
+            };
+            self.released += STRIDE;
+        }
     }
 }
