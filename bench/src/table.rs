@@ -18,11 +18,16 @@ pub(crate) struct Row {
     pub(crate) goal: Option<Goal>,
 }
 
-/// What a ratio should be.
+/// What a ratio should be, or a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
+    /// A figure and its limit in nanoseconds, whatever the ratio.
+    Nanoseconds {
+        figure: f64,
+        at_most: f64,
+    },
 }
 
 impl Table {
@@ -48,6 +53,9 @@ impl fmt::Display for Table {
                 }
                 (Some(Goal::AtLeast(least)), Some(ratio)) => {
                     (format!("≥ {least}"), yes(ratio >= least))
+                }
+                (Some(Goal::Nanoseconds { figure, at_most }), _) => {
+                    (format!("≤ {at_most} ns"), yes(figure <= at_most))
                 }
                 _ => (String::new(), ""),
             };

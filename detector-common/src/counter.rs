@@ -45,6 +45,8 @@ counters! {
     Resumed => "resumed",
     /// Beside the way: what began like a ClientHello went on otherwise; the flow was forgotten.
     NotHello => "not_hello",
+    /// Beside the way: a watched flow that had ended, or was idle, made room for a new one.
+    Evicted => "evicted",
     /// Loss: the observation ring was full.
     ObservationLost => "observation_lost",
     /// Loss: handshake bytes could not be sent, because their ring was full or they were not
@@ -52,6 +54,8 @@ counters! {
     HandshakeLost => "handshake_lost",
     /// Loss: the table of watched flows took no new one.
     TableFull => "table_full",
+    /// Loss: a watched flow that was busy made room for a new one; its verdict may be missing.
+    EvictedBusy => "evicted_busy",
     /// A flow raised more observations than one flow may; the further ones were not sent.
     ObservationsCapped => "observations_capped",
 }
@@ -72,6 +76,7 @@ impl Counter {
             Self::ObservationLost
                 | Self::HandshakeLost
                 | Self::TableFull
+                | Self::EvictedBusy
                 | Self::ObservationsCapped
         )
     }

@@ -2,10 +2,11 @@
 //!
 //! State begins with a ClientHello, on any port, found by content; a SYN costs nothing. A flow is
 //! *watched* (every segment looked up and read) through its handshake and from its first FIN, RST
-//! or late alert on; in between it is *settled*, and its data pass after one failed look-up.
+//! or late alert on; in between it is *settled*, and its data pass without a look-up.
 
 use crate::counter::Counter;
 use crate::flow::{Flow, FlowKey, Record, Side, Watched, flow_flags, record_flags, side_flags};
+use crate::glance::glance;
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::observation::{
     CARRY_MAX, CHUNK_MAX, ChunkHead, Measured, NEVER, Observation, baseline, events,
@@ -23,22 +24,31 @@ const SAME_CONNECTION_WINDOW: i32 = 1 << 20;
 
 /// Where flows are kept.
 pub trait Tables {
+    /// Whether the flow of `key` may be watched, its endpoints in either order. Never `false` for one
+    /// that is; this is all that a packet of an established connection costs.
+    fn may_watch(&mut self, key: &FlowKey) -> bool;
     /// The watched flow of `key`.
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;
-    /// Begins to watch a flow, in place of any older one of `key`. `begin` makes it from whatever
-    /// was in its memory. `None` if the table takes no more.
-    fn watch(&mut self, key: &FlowKey, begin: impl FnOnce(&mut Flow)) -> Option<&mut Watched>;
+    /// Begins to watch a flow at `now_ns`, in place of any older one of `key`. `begin` makes it from
+    /// whatever was in its memory. `None` if the table takes no more.
+    fn watch(
+        &mut self,
+        key: &FlowKey,
+        now_ns: u64,
+        begin: impl FnOnce(&mut Flow),
+    ) -> Option<&mut Watched>;
     /// Stops to watch, keeping nothing.
     fn forget(&mut self, key: &FlowKey);
-    /// Stops to watch, keeping the [`Flow`].
+    /// Stops to watch, keeping what [`crate::flow::Settled`] does.
     fn settle(&mut self, key: &FlowKey);
-    /// Begins to watch the settled flow of `key` again.
-    fn resume(&mut self, key: &FlowKey) -> Option<&mut Watched>;
+    /// Begins to watch the settled flow of `key` again, at `now_ns`.
+    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched>;
 }
 
 /// Where observations and handshake bytes go, and what time it is.
 pub trait Output {
-    /// Now, nanoseconds on the host's clock. Taken only for segments of watched flows.
+    /// Now, nanoseconds on the host's clock, the same for all that is asked of one frame. Taken only
+    /// for segments of watched flows.
     fn now_ns(&mut self) -> u64;
     /// Sends an observation made by `fill`, which writes every field; `false` if it was lost.
     fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
@@ -63,25 +73,36 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     tables: &mut T,
     output: &mut O,
 ) -> Counter {
-    let segment = match headers::walk(packet, tap) {
+    if let Some(key) = glance(packet, tap)
+        && !tables.may_watch(&key)
+    {
+        return Counter::Unwatched;
+    }
+    let mut segment = match headers::walk(packet, tap) {
         Ok(segment) => segment,
         Err(reason) => return reason,
     };
-    let key = &segment.key;
     let opening = opening(packet, &segment);
+    let ends = opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST);
+    let may_be_watched = tables.may_watch(&segment.key);
+    if !(may_be_watched || opening.hello || ends) {
+        return Counter::Unwatched;
+    }
+    segment.order_endpoints();
+    segment.endpoint = packet.forget(u32::from(segment.endpoint)) as u8;
 
-    let known = match tables.watched(key) {
-        Some(watched) if !(opening.hello && is_another_connection(watched, &segment)) => {
-            Some(watched)
-        }
-        _ => None,
+    let key = &segment.key;
+    let known = if may_be_watched {
+        tables
+            .watched(key)
+            .filter(|watched| !(opening.hello && is_another_connection(watched, &segment)))
+    } else {
+        None
     };
     let watched = match known {
         Some(watched) => Some(watched),
         None if opening.hello => start(&segment, tables, output),
-        None if opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST) => {
-            resume(key, tables, output)
-        }
+        None if ends => resume(key, tables, output),
         None => None,
     };
     let Some(watched) = watched else {
@@ -109,7 +130,9 @@ fn start<'t, T: Tables, O: Output>(
     output: &mut O,
 ) -> Option<&'t mut Watched> {
     let now_ns = output.now_ns();
-    let watched = tables.watch(&segment.key, |flow| begin_flow(flow, segment, now_ns));
+    let watched = tables.watch(&segment.key, now_ns, |flow| {
+        begin_flow(flow, segment, now_ns)
+    });
     output.count(if watched.is_some() {
         Counter::Started
     } else {
@@ -125,7 +148,8 @@ fn resume<'t, T: Tables, O: Output>(
     tables: &'t mut T,
     output: &mut O,
 ) -> Option<&'t mut Watched> {
-    let watched = tables.resume(key)?;
+    let now_ns = output.now_ns();
+    let watched = tables.resume(key, now_ns)?;
     output.count(Counter::Resumed);
     Some(watched)
 }
@@ -490,20 +514,6 @@ fn tell<O: Output>(
     });
     if !sent {
         output.count(Counter::ObservationLost);
-    }
-}
-
-/// What a host's [`Tables::resume`] makes of a settled flow: a timeline that begins anew, and
-/// bytes that are no longer carried.
-#[inline(always)]
-pub fn resume_flow(flow: &mut Flow) {
-    flow.flags |= flow_flags::RESUMED;
-    for side in &mut flow.sides {
-        side.flags &= !(side_flags::SYNCED | side_flags::HOLE);
-        side.flags |= side_flags::GAP | side_flags::CARRY_STOP;
-        side.carry_stop = side.start_seq;
-        side.record_count = 0;
-        side.head_len = 0;
     }
 }
 

@@ -35,6 +35,13 @@ impl Address {
         }
     }
 
+    /// Its two halves as they lie in memory, for hashing.
+    #[inline(always)]
+    pub(crate) const fn halves(&self) -> (u64, u64) {
+        let [high, low] = self.words;
+        (high, low)
+    }
+
     /// The 16 bytes in network order.
     pub const fn octets(&self) -> [u8; 16] {
         let [high, low] = self.words;
@@ -234,6 +241,116 @@ impl Flow {
     }
 }
 
+/// What is kept of one side of a settled flow: the baseline for its end. Fields as in [`Side`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SettledSide {
+    last_ns: u64,
+    mac: u64,
+    start_seq: u32,
+    next_seq: u32,
+    ack: u32,
+    application_records: u16,
+    window: u16,
+    ip_id: u16,
+    flags: u16,
+    ttl_min: u8,
+    ttl_max: u8,
+    options_len: u8,
+    resets: u8,
+}
+
+/// An established flow, until its end: most flows are this most of the time, so it is small. Fields
+/// as in [`Flow`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settled {
+    started_ns: u64,
+    sides: [SettledSide; 2],
+    vlan: [u16; 2],
+    client_endpoint: u8,
+    flags: u8,
+    observations: u8,
+    order: u8,
+}
+
+impl Settled {
+    /// Keeps what outlives the handshake.
+    #[inline(always)]
+    pub fn of(flow: &Flow) -> Self {
+        let [client, server] = &flow.sides;
+        Self {
+            started_ns: flow.started_ns,
+            sides: [SettledSide::of(client), SettledSide::of(server)],
+            vlan: flow.vlan,
+            client_endpoint: flow.client_endpoint,
+            flags: flow.flags,
+            observations: flow.observations,
+            order: flow.order,
+        }
+    }
+
+    /// The flow watched again: a timeline that begins anew, and bytes that are no longer carried.
+    /// Writes every field.
+    #[inline(always)]
+    pub fn resume(&self, flow: &mut Flow) {
+        let [client, server] = &self.sides;
+        let [to_client, to_server] = &mut flow.sides;
+        client.resume(to_client);
+        server.resume(to_server);
+        flow.started_ns = self.started_ns;
+        flow.vlan = self.vlan;
+        flow.client_endpoint = self.client_endpoint;
+        flow.flags = self.flags | flow_flags::RESUMED;
+        flow.observations = self.observations;
+        flow.order = self.order;
+    }
+}
+
+impl SettledSide {
+    #[inline(always)]
+    fn of(side: &Side) -> Self {
+        Self {
+            last_ns: side.last_ns,
+            mac: side.mac,
+            start_seq: side.start_seq,
+            next_seq: side.next_seq,
+            ack: side.ack,
+            application_records: side.application_records,
+            window: side.window,
+            ip_id: side.ip_id,
+            flags: side.flags,
+            ttl_min: side.ttl_min,
+            ttl_max: side.ttl_max,
+            options_len: side.options_len,
+            resets: side.resets,
+        }
+    }
+
+    #[inline(always)]
+    fn resume(&self, side: &mut Side) {
+        let gone = side_flags::SYNCED | side_flags::HOLE;
+        *side = Side {
+            last_ns: self.last_ns,
+            mac: self.mac,
+            start_seq: self.start_seq,
+            next_seq: self.next_seq,
+            ack: self.ack,
+            carried_to: self.start_seq,
+            carry_stop: self.start_seq,
+            application_records: self.application_records,
+            window: self.window,
+            ip_id: self.ip_id,
+            flags: self.flags & !gone | side_flags::GAP | side_flags::CARRY_STOP,
+            ttl_min: self.ttl_min,
+            ttl_max: self.ttl_max,
+            options_len: self.options_len,
+            resets: self.resets,
+            ..Side::default()
+        };
+    }
+}
+
 /// A flow whose every segment is looked at: in its handshake, or at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -242,6 +359,18 @@ pub struct Watched {
     pub flow: Flow,
     /// Records, client's then server's; `record_count` of each side says how many.
     pub records: [[Record; RECORDS_MAX]; 2],
+}
+
+/// A watched flow as the kernel keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Kept {
+    /// The flow.
+    pub watched: Watched,
+    /// Its place in the order that room is made in.
+    pub place: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = {
@@ -254,4 +383,7 @@ const _: () = {
     assert!(offset_of!(Side, application_records) == 56 && offset_of!(Side, reserved) == 70);
     assert!(size_of::<Flow>() == 160 && offset_of!(Flow, vlan) == 152);
     assert!(size_of::<Watched>() == 160 + 2 * 12 * RECORDS_MAX);
+    assert!(size_of::<Kept>() == size_of::<Watched>() + 8);
+    assert!(size_of::<SettledSide>() == 40 && size_of::<Settled>() == 96);
+    assert!(offset_of!(Settled, vlan) == 88 && offset_of!(SettledSide, ttl_min) == 36);
 };

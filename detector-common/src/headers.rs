@@ -53,7 +53,7 @@ pub enum LinkType {
 /// One TCP segment: what the headers say of it. Numbers are in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Its flow.
+    /// Its flow; from source to destination until [`Segment::order_endpoints`].
     pub key: FlowKey,
     /// Which endpoint of the key sent it.
     pub endpoint: u8,
@@ -86,6 +86,13 @@ impl Segment {
     #[inline(always)]
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
+    }
+
+    /// Puts the key's endpoints in the order that names the flow. Apart from the walk, as most
+    /// segments need no name.
+    #[inline(always)]
+    pub fn order_endpoints(&mut self) {
+        self.endpoint = self.key.canonicalize();
     }
 
     /// Sequence number of the first payload byte: a SYN takes one of its own (TCP Fast Open).
@@ -365,10 +372,9 @@ fn tcp<P: Packet>(
         return Err(Counter::MalformedHeaders);
     }
     key.ports = [be16(header, 0), be16(header, 2)];
-    let endpoint = key.canonicalize();
     Ok(Segment {
         key,
-        endpoint,
+        endpoint: 0,
         vlan: network.vlan,
         source_mac: network.mac,
         ttl: ip.ttl,

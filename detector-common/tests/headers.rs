@@ -24,7 +24,9 @@ fn tap(link: LinkType) -> Tap {
 }
 
 fn walked(frame: &[u8], link: LinkType) -> Result<Segment, Counter> {
-    walk(&frame, &tap(link))
+    let mut segment = walk(&frame, &tap(link))?;
+    segment.order_endpoints();
+    Ok(segment)
 }
 
 fn tcp() -> TcpHeader {

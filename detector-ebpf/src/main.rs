@@ -12,13 +12,19 @@
 )]
 
 #[cfg(target_arch = "bpf")]
-mod host;
+mod atomic;
+#[cfg(target_arch = "bpf")]
+mod counters;
+#[cfg(target_arch = "bpf")]
+mod flows;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod packet;
 #[cfg(target_arch = "bpf")]
 mod programs;
+#[cfg(target_arch = "bpf")]
+mod rings;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

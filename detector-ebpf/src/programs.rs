@@ -8,9 +8,11 @@ use detector_common::counter::Counter;
 use detector_common::engine::inspect;
 use detector_common::headers::{LinkType, Tap};
 
-use crate::host::{Maps, Rings, count};
+use crate::counters::count;
+use crate::flows::Maps;
 use crate::maps::{LAYOUT, VLAN_IN_KEY};
 use crate::packet::{SkbFrame, XdpFrame};
+use crate::rings::Rings;
 
 /// `TCX_NEXT`, and below Linux 6.6 the same number as `TC_ACT_UNSPEC`: whatever would have
 /// happened without this program.

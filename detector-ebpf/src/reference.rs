@@ -8,15 +8,26 @@
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::bindings::xdp_action::XDP_PASS;
-    use aya_ebpf::helpers::{bpf_skb_vlan_pop, bpf_skb_vlan_push};
+    use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_skb_vlan_pop, bpf_skb_vlan_push};
     use aya_ebpf::macros::{classifier, map, xdp};
-    use aya_ebpf::maps::LruHashMap;
+    use aya_ebpf::maps::{LruHashMap, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use detector_common::flow::{Address, FlowKey};
 
     /// One entry per flow, found by the same key as the engine's.
     #[map]
     static FLOWS: LruHashMap<FlowKey, u64> = LruHashMap::with_max_entries(65_536, 0);
+
+    /// The program that [`at_random`] and [`in_turn`] go on to.
+    #[map]
+    static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+    /// Whose turn it was.
+    #[map]
+    static TURN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+    /// Clients to choose from: a million and some.
+    const CLIENTS_MASK: u32 = (1 << 20) - 1;
 
     const TCX_NEXT: i32 = -1;
     const ETH_P_8021Q: u16 = 0x8100;
@@ -38,12 +49,55 @@ mod programs {
         TCX_NEXT
     }
 
-    #[xdp]
+    #[xdp(frags)]
     pub(crate) fn reference_empty(_: XdpContext) -> u32 {
         XDP_PASS
     }
 
-    #[xdp]
+    #[classifier]
+    pub(crate) fn reference_empty_tc(_: TcContext) -> i32 {
+        TCX_NEXT
+    }
+
+    /// Makes the packet one of a million clients', at random, and goes on to another program.
+    #[xdp(frags)]
+    pub(crate) fn at_random(context: XdpContext) -> u32 {
+        // SAFETY: the helper has no preconditions.
+        go_on(&context, unsafe { bpf_get_prandom_u32() })
+    }
+
+    /// The same, client after client.
+    #[xdp(frags)]
+    pub(crate) fn in_turn(context: XdpContext) -> u32 {
+        let Some(turn) = TURN.get_ptr_mut(0) else {
+            return XDP_PASS;
+        };
+        // SAFETY: a live value of this CPU's.
+        let client = unsafe {
+            *turn = (*turn).wrapping_add(1);
+            *turn
+        };
+        go_on(&context, client)
+    }
+
+    /// Writes the client's IPv4 address, source or destination as the server's port tells.
+    #[inline(always)]
+    fn go_on(context: &XdpContext, client: u32) -> u32 {
+        const SERVER_PORT: [u8; 2] = 443u16.to_be_bytes();
+        let from_server = read::<[u8; 2]>(context, 14 + 20) == Some(SERVER_PORT);
+        let start = context.data() + 14 + if from_server { 16 } else { 12 };
+        if start + 4 <= context.data_end() {
+            let address = 0x0a00_0000 | client & CLIENTS_MASK;
+            // SAFETY: the four bytes lie within the frame; the array holds programs of this type.
+            unsafe {
+                (start as *mut u32).write_unaligned(address.to_be());
+                NEXT.tail_call(context, 0);
+            }
+        }
+        XDP_PASS
+    }
+
+    #[xdp(frags)]
     pub(crate) fn reference_lru(context: XdpContext) -> u32 {
         look_up(&context);
         XDP_PASS

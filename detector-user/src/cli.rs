@@ -18,7 +18,7 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 
 /// Connections followed at once unless told otherwise.
-pub const DEFAULT_FLOWS: u32 = 65_536;
+pub const DEFAULT_FLOWS: u32 = 262_144;
 
 const EXIT_CODES: &str = "\
 Exit codes:

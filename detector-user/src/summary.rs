@@ -5,6 +5,7 @@ use std::fmt;
 use detector_common::counter::Counter;
 
 use crate::pipeline::Tally;
+use crate::tap::counters::forgotten;
 
 /// What a run saw, judged and lost.
 pub struct Summary {
@@ -12,6 +13,8 @@ pub struct Summary {
     pub tally: Tally,
     /// The engine's counters.
     pub counters: Vec<(Counter, u64)>,
+    /// How many settled flows there was room for.
+    pub settled_max: u64,
 }
 
 impl Summary {
@@ -79,6 +82,10 @@ impl fmt::Display for Summary {
             .collect();
         if tally.tracker.evicted > 0 {
             lost.push(format!("{} flows evicted", tally.tracker.evicted));
+        }
+        let forgotten = forgotten(&self.counters, self.settled_max);
+        if forgotten > 0 {
+            lost.push(format!("the end of {forgotten} established flows"));
         }
         for (sink, kind, count) in &tally.lost_verdicts {
             lost.push(format!("{count} verdicts to {sink} ({kind})"));

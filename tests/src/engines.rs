@@ -160,6 +160,14 @@ pub struct Host {
 }
 
 impl Host {
+    /// With so many sets of tags of watched flows.
+    pub fn with_tag_sets(tag_sets: usize) -> Self {
+        Self {
+            tap: CaptureTap::with_tag_sets(tag_sets),
+            ..Self::default()
+        }
+    }
+
     /// Looks at one frame, a millisecond after the one before.
     pub fn frame(&mut self, frame: &[u8]) {
         self.frames += 1;

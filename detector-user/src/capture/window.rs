@@ -82,7 +82,10 @@ impl Window {
     /// The unread bytes that are in memory.
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
-        self.bytes.all().get(self.start..self.end).unwrap_or_default()
+        self.bytes
+            .all()
+            .get(self.start..self.end)
+            .unwrap_or_default()
     }
 
     /// Offset in the capture of the first unread byte.
@@ -162,14 +165,17 @@ impl Mapped {
     fn keep_pace(&mut self, at: usize) {
         if at + STRIDE / 2 >= self.fetched && self.fetched < self.map.len() {
             let len = STRIDE.min(self.map.len() - self.fetched);
-            let _ = self.map.advise_range(Advice::PopulateRead, self.fetched, len);
+            let _ = self
+                .map
+                .advise_range(Advice::PopulateRead, self.fetched, len);
             self.fetched += len;
         }
         if at >= self.released + 2 * STRIDE {
             // SAFETY: pages of a file that is mapped to be read come back as they were.
             let _ = unsafe {
                 let advice = UncheckedAdvice::DontNeed;
-                self.map.unchecked_advise_range(advice, self.released, STRIDE)
+                self.map
+                    .unchecked_advise_range(advice, self.released, STRIDE)
             };
             self.released += STRIDE;
         }

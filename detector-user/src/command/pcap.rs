@@ -12,7 +12,7 @@ use crate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::pipeline::Pipeline;
 use crate::sink::Sinks;
 use crate::summary::Summary;
-use crate::tap::capture::{CaptureTap, link_type};
+use crate::tap::capture::{CaptureTap, SETTLED_MAX, link_type};
 
 /// Flows tracked at once; a capture of more live ones is judged in part, and says so.
 const FLOWS: usize = 1 << 20;
@@ -58,7 +58,8 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
             "{}",
             Summary {
                 tally: replay.pipeline.tally(),
-                counters
+                counters,
+                settled_max: SETTLED_MAX as u64,
             }
         );
     }

@@ -19,7 +19,7 @@ use crate::sink::{SinkError, Sinks};
 use crate::summary::Summary;
 use crate::tap::attach::{Abilities, Hook, KernelTap, Tapped};
 use crate::tap::clock::{kernel_now_ns, unix_offset_ns};
-use crate::tap::counters::{Counters, Losses, meaning};
+use crate::tap::counters::{Counters, Losses, forgotten, meaning};
 use crate::tap::diagnostics::Diagnostics;
 use crate::tap::link_notices::LinkNotices;
 use crate::tap::object::{ObjectOptions, kernel_memory, lift_memory_limit};
@@ -29,8 +29,13 @@ use crate::tap::rings::Rings;
 const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
 /// How often losses and the clock are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
-/// Settled flows remembered for each watched one.
-const SETTLED_PER_WATCHED: u32 = 4;
+/// Of so many connections followed at once, one may be in its handshake or at its end. A connection
+/// there takes three times the memory of an established one.
+const FLOWS_PER_WATCHED: u32 = 16;
+/// Handshakes at once that there is room for, however few connections are followed.
+const WATCHED_MIN: u32 = 16_384;
+/// Sets of tags for each watched flow: with two, hardly any set is ever full.
+const TAG_SETS_PER_WATCHED: u32 = 2;
 /// A wait without an end, as far as anybody will see.
 const NO_DEADLINE: Duration = Duration::from_secs(86_400);
 
@@ -86,6 +91,8 @@ struct Watch {
     diagnostics: Diagnostics,
     counters: Counters,
     losses: Losses,
+    /// Settled flows that there is room for.
+    settled_max: u64,
     housekeeping: Interval,
     pipeline: Pipeline,
 }
@@ -119,6 +126,7 @@ impl Watch {
                 .context("cannot read the eBPF programs' messages")?,
             counters: Counters::take(&mut tap.ebpf)?,
             losses: Losses::default(),
+            settled_max: u64::from(options.settled_flows),
             tap,
             rings,
             housekeeping,
@@ -214,6 +222,7 @@ impl Watch {
         let summary = Summary {
             tally: self.pipeline.tally(),
             counters: self.counters.read()?,
+            settled_max: self.settled_max,
         };
         for line in summary.to_string().lines() {
             info!("{line}");
@@ -228,6 +237,13 @@ impl Watch {
             warn!("cannot read the kernel's counters");
             return;
         };
+        let forgotten = forgotten(&counters, self.settled_max);
+        if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
+            warn!(
+                "forgot {more} established connections ({forgotten} in all) to make room for others: \
+                 how they end is not told, see --flows"
+            );
+        }
         for (loss, total) in counters {
             if loss.is_loss()
                 && let Some(more) = self.losses.grown(loss.name(), total, now)
@@ -264,9 +280,12 @@ impl Watch {
 /// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them.
 fn options(arguments: &RunArgs, interfaces: &[Interface], abilities: Abilities) -> ObjectOptions {
     let hides_vlan = |it: &Interface| abilities.xdp && it.takes_xdp() && it.strips_vlan_tags();
+    let flows = arguments.flows;
+    let watched_flows = (flows / FLOWS_PER_WATCHED).max(flows.min(WATCHED_MIN));
     ObjectOptions {
-        watched_flows: arguments.flows,
-        settled_flows: arguments.flows.saturating_mul(SETTLED_PER_WATCHED),
+        watched_flows,
+        settled_flows: flows - flows / FLOWS_PER_WATCHED,
+        tag_sets: watched_flows.saturating_mul(TAG_SETS_PER_WATCHED),
         vlan_in_key: !interfaces.iter().any(hides_vlan),
         log_level: arguments.log as u8,
         ..ObjectOptions::default()

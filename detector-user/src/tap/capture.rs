@@ -1,11 +1,12 @@
 //! A capture as a tap: the engine runs here, on frames read from a file.
 
 use detector_common::counter::Counter;
-use detector_common::engine::{Output, Tables, inspect, resume_flow};
-use detector_common::flow::{Flow, FlowKey, Watched};
+use detector_common::engine::{Output, Tables, inspect};
+use detector_common::flow::{Flow, FlowKey, Settled, Watched};
 use detector_common::headers::{self, Tap};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
+use detector_common::tag_set::{Spot, TagSet};
 use hashlink::LruCache;
 
 use crate::capture::{Frame, LinkType};
@@ -13,8 +14,10 @@ use crate::tap::Receiver;
 
 /// Flows watched at once; beyond it the one seen longest ago is forgotten.
 const WATCHED_MAX: usize = 1 << 18;
+/// Sets of tags of watched flows.
+const TAG_SETS: usize = 1 << 16;
 /// Settled flows remembered, likewise.
-const SETTLED_MAX: usize = 1 << 20;
+pub const SETTLED_MAX: usize = 1 << 20;
 
 /// The engine with its tables, fed with frames.
 pub struct CaptureTap {
@@ -26,15 +29,7 @@ pub struct CaptureTap {
 
 impl Default for CaptureTap {
     fn default() -> Self {
-        Self {
-            tables: LruTables {
-                watched: LruCache::new(WATCHED_MAX),
-                settled: LruCache::new(SETTLED_MAX),
-            },
-            counters: [0; Counter::COUNT],
-            now_ns: 0,
-            vlan_in_key: true,
-        }
+        Self::with_tag_sets(TAG_SETS)
     }
 }
 
@@ -54,6 +49,17 @@ pub fn link_type(link: LinkType) -> Option<headers::LinkType> {
 }
 
 impl CaptureTap {
+    /// With so many sets of tags of watched flows: with few, more packets are looked up in vain, and
+    /// nothing else changes.
+    pub fn with_tag_sets(tag_sets: usize) -> Self {
+        Self {
+            tables: LruTables::new(tag_sets),
+            counters: [0; Counter::COUNT],
+            now_ns: 0,
+            vlan_in_key: true,
+        }
+    }
+
     /// Forgets flows and time: what comes next was recorded before, or elsewhere. Counters stay.
     pub fn restart(&mut self) {
         let counters = self.counters;
@@ -137,37 +143,87 @@ impl Packet for CapturedPacket<'_> {
     }
 }
 
+/// Flows by key, the one seen longest ago first to go.
 struct LruTables {
     watched: LruCache<FlowKey, Box<Watched>>,
-    settled: LruCache<FlowKey, Flow>,
+    settled: LruCache<FlowKey, Settled>,
+    /// Tags of the watched flows, as in the kernel; a power of two.
+    tags: Box<[TagSet]>,
+}
+
+impl LruTables {
+    fn new(tag_sets: usize) -> Self {
+        Self {
+            watched: LruCache::new_unbounded(),
+            settled: LruCache::new(SETTLED_MAX),
+            tags: vec![TagSet::default(); tag_sets.max(1).next_power_of_two()].into(),
+        }
+    }
+
+    fn tags(&mut self, spot: Spot) -> Option<&mut TagSet> {
+        let number = spot.set as usize & (self.tags.len() - 1);
+        self.tags.get_mut(number)
+    }
+
+    fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
+        let watched = self.watched.remove(key)?;
+        self.untag(key);
+        Some(watched)
+    }
+
+    fn untag(&mut self, key: &FlowKey) {
+        let spot = Spot::of(key, 0);
+        if let Some(tags) = self.tags(spot) {
+            *tags = tags.without(spot);
+        }
+    }
 }
 
 impl Tables for LruTables {
+    fn may_watch(&mut self, key: &FlowKey) -> bool {
+        let spot = Spot::of(key, 0);
+        self.tags(spot).is_none_or(|tags| tags.may_hold(spot))
+    }
+
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
         self.watched.get_mut(key).map(|watched| &mut **watched)
     }
 
-    fn watch(&mut self, key: &FlowKey, begin: impl FnOnce(&mut Flow)) -> Option<&mut Watched> {
+    fn watch(
+        &mut self,
+        key: &FlowKey,
+        _: u64,
+        begin: impl FnOnce(&mut Flow),
+    ) -> Option<&mut Watched> {
         let mut watched = Box::<Watched>::default();
         begin(&mut watched.flow);
-        self.watched.insert(*key, watched);
+        if self.watched.len() >= WATCHED_MAX
+            && let Some((oldest, _)) = self.watched.remove_lru()
+        {
+            self.untag(&oldest);
+        }
+        if self.watched.insert(*key, watched).is_none() {
+            let spot = Spot::of(key, 0);
+            if let Some(tags) = self.tags(spot) {
+                *tags = tags.with(spot);
+            }
+        }
         self.watched(key)
     }
 
     fn forget(&mut self, key: &FlowKey) {
-        self.watched.remove(key);
+        self.remove(key);
     }
 
     fn settle(&mut self, key: &FlowKey) {
-        if let Some(watched) = self.watched.remove(key) {
-            self.settled.insert(*key, watched.flow);
+        if let Some(watched) = self.remove(key) {
+            self.settled.insert(*key, Settled::of(&watched.flow));
         }
     }
 
-    fn resume(&mut self, key: &FlowKey) -> Option<&mut Watched> {
-        let mut flow = self.settled.remove(key)?;
-        resume_flow(&mut flow);
-        self.watch(key, |fresh| *fresh = flow)
+    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
+        let settled = self.settled.remove(key)?;
+        self.watch(key, now_ns, |flow| settled.resume(flow))
     }
 }
 

@@ -35,6 +35,20 @@ impl Counters {
     }
 }
 
+/// How many settled flows their table forgot to make room, if it holds `capacity`. It does so without
+/// a word: these are what went in and neither came out nor has room.
+pub fn forgotten(counters: &[(Counter, u64)], capacity: u64) -> u64 {
+    let of = |wanted| {
+        counters
+            .iter()
+            .find(|(counter, _)| *counter == wanted)
+            .map_or(0, |(_, number)| *number)
+    };
+    of(Counter::Settled)
+        .saturating_sub(of(Counter::Resumed))
+        .saturating_sub(capacity)
+}
+
 /// How long a reason for losses stays quiet after it was told.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -84,6 +98,7 @@ pub const fn meaning(loss: Counter) -> &'static str {
             "pieces of handshakes: names and fingerprints may be missing from verdicts"
         }
         Counter::TableFull => "connections: the table of flows took no more, see --flows",
+        Counter::EvictedBusy => "connections under way, to make room for new ones: see --flows",
         Counter::ObservationsCapped => "repeated observations of flows that had raised many",
         _ => loss.name(),
     }
@@ -106,6 +121,14 @@ mod tests {
         assert_eq!(at(2, "b", 1), Some(1), "another reason");
         assert_eq!(at(12, "a", 9), Some(6), "all since it was told");
         assert_eq!(at(30, "a", 9), None, "nothing new");
+    }
+
+    #[test]
+    fn a_settled_flow_that_has_no_room_is_forgotten() {
+        let counters = [(Counter::Settled, 110), (Counter::Resumed, 7)];
+        assert_eq!(forgotten(&counters, 100), 3);
+        assert_eq!(forgotten(&counters, 1000), 0);
+        assert_eq!(forgotten(&[], 10), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The eBPF object that the build embedded, and how it is loaded.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Map, MapData};
@@ -12,10 +13,13 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TLSWHY_EBPF_OBJECT"
 /// What the object is loaded with.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectOptions {
-    /// Entries of the table of watched flows.
+    /// Flows watched at once.
     pub watched_flows: u32,
-    /// Entries of the table of settled flows.
+    /// Settled flows remembered.
     pub settled_flows: u32,
+    /// Sets of tags of watched flows, a power of two. With few of them more packets are looked up
+    /// in vain; nothing else changes.
+    pub tag_sets: u32,
     /// Bytes of the observation ring, a power of two and a multiple of the page size.
     pub observation_ring: u32,
     /// Bytes of the handshake ring, likewise.
@@ -31,6 +35,7 @@ impl Default for ObjectOptions {
         Self {
             watched_flows: 65_536,
             settled_flows: 262_144,
+            tag_sets: 131_072,
             observation_ring: 4 << 20,
             handshake_ring: 8 << 20,
             vlan_in_key: true,
@@ -39,17 +44,28 @@ impl Default for ObjectOptions {
     }
 }
 
+/// Elements that the kernel needs beyond the watched flows: two CPUs may make room and take it in
+/// any order.
+const SPARE_FLOWS: u32 = 256;
+
 /// Creates the object's maps and makes its programs ready to be loaded.
 ///
 /// # Errors
 /// If the object cannot be read or the kernel refuses a map.
 pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
     let vlan_in_key = u8::from(options.vlan_in_key);
+    let tag_sets = options.tag_sets.max(1).next_power_of_two();
+    let seed = RandomState::new().build_hasher().finish();
     EbpfLoader::new()
-        .map_max_entries("WATCHED", options.watched_flows)
+        .map_max_entries("WATCHED", options.watched_flows.saturating_add(SPARE_FLOWS))
+        .map_max_entries("PLACES", options.watched_flows)
+        .map_max_entries("TAGS", tag_sets)
         .map_max_entries("SETTLED", options.settled_flows)
         .map_max_entries("OBSERVATIONS", options.observation_ring)
         .map_max_entries("HANDSHAKES", options.handshake_ring)
+        .override_global("PLACES_LEN", &options.watched_flows, true)
+        .override_global("TAG_MASK", &(tag_sets - 1), true)
+        .override_global("TAG_SEED", &seed, true)
         .override_global("VLAN_IN_KEY", &vlan_in_key, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, true)
         .load(OBJECT)
@@ -63,9 +79,11 @@ pub fn kernel_memory(ebpf: &Ebpf) -> u64 {
 
 fn memory_of(map: &Map) -> Option<u64> {
     let data: &MapData = match map {
-        Map::Array(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
-            data
-        }
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::RingBuf(data) => data,
         _ => return None,
     };
     let descriptor = data.fd().as_fd().as_raw_fd();

@@ -1,0 +1,36 @@
+//! Atomic instructions (Linux 5.12), which the compiler has no names for on this target.
+
+use core::arch::asm;
+
+/// Adds to a number; returns what it was.
+#[inline(always)]
+pub(crate) fn fetch_add(number: *mut u64, more: u64) -> u64 {
+    let old;
+    // SAFETY: the pointer is to a live, aligned value of a map.
+    unsafe {
+        asm!(
+            "{more} = atomic_fetch_add((u64 *)({number} + 0), {more})",
+            number = in(reg) number,
+            more = inlateout(reg) more => old,
+            options(nostack),
+        );
+    }
+    old
+}
+
+/// Puts `new` where `old` is; `false` if something else is there.
+#[inline(always)]
+pub(crate) fn compare_exchange(number: *mut u64, old: u64, new: u64) -> bool {
+    let found: u64;
+    // SAFETY: the pointer is to a live, aligned value of a map.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({number} + 0, r0, {new})",
+            number = in(reg) number,
+            new = in(reg) new,
+            inlateout("r0") old => found,
+            options(nostack),
+        );
+    }
+    found == old
+}
