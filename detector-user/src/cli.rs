@@ -135,6 +135,10 @@ pub struct PcapArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
+    /// Threads to read and judge with; verdicts do not depend on it. Default: as many as help
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
     /// What the operator knows.
     #[command(flatten)]
     pub knowledge: Knowledge,

@@ -172,3 +172,33 @@ fn a_reader_that_stops_is_no_failure() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// The committed corpus as one run, and verdicts that need many of its connections.
+#[test]
+fn verdicts_do_not_depend_on_the_number_of_threads() {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(capture("corpus"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains(".pcap"))
+        .collect();
+    files.sort();
+    let by = |threads: &str| {
+        let output = Command::new(agent())
+            .args(["pcap", "--output", "json", "--threads", threads])
+            .args(&files)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        output
+    };
+    let one = by("1");
+    assert!(verdicts(&one).len() > 300);
+    for threads in ["2", "3"] {
+        let more = by(threads);
+        assert!(more.stdout == one.stdout, "{threads} threads");
+        assert_eq!(
+            String::from_utf8_lossy(&more.stderr),
+            String::from_utf8_lossy(&one.stderr)
+        );
+    }
+}

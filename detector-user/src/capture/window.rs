@@ -1,6 +1,7 @@
 //! A window on a capture's bytes: a buffer on a stream, or the file itself in memory.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
@@ -109,6 +110,8 @@ impl Window {
         self.offset += (self.start - from) as u64;
         if let Bytes::Map(mapped) = &mut self.bytes {
             mapped.keep_pace(from);
+            // The next record's header, on its way from memory while this one is looked at.
+            black_box(mapped.map.get(self.start).copied());
         }
         self.bytes.all().get(from..self.start).unwrap_or_default()
     }

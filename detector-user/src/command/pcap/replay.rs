@@ -1,80 +1,41 @@
-//! `tlswhy pcap`: the engine over captures.
+//! Frames of captures, one file after another, through the engine.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::report;
-use crate::capture::{CaptureFile, Frame, LinkType};
-use crate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
-use crate::pipeline::Pipeline;
-use crate::sink::Sinks;
-use crate::summary::Summary;
-use crate::tap::capture::{CaptureTap, SETTLED_MAX, link_type};
+use super::Feed;
+use crate::capture::{CaptureFile, Frame};
+use crate::tap::capture::{CaptureTap, link_type};
 
-/// Flows tracked at once; a capture of more live ones is judged in part, and says so.
-const FLOWS: usize = 1 << 20;
 /// Captures that follow each other may overlap by so much.
 const OVERLAP_NS: u64 = 1_000_000_000;
-/// Frames between looks at the clock and the progress bar.
+/// Frames between looks at the reader's end and the progress bar.
 const BATCH: u64 = 4096;
 
-/// Reads the captures in the order given, as one run: a connection may go on in the next file,
-/// unless that begins earlier than this one ends. What was learned stays in any case.
-///
-/// # Errors
-/// If an output cannot be opened.
-pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
-    let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
-    let progress = arguments.shows_progress();
-    let mut replay = Replay {
-        tap: CaptureTap::default(),
-        pipeline: Pipeline::new(FLOWS, arguments.knowledge, sinks, report),
-        unread: BTreeMap::new(),
-    };
-    let mut code = EXIT_DONE;
-    for file in &arguments.files {
-        if let Err(error) = replay.file(file, progress) {
-            eprintln!("tlswhy: {error}");
-            code = EXIT_FAILED;
-        }
-        if replay.pipeline.is_closed() {
-            return Ok(code);
-        }
-    }
-    replay.pipeline.finish();
-    for (link, frames) in &replay.unread {
-        eprintln!(
-            "tlswhy: {frames} frames of link type {} were not read",
-            LinkType(*link)
-        );
-        code = EXIT_FAILED;
-    }
-    if !arguments.quiet {
-        let counters = replay.tap.counters().collect();
-        eprintln!(
-            "{}",
-            Summary {
-                tally: replay.pipeline.tally(),
-                counters,
-                settled_max: SETTLED_MAX as u64,
-            }
-        );
-    }
-    Ok(code)
-}
-
-struct Replay {
-    tap: CaptureTap,
-    pipeline: Pipeline,
+/// The engine, and whom it feeds.
+pub(super) struct Replay<'f, F> {
+    pub(super) tap: CaptureTap,
+    pub(super) feed: &'f mut F,
     /// Frames of link types the engine does not read.
-    unread: BTreeMap<u32, u64>,
+    pub(super) unread: BTreeMap<u32, u64>,
 }
 
-impl Replay {
-    fn file(&mut self, path: &Path, progress: bool) -> anyhow::Result<()> {
+impl<'f, F: Feed> Replay<'f, F> {
+    pub(super) fn new(feed: &'f mut F) -> Self {
+        Self {
+            tap: CaptureTap::default(),
+            feed,
+            unread: BTreeMap::new(),
+        }
+    }
+
+    /// Reads one capture to its end.
+    ///
+    /// # Errors
+    /// If it is damaged or cannot be read; what came before is fed.
+    pub(super) fn file(&mut self, path: &Path, progress: bool) -> anyhow::Result<()> {
         let mut capture = CaptureFile::open(path)?;
         let bar = progress_bar(path, progress);
         let mut named = HashSet::new();
@@ -89,10 +50,10 @@ impl Replay {
                 continue;
             };
             if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
-                self.pipeline.end_flows();
+                self.feed.end_flows();
                 self.tap.restart();
             }
-            self.pipeline.keep_up(frame.time_ns);
+            self.feed.keep_up(frame.time_ns);
             let interface = frame.interface;
             if named.insert(interface) {
                 // The first frame is kept aside while its interface is named, before any flow is.
@@ -102,25 +63,25 @@ impl Replay {
                     ..frame
                 };
                 let name = capture.interface_name(interface).map(str::to_owned);
-                self.pipeline
+                self.feed
                     .name_tap(interface, &name.unwrap_or_else(|| file_name(path)));
                 let frame = Frame {
                     captured: &captured,
                     ..frame
                 };
-                self.tap.frame(&frame, link, interface, &mut self.pipeline);
+                self.tap.frame(&frame, link, interface, self.feed);
             } else {
-                self.tap.frame(&frame, link, interface, &mut self.pipeline);
+                self.tap.frame(&frame, link, interface, self.feed);
             }
-            self.pipeline.keep_up(self.tap.now_ns());
+            self.feed.keep_up(self.tap.now_ns());
             if capture.frames().is_multiple_of(BATCH) {
                 bar.set_position(capture.offset());
-                if self.pipeline.is_closed() {
+                if self.feed.is_closed() {
                     break Ok(());
                 }
             }
         };
-        self.pipeline.advance(self.tap.now_ns());
+        self.feed.advance(self.tap.now_ns());
         bar.finish_and_clear();
         Ok(result?)
     }
