@@ -1,163 +1,235 @@
-//! How fast captures are read, beside tshark on the same file.
+//! How fast captures are read, beside others on the same file, and how that grows.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+mod cost;
+mod traffic;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, bail};
-use nix::sys::resource::{UsageWho, getrusage};
-use tests::conversation::{Conversation, From, Network, tls};
+use anyhow::Context;
 
 use crate::table::{Goal, Row, Table};
+use cost::{Cost, cost};
+use traffic::{Capture, MIX, Mix};
 
-/// Connections whose packets are mixed at any time.
-const AT_ONCE: usize = 64;
+/// The others, what each does with the file, and how many times as fast the agent is to be.
+const OTHERS: [(&str, &str, &[&str], f64); 3] = [
+    (
+        "tshark",
+        "tshark -Y tls.alert_message",
+        &["-Y", "tls.alert_message", "-r"],
+        100.0,
+    ),
+    ("ndpiReader", "ndpiReader", &["-q", "-i"], 10.0),
+    (
+        "tcpdump",
+        "tcpdump, byte filter",
+        &["-n", "tcp[((tcp[12]&0xf0)>>2)]=21", "-r"],
+        1.0,
+    ),
+];
 
-/// Adds rows for packets and bytes per second of CPU time.
+/// Adds the rows.
 pub(crate) fn measure(table: &mut Table, agent: &Path, quick: bool) -> anyhow::Result<()> {
-    let packets = if quick { 200_000 } else { 1_000_000 };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let file = folder.path().join("mix.pcap");
-    let (packets, bytes) = write_mix(&file, packets)?;
-    eprintln!("captures: {packets} packets, {bytes} bytes");
-
-    let ours = cpu_seconds(
-        Command::new(agent)
-            .args(["pcap", "--quiet", "--output", "json"])
-            .arg(&file),
-    )?;
-    let tshark = cpu_seconds(
-        Command::new("tshark")
-            .arg("-r")
-            .arg(&file)
-            .args(["-Y", "tls.alert_message"]),
-    );
-    let rate = |seconds: f64| packets as f64 / seconds / 1e6;
-    let (reference, ratio) = match tshark {
-        Ok(seconds) => (
-            format!("tshark {:.3} M packets/s", rate(seconds)),
-            Some(seconds / ours),
-        ),
-        Err(error) => (
-            format!("no tshark here ({error}): apt-get install tshark"),
-            None,
-        ),
+    let bench = Bench {
+        agent,
+        folder: folder.path(),
+        rounds: if quick { 3 } else { 7 },
     };
-    table.add(Row {
-        what: format!("`tlswhy pcap`, {packets} packets, per CPU-second"),
-        figure: format!(
-            "{:.2} M packets/s, {:.2} GB/s",
-            rate(ours),
-            bytes as f64 / ours / 1e9
-        ),
-        reference,
-        ratio,
-        goal: Some(Goal::AtLeast(1.0)),
-    });
+    let packets = if quick { 200_000 } else { MIX.packets };
+    let capture = bench.write(Mix { packets, ..MIX })?;
+    bench.beside_others(table, &capture)?;
+    if !quick {
+        bench.threads(table, &capture)?;
+        drop(capture);
+        bench.length(table)?;
+        bench.concurrency(table)?;
+        bench.records(table)?;
+    }
     Ok(())
 }
 
-/// CPU time, user and system, of a command run to its end.
-fn cpu_seconds(command: &mut Command) -> anyhow::Result<f64> {
-    let used = || -> anyhow::Result<f64> {
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-        let seconds =
-            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
-    };
-    let before = used()?;
-    let status = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    if !status.success() {
-        bail!("{:?} ended with {status}", command.get_program());
-    }
-    Ok(used()? - before)
+struct Bench<'a> {
+    agent: &'a Path,
+    folder: &'a Path,
+    rounds: usize,
 }
 
-/// Writes connections that work and some that do not, packets of many mixed; returns how many
-/// packets and bytes it wrote.
-fn write_mix(path: &Path, wanted: usize) -> anyhow::Result<(usize, u64)> {
-    let mut out = BufWriter::new(File::create(path).context("cannot write the capture")?);
-    // Microseconds, little-endian, version 2.4, Ethernet.
-    out.write_all(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
-    out.write_all(&[0, 0, 4, 0, 1, 0, 0, 0])?;
-    let (mut packets, mut bytes, mut number) = (0, 24, 0u32);
-    while packets < wanted {
-        let mut streams: Vec<std::vec::IntoIter<Vec<u8>>> = (0..AT_ONCE)
-            .map(|_| {
-                number += 1;
-                connection(number).into_iter()
-            })
-            .collect();
-        while !streams.is_empty() {
-            streams.retain_mut(|stream| {
-                let Some(frame) = stream.next() else {
-                    return false;
-                };
-                packets += 1;
-                let time = packets as u64 * 20;
-                let header = [
-                    (1_700_000_000 + time / 1_000_000) as u32,
-                    (time % 1_000_000) as u32,
-                    frame.len() as u32,
-                    frame.len() as u32,
-                ];
-                bytes += 16 + frame.len() as u64;
-                let written = header
-                    .iter()
-                    .try_for_each(|n| out.write_all(&n.to_le_bytes()));
-                // The final flush tells of a full disk, too.
-                written.and_then(|()| out.write_all(&frame)).is_ok()
+impl Bench<'_> {
+    fn write(&self, mix: Mix) -> anyhow::Result<Capture> {
+        let capture = mix.write(&self.folder.join("capture.pcap"))?;
+        eprintln!(
+            "captures: {} packets, {} MB, {} connections at once",
+            capture.packets,
+            capture.bytes / 1_000_000,
+            mix.at_once
+        );
+        Ok(capture)
+    }
+
+    fn pcap(&self, capture: &Capture, threads: &str) -> anyhow::Result<Cost> {
+        cost(
+            Command::new(self.agent)
+                .args(["pcap", "--quiet", "--output", "json", "--threads", threads])
+                .arg(&capture.path),
+        )
+    }
+
+    /// The median round's CPU time a packet, nanoseconds, by one thread.
+    fn per_packet(&self, capture: &Capture) -> anyhow::Result<f64> {
+        let mut rounds = Vec::new();
+        for _ in 0..self.rounds {
+            rounds.push(self.pcap(capture, "1")?);
+        }
+        Ok(median(&rounds, |cost| cost.cpu) / capture.packets as f64 * 1e9)
+    }
+
+    fn beside_others(&self, table: &mut Table, capture: &Capture) -> anyhow::Result<()> {
+        let mut ours = Vec::new();
+        let mut others = OTHERS.map(|_| Vec::new());
+        for round in 0..self.rounds {
+            ours.push(self.pcap(capture, "1")?);
+            for ((program, _, arguments, _), costs) in OTHERS.iter().zip(&mut others) {
+                // Seconds long, so that few rounds do.
+                if round < 3 || *program == "tcpdump" {
+                    let mut command = Command::new(program);
+                    costs.push(cost(command.args(*arguments).arg(&capture.path)));
+                }
+            }
+        }
+        let seconds = median(&ours, |cost| cost.cpu);
+        let rate = |seconds: f64| capture.packets as f64 / seconds / 1e6;
+        for ((program, name, _, goal), costs) in OTHERS.iter().zip(others) {
+            let costs: Result<Vec<Cost>, _> = costs.into_iter().collect();
+            let (reference, ratio) = match costs {
+                Ok(costs) => {
+                    let other = median(&costs, |cost| cost.cpu);
+                    let reference = format!("{name} {:.3} M packets/s", rate(other));
+                    (reference, Some(other / seconds))
+                }
+                Err(error) => (format!("no {program} here ({error:#})"), None),
+            };
+            table.add(Row {
+                what: format!("`tlswhy pcap`, {} packets, per CPU-second", capture.packets),
+                figure: format!(
+                    "{:.2} M packets/s, {:.2} GB/s",
+                    rate(seconds),
+                    capture.bytes as f64 / seconds / 1e9
+                ),
+                reference,
+                ratio,
+                goal: Some(Goal::AtLeast(*goal)),
             });
         }
+        Ok(())
     }
-    out.flush().context("cannot write the capture")?;
-    Ok((packets, bytes))
+
+    fn threads(&self, table: &mut Table, capture: &Capture) -> anyhow::Result<()> {
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            one.push(self.pcap(capture, "1")?);
+            two.push(self.pcap(capture, "2")?);
+        }
+        let (one, two) = (
+            median(&one, |cost| cost.wall),
+            median(&two, |cost| cost.wall),
+        );
+        table.add(Row {
+            what: "`tlswhy pcap`, reading and judging side by side, by the clock".to_owned(),
+            figure: format!("{:.0} ms", two * 1e3),
+            reference: format!("one thread {:.0} ms", one * 1e3),
+            ratio: Some(one / two),
+            goal: Some(Goal::AtLeast(1.0)),
+        });
+        Ok(())
+    }
+
+    /// Time and memory of captures of different lengths.
+    fn length(&self, table: &mut Table) -> anyhow::Result<()> {
+        let mut measured = Vec::new();
+        for packets in [500_000, 1_000_000, 4_000_000] {
+            let capture = self.write(Mix { packets, ..MIX })?;
+            let memory = self.pcap(&capture, "1")?.memory;
+            measured.push((self.per_packet(&capture)?, memory));
+        }
+        let [(short_ns, _), (_, middle_mib), (long_ns, long_mib)] = measured[..] else {
+            return Ok(());
+        };
+        table.add(Row {
+            what: "time a packet, a capture of 4 M packets".to_owned(),
+            figure: format!("{long_ns:.0} ns"),
+            reference: format!("of 0.5 M packets {short_ns:.0} ns"),
+            ratio: Some(long_ns / short_ns),
+            goal: Some(Goal::AtMost(1.1)),
+        });
+        table.add(Row {
+            what: "memory, a capture of 4 M packets".to_owned(),
+            figure: format!("{long_mib:.0} MiB"),
+            reference: format!("of 1 M packets {middle_mib:.0} MiB"),
+            ratio: Some(long_mib / middle_mib),
+            goal: Some(Goal::AtMost(1.1)),
+        });
+        Ok(())
+    }
+
+    /// The same million connections, more and more of them at once.
+    fn concurrency(&self, table: &mut Table) -> anyhow::Result<()> {
+        let mix = Mix {
+            packets: 8_000_000,
+            turns: 1,
+            answer: 100,
+            ..MIX
+        };
+        let mut few_ns = 0.0;
+        for at_once in [1_000, 30_000, 1_000_000] {
+            let capture = self.write(Mix { at_once, ..mix })?;
+            let ns = self.pcap(&capture, "1")?.cpu / capture.packets as f64 * 1e9;
+            if few_ns == 0.0 {
+                few_ns = ns;
+                continue;
+            }
+            table.add(Row {
+                what: format!("time a packet, short connections, {at_once} at once"),
+                figure: format!("{ns:.0} ns"),
+                reference: format!("1000 at once {few_ns:.0} ns"),
+                ratio: Some(ns / few_ns),
+                goal: Some(Goal::AtMost(1.5)),
+            });
+        }
+        Ok(())
+    }
+
+    /// Answers in ever more records.
+    fn records(&self, table: &mut Table) -> anyhow::Result<()> {
+        let mix = Mix {
+            packets: 1_000_000,
+            turns: 8,
+            answer: 1400,
+            ..MIX
+        };
+        let mut one_ns = 0.0;
+        for records in [1, 8, 64] {
+            let capture = self.write(Mix { records, ..mix })?;
+            let ns = self.per_packet(&capture)?;
+            if records == 1 {
+                one_ns = ns;
+                continue;
+            }
+            table.add(Row {
+                what: format!("time a packet, {records} records in each answer's segment"),
+                figure: format!("{ns:.0} ns"),
+                reference: format!("one record {one_ns:.0} ns"),
+                ratio: Some(ns / one_ns),
+                goal: Some(Goal::AtMost(1.5)),
+            });
+        }
+        Ok(())
+    }
 }
 
-/// The frames of one connection; every twentieth client refuses the certificate.
-fn connection(number: u32) -> Vec<Vec<u8>> {
-    let network = if number.is_multiple_of(4) {
-        Network::Ipv6
-    } else {
-        Network::Ipv4
-    };
-    let mut talk = Conversation::new(network);
-    talk.client_port = 1024 + (number % 60_000) as u16;
-    talk.seq = [
-        number.wrapping_mul(2_654_435_761),
-        number.wrapping_mul(40_503),
-    ];
-    let mut frames = vec![talk.data(From::Client, &tls::client_hello("mix.test", 500))];
-    frames.push(talk.ack(From::Server));
-    let flight = [
-        tls::server_hello(0xc02f, false),
-        tls::record(22, &tls::message(11, &[7; 2800])),
-        tls::record(22, &tls::message(14, &[])),
-    ];
-    frames.extend(talk.pieces(From::Server, &flight.concat(), 1448));
-    frames.push(talk.ack(From::Client));
-    if number.is_multiple_of(20) {
-        frames.push(talk.data(From::Client, &tls::record(21, &[2, 46])));
-        frames.push(talk.fin(From::Client));
-        frames.push(talk.fin(From::Server));
-        return frames;
-    }
-    let finished = [tls::record(20, &[1]), tls::record(22, &[9; 40])].concat();
-    frames.push(talk.data(From::Client, &finished));
-    frames.push(talk.data(From::Server, &finished));
-    for _ in 0..30 {
-        frames.push(talk.data(From::Client, &tls::record(23, &[1; 180])));
-        frames.push(talk.ack(From::Server));
-        frames.extend(talk.pieces(From::Server, &tls::record(23, &[2; 4200]), 1448));
-        frames.push(talk.ack(From::Client));
-        frames.push(talk.ack(From::Client));
-    }
-    frames.push(talk.data(From::Client, &tls::record(21, &[3; 26])));
-    frames.push(talk.fin(From::Client));
-    frames.push(talk.fin(From::Server));
-    frames
+fn median(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
+    let mut numbers: Vec<f64> = costs.iter().map(of).collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }

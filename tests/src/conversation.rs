@@ -43,6 +43,8 @@ pub enum From {
 pub struct Conversation {
     /// What lies below TCP.
     pub network: Network,
+    /// Which of many clients, below 2^24; each has its own address.
+    pub client: u32,
     /// The client's port; the server's is 443.
     pub client_port: u16,
     /// Next sequence numbers: client, server.
@@ -56,6 +58,7 @@ impl Conversation {
     pub fn new(network: Network) -> Self {
         Self {
             network,
+            client: 0,
             client_port: 40_112,
             seq: [1_000, 5_000],
             ttl: [64, 57],
@@ -121,20 +124,26 @@ impl Conversation {
     }
 
     fn frame(&self, from: From, tcp: TcpHeader, payload: &[u8]) -> Vec<u8> {
+        let server = [10, 0, 2, 2];
+        let client = match self.client.to_be_bytes() {
+            [0, 0, 0, 0] => [10, 0, 1, 2],
+            [_, b, c, d] => [11, b, c, d],
+        };
         let (macs, v4) = match from {
-            From::Client => ((CLIENT_MAC, SERVER_MAC), ([10, 0, 1, 2], [10, 0, 2, 2])),
-            From::Server => ((SERVER_MAC, CLIENT_MAC), ([10, 0, 2, 2], [10, 0, 1, 2])),
+            From::Client => ((CLIENT_MAC, SERVER_MAC), (client, server)),
+            From::Server => ((SERVER_MAC, CLIENT_MAC), (server, client)),
         };
         let ttl = self.ttl[from as usize];
-        let v6 = |last: u8| -> [u8; 16] {
+        let v6 = |number: u32, last: u8| -> [u8; 16] {
             let mut address = [0; 16];
             address[..2].copy_from_slice(&[0x20, 0x01]);
+            address[10..14].copy_from_slice(&number.to_be_bytes());
             address[15] = last;
             address
         };
         let (one, other) = match from {
-            From::Client => (v6(1), v6(2)),
-            From::Server => (v6(2), v6(1)),
+            From::Client => (v6(self.client, 1), v6(0, 2)),
+            From::Server => (v6(0, 2), v6(self.client, 1)),
         };
         let ethernet = PacketBuilder::ethernet2(macs.0, macs.1);
         match self.network {

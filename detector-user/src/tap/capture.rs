@@ -13,9 +13,9 @@ use crate::capture::{Frame, LinkType};
 use crate::tap::Receiver;
 
 /// Flows watched at once; beyond it the one seen longest ago is forgotten.
-const WATCHED_MAX: usize = 1 << 18;
-/// Sets of tags of watched flows.
-const TAG_SETS: usize = 1 << 16;
+const WATCHED_MAX: usize = 1 << 20;
+/// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
+const TAG_SETS: usize = 1 << 19;
 /// Settled flows remembered, likewise.
 pub const SETTLED_MAX: usize = 1 << 20;
 
