@@ -1,15 +1,17 @@
-//! `cargo xtask bench`: what a packet costs in the kernel, and how fast captures are read.
+//! `cargo xtask bench`: what a packet costs in the kernel, how fast captures are read, and what the
+//! agent makes of what it is told.
 //!
 //! Figures are medians of rounds that take turns, so that a busy moment of the machine meets all
 //! programs alike; what counts are ratios within one run.
 
+mod agent;
 mod captures;
 mod kernel;
 mod table;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Measures what tlswhy costs.
 #[derive(Parser)]
@@ -20,13 +22,40 @@ struct Arguments {
     /// Fewer rounds and a smaller capture
     #[arg(long)]
     quick: bool,
+    /// One part alone
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// A part of the benches.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What a packet costs in the kernel
+    Kernel,
+    /// How fast captures are read
+    Captures,
+    /// How fast the agent judges, and what it keeps
+    Agent,
+    /// The agent's memory alone, as a number
+    Memory,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.only == Some(Part::Memory) {
+        return agent::print_memory();
+    }
+    let wants = |part| arguments.only.is_none_or(|only| only == part);
     let mut table = table::Table::default();
-    kernel::measure(&mut table, arguments.quick)?;
-    captures::measure(&mut table, &arguments.agent, arguments.quick)?;
+    if wants(Part::Kernel) {
+        kernel::measure(&mut table, arguments.quick)?;
+    }
+    if wants(Part::Captures) {
+        captures::measure(&mut table, &arguments.agent, arguments.quick)?;
+    }
+    if wants(Part::Agent) && !arguments.quick {
+        agent::measure(&mut table)?;
+    }
     print!("{table}");
     Ok(())
 }

@@ -1,0 +1,430 @@
+//! What taps tell of many clients: real frames through the engine, as a capture's are.
+//!
+//! Twenty thousand clients with sixty-four applications ask for fifty thousand names on five thousand
+//! servers, through an interceptor. Of twenty connections sixteen work, five of them for long; two are
+//! refused by an alert, in the clear or encrypted, one is reset by a third party, and one dropped.
+
+use anyhow::Context;
+use detector_common::headers::LinkType;
+use detector_common::observation::{ChunkHead, Observation};
+use detector_user::capture::{Frame, LinkType as CaptureLinkType};
+use detector_user::tap::Receiver;
+use detector_user::tap::capture::CaptureTap;
+use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tests::conversation::{Conversation, From, Network, tls};
+
+/// Whose certificates are shown.
+pub(super) const INSPECTION_CA: &str = "CN=Inspection CA";
+/// Connections whose packets are mixed at any time.
+const AT_ONCE: u32 = 1000;
+/// Packets are so far apart that connections come at 200,000 a second.
+const STEP_NS: u64 = 350;
+/// Observations that the agent takes before it looks at the clock.
+const TURN: usize = 4096;
+const CLIENTS: u32 = 20_000;
+const APPS: u32 = 64;
+const NAMES: u32 = 50_000;
+const SERVERS: u32 = 5_000;
+/// Names whose connections speak TLS 1.2, each with a certificate of its own.
+const NAMES_TLS12: u32 = 200;
+const SEGMENT: usize = 1448;
+
+/// What a tap told, in the order in which the agent takes it off the rings.
+#[derive(Default)]
+pub(super) struct Told {
+    observations: Vec<Observation>,
+    /// Each with where its bytes end.
+    chunks: Vec<(ChunkHead, usize)>,
+    bytes: Vec<u8>,
+    turns: Vec<Turn>,
+}
+
+/// Where one turn of the agent ends.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    observations: usize,
+    chunks: usize,
+    time_ns: u64,
+}
+
+/// Makes connections, no two of them alike.
+pub(super) struct Traffic {
+    certificates: Vec<Vec<u8>>,
+    tap: CaptureTap,
+    number: u32,
+    now_ns: u64,
+}
+
+impl Receiver for Told {
+    fn observation(&mut self, observation: &Observation) {
+        self.observations.push(*observation);
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.chunks.push((*head, self.bytes.len()));
+    }
+}
+
+impl Told {
+    fn clear(&mut self) {
+        self.observations.clear();
+        self.chunks.clear();
+        self.bytes.clear();
+        self.turns.clear();
+    }
+
+    fn end_turn(&mut self, time_ns: u64) {
+        self.turns.push(Turn {
+            observations: self.observations.len(),
+            chunks: self.chunks.len(),
+            time_ns,
+        });
+    }
+
+    fn turn_is_full(&self) -> bool {
+        let begun = self.turns.last().map_or(0, |turn| turn.observations);
+        self.observations.len() - begun >= TURN
+    }
+
+    /// Hands everything on as the agent takes it off its rings; after each turn, `look` at a time.
+    pub(super) fn replay<R: Receiver>(&self, receiver: &mut R, mut look: impl FnMut(&mut R, u64)) {
+        let mut from = Turn::default();
+        let mut begins = 0;
+        for turn in &self.turns {
+            for (head, ends) in self.chunks.iter().take(turn.chunks).skip(from.chunks) {
+                receiver.chunk(head, self.bytes.get(begins..*ends).unwrap_or_default());
+                begins = *ends;
+            }
+            let observations = self.observations.get(from.observations..turn.observations);
+            for observation in observations.unwrap_or_default() {
+                receiver.observation(observation);
+            }
+            look(receiver, turn.time_ns);
+            from = *turn;
+        }
+    }
+}
+
+impl Traffic {
+    /// Makes what connections need in common.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let mut params = CertificateParams::new(vec![])?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Inspection CA");
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let own = params.self_signed(&key)?;
+        let issuer = Issuer::new(params, key);
+        let certificates = (0..NAMES_TLS12).map(|number| {
+            let mut params = CertificateParams::new(vec![name(number)])?;
+            params
+                .distinguished_name
+                .push(DnType::CommonName, name(number));
+            let leaf = params.signed_by(&KeyPair::generate()?, &issuer)?;
+            Ok(certificate_message(&[leaf.der(), own.der()]))
+        });
+        Ok(Self {
+            certificates: certificates
+                .collect::<Result<_, rcgen::Error>>()
+                .context("cannot make certificates")?,
+            tap: CaptureTap::default(),
+            number: 0,
+            now_ns: 1_800_000_000_000_000_000,
+        })
+    }
+
+    /// Puts what is told of the next connections, at least so many, in place of what was there;
+    /// returns how many they are.
+    pub(super) fn next(&mut self, connections: u32, told: &mut Told) -> u32 {
+        told.clear();
+        let groups = connections.div_ceil(AT_ONCE);
+        for _ in 0..groups {
+            self.group(told);
+        }
+        told.end_turn(self.now_ns);
+        groups * AT_ONCE
+    }
+
+    /// Connections whose packets are mixed.
+    fn group(&mut self, told: &mut Told) {
+        // All that came before has ended.
+        self.tap.restart();
+        let mut streams: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                self.number = self.number.wrapping_add(1);
+                self.connection(self.number).into_iter()
+            })
+            .collect();
+        while !streams.is_empty() {
+            streams.retain_mut(|stream| {
+                let Some(frame) = stream.next() else {
+                    return false;
+                };
+                self.now_ns += STEP_NS;
+                self.frame(&frame, told);
+                true
+            });
+        }
+    }
+
+    fn frame(&mut self, frame: &[u8], told: &mut Told) {
+        let frame = Frame {
+            time_ns: self.now_ns,
+            interface: 0,
+            link_type: CaptureLinkType::ETHERNET,
+            captured: frame,
+            original_len: frame.len() as u32,
+        };
+        self.tap.frame(&frame, LinkType::Ethernet, 0, told);
+        if told.turn_is_full() {
+            told.end_turn(self.now_ns);
+        }
+    }
+
+    fn connection(&self, number: u32) -> Vec<Vec<u8>> {
+        let party = Party::of(number);
+        let mut talk = Conversation::new(party.network);
+        talk.client_port = 1024 + (number % 60_000) as u16;
+        talk.seq = [scattered(number), scattered(!number)];
+        let hello = client_hello(&name(party.name), party.app, number);
+        let mut frames = talk.pieces(From::Client, &hello, SEGMENT);
+        frames.push(talk.ack(From::Server));
+        if number % 20 == 18 {
+            talk.ttl[1] = 250;
+            frames.push(talk.rst(From::Server));
+        } else if party.is_tls12() {
+            self.tls12(&mut talk, number, party.name, &mut frames);
+        } else {
+            tls13(&mut talk, number, &mut frames);
+        }
+        for frame in &mut frames {
+            party.address(frame);
+        }
+        frames
+    }
+
+    /// Works, or is refused with an alert in the clear.
+    fn tls12(&self, talk: &mut Conversation, number: u32, name: u32, frames: &mut Vec<Vec<u8>>) {
+        let certificate = self.certificates.get(name as usize);
+        let flight = [
+            server_hello(number, 0xc02f, &[0xff, 1, 0, 1, 0, 0, 23, 0, 0]),
+            tls::record(22, certificate.map_or(&[], Vec::as_slice)),
+            tls::record(22, &tls::message(12, &[5; 329])),
+            tls::record(22, &tls::message(14, &[])),
+        ];
+        frames.extend(talk.pieces(From::Server, &flight.concat(), SEGMENT));
+        if number % 20 == 17 {
+            frames.push(talk.data(From::Client, &tls::record(21, &[2, 48])));
+            frames.push(talk.rst(From::Client));
+            return;
+        }
+        let finished = [tls::record(20, &[1]), tls::record(22, &[9; 40])].concat();
+        let key_exchange = tls::record(22, &tls::message(16, &[65; 66]));
+        frames.push(talk.data(From::Client, &[key_exchange, finished.clone()].concat()));
+        frames.push(talk.data(From::Server, &finished));
+        exchange(talk, 2, frames);
+        frames.push(talk.data(From::Client, &tls::record(21, &[3; 26])));
+        close(talk, frames);
+    }
+}
+
+/// Works for a moment or for long, is refused with an encrypted alert, or dropped.
+fn tls13(talk: &mut Conversation, number: u32, frames: &mut Vec<Vec<u8>>) {
+    let share = [
+        &[0, 51, 0, 36, 0, 29, 0, 32][..],
+        &[3; 32],
+        &[0, 43, 0, 2, 3, 4],
+    ]
+    .concat();
+    let changed = tls::record(20, &[1]);
+    let encrypted = tls::record(23, &[4; 2900]);
+    let flight = [
+        server_hello(number, 0x1301, &share),
+        changed.clone(),
+        encrypted,
+    ]
+    .concat();
+    frames.extend(talk.pieces(From::Server, &flight, SEGMENT));
+    match number % 20 {
+        16 => {
+            let alert = [changed, tls::record(23, &[6; 19])].concat();
+            frames.push(talk.data(From::Client, &alert));
+        }
+        19 => {}
+        kind => {
+            let finished = [changed, tls::record(23, &[6; 53])].concat();
+            frames.push(talk.data(From::Client, &finished));
+            exchange(talk, if kind < 8 { 2 } else { 10 }, frames);
+            frames.push(talk.data(From::Client, &tls::record(23, &[8; 19])));
+        }
+    }
+    close(talk, frames);
+}
+
+fn exchange(talk: &mut Conversation, times: u32, frames: &mut Vec<Vec<u8>>) {
+    for _ in 0..times {
+        frames.push(talk.data(From::Client, &tls::record(23, &[1; 300])));
+        frames.push(talk.data(From::Server, &tls::record(23, &[2; 900])));
+    }
+}
+
+fn close(talk: &mut Conversation, frames: &mut Vec<Vec<u8>>) {
+    frames.push(talk.fin(From::Client));
+    frames.push(talk.fin(From::Server));
+}
+
+/// Who talks to whom.
+struct Party {
+    network: Network,
+    client: u32,
+    app: u32,
+    name: u32,
+}
+
+impl Party {
+    fn of(number: u32) -> Self {
+        let tls12 = matches!(number % 20, 13..=15 | 17);
+        let names = if tls12 { NAMES_TLS12 } else { NAMES };
+        let client = scattered(number) % CLIENTS;
+        Self {
+            network: if number.is_multiple_of(4) {
+                Network::Ipv6
+            } else {
+                Network::Ipv4
+            },
+            client,
+            // Four applications on each client.
+            app: (client * 7 + scattered(number ^ 0x5555) % 4) % APPS,
+            name: scattered(number ^ 0xaaaa) % names,
+        }
+    }
+
+    fn is_tls12(&self) -> bool {
+        self.name < NAMES_TLS12
+    }
+
+    /// Puts both ends' addresses into a frame.
+    fn address(&self, frame: &mut [u8]) {
+        // Where the last bytes of source and destination lie.
+        let places = match self.network {
+            Network::Ipv6 => [34, 50],
+            _ => [26, 30],
+        };
+        let [_, a, b, c] = self.client.to_be_bytes();
+        let client = [10, a, b, c];
+        let [_, a, b, c] = (self.name % SERVERS).to_be_bytes();
+        let server = [20, a, b, c];
+        let is_client = frame.get(11) == Some(&1);
+        let ends = if is_client {
+            [client, server]
+        } else {
+            [server, client]
+        };
+        for (at, end) in places.into_iter().zip(ends) {
+            if let Some(bytes) = frame.get_mut(at..at + end.len()) {
+                bytes.copy_from_slice(&end);
+            }
+        }
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("www.site{number:05}.test")
+}
+
+/// A number that looks like any other; different ones stay different.
+fn scattered(number: u32) -> u32 {
+    let number = (number ^ (number >> 16)).wrapping_mul(0x45d9_f3b3);
+    let number = (number ^ (number >> 15)).wrapping_mul(0x846c_a68b);
+    number ^ (number >> 16)
+}
+
+fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
+    let length = |bytes: &[u8]| {
+        let [_, a, b, c] = (bytes.len() as u32).to_be_bytes();
+        [a, b, c]
+    };
+    let entries = chain.iter().map(|der| [&length(der)[..], der].concat());
+    let list = entries.collect::<Vec<_>>().concat();
+    tls::message(11, &[&length(&list)[..], &list].concat())
+}
+
+/// What a browser of today sends; half of the applications with a key share for ML-KEM.
+fn client_hello(name: &str, app: u32, number: u32) -> Vec<u8> {
+    let extension = |kind: u16, data: &[u8]| {
+        let head = [kind.to_be_bytes(), (data.len() as u16).to_be_bytes()].concat();
+        [head.as_slice(), data].concat()
+    };
+    let listed = |data: &[u8]| [&(data.len() as u16).to_be_bytes()[..], data].concat();
+    let numbers = |values: &[u16]| -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_be_bytes())
+            .collect()
+    };
+    let x25519 = extension(0x001d, &[7; 32]);
+    let shares = match app % 2 {
+        0 => [extension(0x11ec, &[8; 1216]), x25519].concat(),
+        _ => x25519,
+    };
+    let entry = [&[0][..], &listed(name.as_bytes())].concat();
+    let algorithms = [
+        0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+    ];
+    let extensions = [
+        extension(0x2a2a, &[]),
+        extension(0, &listed(&entry)),
+        extension(23, &[]),
+        extension(0xff01, &[0]),
+        extension(10, &listed(&numbers(&[0x3a3a, 0x11ec, 29, 23, 24]))),
+        extension(11, &[1, 0]),
+        extension(35, &[]),
+        extension(16, &listed(b"\x02h2\x08http/1.1")),
+        extension(5, &[1, 0, 0, 0, 0]),
+        extension(13, &listed(&numbers(&algorithms))),
+        extension(18, &[]),
+        extension(51, &listed(&shares)),
+        extension(45, &[1, 1]),
+        extension(43, &[6, 0x4a, 0x4a, 3, 4, 3, 3]),
+        extension(27, &[2, 0, 2]),
+    ]
+    .concat();
+    let suites = [
+        0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+        0xc014, 0x009c, 0x009d, 0x002f, 0x0035, app as u16,
+    ];
+    let body = [
+        &[3, 3][..],
+        &random(number),
+        &[32],
+        &random(!number),
+        &listed(&numbers(&suites)),
+        &[1, 0],
+        &listed(&extensions),
+    ]
+    .concat();
+    tls::record(22, &tls::message(1, &body))
+}
+
+fn server_hello(number: u32, suite: u16, extensions: &[u8]) -> Vec<u8> {
+    let body = [
+        &[3, 3][..],
+        &random(scattered(number)),
+        &[32],
+        &random(!number),
+        &suite.to_be_bytes(),
+        &[0],
+        &(extensions.len() as u16).to_be_bytes(),
+        extensions,
+    ]
+    .concat();
+    tls::record(22, &tls::message(2, &body))
+}
+
+fn random(number: u32) -> [u8; 32] {
+    let mut random = [0x5a; 32];
+    random[..4].copy_from_slice(&number.to_be_bytes());
+    random
+}
