@@ -23,9 +23,9 @@ const FLOWS: usize = 65_536 * 5;
 /// Connections prepared at a time.
 const ROUND: u32 = 10_000;
 /// Connections judged before anything is measured, so that tables are as full as they stay.
-const WARM_UP: u32 = 200_000;
+const WARM_UP: u32 = 100_000;
 /// Connections that are measured.
-const MEASURED: u32 = 200_000;
+const MEASURED: u32 = 100_000;
 /// Connections judged before memory is looked at.
 const REMEMBERED: u32 = 1_000_000;
 const CONNECTIONS_A_SECOND: f64 = 200_000.0;
@@ -58,6 +58,7 @@ pub(crate) fn measure(table: &mut Table) -> anyhow::Result<()> {
     run(&mut traffic, &mut told, &mut pipeline, WARM_UP)?;
     let (connections, seconds) = run(&mut traffic, &mut told, &mut pipeline, MEASURED)?;
     let rate = f64::from(connections) / seconds;
+    eprintln!("agent: {rate:.0} connections a second");
     table.add(Row {
         what: "agent: connections judged per CPU-second".to_owned(),
         figure: format!("{:.0}, {:.2} µs each", rate, 1e6 / rate),

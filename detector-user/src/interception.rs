@@ -375,12 +375,12 @@ impl Interceptors {
     /// Whether this app's connections at this place, as far as nobody routed them, were all answered
     /// like this one.
     fn unrouted_alike(&mut self, mark: Mark, leg: &Timeline) -> bool {
-        let Some(app) = leg.handshake.client_hello.as_ref().and_then(app) else {
-            return false;
-        };
         if !is_unrouted(leg) {
             return false;
         }
+        let Some(app) = leg.handshake.client_hello.as_ref().and_then(app) else {
+            return false;
+        };
         let always = self
             .unrouted
             .entry(hash(&(place(leg), app)))

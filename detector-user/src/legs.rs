@@ -121,6 +121,14 @@ impl Legs {
         std::mem::take(&mut self.ready)
     }
 
+    /// Takes back the list that [`take_ready`](Self::take_ready) gave, for its room.
+    pub fn reuse(&mut self, mut list: Vec<Connection>) {
+        if self.ready.is_empty() {
+            list.clear();
+            self.ready = list;
+        }
+    }
+
     fn began(&mut self, beginning: Beginning) {
         if self.legs.len() >= WAITING_MAX
             && let Some((&oldest, _)) = self.legs.iter().next()

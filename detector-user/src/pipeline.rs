@@ -170,7 +170,8 @@ impl Pipeline {
             self.legs.take(event, now_ns);
         }
         self.legs.advance(now_ns);
-        for connection in self.legs.take_ready() {
+        let mut ready = self.legs.take_ready();
+        for connection in ready.drain(..) {
             let interception = self.interceptors.look(&connection, &self.knowledge);
             let judged = judge(&connection, interception);
             if !connection.goes_on {
@@ -181,6 +182,7 @@ impl Pipeline {
             let verdicts = self.history.take(judged, now_ns);
             self.give(verdicts);
         }
+        self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
         self.give(verdicts);
     }

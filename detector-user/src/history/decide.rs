@@ -202,19 +202,9 @@ impl Case<'_> {
 
     /// Names this app refused on this client: hosts, and unrelated domains among them.
     fn app_refuses(&self) -> (f64, f64) {
-        let Some(pair) = self.facts.pair(self.triple) else {
-            return (0.0, 0.0);
-        };
-        let mut domains: Vec<(u64, f64)> = Vec::new();
-        let mut hosts = 0.0;
-        for (name, worth) in pair.refused.at(self.now_s) {
-            hosts += worth;
-            match domains.iter_mut().find(|(known, _)| *known == name.domain) {
-                Some((_, most)) => *most = most.max(worth),
-                None => domains.push((name.domain, worth)),
-            }
-        }
-        (hosts, domains.iter().map(|(_, worth)| worth).sum())
+        self.facts
+            .pair(self.triple)
+            .map_or((0.0, 0.0), |pair| pair.refuses(self.now_s))
     }
 
     /// Others that accept the name: other apps, or this one on other clients.

@@ -16,7 +16,7 @@ use crate::judge::subject::{Outcome, Subject};
 use crate::judge::{Judged, Judgement};
 use crate::verdict::{Cause, Evidence, Intercepted, Verdict};
 use decide::{Decision, decide};
-use facts::{Fact, Facts, Triple};
+use facts::{Change, Fact, Facts, Triple};
 use siblings::Siblings;
 
 /// Refusals by (client, app, name) remembered.
@@ -148,18 +148,18 @@ impl History {
             Judgement::Failed(verdict) => Some(*verdict),
             Judgement::Established | Judgement::Unused | Judgement::Unfinished => None,
         };
-        let news = self.learn(&subject);
+        let change = self.learn(&subject);
         if let Some(verdict) = own {
             verdicts.push(self.judge(verdict, &subject, if_intercepted));
         }
-        if news {
-            self.revise(&subject, &mut verdicts);
+        if change.news {
+            self.revise(&subject, change, &mut verdicts);
         }
         verdicts
     }
 
-    /// Notes what a connection shows; whether that is news.
-    fn learn(&mut self, subject: &Subject) -> bool {
+    /// Notes what a connection shows; says what that changes.
+    fn learn(&mut self, subject: &Subject) -> Change {
         if subject.interception.status == Intercepted::Unknown {
             self.count = self.count.wrapping_add(1);
             for mark in subject.interception.marks.into_iter().flatten() {
@@ -173,12 +173,12 @@ impl History {
             self.note_refusal(triple, subject, probability);
         }
         let Some(fact) = Fact::of(subject) else {
-            return false;
+            return Change::default();
         };
         match subject.interception.status {
             Intercepted::Yes => self.facts.learn(&fact),
             Intercepted::Unknown => self.perhaps.learn(&fact),
-            Intercepted::No => false,
+            Intercepted::No => Change::default(),
         }
     }
 
@@ -225,7 +225,7 @@ impl History {
             refusals,
             subject.time_ns,
         );
-        let mut given = decided(&verdict, decision);
+        let mut given = decided(&verdict, decision.as_ref());
         refusals.strengthen(&mut given);
         if refusals.open.len() >= OPEN_VERDICTS {
             refusals.open.remove(0);
@@ -243,7 +243,7 @@ impl History {
     }
 
     /// Gives verdicts again that a new fact about a client, an app or a name changes.
-    fn revise(&mut self, subject: &Subject, verdicts: &mut Vec<Verdict>) {
+    fn revise(&mut self, subject: &Subject, change: Change, verdicts: &mut Vec<Verdict>) {
         let Some(fact) = Fact::of(subject) else {
             return;
         };
@@ -251,7 +251,7 @@ impl History {
             Intercepted::Yes => &self.facts,
             _ => &self.perhaps,
         };
-        for triple in facts.concerned(&fact) {
+        for triple in facts.concerned(&fact, change) {
             self.revise_triple(&triple, subject.time_ns, verdicts);
         }
     }
@@ -264,8 +264,12 @@ impl History {
             return;
         }
         let both = (&self.facts, &self.perhaps);
-        let decisions = [Intercepted::Yes, Intercepted::Unknown]
-            .map(|status| (status, decision(both, status, triple, refusals, now_ns)));
+        let decision_as = |status| decision(both, status, triple, refusals, now_ns);
+        let wanted = |status| refusals.open.iter().any(|open| open.intercepted == status);
+        let decisions = [Intercepted::Yes, Intercepted::Unknown].map(|status| {
+            let decision = wanted(status).then(|| decision_as(status));
+            (status, decision.flatten())
+        });
         for open in &mut refusals.open {
             if open.revisions >= REVISIONS_MAX {
                 continue;
@@ -273,12 +277,13 @@ impl History {
             let decision = decisions
                 .iter()
                 .find(|(status, _)| *status == open.intercepted)
-                .and_then(|(_, decision)| decision.clone());
-            let mut now = decided(&open.alone, decision);
+                .and_then(|(_, decision)| decision.as_ref());
             let (cause, confidence) = open.given;
-            if now.cause == cause && now.confidence < confidence + SURER_BY {
+            let now = outcome(&open.alone, decision);
+            if now.0 == cause && now.1 < confidence + SURER_BY {
                 continue;
             }
+            let mut now = decided(&open.alone, decision);
             now.revises = Some(std::mem::replace(&mut open.name, name(&now)));
             open.given = (now.cause, now.confidence);
             open.revisions += 1;
@@ -303,7 +308,7 @@ impl History {
             if let Some(refusals) = self.refusals.peek_mut(&fact.triple()) {
                 refusals.recognize(mark);
             }
-            self.revise(&subject, verdicts);
+            self.revise(&subject, Change::ALL, verdicts);
         }
     }
 }
@@ -386,11 +391,11 @@ fn decision(
     }
 }
 
-/// The verdict with what others decided about it.
-fn decided(alone: &Verdict, decision: Option<Decision>) -> Verdict {
-    let mut verdict = alone.clone();
+/// Cause and confidence of a verdict with what others decided about it.
+fn outcome(alone: &Verdict, decision: Option<&Decision>) -> (Cause, f64) {
+    let unchanged = (alone.cause, alone.confidence);
     let Some(decision) = decision else {
-        return verdict;
+        return unchanged;
     };
     let refusal = match alone.cause {
         Cause::CertificateRejected => alone.confidence,
@@ -398,13 +403,24 @@ fn decided(alone: &Verdict, decision: Option<Decision>) -> Verdict {
     };
     let confidence = decision.confidence * decision.refusal.max(refusal);
     if confidence < 0.5 && alone.cause != Cause::CertificateRejected {
-        return verdict;
+        return unchanged;
     }
-    verdict.cause = decision.cause;
-    verdict.confidence = confidence.min(crate::judge::CONFIDENCE_MAX);
+    let confidence = confidence.min(crate::judge::CONFIDENCE_MAX);
+    (decision.cause, confidence)
+}
+
+/// The verdict with what others decided about it.
+fn decided(alone: &Verdict, decision: Option<&Decision>) -> Verdict {
+    let mut verdict = alone.clone();
+    let (cause, confidence) = outcome(alone, decision);
+    let Some(decision) = decision.filter(|it| it.cause == cause) else {
+        return verdict;
+    };
+    verdict.cause = cause;
+    verdict.confidence = confidence;
     verdict.pan_os = Some(decision.pan_os.to_owned());
-    verdict.advice = Some(decision.advice);
-    verdict.evidence.extend(decision.evidence);
+    verdict.advice = Some(decision.advice.clone());
+    verdict.evidence.extend(decision.evidence.iter().cloned());
     verdict
         .evidence
         .sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));

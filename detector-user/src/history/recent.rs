@@ -41,13 +41,20 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
     pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
         self.members.iter().filter_map(move |(member, seen)| {
             let age_s = now_s.saturating_sub(*seen);
-            (age_s < FORGOTTEN_S).then(|| (*member, (-(age_s as f64) / HALF_LIFE_S).exp2()))
+            (age_s < FORGOTTEN_S).then(|| (*member, worth(age_s)))
+        })
+    }
+
+    /// The same members without what they are worth.
+    pub(super) fn still(&self, now_s: u64) -> impl Iterator<Item = &T> {
+        self.members.iter().filter_map(move |(member, seen)| {
+            (now_s.saturating_sub(*seen) < FORGOTTEN_S).then_some(member)
         })
     }
 
     /// Whether a member that still counts fulfils `wanted`.
     pub(super) fn any(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> bool {
-        self.at(now_s).any(|(member, _)| wanted(&member))
+        self.still(now_s).any(wanted)
     }
 
     /// How many there are, old ones for less.
@@ -56,6 +63,13 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
             .filter(|(member, _)| wanted(member))
             .map(|(_, worth)| worth)
             .sum()
+    }
+}
+
+fn worth(age_s: u64) -> f64 {
+    match age_s {
+        0 => 1.0,
+        _ => (-(age_s as f64) / HALF_LIFE_S).exp2(),
     }
 }
 

@@ -85,14 +85,37 @@ impl HandshakeView {
         handshake
     }
 
+    /// Reads all that came and gives it away; what is kept then says nothing any more.
+    pub fn take(&mut self) -> Handshake {
+        match self.read.take() {
+            Some(read) if self.client.closed && self.server.closed => *read,
+            read => {
+                self.read = read;
+                self.parse()
+            }
+        }
+    }
+
+    /// Forgets everything and takes bytes of another flow, into the room it has.
+    pub fn restart(&mut self) {
+        self.read = None;
+        for direction in [&mut self.client, &mut self.server] {
+            direction.stream.restart();
+            direction.closed = false;
+        }
+    }
+
     /// Reads all that came, lets go of the bytes, and takes no more.
     pub fn finish(&mut self) -> &Handshake {
-        let handshake = self.parse();
-        for direction in [&mut self.client, &mut self.server] {
-            direction.stream.clear();
-            direction.closed = true;
+        if self.read.is_none() || !self.client.closed || !self.server.closed {
+            let handshake = self.take();
+            for direction in [&mut self.client, &mut self.server] {
+                direction.stream.clear();
+                direction.closed = true;
+            }
+            self.read = Some(Box::new(handshake));
         }
-        self.read.insert(Box::new(handshake))
+        self.read.get_or_insert_default()
     }
 
     /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,

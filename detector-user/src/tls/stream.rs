@@ -111,6 +111,14 @@ impl HandshakeStream {
         self.bytes.capacity() + self.islands.capacity() * size_of::<(usize, usize)>()
     }
 
+    /// Forgets all bytes and keeps the room they had.
+    pub fn restart(&mut self) {
+        self.bytes.clear();
+        self.islands.clear();
+        self.contiguous = 0;
+        self.full = false;
+    }
+
     /// Lets go of all bytes.
     pub fn clear(&mut self) {
         *self = Self::with_capacity(self.capacity);

@@ -8,8 +8,10 @@ use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
 
 use crate::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
-use crate::tls::HandshakeView;
+use crate::tls::{Handshake, HandshakeView};
 use crate::tracker::FlowId;
+use crate::tracker::buffers::Buffers;
+use crate::tracker::deadlines::Due;
 
 /// FIN, RST and what follows, kept per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
@@ -40,11 +42,11 @@ pub(super) struct Entry {
     records: Vec<TimelineRecord>,
     closes: Vec<Close>,
     sides: [Side; 2],
-    scheduled: Option<u64>,
+    due: Due,
 }
 
 impl Entry {
-    pub(super) fn new(started_ns: u64, tap: Arc<str>) -> Self {
+    pub(super) fn new(started_ns: u64, tap: Arc<str>, buffers: &mut Buffers) -> Self {
         Self {
             tap,
             started_ns,
@@ -55,13 +57,13 @@ impl Entry {
             hello_egress: false,
             announced: false,
             settled: false,
-            view: HandshakeView::default(),
+            view: buffers.view(),
             earlier: Vec::new(),
             resumed: false,
-            records: Vec::new(),
+            records: buffers.records(),
             closes: Vec::new(),
             sides: [Side::default(); 2],
-            scheduled: None,
+            due: Due::default(),
         }
     }
 
@@ -75,15 +77,15 @@ impl Entry {
     }
 
     pub(super) fn is_scheduled(&self) -> bool {
-        self.scheduled.is_some()
+        self.due.is_set()
     }
 
-    pub(super) fn scheduled(&self) -> Option<u64> {
-        self.scheduled
+    pub(super) fn due(&self) -> &Due {
+        &self.due
     }
 
-    pub(super) fn reschedule(&mut self, deadline: u64) -> Option<u64> {
-        self.scheduled.replace(deadline)
+    pub(super) fn due_mut(&mut self) -> &mut Due {
+        &mut self.due
     }
 
     pub(super) fn feed(&mut self, sender: Sender, head: &ChunkHead, bytes: &[u8]) {
@@ -92,7 +94,7 @@ impl Entry {
         self.view.feed(sender, head.offset, bytes);
     }
 
-    pub(super) fn observe(&mut self, observation: &Observation) {
+    pub(super) fn observe(&mut self, observation: &Observation, buffers: &mut Buffers) {
         let flow = &observation.watched.flow;
         // Every observation is of a flow whose hello was confirmed; the first may have been lost.
         if observation.events & events::HELLO != 0 {
@@ -107,18 +109,31 @@ impl Entry {
             self.settled = true;
             self.earlier = std::mem::take(&mut self.records);
         }
-        self.records = merged_records(observation);
-        self.settled |= observation.events & events::SETTLED != 0;
-        if self.settled {
+        if self.records.capacity() == 0 {
+            self.records = buffers.records();
+        }
+        merge_records(observation, &mut self.records);
+        let settles = observation.events & events::SETTLED != 0;
+        self.settled |= settles;
+        if settles {
             // What is left of a settled flow is to wait for its end, perhaps for days.
+            let records = self.records.as_slice().into();
+            buffers.give_records(std::mem::replace(&mut self.records, records));
+        }
+        if self.settled {
             self.view.finish();
         }
         let sides_before = self.sides;
         self.sides = flow.sides;
-        self.note_closes(observation, sides_before);
+        self.note_closes(observation, sides_before, buffers);
     }
 
-    fn note_closes(&mut self, observation: &Observation, sides_before: [Side; 2]) {
+    fn note_closes(
+        &mut self,
+        observation: &Observation,
+        sides_before: [Side; 2],
+        buffers: &mut Buffers,
+    ) {
         let kinds = [
             (events::RESET, CloseKind::Reset),
             (events::FIN, CloseKind::Fin),
@@ -133,6 +148,9 @@ impl Entry {
         };
         for (event, kind) in kinds {
             if observation.events & event != 0 && self.closes.len() < CLOSES_MAX {
+                if self.closes.capacity() == 0 {
+                    self.closes = buffers.closes();
+                }
                 self.closes.push(Close {
                     kind,
                     sender,
@@ -196,9 +214,25 @@ impl Entry {
 
     /// What there is to judge; `None` for what never was a TLS flow.
     pub(super) fn timeline(&self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
-        if !self.hello {
-            return None;
-        }
+        self.hello.then(|| self.told(flow, why, self.view.parse()))
+    }
+
+    /// The same of a flow of which no more will be asked.
+    pub(super) fn last_timeline(&mut self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
+        self.hello.then(|| {
+            let handshake = self.view.take();
+            self.told(flow, why, handshake)
+        })
+    }
+
+    /// Leaves its room to others.
+    pub(super) fn give_back(self, buffers: &mut Buffers) {
+        buffers.give_records(self.records);
+        buffers.give_closes(self.closes);
+        buffers.give_view(self.view);
+    }
+
+    fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
         let [client, server] = &self.sides;
         let closed = client.has(side_flags::RST)
             || server.has(side_flags::RST)
@@ -208,8 +242,7 @@ impl Entry {
             Some(why) => why,
             None => Ending::Silent,
         };
-        let records = [self.earlier.as_slice(), &self.records].concat();
-        Some(Timeline {
+        Timeline {
             flow,
             tap: Arc::clone(&self.tap),
             client: endpoint(&flow, self.client_endpoint),
@@ -217,13 +250,13 @@ impl Entry {
             vlan: self.vlan.into_iter().filter(|id| *id != 0).collect(),
             started_ns: self.started_ns,
             last_ns: self.last_ns,
-            handshake: self.view.parse(),
-            records,
+            handshake,
+            records: [self.earlier.as_slice(), &self.records].concat(),
             closes: self.closes.clone(),
             sides: self.sides,
             settled: self.settled,
             ending,
-        })
+        }
     }
 }
 
@@ -247,26 +280,44 @@ fn sender(number: u8) -> Sender {
     }
 }
 
-/// Both sides' records in the order they were seen.
-fn merged_records(observation: &Observation) -> Vec<TimelineRecord> {
-    let mut ranked = Vec::with_capacity(RECORDS_MAX);
-    let sides = &observation.watched.flow.sides;
-    for ((number, side), records) in (0..).zip(sides).zip(&observation.watched.records) {
-        for record in records.iter().take(usize::from(side.record_count)) {
-            ranked.push((
-                (record.at_us, record.order),
-                TimelineRecord {
-                    sender: sender(number),
-                    at_us: record.at_us,
-                    content_type: record.content_type,
-                    version_minor: record.version_minor,
-                    length: record.length,
-                    detail: record.detail,
-                    flags: record.flags,
-                },
-            ));
-        }
-    }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, record)| record).collect()
+/// Puts both sides' records in the order they were seen.
+fn merge_records(observation: &Observation, merged: &mut Vec<TimelineRecord>) {
+    let watched = &observation.watched;
+    let of_side = |number: usize| {
+        let count = watched.flow.sides.get(number).map(|side| side.record_count);
+        let records = watched.records.get(number).map_or(&[][..], |it| it);
+        records
+            .get(..usize::from(count.unwrap_or(0)))
+            .unwrap_or(records)
+    };
+    let sides = [of_side(0), of_side(1)];
+    // Time and rank, then side and place in it, from the highest bits on.
+    let mut ranks = [u64::MAX; 2 * RECORDS_MAX];
+    let all = (0_u64..).zip(&sides).flat_map(|(number, records)| {
+        let ranked = (0_u64..).zip(records.iter());
+        ranked.map(move |(index, record)| {
+            u64::from(record.at_us) << 24 | u64::from(record.order) << 16 | number << 8 | index
+        })
+    });
+    let count = ranks
+        .iter_mut()
+        .zip(all)
+        .map(|(rank, it)| *rank = it)
+        .count();
+    let ranks = ranks.get_mut(..count).unwrap_or_default();
+    ranks.sort_unstable();
+    merged.clear();
+    merged.extend(ranks.iter().filter_map(|rank| {
+        let [.., number, index] = rank.to_be_bytes();
+        let record = sides.get(usize::from(number))?.get(usize::from(index))?;
+        Some(TimelineRecord {
+            sender: sender(number),
+            at_us: record.at_us,
+            content_type: record.content_type,
+            version_minor: record.version_minor,
+            length: record.length,
+            detail: record.detail,
+            flags: record.flags,
+        })
+    }));
 }

@@ -3,9 +3,12 @@
 //! Time comes from outside, with [`Tracker::advance`], on the tap's clock; what is over is handed on
 //! as a [`Timeline`] in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
 
+mod buffers;
+mod deadlines;
 mod entry;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use detector_common::flow::{FlowKey, Sender};
@@ -13,6 +16,8 @@ use detector_common::observation::{ChunkHead, Observation};
 use hashlink::LruCache;
 
 use crate::timeline::{Ending, FlowEvent};
+use buffers::Buffers;
+use deadlines::Deadlines;
 use entry::Entry;
 
 /// Flows that are over are remembered this long in number, so that a late segment of one does not
@@ -25,10 +30,22 @@ const IDLE_NS: u64 = 3_600_000_000_000;
 const PROVISIONAL_NS: u64 = 10_000_000_000;
 
 /// Names a flow: its key and when it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowId {
     pub(crate) key: FlowKey,
     pub(crate) started_ns: u64,
+}
+
+impl Hash for FlowId {
+    /// In few large steps: it is looked up with everything that is told of a flow.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [one, other] = self.key.addresses;
+        let [one_port, other_port] = self.key.ports.map(u64::from);
+        state.write_u128(u128::from_ne_bytes(one.octets()));
+        state.write_u128(u128::from_ne_bytes(other.octets()));
+        state.write_u64(u64::from(self.key.interface) << 32 | one_port << 16 | other_port);
+        state.write_u64(self.started_ns);
+    }
 }
 
 /// What the tracker did not follow to the end.
@@ -44,7 +61,8 @@ pub struct TrackerCounts {
 pub struct Tracker {
     entries: LruCache<FlowId, Box<Entry>>,
     capacity: usize,
-    due: BTreeSet<(u64, FlowId)>,
+    due: Deadlines,
+    buffers: Buffers,
     finished: LruCache<FlowId, ()>,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
@@ -60,7 +78,8 @@ impl Tracker {
         Self {
             entries: LruCache::new_unbounded(),
             capacity: capacity.max(1),
-            due: BTreeSet::new(),
+            due: Deadlines::default(),
+            buffers: Buffers::default(),
             finished: LruCache::new(FINISHED_MAX),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
@@ -99,25 +118,28 @@ impl Tracker {
             key: observation.key,
             started_ns: observation.watched.flow.started_ns,
         };
-        let Some(entry) = self.entry(id) else {
+        if !self.admit(id) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let known = entry.has_hello();
         let worked = entry.is_settled();
-        entry.observe(observation);
-        let now_known = entry.has_hello();
+        entry.observe(observation, &mut self.buffers);
         let works = entry.is_settled() && !worked;
         let deadline = entry
             .deadline(observation.time_ns)
             .unwrap_or(observation.time_ns + IDLE_NS);
-        self.counts.flows += u64::from(now_known && !known);
-        self.schedule(id, deadline);
+        self.due.set(entry.due_mut(), id, deadline);
+        self.counts.flows += u64::from(!known);
         if self.taps.len() > 1 {
             self.announce(id);
         }
         if works {
             self.tell_it_works(id);
         }
+        self.due.tidy(&self.entries);
     }
 
     /// Takes in handshake bytes.
@@ -126,7 +148,10 @@ impl Tracker {
             key: head.key,
             started_ns: head.started_ns,
         };
-        let Some(entry) = self.entry(id) else {
+        if !self.admit(id) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let sender = if head.sender == 0 {
@@ -136,7 +161,8 @@ impl Tracker {
         };
         entry.feed(sender, head, bytes);
         if !entry.is_scheduled() {
-            self.schedule(id, head.time_ns + PROVISIONAL_NS);
+            let deadline = head.time_ns + PROVISIONAL_NS;
+            self.due.set(entry.due_mut(), id, deadline);
         }
         if self.taps.len() > 1 {
             self.announce(id);
@@ -145,11 +171,7 @@ impl Tracker {
 
     /// Ends what is over at `now_ns` on the tap's clock.
     pub fn advance(&mut self, now_ns: u64) {
-        while let Some(&(deadline, id)) = self.due.first() {
-            if deadline > now_ns {
-                break;
-            }
-            self.due.pop_first();
+        while let Some(id) = self.due.next_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
     }
@@ -165,13 +187,13 @@ impl Tracker {
     }
 
     /// What began and what came to its end, in the order it did.
-    pub fn take_events(&mut self) -> Vec<FlowEvent> {
-        std::mem::take(&mut self.events)
+    pub fn take_events(&mut self) -> impl Iterator<Item = FlowEvent> + '_ {
+        self.events.drain(..)
     }
 
-    /// When the next flow ends if nothing more is seen of it, on the tap's clock.
+    /// Before when no flow ends if nothing more is seen of it, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.due.first().map(|(deadline, _)| *deadline)
+        self.due.next()
     }
 
     /// Flows under way.
@@ -189,20 +211,21 @@ impl Tracker {
         self.counts
     }
 
-    /// The flow's entry, new if need be; `None` for a flow that is over already.
-    fn entry(&mut self, id: FlowId) -> Option<&mut Entry> {
+    /// Sees to it that the flow has an entry; `false` for a flow that is over already.
+    fn admit(&mut self, id: FlowId) -> bool {
+        if self.entries.contains_key(&id) {
+            return true;
+        }
         if self.finished.contains_key(&id) {
-            return None;
+            return false;
         }
-        if !self.entries.contains_key(&id) {
-            if self.entries.len() >= self.capacity {
-                self.evict();
-            }
-            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            let entry = Entry::new(id.started_ns, Arc::clone(tap));
-            self.entries.insert(id, Box::new(entry));
+        if self.entries.len() >= self.capacity {
+            self.evict();
         }
-        self.entries.get_mut(&id).map(|entry| &mut **entry)
+        let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+        let entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
+        self.entries.insert(id, Box::new(entry));
+        true
     }
 
     fn tell_it_works(&mut self, id: FlowId) {
@@ -225,31 +248,20 @@ impl Tracker {
         self.events.extend(beginning.map(FlowEvent::Began));
     }
 
-    fn schedule(&mut self, id: FlowId, deadline: u64) {
-        if let Some(entry) = self.entries.peek_mut(&id) {
-            if let Some(old) = entry.reschedule(deadline) {
-                self.due.remove(&(old, id));
-            }
-            self.due.insert((deadline, id));
-        }
-    }
-
     fn evict(&mut self) {
         if let Some((&id, _)) = self.entries.iter().next() {
             self.counts.evicted += 1;
-            if let Some(deadline) = self.entries.peek(&id).and_then(|entry| entry.scheduled()) {
-                self.due.remove(&(deadline, id));
-            }
             self.end(id, Some(Ending::Evicted));
         }
     }
 
     fn end(&mut self, id: FlowId, why: Option<Ending>) {
-        let Some(entry) = self.entries.remove(&id) else {
+        let Some(mut entry) = self.entries.remove(&id) else {
             return;
         };
         self.finished.insert(id, ());
-        let timeline = entry.timeline(id, why);
+        let timeline = entry.last_timeline(id, why);
+        entry.give_back(&mut self.buffers);
         let offset_ns = self.unix_offset_ns;
         self.events.extend(
             timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
