@@ -128,6 +128,11 @@ impl Kernel {
         told
     }
 
+    /// Hands on what it told since the last call.
+    pub fn drain(&mut self, receiver: &mut impl Receiver) {
+        self.rings.drain(receiver);
+    }
+
     /// Its counters.
     ///
     /// # Errors

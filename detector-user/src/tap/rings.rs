@@ -4,6 +4,7 @@
 //! builds the object from the same `detector-common` and embeds it. Items of a wrong size are
 //! counted all the same.
 
+use std::collections::VecDeque;
 use std::mem::{MaybeUninit, size_of};
 
 use aya::Ebpf;
@@ -12,10 +13,13 @@ use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Obs
 
 use crate::tap::Receiver;
 
-/// Observations taken off their ring before the handshake ring is read.
-const BATCH: usize = 256;
-/// Batches handed on before somebody else gets a turn.
-const BATCHES: usize = 16;
+/// Chunks read before observations are looked for again.
+const CHUNKS_AT_ONCE: usize = 256;
+/// Observations that wait for their flows' bytes at most: more than their ring holds.
+const WAITING_MAX: usize = 8192;
+/// Observations handed on before somebody else gets a turn, and rounds gone at most.
+const TURN: usize = 4096;
+const ROUNDS: usize = 64;
 /// Bytes before each item on a ring.
 const ITEM_HEADER: usize = 8;
 
@@ -45,8 +49,11 @@ pub struct Rings {
     /// Handshake bytes.
     pub handshakes: RingBuf<MapData>,
     /// Chunks that the handshake ring holds at most.
-    chunks: usize,
-    batch: Vec<Observation>,
+    capacity: u64,
+    /// Observations off their ring, each with how many chunks had been read by then.
+    waiting: VecDeque<(u64, Observation)>,
+    /// Chunks read so far.
+    read: u64,
     taken: u64,
     malformed: u64,
 }
@@ -72,8 +79,9 @@ impl Rings {
         Ok(Self {
             observations,
             handshakes,
-            chunks: size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1,
-            batch: Vec::with_capacity(BATCH),
+            capacity: (size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1) as u64,
+            waiting: VecDeque::new(),
+            read: 0,
             taken: 0,
             malformed: 0,
         })
@@ -88,43 +96,72 @@ impl Rings {
     /// more.
     ///
     /// Observations are taken first and handed on last: the bytes that a flow's observation
-    /// stands on were sent before it, so they are there when it is looked at.
+    /// stands on were sent before it, so they are there when it is looked at. However many bytes
+    /// there are, the ring of observations is emptied every few chunks; where both cannot be kept
+    /// up with, observations no longer wait for bytes, and it is bytes that the kernel drops.
     #[must_use = "what is left on the rings raises no further event"]
     pub fn drain_some(&mut self, receiver: &mut impl Receiver) -> bool {
-        (0..BATCHES).any(|_| self.drain_batch(receiver))
-    }
-
-    /// One batch of observations, and all the chunks there were when it was taken. `true` if that
-    /// was everything.
-    fn drain_batch(&mut self, receiver: &mut impl Receiver) -> bool {
-        self.batch.clear();
-        let mut is_empty = false;
-        while self.batch.len() < BATCH && !is_empty {
-            match self.observations.next() {
-                None => is_empty = true,
-                Some(item) => match observation(&item) {
-                    Some(observation) => self.batch.push(observation),
-                    None => self.malformed += 1,
-                },
+        let mut handed_on = 0;
+        for _ in 0..ROUNDS {
+            let was_emptied = self.take_observations();
+            let no_chunks = self.read_chunks(receiver);
+            handed_on += self.hand_on(receiver, no_chunks);
+            if was_emptied && no_chunks {
+                return true;
+            }
+            if handed_on >= TURN {
+                break;
             }
         }
-        // A ring that is filled as fast as it is read holds no more than its size of older ones.
-        let mut left = self.chunks;
-        while left > 0 {
-            let Some(item) = self.handshakes.next() else {
-                break;
+        false
+    }
+
+    /// Takes observations off their ring; `true` if that was all.
+    fn take_observations(&mut self) -> bool {
+        while self.waiting.len() < WAITING_MAX {
+            let Some(item) = self.observations.next() else {
+                return true;
             };
-            left -= 1;
+            match observation(&item) {
+                Some(observation) => {
+                    self.waiting.push_back((self.read, observation));
+                    self.taken += 1;
+                }
+                None => self.malformed += 1,
+            }
+        }
+        false
+    }
+
+    /// Hands on some chunks; `true` if there are no more.
+    fn read_chunks(&mut self, receiver: &mut impl Receiver) -> bool {
+        for _ in 0..CHUNKS_AT_ONCE {
+            let Some(item) = self.handshakes.next() else {
+                return true;
+            };
+            self.read += 1;
             match chunk(&item) {
                 Some((head, bytes)) => receiver.chunk(&head, bytes),
                 None => self.malformed += 1,
             }
         }
-        for observation in &self.batch {
+        false
+    }
+
+    /// Hands on observations whose flows' bytes have been read, or that cannot wait; returns how
+    /// many.
+    fn hand_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
+        let before = self.waiting.len();
+        while let Some((at, observation)) = self.waiting.front() {
+            // A ring that is filled as fast as it is read holds no more than its size of older ones.
+            let is_due = no_chunks || at + self.capacity <= self.read;
+            if !is_due && self.waiting.len() < WAITING_MAX {
+                break;
+            }
             receiver.observation(observation);
+            self.waiting.pop_front();
         }
-        self.taken += self.batch.len() as u64;
-        is_empty && left > 0
+        before - self.waiting.len()
     }
 
     /// Observations taken so far.

@@ -121,17 +121,32 @@ impl HandshakeView {
     /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,
     /// from somewhere on. Says whether it was.
     pub fn finish_if_over(&mut self) -> bool {
-        let over = |direction: &Direction| {
+        let over = [&self.client, &self.server].into_iter().all(|direction| {
             direction.closed || {
                 let end = Plaintext::read(direction.stream.contiguous()).end;
                 matches!(end, PlaintextEnd::Encrypted | PlaintextEnd::NotTls)
             }
-        };
-        let over = over(&self.client) && over(&self.server);
+        });
         if over {
             self.finish();
         }
         over
+    }
+
+    /// Whether bytes are missing before bytes that have come.
+    pub fn has_hole(&self) -> bool {
+        self.client.stream.has_hole() || self.server.stream.has_hole()
+    }
+
+    /// What was read of a view whose bytes are no longer needed.
+    pub fn of(handshake: Handshake) -> Self {
+        let mut view = Self {
+            read: Some(Box::new(handshake)),
+            ..Self::default()
+        };
+        view.client.closed = true;
+        view.server.closed = true;
+        view
     }
 }
 

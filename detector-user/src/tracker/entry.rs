@@ -36,6 +36,8 @@ pub(super) struct Entry {
     announced: bool,
     settled: bool,
     view: HandshakeView,
+    /// The view holds what was read, and no bytes.
+    read: bool,
     /// Records of before the flow was resumed.
     earlier: Vec<TimelineRecord>,
     resumed: bool,
@@ -58,6 +60,7 @@ impl Entry {
             announced: false,
             settled: false,
             view: buffers.view(),
+            read: false,
             earlier: Vec::new(),
             resumed: false,
             records: buffers.records(),
@@ -120,8 +123,13 @@ impl Entry {
             let records = self.records.as_slice().into();
             buffers.give_records(std::mem::replace(&mut self.records, records));
         }
-        if self.settled {
-            self.view.finish();
+        let [client, server] = &flow.sides;
+        let closed = client.has(side_flags::FIN) && server.has(side_flags::FIN);
+        if !self.read && (self.settled || (closed && !self.view.has_hole())) {
+            // No bytes follow: while the flow waits for its end, others may have their room.
+            self.read = true;
+            let read = HandshakeView::of(self.view.take());
+            buffers.give_view(std::mem::replace(&mut self.view, read));
         }
         let sides_before = self.sides;
         self.sides = flow.sides;
