@@ -230,6 +230,8 @@ impl History {
         if refusals.open.len() >= OPEN_VERDICTS {
             refusals.open.remove(0);
         }
+        // Most have one, and each is large.
+        refusals.open.reserve_exact(1);
         refusals.open.push(Open {
             given: (given.cause, given.confidence),
             name: name(&given),

@@ -33,6 +33,11 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         {
             self.members.swap_remove(oldest);
         }
+        let len = self.members.len();
+        if len == self.members.capacity() {
+            // There are very many of these: no room beyond what may be needed.
+            self.members.reserve_exact(len.max(1).min(N - len));
+        }
         self.members.push((member, now_s));
         true
     }

@@ -107,26 +107,24 @@ impl HandshakeView {
 
     /// Reads all that came, lets go of the bytes, and takes no more.
     pub fn finish(&mut self) -> &Handshake {
-        if self.read.is_none() || !self.client.closed || !self.server.closed {
-            let handshake = self.take();
-            for direction in [&mut self.client, &mut self.server] {
-                direction.stream.clear();
-                direction.closed = true;
-            }
-            self.read = Some(Box::new(handshake));
+        let handshake = self.parse();
+        for direction in [&mut self.client, &mut self.server] {
+            direction.stream.clear();
+            direction.closed = true;
         }
-        self.read.get_or_insert_default()
+        self.read.insert(Box::new(handshake))
     }
 
     /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,
     /// from somewhere on. Says whether it was.
     pub fn finish_if_over(&mut self) -> bool {
-        let over = [&self.client, &self.server].into_iter().all(|direction| {
+        let over = |direction: &Direction| {
             direction.closed || {
                 let end = Plaintext::read(direction.stream.contiguous()).end;
                 matches!(end, PlaintextEnd::Encrypted | PlaintextEnd::NotTls)
             }
-        });
+        };
+        let over = over(&self.client) && over(&self.server);
         if over {
             self.finish();
         }
@@ -138,7 +136,7 @@ impl HandshakeView {
         self.client.stream.has_hole() || self.server.stream.has_hole()
     }
 
-    /// What was read of a view whose bytes are no longer needed.
+    /// What was read of a view whose bytes are no longer needed; it takes no more.
     pub fn of(handshake: Handshake) -> Self {
         let mut view = Self {
             read: Some(Box::new(handshake)),

@@ -5,6 +5,8 @@ use detector_common::flow::RECORDS_MAX;
 use crate::timeline::{Close, TimelineRecord};
 use crate::tls::HandshakeView;
 
+/// Room for closes to begin with: each side's FIN.
+const CLOSES: usize = 2;
 /// Kept of each kind.
 const KEPT: usize = 2048;
 /// Bytes of handshakes that are kept room for.
@@ -26,7 +28,8 @@ impl Buffers {
     }
 
     pub(super) fn closes(&mut self) -> Vec<Close> {
-        self.closes.pop().unwrap_or_default()
+        let spare = self.closes.pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(CLOSES))
     }
 
     pub(super) fn view(&mut self) -> HandshakeView {

@@ -9,7 +9,7 @@ use hashlink::LruCache;
 use super::FlowId;
 use super::entry::Entry;
 
-/// Entries that are out of date are thrown out when they are more than the others and so many.
+/// Entries that are out of date are thrown out when they are thrice the others and so many.
 const TIDY: usize = 4096;
 
 /// When one flow is over, and for when it stands in the heap: not later.
@@ -74,7 +74,7 @@ impl Deadlines {
 
     /// Throws out what is out of date where that is most of it.
     pub(super) fn tidy(&mut self, entries: &LruCache<FlowId, Box<Entry>>) {
-        if self.queue.len() > 2 * entries.len() + TIDY {
+        if self.queue.len() > 4 * entries.len() + TIDY {
             self.queue.retain(|Reverse((queued, id))| {
                 let entry = entries.peek(id);
                 entry.is_some_and(|entry| entry.due().queued == Some(*queued))

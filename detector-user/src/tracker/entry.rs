@@ -123,17 +123,23 @@ impl Entry {
             let records = self.records.as_slice().into();
             buffers.give_records(std::mem::replace(&mut self.records, records));
         }
-        let [client, server] = &flow.sides;
-        let closed = client.has(side_flags::FIN) && server.has(side_flags::FIN);
-        if !self.read && (self.settled || (closed && !self.view.has_hole())) {
-            // No bytes follow: while the flow waits for its end, others may have their room.
+        self.read_if_over(observation, buffers);
+        let sides_before = self.sides;
+        self.sides = flow.sides;
+        self.note_closes(observation, sides_before, buffers);
+    }
+
+    /// Reads the handshake once no more bytes of it follow, so that others may have their room while
+    /// the flow waits for its end.
+    fn read_if_over(&mut self, observation: &Observation, buffers: &mut Buffers) {
+        let sides = &observation.watched.flow.sides;
+        let is_whole = |side: &Side| side.has(side_flags::FIN) && !side.has(side_flags::HOLE);
+        let closed = sides.iter().all(is_whole) && !self.view.has_hole();
+        if !self.read && (self.settled || closed) {
             self.read = true;
             let read = HandshakeView::of(self.view.take());
             buffers.give_view(std::mem::replace(&mut self.view, read));
         }
-        let sides_before = self.sides;
-        self.sides = flow.sides;
-        self.note_closes(observation, sides_before, buffers);
     }
 
     fn note_closes(

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use detector_common::flow::{FlowKey, Sender};
 use detector_common::observation::{ChunkHead, Observation};
 use hashlink::LruCache;
+use hashlink::linked_hash_map::RawEntryMut;
 
 use crate::timeline::{Ending, FlowEvent};
 use buffers::Buffers;
@@ -118,10 +119,11 @@ impl Tracker {
             key: observation.key,
             started_ns: observation.watched.flow.started_ns,
         };
-        if !self.admit(id) {
-            return;
-        }
-        let Some(entry) = self.entries.get_mut(&id) else {
+        self.make_room(id);
+        let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
+            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+        }) else {
             return;
         };
         let known = entry.has_hello();
@@ -148,10 +150,11 @@ impl Tracker {
             key: head.key,
             started_ns: head.started_ns,
         };
-        if !self.admit(id) {
-            return;
-        }
-        let Some(entry) = self.entries.get_mut(&id) else {
+        self.make_room(id);
+        let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
+            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+        }) else {
             return;
         };
         let sender = if head.sender == 0 {
@@ -211,21 +214,14 @@ impl Tracker {
         self.counts
     }
 
-    /// Sees to it that the flow has an entry; `false` for a flow that is over already.
-    fn admit(&mut self, id: FlowId) -> bool {
-        if self.entries.contains_key(&id) {
-            return true;
-        }
-        if self.finished.contains_key(&id) {
-            return false;
-        }
-        if self.entries.len() >= self.capacity {
+    /// Ends another flow if this one is new and there are as many as there may be.
+    fn make_room(&mut self, id: FlowId) {
+        if self.entries.len() >= self.capacity
+            && !self.entries.contains_key(&id)
+            && !self.finished.contains_key(&id)
+        {
             self.evict();
         }
-        let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-        let entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
-        self.entries.insert(id, Box::new(entry));
-        true
     }
 
     fn tell_it_works(&mut self, id: FlowId) {
@@ -266,5 +262,25 @@ impl Tracker {
         self.events.extend(
             timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
         );
+    }
+}
+
+/// The flow's entry, new if need be; `None` for a flow that is over already.
+fn entry<'e>(
+    entries: &'e mut LruCache<FlowId, Box<Entry>>,
+    id: FlowId,
+    finished: &LruCache<FlowId, ()>,
+    new: impl FnOnce(FlowId) -> Entry,
+) -> Option<&'e mut Entry> {
+    match entries.raw_entry_mut().from_key(&id) {
+        RawEntryMut::Occupied(mut entry) => {
+            entry.to_back();
+            Some(entry.into_mut())
+        }
+        RawEntryMut::Vacant(_) if finished.contains_key(&id) => None,
+        RawEntryMut::Vacant(vacant) => {
+            let (_, entry) = vacant.insert(id, Box::new(new(id)));
+            Some(entry)
+        }
     }
 }
