@@ -17,8 +17,8 @@ use tests::conversation::{Conversation, From, Network, tls};
 pub(super) const INSPECTION_CA: &str = "CN=Inspection CA";
 /// Connections whose packets are mixed at any time.
 const AT_ONCE: u32 = 1000;
-/// Packets are so far apart that connections come at 200,000 a second.
-const STEP_NS: u64 = 350;
+/// Packets that one connection has on average.
+const PACKETS: u64 = 17;
 /// Observations that the agent takes before it looks at the clock.
 const TURN: usize = 4096;
 const CLIENTS: u32 = 20_000;
@@ -53,6 +53,7 @@ pub(super) struct Traffic {
     tap: CaptureTap,
     number: u32,
     now_ns: u64,
+    step_ns: u64,
 }
 
 impl Receiver for Told {
@@ -107,8 +108,8 @@ impl Told {
 }
 
 impl Traffic {
-    /// Makes what connections need in common.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// Connections that come at about this rate, on the tap's clock.
+    pub(super) fn new(connections_a_second: u64) -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(vec![])?;
         params
             .distinguished_name
@@ -132,6 +133,7 @@ impl Traffic {
             tap: CaptureTap::default(),
             number: 0,
             now_ns: 1_800_000_000_000_000_000,
+            step_ns: 1_000_000_000 / (connections_a_second * PACKETS),
         })
     }
 
@@ -162,7 +164,7 @@ impl Traffic {
                 let Some(frame) = stream.next() else {
                     return false;
                 };
-                self.now_ns += STEP_NS;
+                self.now_ns += self.step_ns;
                 self.frame(&frame, told);
                 true
             });
