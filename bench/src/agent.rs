@@ -24,9 +24,9 @@ const FLOWS: usize = 65_536 * 5;
 /// Connections prepared at a time: about as many as the rings hold.
 const ROUND: u32 = 1000;
 /// Connections judged before anything is measured, so that tables are as full as they stay.
-const WARM_UP: u32 = 100_000;
+const WARM_UP: u32 = 200_000;
 /// Connections that are measured.
-const MEASURED: u32 = 100_000;
+const MEASURED: u32 = 200_000;
 /// Connections whose allocations are counted.
 const COUNTED: u32 = 20_000;
 /// Connections judged before memory is looked at.

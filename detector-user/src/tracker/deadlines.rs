@@ -13,7 +13,7 @@ const SLOT_BITS: u32 = 23;
 /// What is out of date is thrown out when it is more than the rest and so much.
 const TIDY: usize = 4096;
 /// Empty slots whose room is kept.
-const SPARE: usize = 64;
+const SPARE: usize = 128;
 
 /// When one flow is over, and for when it is noted: not later.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,7 +93,13 @@ impl Deadlines {
                 entry.is_some_and(|entry| entry.due().noted == Some(*noted))
             });
         }
-        self.later.retain(|_, slot| !slot.is_empty());
+        let spare = &mut self.spare;
+        self.later.retain(|_, slot| {
+            if slot.is_empty() && spare.len() < SPARE {
+                spare.push(std::mem::take(slot));
+            }
+            !slot.is_empty()
+        });
         self.len = self.first.len() + self.later.values().map(Vec::len).sum::<usize>();
         self.refill();
     }
