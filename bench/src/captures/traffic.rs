@@ -14,6 +14,9 @@ pub(super) struct Capture {
     pub(super) bytes: u64,
 }
 
+/// Clients behind the gateway; each connects again and again.
+const CLIENTS: u32 = 4096;
+
 /// What to write.
 #[derive(Clone, Copy)]
 pub(super) struct Mix {
@@ -80,7 +83,8 @@ impl Connection {
             Network::Ipv4
         };
         let mut talk = Conversation::new(network);
-        talk.client = number & 0xff_ffff;
+        talk.client = 1 + number % CLIENTS;
+        talk.client_port = 1024 + (number / CLIENTS % 60_000) as u16;
         talk.seq = [
             number.wrapping_mul(2_654_435_761),
             number.wrapping_mul(40_503),

@@ -1,7 +1,6 @@
 //! A window on a capture's bytes: a buffer on a stream, or the file itself in memory.
 
 use std::fs::File;
-use std::hint::black_box;
 use std::io;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
@@ -110,8 +109,9 @@ impl Window {
         self.offset += (self.start - from) as u64;
         if let Bytes::Map(mapped) = &mut self.bytes {
             mapped.keep_pace(from);
-            // The next record's header, on its way from memory while this one is looked at.
-            black_box(mapped.map.get(self.start).copied());
+            if let Some(next) = mapped.map.get(self.start..) {
+                prefetch(next);
+            }
         }
         self.bytes.all().get(from..self.start).unwrap_or_default()
     }
@@ -149,6 +149,23 @@ impl Window {
             Bytes::Map(_) => 0,
         }
     }
+}
+
+/// Asks for the next record's header and the frame's own, which lie in the first 128 bytes, while
+/// this frame is looked at: to wait for them is much of what reading a mapped capture costs.
+#[inline]
+fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it reads nothing and faults on no address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(64).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::hint::black_box(bytes.first().copied());
 }
 
 impl Bytes {
