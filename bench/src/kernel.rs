@@ -8,6 +8,7 @@ mod programs;
 use crate::table::{Goal, Row, Table};
 use cases::{Case, Price};
 use clients::Clients;
+pub(crate) use programs::REFERENCE;
 use programs::{Hook, Programs};
 
 /// What an established flow's segment may cost over an empty program.

@@ -6,6 +6,7 @@
 
 mod agent;
 mod captures;
+mod gateway;
 mod kernel;
 mod table;
 
@@ -36,6 +37,8 @@ enum Part {
     Captures,
     /// How fast the agent judges, and what it keeps
     Agent,
+    /// What traffic through a gateway loses
+    Gateway,
     /// The agent's memory alone, as a number
     Memory,
 }
@@ -52,6 +55,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants(Part::Captures) {
         captures::measure(&mut table, &arguments.agent, arguments.quick)?;
+    }
+    if wants(Part::Gateway) && !arguments.quick {
+        gateway::measure(&mut table, &arguments.agent)?;
     }
     if wants(Part::Agent) && !arguments.quick {
         agent::measure(&mut table)?;

@@ -7,8 +7,11 @@
 
 #[cfg(target_arch = "bpf")]
 mod programs {
+    use aya_ebpf::Global;
     use aya_ebpf::bindings::xdp_action::XDP_PASS;
-    use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_skb_vlan_pop, bpf_skb_vlan_push};
+    use aya_ebpf::helpers::{
+        bpf_get_prandom_u32, bpf_redirect, bpf_skb_vlan_pop, bpf_skb_vlan_push,
+    };
     use aya_ebpf::macros::{classifier, map, xdp};
     use aya_ebpf::maps::{LruHashMap, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::{TcContext, XdpContext};
@@ -28,6 +31,10 @@ mod programs {
 
     /// Clients to choose from: a million and some.
     const CLIENTS_MASK: u32 = (1 << 20) - 1;
+
+    /// The interface that [`send_on`] sends by.
+    #[unsafe(no_mangle)]
+    static TARGET: Global<u32> = Global::new(0);
 
     const TCX_NEXT: i32 = -1;
     const ETH_P_8021Q: u16 = 0x8100;
@@ -57,6 +64,13 @@ mod programs {
     #[classifier]
     pub(crate) fn reference_empty_tc(_: TcContext) -> i32 {
         TCX_NEXT
+    }
+
+    /// Sends the frame by another interface.
+    #[xdp]
+    pub(crate) fn send_on(_: XdpContext) -> u32 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_redirect(TARGET.load(), 0) as u32 }
     }
 
     /// Makes the packet one of a million clients', at random, and goes on to another program.

@@ -126,10 +126,17 @@ impl Interface {
         self.hardware == libc::ARPHRD_LOOPBACK
     }
 
-    /// Whether an XDP program of ours can be put on it: it has Ethernet frames and no other's.
+    /// Whether it is a device of its own rather than made by the kernel.
+    #[must_use]
+    pub fn is_hardware(&self) -> bool {
+        self.kind.is_none() && !self.is_loopback()
+    }
+
+    /// Whether an XDP program of ours goes on it: it is hardware with Ethernet frames, and has no
+    /// other's.
     #[must_use]
     pub fn takes_xdp(&self) -> bool {
-        self.framing() == Some(Framing::Ethernet) && self.xdp.is_none()
+        self.is_hardware() && self.framing() == Some(Framing::Ethernet) && self.xdp.is_none()
     }
 
     /// Whether the device takes VLAN tags off frames before XDP sees them. Unknown counts as yes:

@@ -31,15 +31,16 @@ impl Tagging {
         let attached = std::thread::spawn(move || -> anyhow::Result<Ebpf> {
             setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
             let mut object = EbpfLoader::new().load(OBJECT)?;
-            for (name, direction) in [
-                ("lab_tag", TcAttachType::Egress),
-                ("lab_untag", TcAttachType::Ingress),
+            // So that other programs see the tag in both directions.
+            for (name, direction, order) in [
+                ("lab_tag", TcAttachType::Egress, LinkOrder::first()),
+                ("lab_untag", TcAttachType::Ingress, LinkOrder::last()),
             ] {
                 let program = object.program_mut(name).context("no such program")?;
                 let program: &mut SchedClassifier = program.try_into()?;
                 program.load()?;
-                let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-                program.attach_with_options(&interface, direction, order)?;
+                let options = TcAttachOptions::TcxOrder(order);
+                program.attach_with_options(&interface, direction, options)?;
             }
             Ok(object)
         });

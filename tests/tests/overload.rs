@@ -86,7 +86,12 @@ fn a_full_handshake_ring_costs_no_verdict() {
     let lost = count(Counter::HandshakeLost);
     assert!(lost > 0);
     let tally = pipeline.tally();
-    let summary = Summary { tally, counters }.to_string();
+    let summary = Summary {
+        tally,
+        counters,
+        settled_max: 1,
+    }
+    .to_string();
     assert!(
         summary.ends_with(&format!("lost: {lost} handshake_lost")),
         "{summary}"

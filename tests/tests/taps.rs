@@ -21,9 +21,13 @@ use xtask::lab::{Namespace, run, words};
 const XDP_PASS: i32 = 2;
 const TCX_PASS: i32 = 0;
 
-/// What this kernel has, and where its classifiers sit: these tests run on older ones too.
+/// What this kernel has, and where its classifiers sit: these tests run on older ones too. With XDP
+/// on the lab's virtual interfaces, which stand for hardware.
 fn here() -> (Abilities, Hook) {
-    let abilities = Abilities::of_this_kernel();
+    let abilities = Abilities {
+        virtual_xdp: true,
+        ..Abilities::of_this_kernel()
+    };
     let classifier = if abilities.tcx {
         Hook::Tcx
     } else {
@@ -35,11 +39,13 @@ fn here() -> (Abilities, Hook) {
 /// Linux 5.18 to 6.5.
 const BEFORE_TCX: Abilities = Abilities {
     xdp: true,
+    virtual_xdp: true,
     tcx: false,
 };
 /// Linux 5.8 to 5.17.
 const BEFORE_XDP_FRAGMENTS: Abilities = Abilities {
     xdp: false,
+    virtual_xdp: false,
     tcx: false,
 };
 
@@ -197,7 +203,18 @@ fn a_veth_is_seen_in_both_directions_and_left_as_it_was(
 }
 
 #[test]
-fn a_device_without_native_xdp_is_tapped_by_generic_xdp() {
+fn a_virtual_interface_is_spared_xdp_which_would_copy_its_frames() {
+    let (client, gateway) = pair();
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], Abilities::of_this_kernel());
+        assert_eq!(watched.hooks(), [(here().1, Some(here().1))]);
+        assert_eq!(watched.tap.tapped[0].no_xdp, None);
+        sees_both_directions(&client, &gateway, &mut watched);
+    });
+}
+
+#[test]
+fn a_device_without_native_xdp_is_tapped_by_a_classifier() {
     let (client, gateway) = pair();
     gateway
         .run("ip link add br0 address 02:00:00:00:00:02 type bridge")
@@ -207,7 +224,7 @@ fn a_device_without_native_xdp_is_tapped_by_generic_xdp() {
     await_link(&gateway, "br0");
     inside(&gateway, || {
         let mut watched = Watched::new(&[interface("br0")], here().0);
-        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, Some(here().1))]);
+        assert_eq!(watched.hooks(), [(here().1, Some(here().1))]);
         let mut talk = Conversation::new(Network::Ipv6);
         send(&client, "c0", &hello(&mut talk));
         let index = watched.tap.tapped[0].index;
@@ -220,7 +237,7 @@ fn loopback_is_seen_once() {
     let gateway = namespace("loopback");
     inside(&gateway, || {
         let mut watched = Watched::new(&[interface("lo")], here().0);
-        assert_eq!(watched.hooks(), [(Hook::XdpGeneric, None)]);
+        assert_eq!(watched.hooks(), [(here().1, None)]);
         let mut talk = Conversation::new(Network::Ipv4);
         send(&gateway, "lo", &hello(&mut talk));
         assert_eq!(watched.await_event(events::HELLO), (1, false));

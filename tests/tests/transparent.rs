@@ -137,10 +137,11 @@ fn odd_frames() -> Vec<Vec<u8>> {
 }
 
 #[rstest]
-#[case::native(Device::Veth, Hook::XdpNative, Abilities::of_this_kernel())]
-#[case::generic(Device::Macvlan, Hook::XdpGeneric, Abilities::of_this_kernel())]
-#[case::before_tcx(Device::Veth, Hook::XdpNative, Abilities { xdp: true, tcx: false })]
-#[case::before_xdp_fragments(Device::Veth, Hook::Clsact, Abilities { xdp: false, tcx: false })]
+#[case::xdp(Device::Veth, Hook::XdpNative, Abilities { virtual_xdp: true, ..Abilities::of_this_kernel() })]
+#[case::tcx(Device::Veth, Hook::Tcx, Abilities::of_this_kernel())]
+#[case::no_xdp(Device::Macvlan, Hook::Tcx, Abilities { virtual_xdp: true, ..Abilities::of_this_kernel() })]
+#[case::before_tcx(Device::Veth, Hook::XdpNative, Abilities { xdp: true, virtual_xdp: true, tcx: false })]
+#[case::before_xdp_fragments(Device::Veth, Hook::Clsact, Abilities { xdp: false, virtual_xdp: false, tcx: false })]
 fn frames_leave_as_they_came(
     #[case] device: Device,
     #[case] hook: Hook,

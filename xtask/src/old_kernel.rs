@@ -257,7 +257,7 @@ fn boot(kernel: &Path, image: &Path) -> anyhow::Result<()> {
             bail!("{test} did not pass on the older kernel");
         }
     }
-    let attached = lines.contains(&"tap lan0: ingress native XDP, egress clsact");
+    let attached = lines.contains(&"tap lan0: ingress clsact, egress clsact");
     if !attached || !lines.contains(&"lost: nothing") {
         bail!("the agent did not run on the older kernel");
     }

@@ -161,3 +161,10 @@ pub(super) fn established() -> (Vec<Vec<u8>>, Vec<u8>) {
     let segment = talk.data(From::Server, &[0x5a; 1448]);
     (before, segment)
 }
+
+/// A ClientHello from this port of the client's.
+pub(super) fn hello(client_port: u16) -> Vec<u8> {
+    let mut talk = Conversation::new(Network::Ipv4);
+    talk.client_port = client_port;
+    talk.data(From::Client, &tls::client_hello("bench.test", 500))
+}

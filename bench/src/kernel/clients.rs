@@ -3,6 +3,7 @@
 use anyhow::Context;
 use aya::Ebpf;
 use aya::maps::{HashMap, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::programs::Xdp;
 use aya::util::nr_cpus;
 use detector_common::flow::{Address, FlowKey, Settled};
 use detector_user::tap::object::{ObjectOptions, load};
@@ -120,6 +121,26 @@ impl Clients {
         self.run(packet, repeat)
     }
 
+    /// Has whatever runs next go to the agent's program, clients beginning with the first; returns
+    /// the first of as many ports that they have not used.
+    pub(super) fn begin(&mut self, ports: usize) -> anyhow::Result<u16> {
+        let first = self.client_port + 1;
+        self.client_port += ports as u16;
+        let program = xdp(&mut self.object, "tlswhy_xdp")?.fd()?;
+        self.next.set(0, program, 0)?;
+        self.rewind()?;
+        Ok(first)
+    }
+
+    /// The program that changes the client and goes on.
+    pub(super) fn program(&mut self) -> anyhow::Result<&Xdp> {
+        Ok(xdp(&mut self.references, self.order.program())?)
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.rings.drain(&mut Nobody);
+    }
+
     fn reference(&mut self, name: &str, packet: &[u8], repeat: u32) -> anyhow::Result<f64> {
         let program = xdp(&mut self.references, name)?.fd()?;
         self.next.set(0, program, 0)?;
@@ -127,11 +148,14 @@ impl Clients {
     }
 
     fn run(&mut self, packet: &[u8], repeat: u32) -> anyhow::Result<f64> {
+        self.rewind()?;
+        run(self.program()?, packet, repeat)
+    }
+
+    fn rewind(&mut self) -> anyhow::Result<()> {
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
-        self.turn
-            .set(0, PerCpuValues::try_from(vec![0; cpus])?, 0)?;
-        let program = xdp(&mut self.references, self.order.program())?;
-        run(program, packet, repeat)
+        let turns = PerCpuValues::try_from(vec![0; cpus])?;
+        Ok(self.turn.set(0, turns, 0)?)
     }
 }
 

@@ -1,18 +1,22 @@
 //! Whether two cores get twice as far as one.
 
+use std::sync::Barrier;
 use std::thread;
 
 use anyhow::Context;
+use aya::programs::Xdp;
 use detector_user::tap::object::{ObjectOptions, load};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::cases;
+use super::clients::{AT_ONCE, Clients, Order};
 use super::programs::{run, xdp};
 use super::{PACKETS, median};
 use crate::table::{Goal, Row, Table};
 
-/// Packets a second of two cores against those of one, through one program.
+/// Packets a second of two cores against those of one: data that pass, and hellos that both cores
+/// tell of on the same rings.
 pub(super) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
     let mut object = load(&ObjectOptions::default())?;
     let program = xdp(&mut object, "tlswhy_xdp")?;
@@ -22,38 +26,80 @@ pub(super) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
     for frame in before {
         run(program, &frame, 1)?;
     }
-    let on = |cpu: usize| -> anyhow::Result<f64> {
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu)?;
-        sched_setaffinity(Pid::from_raw(0), &cpus)?;
-        run(program, &packet, PACKETS * 10)
-    };
+    add(
+        table,
+        "full data segment, established, XDP, two cores at once",
+        Some(Goal::AtLeast(1.8)),
+        rounds,
+        |cpus| rate(program, cpus, |_| packet.clone(), PACKETS * 10),
+    )?;
+
+    let mut clients = Clients::load(Order::InTurn)?;
+    add(
+        table,
+        "ClientHello, XDP, two cores at once on the same rings",
+        None,
+        rounds * 4,
+        |cpus| {
+            let first_port = clients.begin(cpus.len())?;
+            let hello = |cpu| cases::hello(first_port + cpu as u16);
+            let rate = rate(clients.program()?, cpus, hello, AT_ONCE / 2)?;
+            clients.drain();
+            Ok(rate)
+        },
+    )
+}
+
+fn add(
+    table: &mut Table,
+    what: &str,
+    goal: Option<Goal>,
+    rounds: usize,
+    mut measured: impl FnMut(&[usize]) -> anyhow::Result<f64>,
+) -> anyhow::Result<()> {
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let rates = |cpus: &[usize]| -> anyhow::Result<f64> {
-            thread::scope(|scope| {
-                let threads: Vec<_> = cpus
-                    .iter()
-                    .map(|&cpu| scope.spawn(move || on(cpu)))
-                    .collect();
-                let mut rate = 0.0;
-                for thread in threads {
-                    let ns = thread.join().ok().context("a thread panicked")??;
-                    rate += 1e3 / ns;
-                }
-                Ok(rate)
-            })
-        };
-        alone.push((rates(&[0])? + rates(&[1])?) / 2.0);
-        together.push(rates(&[0, 1])?);
+        alone.push((measured(&[0])? + measured(&[1])?) / 2.0);
+        together.push(measured(&[0, 1])?);
     }
     let (alone, together) = (median(alone), median(together));
     table.add(Row {
-        what: "full data segment, established, XDP, two cores at once".to_owned(),
-        figure: format!("{together:.1} M packets/s"),
-        reference: format!("one core {alone:.1} M packets/s"),
+        what: what.to_owned(),
+        figure: format!("{together:.2} M packets/s"),
+        reference: format!("one core {alone:.2} M packets/s"),
         ratio: Some(together / alone),
-        goal: Some(Goal::AtLeast(1.8)),
+        goal,
     });
     Ok(())
+}
+
+/// Millions of packets a second of these CPUs together, each with its own packet.
+fn rate(
+    program: &Xdp,
+    cpus: &[usize],
+    packet: impl Fn(usize) -> Vec<u8> + Sync,
+    repeat: u32,
+) -> anyhow::Result<f64> {
+    let start = Barrier::new(cpus.len());
+    thread::scope(|scope| {
+        let threads: Vec<_> = cpus
+            .iter()
+            .map(|&cpu| {
+                let (packet, start) = (&packet, &start);
+                scope.spawn(move || -> anyhow::Result<f64> {
+                    let packet = packet(cpu);
+                    let mut only = CpuSet::new();
+                    only.set(cpu)?;
+                    sched_setaffinity(Pid::from_raw(0), &only)?;
+                    start.wait();
+                    run(program, &packet, repeat)
+                })
+            })
+            .collect();
+        let mut rate = 0.0;
+        for thread in threads {
+            rate += 1e3 / thread.join().ok().context("a thread panicked")??;
+        }
+        Ok(rate)
+    })
 }

@@ -10,7 +10,7 @@ use detector_user::tap::rings::Rings;
 
 use super::cases::Case;
 
-static REFERENCE: &[u8] = aya::include_bytes_aligned!(env!("REFERENCE_EBPF_OBJECT"));
+pub(crate) static REFERENCE: &[u8] = aya::include_bytes_aligned!(env!("REFERENCE_EBPF_OBJECT"));
 
 const EGRESS: &str = "tlswhy_egress";
 

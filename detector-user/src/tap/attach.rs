@@ -24,8 +24,6 @@ const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 pub enum Hook {
     /// XDP in the driver.
     XdpNative,
-    /// XDP in the stack: the driver has none.
-    XdpGeneric,
     /// A TCX link.
     Tcx,
     /// A filter of the clsact queueing discipline, before Linux 6.6.
@@ -37,7 +35,6 @@ impl Hook {
     pub const fn name(self) -> &'static str {
         match self {
             Self::XdpNative => "native XDP",
-            Self::XdpGeneric => "generic XDP",
             Self::Tcx => "TCX",
             Self::Clsact => "clsact",
         }
@@ -49,6 +46,9 @@ impl Hook {
 pub struct Abilities {
     /// XDP on frames of several buffers (Linux 5.18).
     pub xdp: bool,
+    /// Native XDP also on virtual interfaces, where it copies what has come in one piece from another
+    /// namespace and takes three quarters of TCP's throughput. Only tests want it.
+    pub virtual_xdp: bool,
     /// TCX links (Linux 6.6).
     pub tcx: bool,
 }
@@ -59,6 +59,7 @@ impl Abilities {
         let since = |first| KernelVersion::current().is_ok_and(|version| version >= first);
         Self {
             xdp: since(XDP_FRAGMENTS),
+            virtual_xdp: false,
             tcx: since(TCX),
         }
     }
@@ -73,7 +74,7 @@ pub struct Tapped {
     pub index: u32,
     /// Where incoming frames are seen.
     pub ingress: Hook,
-    /// Why that is not XDP, where it is an Ethernet device on a kernel that has it.
+    /// Why that is not XDP, where it is an Ethernet device of hardware on a kernel that has it.
     pub no_xdp: Option<String>,
     /// Where outgoing frames are seen; loopback shows each frame twice and is tapped once.
     pub egress: Option<Hook>,
@@ -150,7 +151,7 @@ impl<'a> Attaching<'a> {
     }
 
     fn tap(mut self) -> Result<Tapped, TapError> {
-        // Devices without a link layer have no native XDP, and generic XDP fakes the header.
+        // Devices without a link layer have no native XDP.
         let ethernet = self.interface.framing() == Some(Framing::Ethernet);
         let (ingress_program, egress_program) = if ethernet {
             ("tlswhy_ingress", "tlswhy_egress")
@@ -186,9 +187,11 @@ impl<'a> Attaching<'a> {
         })
     }
 
-    /// XDP, native or else generic. Not where another program has it, which is never replaced.
+    /// Native XDP. Not where another program has it, which is never replaced; and never generic XDP,
+    /// which copies frames that the classifier reads where they are.
     fn xdp(&mut self) -> Result<XdpTry, TapError> {
-        if !self.abilities.xdp {
+        let worth_it = self.interface.is_hardware() || self.abilities.virtual_xdp;
+        if !(self.abilities.xdp && worth_it) {
             return Ok(XdpTry::Not(None));
         }
         if let Some(other) = self.interface.xdp {
@@ -206,26 +209,16 @@ impl<'a> Attaching<'a> {
             }
             Err(error) => return Err(error),
         }
-        let mut refusal = None;
-        for (mode, hook) in [
-            (XdpMode::Driver, Hook::XdpNative),
-            (XdpMode::Skb, Hook::XdpGeneric),
-        ] {
-            match attach_xdp(program, self.interface.index, mode) {
-                Ok(link) => {
-                    self.attached.push(Attached::Xdp(link));
-                    return Ok(XdpTry::Attached(hook));
-                }
-                Err(error) => refusal = Some(error),
+        let refusal = match attach_xdp(program, self.interface.index) {
+            Ok(link) => {
+                self.attached.push(Attached::Xdp(link));
+                return Ok(XdpTry::Attached(Hook::XdpNative));
             }
-            // Someone came first; the other mode would not be free either.
-            if refusal.as_ref().is_some_and(is_taken) {
+            Err(error) if is_taken(&error) => {
                 let why = "another XDP program is there and stays".to_owned();
                 return Ok(XdpTry::Not(Some(why)));
             }
-        }
-        let Some(refusal) = refusal else {
-            return Ok(XdpTry::Not(None));
+            Err(error) => error,
         };
         match TapError::of_attach(&self.interface.name, "XDP", &refusal) {
             TapError::Attach { reason, .. } => Ok(XdpTry::Not(Some(reason))),
@@ -276,8 +269,8 @@ impl<'a> Attaching<'a> {
     }
 }
 
-fn attach_xdp(program: &mut Xdp, interface: u32, mode: XdpMode) -> Result<XdpLink, ProgramError> {
-    let id = program.attach_to_if_index(interface, mode)?;
+fn attach_xdp(program: &mut Xdp, interface: u32) -> Result<XdpLink, ProgramError> {
+    let id = program.attach_to_if_index(interface, XdpMode::Driver)?;
     program.take_link(id)
 }
 

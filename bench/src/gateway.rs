@@ -1,0 +1,122 @@
+//! What traffic through a gateway loses to the taps: live frames on a link, TCP through the agent.
+
+mod live_frames;
+mod requests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::gateway::{Gateway, PATIENCE};
+use xtask::lab::Process;
+
+use crate::table::{Goal, Row, Table};
+
+/// The least that is left of throughput with the agent.
+const LEFT: f64 = 0.98;
+const ROUNDS: usize = 7;
+const SERVER: &str = "10.78.2.2";
+
+/// Adds the rows.
+pub(crate) fn measure(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
+    eprintln!("gateway: live frames");
+    live_frames::measure(table)?;
+    let gateway = Gateway::new("bench")?;
+    eprintln!("gateway: one TCP connection");
+    match throughput(&gateway, agent) {
+        Ok(bits) => table.add(Row {
+            what: "TCP through the gateway, 1,500 bytes, both interfaces tapped".to_owned(),
+            figure: format!("{:.2} Gbit/s", bits.with / 1e9),
+            reference: format!("without the agent {:.2} Gbit/s", bits.without / 1e9),
+            ratio: Some(bits.with / bits.without),
+            goal: Some(Goal::AtLeast(LEFT)),
+        }),
+        Err(error) => table.add(Row {
+            what: "TCP through the gateway".to_owned(),
+            figure: String::new(),
+            reference: format!("not measured ({error:#}): apt-get install iperf3"),
+            ratio: None,
+            goal: None,
+        }),
+    }
+    eprintln!("gateway: new connections");
+    requests::measure(table, &gateway, agent)
+}
+
+/// A figure with the agent and without.
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    with: f64,
+    without: f64,
+}
+
+/// Runs `round` with and without the agent in turns; returns medians.
+fn in_turns(
+    gateway: &Gateway,
+    agent: &Path,
+    mut round: impl FnMut() -> anyhow::Result<f64>,
+) -> anyhow::Result<Pair> {
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(round()?);
+        let mut running = watch(gateway, agent)?;
+        with.push(round()?);
+        running.stop(Signal::SIGINT)?;
+    }
+    Ok(Pair {
+        with: median(with),
+        without: median(without),
+    })
+}
+
+fn watch(gateway: &Gateway, agent: &Path) -> anyhow::Result<Process> {
+    let mut command = gateway.gateway.command(agent);
+    command.args(["run", "--interface", "lan0", "--interface", "wan0"]);
+    command.args(["--output", "json"]);
+    let agent = Process::start(&mut command)?;
+    agent.wait_for(PATIENCE, |line| line == "ready")?;
+    Ok(agent)
+}
+
+fn throughput(gateway: &Gateway, agent: &Path) -> anyhow::Result<Pair> {
+    let _server = Process::start(gateway.server.command("iperf3").arg("--server"))?;
+    gateway.server.wait_until_listening(5201)?;
+    let line = format!("iperf3 --client {SERVER} --time 3 --json");
+    in_turns(gateway, agent, || {
+        let told: Value = serde_json::from_str(&gateway.client.run(&line)?)?;
+        told.pointer("/end/sum_received/bits_per_second")
+            .and_then(Value::as_f64)
+            .context("iperf3 tells no throughput")
+    })
+}
+
+/// Runs on a thread of its own inside a namespace.
+fn inside<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> std::thread::JoinHandle<anyhow::Result<T>> {
+    let path = format!("/run/netns/{namespace}");
+    std::thread::spawn(move || {
+        let file = std::fs::File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("cannot enter {path}"))?;
+        work()
+    })
+}
+
+fn joined<T>(thread: std::thread::JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread
+        .join()
+        .map_err(|_| anyhow::anyhow!("a thread of the bench panicked"))?
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
