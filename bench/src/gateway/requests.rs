@@ -1,4 +1,4 @@
-//! New connections through the gateway, each with a ClientHello and an answer.
+//! New connections through the gateway, each with the records of a TLS 1.2 handshake.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +14,17 @@ use super::{LEFT, SERVER, in_turns, inside, joined, median, seconds};
 use crate::table::{Goal, Row, Table};
 
 const PORT: u16 = 443;
-const CLIENTS: usize = 4;
+const AT_ONCE: usize = 4;
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Adds rows for connections a second, and for how long one takes.
+/// What clients make of the server's certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    Accept,
+    Refuse,
+}
+
+/// Adds rows for connections a second that work and that fail, and for how long one takes.
 pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let server = {
@@ -25,8 +32,11 @@ pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> any
         inside(gateway.server.name(), move || serve(&stop))
     };
     gateway.server.wait_until_listening(PORT)?;
-    let rate = in_turns(gateway, agent, || Ok(ask(gateway, CLIENTS)?.0));
-    let latency = in_turns(gateway, agent, || Ok(ask(gateway, 1)?.1));
+    // Clients that refuse close first, and would be out of ports for a minute.
+    gateway.client.run("sysctl -qw net.ipv4.tcp_tw_reuse=1")?;
+    let rate = |clients| in_turns(gateway, agent, || Ok(ask(gateway, AT_ONCE, clients)?.0));
+    let rates = [Clients::Accept, Clients::Refuse].map(rate);
+    let latency = in_turns(gateway, agent, || Ok(ask(gateway, 1, Clients::Accept)?.1));
     stop.store(true, Ordering::Relaxed);
     // The one connection that makes it look.
     let woken = inside(gateway.server.name(), || {
@@ -34,16 +44,22 @@ pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> any
     });
     joined(woken)?;
     joined(server)?;
-    let (rate, latency) = (rate?, latency?);
+    let [accepted, refused] = rates;
+    for (what, rate, goal) in [
+        ("that work", accepted?, Some(Goal::AtLeast(LEFT))),
+        ("that all fail, each with a verdict", refused?, None),
+    ] {
+        table.add(Row {
+            what: format!("new connections {what}, {AT_ONCE} clients, one machine for all"),
+            figure: format!("{:.0} a second", rate.with),
+            reference: format!("without the agent {:.0} a second", rate.without),
+            ratio: Some(rate.with / rate.without),
+            goal,
+        });
+    }
+    let latency = latency?;
     table.add(Row {
-        what: format!("new connections through the gateway, {CLIENTS} clients"),
-        figure: format!("{:.0} a second", rate.with),
-        reference: format!("without the agent {:.0} a second", rate.without),
-        ratio: Some(rate.with / rate.without),
-        goal: Some(Goal::AtLeast(LEFT)),
-    });
-    table.add(Row {
-        what: "time of a new connection through the gateway, one client, median".to_owned(),
+        what: "time of a new connection that works, one client, median".to_owned(),
         figure: format!("{:.0} µs", latency.with * 1e6),
         reference: format!("without the agent {:.0} µs", latency.without * 1e6),
         ratio: Some(latency.with / latency.without),
@@ -52,35 +68,58 @@ pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> any
     Ok(())
 }
 
-fn request() -> Vec<u8> {
-    tls::client_hello("bench.test", 500)
+/// What is sent, in turns: hello, flight, the client's answer to it, the server's.
+struct Words {
+    hello: Vec<u8>,
+    flight: Vec<u8>,
+    request: Vec<u8>,
+    answer: Vec<u8>,
 }
 
-/// Answers each connection and closes it, until told to stop and connected to once more.
-fn serve(stop: &AtomicBool) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(("0.0.0.0", PORT))?;
-    let answer = [
-        tls::server_hello(0xc02f, false),
-        tls::record(22, &tls::message(11, &[7; 4000])),
-    ]
-    .concat();
-    let mut asked = request();
-    loop {
-        let (mut stream, _) = listener.accept()?;
-        if stop.load(Ordering::Relaxed) {
-            return Ok(());
+impl Words {
+    fn new() -> Self {
+        let finished = [tls::record(20, &[1]), tls::record(22, &[9; 40])].concat();
+        let flight = [
+            tls::server_hello(0xc02f, false),
+            tls::record(22, &tls::message(11, &[7; 2800])),
+            tls::record(22, &tls::message(14, &[])),
+        ];
+        Self {
+            hello: tls::client_hello("bench.test", 500),
+            flight: flight.concat(),
+            request: [finished.clone(), tls::record(23, &[1; 180])].concat(),
+            answer: [finished, tls::record(23, &[2; 4000])].concat(),
         }
-        // A client that went away is no reason to stop.
-        let _ = stream
-            .read_exact(&mut asked)
-            .and_then(|()| stream.write_all(&answer));
     }
 }
 
-/// Connections a second of so many clients, and the median seconds of one.
-fn ask(gateway: &Gateway, clients: usize) -> anyhow::Result<(f64, f64)> {
-    let threads: Vec<_> = (0..clients)
-        .map(|_| inside(gateway.client.name(), connections))
+/// Answers connections until told to stop and connected to once more.
+fn serve(stop: &AtomicBool) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", PORT))?;
+    let words = Words::new();
+    loop {
+        let (stream, _) = listener.accept()?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // A client that goes away is no reason to stop.
+        let _ = answer(stream, &words);
+    }
+}
+
+fn answer(mut stream: TcpStream, words: &Words) -> std::io::Result<()> {
+    let mut asked = words.hello.clone();
+    stream.read_exact(&mut asked)?;
+    stream.write_all(&words.flight)?;
+    let mut asked = words.request.clone();
+    stream.read_exact(&mut asked)?;
+    stream.write_all(&words.answer)
+}
+
+/// Connections a second of so many clients at once, and the median seconds of one.
+fn ask(gateway: &Gateway, at_once: usize, clients: Clients) -> anyhow::Result<(f64, f64)> {
+    let threads: Vec<_> = (0..at_once)
+        .map(|_| inside(gateway.client.name(), move || connections(clients)))
         .collect();
     let mut times = Vec::new();
     for thread in threads {
@@ -91,17 +130,25 @@ fn ask(gateway: &Gateway, clients: usize) -> anyhow::Result<(f64, f64)> {
 }
 
 /// Connects again and again; seconds of each connection.
-fn connections() -> anyhow::Result<Vec<f64>> {
-    let request = request();
-    let mut answer = Vec::new();
+fn connections(clients: Clients) -> anyhow::Result<Vec<f64>> {
+    let words = Words::new();
+    let alert = tls::record(21, &[2, 46]);
+    let mut flight = words.flight.clone();
+    let mut rest = Vec::new();
     let mut times = Vec::new();
     let start = Instant::now();
     while start.elapsed() < ROUND {
         let began = Instant::now();
         let mut stream = TcpStream::connect((SERVER, PORT))?;
-        stream.write_all(&request)?;
-        answer.clear();
-        stream.read_to_end(&mut answer)?;
+        stream.write_all(&words.hello)?;
+        stream.read_exact(&mut flight)?;
+        if clients == Clients::Refuse {
+            stream.write_all(&alert)?;
+        } else {
+            stream.write_all(&words.request)?;
+            rest.clear();
+            stream.read_to_end(&mut rest)?;
+        }
         times.push(seconds(began.elapsed()));
     }
     Ok(times)
