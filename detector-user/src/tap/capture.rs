@@ -148,7 +148,7 @@ struct LruTables {
     watched: LruCache<FlowKey, Box<Watched>>,
     settled: LruCache<FlowKey, Settled>,
     /// Tags of the watched flows, as in the kernel; a power of two.
-    tags: Box<[TagSet]>,
+    tags: Box<[u64]>,
 }
 
 impl LruTables {
@@ -156,13 +156,21 @@ impl LruTables {
         Self {
             watched: LruCache::new_unbounded(),
             settled: LruCache::new(SETTLED_MAX),
-            tags: vec![TagSet::default(); tag_sets.max(1).next_power_of_two()].into(),
+            tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
         }
     }
 
-    fn tags(&mut self, spot: Spot) -> Option<&mut TagSet> {
+    /// The set of tags that a spot belongs to.
+    fn word(&mut self, spot: Spot) -> Option<&mut u64> {
         let number = spot.set as usize & (self.tags.len() - 1);
         self.tags.get_mut(number)
+    }
+
+    fn tag(&mut self, key: &FlowKey) {
+        let spot = Spot::of(key, 0);
+        if let Some(word) = self.word(spot) {
+            *word = TagSet(*word).with(spot).0;
+        }
     }
 
     fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
@@ -173,8 +181,8 @@ impl LruTables {
 
     fn untag(&mut self, key: &FlowKey) {
         let spot = Spot::of(key, 0);
-        if let Some(tags) = self.tags(spot) {
-            *tags = tags.without(spot);
+        if let Some(word) = self.word(spot) {
+            *word = TagSet(*word).without(spot).0;
         }
     }
 }
@@ -182,7 +190,8 @@ impl LruTables {
 impl Tables for LruTables {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
         let spot = Spot::of(key, 0);
-        self.tags(spot).is_none_or(|tags| tags.may_hold(spot))
+        self.word(spot)
+            .is_none_or(|word| TagSet(*word).may_hold(spot))
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
@@ -203,10 +212,7 @@ impl Tables for LruTables {
             self.untag(&oldest);
         }
         if self.watched.insert(*key, watched).is_none() {
-            let spot = Spot::of(key, 0);
-            if let Some(tags) = self.tags(spot) {
-                *tags = tags.with(spot);
-            }
+            self.tag(key);
         }
         self.watched(key)
     }
