@@ -7,9 +7,11 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) price: Price,
     network: Network,
-    /// The packets before it, and the packet.
-    make: fn(Conversation) -> (Vec<Vec<u8>>, Vec<u8>),
+    make: Make,
 }
+
+/// Makes the packets before the one that is meant, and that.
+type Make = fn(Conversation) -> (Vec<Vec<u8>>, Vec<u8>);
 
 /// What a packet may cost.
 #[derive(Clone, Copy)]
@@ -53,17 +55,17 @@ fn watched(talk: &mut Conversation) -> Vec<Vec<u8>> {
 
 /// Packets that tell nothing, or pass, however often they come.
 pub(super) fn passing() -> Vec<Case> {
-    let case = |name, network, price, make| Case {
+    let case = |name, network, price, make: Make| Case {
         name,
         price,
         network,
         make,
     };
-    let ack: fn(Conversation) -> _ = |mut talk| {
+    let ack: Make = |mut talk| {
         let before = settled(&mut talk);
         (before, talk.ack(From::Client))
     };
-    let data: fn(Conversation) -> _ = |mut talk| {
+    let data: Make = |mut talk| {
         let before = settled(&mut talk);
         let segment = talk.data(From::Server, &[0x5a; 1448]);
         (before, segment)
