@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::config::DEFAULT_PINS;
 use crate::inspection_ca::InspectionCa;
+use crate::interfaces::Wanted;
+use crate::metrics::MetricsAddress;
 use crate::sink::Output;
 
 /// Exit code: it did what it was asked to.
@@ -18,7 +22,7 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 
 /// Connections followed at once unless told otherwise.
-pub const DEFAULT_FLOWS: u32 = 262_144;
+pub(crate) const DEFAULT_FLOWS: u32 = 262_144;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -39,6 +43,7 @@ Examples:
   tlswhy run --interface lan0 --interface wan0
   tlswhy run --inspection-ca /etc/ssl/inspection-ca.pem --output json
   tlswhy run --inspection-ca \"CN=Inspection CA\" --output journald --output text
+  tlswhy run --config ./tlswhy.toml --print-config
 
 It needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; `tlswhy doctor` says what is missing.
 Packets are never changed, delayed or dropped. Ctrl-C or SIGTERM ends it with a summary.";
@@ -51,6 +56,17 @@ Examples:
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
 
 A damaged capture gives all verdicts up to the damage, a warning that says where, and exit code 1.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  tlswhy check-config
+  tlswhy check-config ./tlswhy.toml && cp ./tlswhy.toml /etc/tlswhy/ && systemctl reload tlswhy";
+
+const DETACH_EXAMPLES: &str = "\
+Examples:
+  systemctl stop tlswhy && tlswhy detach
+
+An agent that still runs goes on with what it has, and hears of no packet any more.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -85,7 +101,13 @@ pub struct Cli {
 pub enum Command {
     /// Watch interfaces and write verdicts as connections fail
     #[command(after_help = format!("{RUN_EXAMPLES}\n\n{EXIT_CODES}"))]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// Check a configuration file: all that is wrong in it, with line and column
+    #[command(after_help = format!("{CHECK_EXAMPLES}\n\n{EXIT_CODES}"))]
+    CheckConfig(CheckConfigArgs),
+    /// Take away what `tlswhy run` pinned: no program stays on any interface
+    #[command(after_help = format!("{DETACH_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Detach(DetachArgs),
     /// Read captures and write verdicts; needs neither root nor kernel support
     #[command(after_help = format!("{PCAP_EXAMPLES}\n\n{EXIT_CODES}"))]
     Pcap(PcapArgs),
@@ -94,7 +116,7 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
-/// Arguments of `tlswhy run`.
+/// Arguments of `tlswhy run`. What is given here goes before the configuration file.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Interface to watch in both directions; repeatable. Without it: every Ethernet interface
@@ -104,20 +126,74 @@ pub struct RunArgs {
 
     /// Where verdicts go; repeatable. Default: journald when run as a service, else text
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
-    outputs: Vec<Output>,
+    pub outputs: Vec<Output>,
+
+    /// Append verdicts to a file as JSON lines, beside the other outputs
+    #[arg(long, value_name = "FILE")]
+    pub json_file: Option<PathBuf>,
 
     /// Connections followed at once; beyond it the oldest are forgotten, and counted
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS)]
+    /// [default: 262144]
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
-    pub flows: u32,
+    pub flows: Option<u32>,
 
     /// Diagnostics from the eBPF programs, on standard error
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Off)]
     pub log: LogLevel,
 
-    /// What the operator knows.
-    #[command(flatten)]
-    pub knowledge: Knowledge,
+    /// The CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable
+    #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
+    pub inspection_cas: Vec<InspectionCa>,
+
+    /// Whether connections here are intercepted [default: auto]
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub intercepted: Option<InterceptedWhen>,
+
+    /// Configuration file; without it /etc/tlswhy/tlswhy.toml if it is there
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Show the configuration in effect and where each value came from, and end
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Watch the interfaces of a network namespace, by its name or path
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus: a loopback address and port, or unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<MetricsAddress>,
+
+    /// Where what was learned is kept, and verdicts that journald could not take yet
+    #[arg(long, value_name = "DIR")]
+    pub state_directory: Option<PathBuf>,
+
+    /// Where connections that are not judged yet are kept, for the next start
+    #[arg(long, value_name = "DIR")]
+    pub runtime_directory: Option<PathBuf>,
+
+    /// Pin programs and maps in a directory of a BPF file system: they go on without the agent, and
+    /// the next one takes them over
+    #[arg(long, value_name = "DIR")]
+    pub pins: Option<PathBuf>,
+}
+
+/// Arguments of `tlswhy check-config`.
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// The file; without it /etc/tlswhy/tlswhy.toml
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Arguments of `tlswhy detach`.
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// The directory where programs and maps are pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PINS)]
+    pub pins: PathBuf,
 }
 
 /// Arguments of `tlswhy pcap`.
@@ -157,7 +233,7 @@ pub struct DoctorArgs {
 }
 
 /// What the operator knows and the wire does not show.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "What you know about the interceptor")]
 pub struct Knowledge {
     /// The CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable
@@ -167,6 +243,10 @@ pub struct Knowledge {
     /// Whether connections here are intercepted
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = InterceptedWhen::Auto)]
     pub intercepted: InterceptedWhen,
+
+    /// Addresses from which interceptors open connections of their own.
+    #[arg(skip)]
+    pub interceptors: Vec<IpAddr>,
 }
 
 /// Whether connections are intercepted, as far as the operator knows.
@@ -223,23 +303,29 @@ impl Cli {
                 check_outputs("pcap", &pcap.outputs)?;
                 check_files(&pcap.files)?;
             }
-            Command::Doctor(_) => {}
+            Command::CheckConfig(_) | Command::Detach(_) | Command::Doctor(_) => {}
         }
         Ok(cli)
     }
 }
 
 impl RunArgs {
-    /// Where verdicts go, each output once.
+    /// Whether systemd runs it, and nobody at a terminal.
     #[must_use]
-    pub fn outputs(&self) -> Vec<Output> {
-        let default = if is_service() {
-            Output::Journald
-        } else {
-            Output::Text
-        };
-        each_once(&self.outputs, default)
+    pub fn runs_as_service(&self) -> bool {
+        is_service()
     }
+}
+
+/// Where `tlswhy run` sends verdicts when it was told `outputs`, each output once.
+#[must_use]
+pub fn run_outputs(outputs: &[Output]) -> Vec<Output> {
+    let default = if is_service() {
+        Output::Journald
+    } else {
+        Output::Text
+    };
+    each_once(outputs, default)
 }
 
 impl PcapArgs {
@@ -306,19 +392,8 @@ fn usage(command: &str, message: &str) -> clap::Error {
     command.error(ErrorKind::ArgumentConflict, message)
 }
 
-/// A name the kernel would take (`dev_valid_name`), so that a slip is not taken for an
-/// interface that went away.
 fn interface_name(name: &str) -> Result<String, String> {
-    let is_valid = !name.is_empty()
-        && name.len() < libc::IFNAMSIZ
-        && name != "."
-        && name != ".."
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-    if is_valid {
-        Ok(name.to_owned())
-    } else {
-        Err("no interface can be called that; `ip link` lists them".into())
-    }
+    Wanted::parse(name).map(|_| name.to_owned())
 }
 
 #[cfg(test)]
@@ -333,7 +408,7 @@ mod tests {
 
     fn run(line: &str) -> RunArgs {
         match parsed(line).unwrap().command {
-            Command::Run(run) => run,
+            Command::Run(run) => *run,
             other => panic!("{other:?}"),
         }
     }
@@ -348,6 +423,8 @@ mod tests {
     #[case("tlswhy run --help")]
     #[case("tlswhy pcap --help")]
     #[case("tlswhy doctor --help")]
+    #[case("tlswhy check-config --help")]
+    #[case("tlswhy detach --help")]
     fn helps(#[case] line: &str) {
         // Of a fixed width: the terminal this runs on must not decide.
         let command = Cli::command().term_width(100);
@@ -367,24 +444,26 @@ mod tests {
              --flows 1000000 --log debug",
         );
         assert_eq!(run.interfaces, ["lan0", "wan0"]);
-        assert_eq!(run.outputs(), [Output::Json, Output::Journald]);
-        assert_eq!(run.knowledge.inspection_cas.len(), 2);
-        assert!(
-            run.knowledge
-                .inspection_cas
-                .iter()
-                .any(|ca| ca.matches("CN=Other"))
-        );
-        assert_eq!(run.knowledge.intercepted, InterceptedWhen::Always);
-        assert_eq!((run.flows, run.log), (1_000_000, LogLevel::Debug));
+        let outputs = run_outputs(&run.outputs);
+        assert_eq!(outputs, [Output::Json, Output::Journald]);
+        assert_eq!(run.inspection_cas.len(), 2);
+        assert!(run.inspection_cas.iter().any(|ca| ca.matches("CN=Other")));
+        assert_eq!(run.intercepted, Some(InterceptedWhen::Always));
+        assert_eq!((run.flows, run.log), (Some(1_000_000), LogLevel::Debug));
     }
 
     #[test]
     fn run_alone_is_quiet_and_judges_by_evidence() {
         let run = run("tlswhy run");
-        assert_eq!(run.outputs(), [Output::Text], "this test is no service");
-        assert_eq!(run.knowledge.intercepted, InterceptedWhen::Auto);
-        assert_eq!((run.flows, run.log), (DEFAULT_FLOWS, LogLevel::Off));
+        assert_eq!(
+            run_outputs(&run.outputs),
+            [Output::Text],
+            "this test is no service"
+        );
+        assert_eq!(
+            (run.intercepted, run.flows, run.log),
+            (None, None, LogLevel::Off)
+        );
         assert!(run.interfaces.is_empty());
     }
 

@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use hashlink::LruCache;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{InterceptedWhen, Knowledge};
 use crate::legs::{Connection, Passage};
@@ -88,8 +89,15 @@ pub struct Interception {
 }
 
 /// Something that connections through one interceptor have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(u64);
+
+#[cfg(test)]
+impl Mark {
+    pub(crate) const fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// The marks of one connection.
 pub type Marks = [Option<Mark>; 3];
@@ -154,6 +162,21 @@ impl Default for Interceptors {
 }
 
 impl Interceptors {
+    /// Takes a mark for an interceptor's that was recognized before a restart: an issuer, a
+    /// destination or a fingerprint; marks of different kinds are never alike. A destination teaches
+    /// nothing further until it is shown again.
+    pub fn remember(&mut self, mark: Mark) {
+        self.issuers
+            .entry(mark)
+            .or_insert_with(Issuer::default)
+            .recognized = true;
+        self.fingerprints
+            .entry(mark)
+            .or_insert_with(Fingerprint::default)
+            .recognized = true;
+        self.destinations.insert(mark, Source::Destination);
+    }
+
     /// What is known of a connection, and learns from it.
     pub fn look(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         let leg = &*connection.client_leg;
@@ -167,7 +190,7 @@ impl Interceptors {
         if let (Some(leaf), Some(mark)) = (leaf, marks[0]) {
             recognized.extend(self.learn_issuer(mark, leaf, leg).then_some(mark));
         }
-        let known = told(knowledge)
+        let known = told(knowledge, leg)
             .or_else(|| by_legs(connection))
             .or_else(|| self.by_certificate(leaf, marks[0], knowledge));
         let source = self.source(known.is_some(), marks);
@@ -402,7 +425,12 @@ fn is_unrouted(leg: &Timeline) -> bool {
     near && link(leg.client.ip()) != link(leg.server.ip())
 }
 
-fn told(knowledge: &Knowledge) -> Option<(Intercepted, &'static str, String)> {
+fn told(knowledge: &Knowledge, leg: &Timeline) -> Option<(Intercepted, &'static str, String)> {
+    let client = leg.client.ip().to_canonical();
+    if knowledge.interceptors.contains(&client) {
+        let detail = format!("{client} is an interceptor, which opened this itself");
+        return Some((Intercepted::No, "interceptor-address", detail));
+    }
     let (status, what) = match knowledge.intercepted {
         InterceptedWhen::Auto => return None,
         InterceptedWhen::Always => (Intercepted::Yes, "every connection is intercepted here"),

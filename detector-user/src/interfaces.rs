@@ -1,5 +1,7 @@
 //! The machine's interfaces: which there are, and which are worth a tap.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::io;
 
 use nix::sys::socket::SockProtocol;
@@ -12,6 +14,7 @@ const LINK_HEADER: usize = 16;
 /// From linux/if_link.h; libc does not have them all.
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFLA_XDP: u16 = 43;
@@ -36,6 +39,96 @@ const BARE_IP: [u16; 5] = [
     libc::ARPHRD_TUNNEL6,
 ];
 
+/// Which interfaces to watch, as the operator says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// What carries a default route, and the ports of bridges.
+    Auto,
+    /// One, by its name.
+    Named(String),
+    /// Those worth a tap whose names match.
+    Glob(Glob),
+}
+
+impl Wanted {
+    /// All that are worth a tap.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::Glob(Glob("*".to_owned()))
+    }
+
+    /// Reads a name, a glob, or `auto`.
+    ///
+    /// # Errors
+    /// Why no interface can be called that.
+    pub fn parse(given: &str) -> Result<Self, String> {
+        if given == "auto" {
+            return Ok(Self::Auto);
+        }
+        let is_glob = given.contains(['*', '?', '[']);
+        let is_name = !given.is_empty()
+            && given != "."
+            && given != ".."
+            && !given.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+        // The kernel takes no others (`dev_valid_name`), so that a slip is not taken for an
+        // interface that is not there yet.
+        if !is_name || (!is_glob && given.len() >= libc::IFNAMSIZ) {
+            return Err(format!(
+                "no interface can be called {given:?}; `ip link` lists them"
+            ));
+        }
+        Ok(if is_glob {
+            Self::Glob(Glob(given.to_owned()))
+        } else {
+            Self::Named(given.to_owned())
+        })
+    }
+
+    /// Whether it means this interface. `carries_default` are indices of interfaces with a default
+    /// route.
+    fn means(&self, interface: &Interface, carries_default: &HashSet<u32>) -> bool {
+        match self {
+            Self::Auto => {
+                interface.framing().is_some()
+                    && (carries_default.contains(&interface.index)
+                        || interface.master_kind.as_deref() == Some("bridge"))
+            }
+            Self::Named(name) => interface.name == *name,
+            Self::Glob(glob) => interface.is_worth_a_tap() && glob.matches(&interface.name),
+        }
+    }
+
+    /// Whether an interface that is tapped already may be one of these: it need not be in a state in
+    /// which it would be chosen.
+    #[must_use]
+    pub fn may_mean(&self, interface: &Interface) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Named(name) => interface.name == *name,
+            Self::Glob(glob) => glob.matches(&interface.name),
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Named(name) | Self::Glob(Glob(name)) => f.write_str(name),
+        }
+    }
+}
+
+/// A pattern of names, as glob(7) has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob(String);
+
+impl Glob {
+    fn matches(&self, name: &str) -> bool {
+        glob_match::glob_match(&self.0, name)
+    }
+}
+
 /// What an interface's frames begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -56,6 +149,8 @@ pub struct Interface {
     pub mtu: u32,
     /// What kind of virtual interface it is, such as `veth`; none for hardware.
     pub kind: Option<String>,
+    /// What kind of interface it is a port of, such as `bridge`.
+    pub master_kind: Option<String>,
     /// The XDP program on it.
     pub xdp: Option<XdpProgram>,
     hardware: u16,
@@ -184,48 +279,141 @@ pub fn list() -> Result<Vec<Interface>, InterfaceError> {
         .collect())
 }
 
-/// The interfaces called `names`, each once, or without any the ones worth a tap. One that is
-/// down is among them: it may come up later, and the caller says so.
-///
-/// # Errors
-/// [`InterfaceError`] names the first that cannot be watched.
-pub fn choose(names: &[String]) -> Result<Vec<Interface>, InterfaceError> {
-    chosen(list()?, names)
+/// What was chosen to be watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Interfaces, each once.
+    pub interfaces: Vec<Interface>,
+    /// Names of interfaces that are not there.
+    pub missing: Vec<String>,
+    /// Names of interfaces whose frames the engine does not read.
+    pub unreadable: Vec<String>,
 }
 
-fn chosen(all: Vec<Interface>, names: &[String]) -> Result<Vec<Interface>, InterfaceError> {
+impl Choice {
+    /// The interfaces, if something can be watched and all that was named is there.
+    ///
+    /// # Errors
+    /// [`InterfaceError`] names the first that cannot be watched.
+    pub fn whole(self) -> Result<Vec<Interface>, InterfaceError> {
+        if let Some(name) = self.missing.into_iter().next() {
+            return Err(InterfaceError::Missing { name });
+        }
+        if let Some(name) = self.unreadable.into_iter().next() {
+            return Err(InterfaceError::Unreadable { name });
+        }
+        if self.interfaces.is_empty() {
+            return Err(InterfaceError::NoneUp);
+        }
+        Ok(self.interfaces)
+    }
+}
+
+/// Those called `names`, or without any all that are worth a tap.
+#[must_use]
+pub fn named(names: &[String]) -> Vec<Wanted> {
     if names.is_empty() {
-        let taps: Vec<_> = all.into_iter().filter(Interface::is_worth_a_tap).collect();
-        return if taps.is_empty() {
-            Err(InterfaceError::NoneUp)
-        } else {
-            Ok(taps)
+        return vec![Wanted::any()];
+    }
+    names.iter().cloned().map(Wanted::Named).collect()
+}
+
+/// The interfaces that are wanted, each once. One that is named and down is among them: it may come
+/// up later, and the caller says so.
+///
+/// # Errors
+/// [`InterfaceError::List`] when the kernel does not answer.
+pub fn choose(wanted: &[Wanted]) -> Result<Choice, InterfaceError> {
+    let carries_default = if wanted.contains(&Wanted::Auto) {
+        default_routes().map_err(InterfaceError::List)?
+    } else {
+        HashSet::new()
+    };
+    Ok(chosen(list()?, wanted, &carries_default))
+}
+
+fn chosen(all: Vec<Interface>, wanted: &[Wanted], carries_default: &HashSet<u32>) -> Choice {
+    let mut choice = Choice::default();
+    for one in wanted {
+        let meant = all.iter().filter(|it| one.means(it, carries_default));
+        let new: Vec<Interface> = meant
+            .filter(|it| !choice.interfaces.contains(it))
+            .cloned()
+            .collect();
+        if let Wanted::Named(name) = one {
+            match all.iter().find(|it| it.name == *name) {
+                None => choice.missing.push(name.clone()),
+                Some(it) if it.framing().is_none() => {
+                    choice.unreadable.push(name.clone());
+                    continue;
+                }
+                Some(_) => {}
+            }
+        }
+        choice.interfaces.extend(new);
+    }
+    choice
+}
+
+/// Indices of interfaces that carry a default route, of either IP version, in the main table.
+fn default_routes() -> io::Result<HashSet<u32>> {
+    /// `struct rtmsg`.
+    const HEADER: usize = 12;
+    let answer = request(
+        SockProtocol::NetlinkRoute,
+        libc::RTM_GETROUTE,
+        Ask::All,
+        &[0; HEADER],
+    )?;
+    let mut found = HashSet::new();
+    for message in &answer {
+        let route = message.payload.as_slice();
+        let (Some(&prefix), Some(&table), Some(&kind)) = (route.get(1), route.get(4), route.get(7))
+        else {
+            continue;
         };
-    }
-    let mut taps: Vec<Interface> = Vec::new();
-    for name in names {
-        let found = all.iter().find(|interface| interface.name == *name);
-        let interface = found.ok_or_else(|| InterfaceError::Missing { name: name.clone() })?;
-        if interface.framing().is_none() {
-            return Err(InterfaceError::Unreadable { name: name.clone() });
-        }
-        if !taps.contains(interface) {
-            taps.push(interface.clone());
+        let is_default = prefix == 0 && table == libc::RT_TABLE_MAIN && kind == libc::RTN_UNICAST;
+        if is_default {
+            found.extend(next_hops(route.get(HEADER..).unwrap_or_default()));
         }
     }
-    Ok(taps)
+    Ok(found)
+}
+
+/// The interfaces a route leads to.
+fn next_hops(route: &[u8]) -> Vec<u32> {
+    let mut hops = Vec::new();
+    for (kind, value) in attributes(route) {
+        match kind {
+            libc::RTA_OIF => hops.extend(u32_at(value, 0)),
+            libc::RTA_MULTIPATH => {
+                // Each `struct rtnexthop`: its length with what follows, flags, hops, interface.
+                let mut rest = value;
+                while let (Some(length), Some(interface)) = (u16_at(rest, 0), u32_at(rest, 4)) {
+                    hops.push(interface);
+                    let next = usize::from(length).next_multiple_of(4).max(8);
+                    rest = rest.get(next..).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+    hops
 }
 
 fn parsed(message: &[u8]) -> Option<Interface> {
     let hardware = u16_at(message, 2)?;
     let index = u32_at(message, 4)?;
     let flags = u32_at(message, 8)?;
-    let (mut name, mut mtu, mut kind, mut xdp) = (None, 0, None, None);
+    let (mut name, mut mtu, mut kind, mut master_kind, mut xdp) = (None, 0, None, None, None);
     for (attribute_type, value) in attributes(message.get(LINK_HEADER..)?) {
         match attribute_type {
             libc::IFLA_IFNAME => name = Some(text(value)),
             libc::IFLA_MTU => mtu = u32_at(value, 0)?,
-            IFLA_LINKINFO => kind = attribute(value, IFLA_INFO_KIND).map(text),
+            IFLA_LINKINFO => {
+                kind = attribute(value, IFLA_INFO_KIND).map(text);
+                master_kind = attribute(value, IFLA_INFO_SLAVE_KIND).map(text);
+            }
             IFLA_XDP => xdp = parsed_xdp(value),
             _ => {}
         }
@@ -235,6 +423,7 @@ fn parsed(message: &[u8]) -> Option<Interface> {
         name: name?,
         mtu,
         kind,
+        master_kind,
         xdp,
         hardware,
         flags,
@@ -266,6 +455,7 @@ pub(crate) mod tests {
             name: name.into(),
             mtu: 1500,
             kind: None,
+            master_kind: None,
             xdp: None,
             hardware: libc::ARPHRD_ETHER,
             flags: UP,
@@ -314,40 +504,103 @@ pub(crate) mod tests {
         ]
     }
 
-    fn names(chosen: Vec<Interface>) -> Vec<String> {
-        chosen.into_iter().map(|interface| interface.name).collect()
+    fn names(choice: &Choice) -> Vec<&str> {
+        let interfaces = choice.interfaces.iter();
+        interfaces
+            .map(|interface| interface.name.as_str())
+            .collect()
+    }
+
+    fn wanted(given: &[&str]) -> Vec<Wanted> {
+        given.iter().map(|it| Wanted::parse(it).unwrap()).collect()
     }
 
     #[test]
-    fn without_names_what_carries_traffic_is_chosen() {
-        assert_eq!(names(chosen(several(), &[]).unwrap()), ["eth0", "veth0"]);
+    fn a_glob_takes_what_carries_traffic() {
+        let none = HashSet::new();
+        let choice = |glob| chosen(several(), &wanted(&[glob]), &none);
+        assert_eq!(names(&choice("*")), ["eth0", "veth0"]);
+        assert_eq!(names(&choice("eth[0-9]")), ["eth0"]);
+        assert_eq!(names(&choice("?eth0")), ["veth0"]);
         assert!(matches!(
-            chosen(vec![down("eth1")], &[]),
+            choice("wlan*").whole(),
             Err(InterfaceError::NoneUp)
         ));
     }
 
     #[test]
     fn what_is_named_is_chosen_once_even_when_it_is_down() {
-        let asked = ["eth1", "lo", "eth1", "tun0"].map(String::from);
-        let chosen = chosen(several(), &asked).unwrap();
-        let framing: Vec<_> = chosen.iter().filter_map(Interface::framing).collect();
-        assert_eq!(names(chosen), ["eth1", "lo", "tun0"]);
-        assert_eq!(framing, [Framing::Ethernet, Framing::Ethernet, Framing::Ip]);
+        let asked = wanted(&["eth1", "lo", "eth*", "eth1", "tun0"]);
+        let choice = chosen(several(), &asked, &HashSet::new());
+        assert_eq!(names(&choice), ["eth1", "lo", "eth0", "tun0"]);
+        let framing: Vec<_> = choice
+            .interfaces
+            .iter()
+            .filter_map(Interface::framing)
+            .collect();
+        assert_eq!(framing.last(), Some(&Framing::Ip));
+        assert_eq!(choice.whole().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn auto_is_what_carries_a_default_route_and_ports_of_bridges() {
+        let mut all = several();
+        for (index, interface) in all.iter_mut().enumerate() {
+            interface.index = index as u32 + 1;
+        }
+        all[6].master_kind = Some("bridge".into());
+        let carries_default = HashSet::from([8]);
+        let choice = chosen(all, &[Wanted::Auto], &carries_default);
+        assert_eq!(names(&choice), ["veth0", "tun0"]);
     }
 
     #[test]
     fn what_cannot_be_watched_is_named() {
-        let error = chosen(several(), &["eth9".into()]).unwrap_err();
+        let choice = chosen(
+            several(),
+            &wanted(&["eth9", "gre1", "eth0"]),
+            &HashSet::new(),
+        );
+        assert_eq!(names(&choice), ["eth0"]);
+        assert_eq!(
+            (&choice.missing[..], &choice.unreadable[..]),
+            (&["eth9".to_owned()][..], &["gre1".to_owned()][..])
+        );
+        let error = choice.whole().unwrap_err();
         assert!(
             error.to_string().starts_with("no interface is called eth9"),
             "{error}"
         );
-        let error = chosen(several(), &["gre1".into()]).unwrap_err();
-        assert!(
-            matches!(error, InterfaceError::Unreadable { .. }),
-            "{error}"
-        );
+    }
+
+    #[rstest::rstest]
+    #[case("lan0", Ok(Wanted::Named("lan0".into())))]
+    #[case("auto", Ok(Wanted::Auto))]
+    #[case("lan*", Ok(Wanted::Glob(Glob("lan*".into()))))]
+    #[case("an-interface-name-too-long", Err(()))]
+    #[case("eth0/../x", Err(()))]
+    #[case("a b", Err(()))]
+    #[case("", Err(()))]
+    fn names_and_globs(#[case] given: &str, #[case] expected: Result<Wanted, ()>) {
+        assert_eq!(Wanted::parse(given).map_err(drop), expected);
+    }
+
+    #[test]
+    fn routes_lead_to_interfaces() {
+        let mut route = Vec::new();
+        put(&mut route, libc::RTA_OIF, &7u32.to_ne_bytes());
+        let mut hops = Vec::new();
+        for interface in [3u32, 4] {
+            hops.extend_from_slice(&8u16.to_ne_bytes());
+            hops.extend_from_slice(&[0, 0]);
+            hops.extend_from_slice(&interface.to_ne_bytes());
+        }
+        put(&mut route, libc::RTA_MULTIPATH, &hops);
+        assert_eq!(next_hops(&route), [7, 3, 4]);
+        for length in 0..route.len() {
+            let _ = next_hops(&route[..length]);
+        }
+        assert!(default_routes().is_ok());
     }
 
     #[test]

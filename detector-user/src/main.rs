@@ -5,10 +5,16 @@ use std::process::ExitCode;
 use detector_user::cli::{Cli, Command, EXIT_FAILED};
 use detector_user::{command, doctor};
 
+/// Of a connection's cost in the agent a third was the system allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
-        Command::Run(arguments) => command::run::run(arguments),
+        Command::Run(arguments) => command::run::run(*arguments),
+        Command::CheckConfig(arguments) => command::check_config::run(&arguments),
+        Command::Detach(arguments) => command::detach::run(&arguments),
         Command::Pcap(arguments) => command::pcap::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments).map_err(Into::into),
     };

@@ -1,16 +1,21 @@
 //! Tracker, legs, judge, history and sinks in a row: what both `run` and `pcap` feed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use detector_common::observation::{ChunkHead, Observation};
 
 use crate::cli::Knowledge;
-use crate::history::History;
+use crate::history::{History, Remembered, StoreError};
 use crate::interception::Interceptors;
 use crate::judge::{Judged, Judgement, judge};
 use crate::legs::Legs;
-use crate::sink::{SinkError, Sinks};
+use crate::metrics::{Meter, VerdictCounts};
+use crate::scope::Scope;
+use crate::sink::{SinkError, SinkStatus, Sinks};
 use crate::tap::Receiver;
+use crate::tap::clock::kernel_now_ns;
 use crate::tracker::{Tracker, TrackerCounts};
 use crate::verdict::Verdict;
 
@@ -21,12 +26,16 @@ pub struct Pipeline {
     interceptors: Interceptors,
     history: History,
     knowledge: Knowledge,
+    scope: Scope,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
     unused: u64,
     unfinished: u64,
     revised: u64,
+    records: u64,
+    /// Counts and times verdicts, where there is a clock to time them by.
+    meter: Option<Meter>,
     /// Nothing is to be done before, unless something is told.
     due_ns: u64,
     on_error: fn(&SinkError),
@@ -47,6 +56,8 @@ pub struct Tally {
     pub unfinished: u64,
     /// Verdicts that replace earlier ones.
     pub revised: u64,
+    /// TLS records in what was judged.
+    pub records: u64,
     /// Verdicts by cause, those that replace others not counted.
     pub causes: BTreeMap<&'static str, u64>,
     /// Verdicts that did not get out: sink, why, how many.
@@ -63,12 +74,15 @@ impl Pipeline {
             interceptors: Interceptors::default(),
             history: History::default(),
             knowledge,
+            scope: Scope::default(),
             sinks,
             causes: BTreeMap::new(),
             established: 0,
             unused: 0,
             unfinished: 0,
             revised: 0,
+            records: 0,
+            meter: None,
             due_ns: 0,
             on_error,
         }
@@ -77,6 +91,46 @@ impl Pipeline {
     /// Says that taps tell what comes in from what goes out.
     pub fn set_knows_direction(&mut self) {
         self.tracker.set_knows_direction();
+    }
+
+    /// Counts and times verdicts from now on. The tap's clock is to be the kernel's.
+    pub fn set_meter(&mut self, meter: Meter) {
+        self.meter = Some(meter);
+    }
+
+    /// Verdicts by tap and cause, where they are counted so.
+    pub fn verdicts(&self) -> VerdictCounts {
+        let meter = self.meter.as_ref();
+        meter.map_or_else(VerdictCounts::default, |meter| meter.counts().clone())
+    }
+
+    /// Says what the operator knows and wants looked at from now on.
+    pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
+        self.knowledge = knowledge;
+        self.scope = scope;
+    }
+
+    /// Takes up what was learned before and is kept in `directory`, and keeps what is learned from
+    /// now on. `now_s` is UNIX time in seconds.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot be kept there.
+    pub fn keep_history(
+        &mut self,
+        directory: &Path,
+        retention: Duration,
+        now_s: u64,
+    ) -> Result<Remembered, StoreError> {
+        let remembered = self.history.keep_in(directory, retention, now_s)?;
+        for mark in &remembered.marks {
+            self.interceptors.remember(*mark);
+        }
+        Ok(remembered)
+    }
+
+    /// Facts that were to be kept and did not get to the disk.
+    pub fn unkept(&self) -> u64 {
+        self.history.unkept()
     }
 
     /// Names the tap of an interface.
@@ -137,9 +191,33 @@ impl Pipeline {
     /// Judges everything that is left and pushes it out.
     pub fn finish(&mut self) {
         self.end_flows();
+        self.flush();
+    }
+
+    /// Pushes verdicts out; what is under way stays as it is.
+    pub fn flush(&mut self) {
         for error in self.sinks.flush() {
             (self.on_error)(&error);
         }
+    }
+
+    /// Ends all sinks, which have `patience` to write what waits.
+    pub fn close(&mut self, patience: Duration) {
+        for error in self.sinks.close(patience) {
+            (self.on_error)(&error);
+        }
+    }
+
+    /// Opens files anew that somebody may have moved away.
+    pub fn reopen(&mut self) {
+        for error in self.sinks.reopen() {
+            (self.on_error)(&error);
+        }
+    }
+
+    /// How sinks are doing.
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.sinks.status()
     }
 
     /// Whether nobody is left to take a verdict.
@@ -156,10 +234,12 @@ impl Pipeline {
             unused: self.unused + self.history.spare(),
             unfinished: self.unfinished,
             revised: self.revised,
+            records: self.records,
             causes: self.causes.clone(),
             lost_verdicts: self
                 .sinks
                 .losses()
+                .iter()
                 .map(|loss| (loss.output, loss.kind, loss.verdicts))
                 .collect(),
         }
@@ -172,19 +252,26 @@ impl Pipeline {
         self.legs.advance(now_ns);
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
+            let leg = &connection.client_leg;
+            if !self.scope.takes(leg.client, leg.server) {
+                continue;
+            }
             let interception = self.interceptors.look(&connection, &self.knowledge);
             let judged = judge(&connection, interception);
             if !connection.goes_on {
+                let other = connection.server_leg.as_ref();
+                let other = other.map_or(0, |(_, leg)| leg.records.len());
+                self.records += (leg.records.len() + other) as u64;
                 self.count(&judged);
             } else if judged.judgement != Judgement::Established {
                 continue;
             }
             let verdicts = self.history.take(judged, now_ns);
-            self.give(verdicts);
+            self.give(verdicts, now_ns);
         }
         self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
-        self.give(verdicts);
+        self.give(verdicts, now_ns);
     }
 
     fn count(&mut self, judged: &Judged) {
@@ -197,8 +284,10 @@ impl Pipeline {
         }
     }
 
-    fn give(&mut self, verdicts: Vec<Verdict>) {
+    /// Gives verdicts that were due at `due_ns` on the tap's clock.
+    fn give(&mut self, verdicts: Vec<Verdict>, due_ns: u64) {
         for verdict in verdicts {
+            self.measure(&verdict, due_ns);
             if verdict.revises.is_some() {
                 self.revised += 1;
             } else {
@@ -208,6 +297,22 @@ impl Pipeline {
                 (self.on_error)(&error);
             }
         }
+    }
+
+    fn measure(&mut self, verdict: &Verdict, due_ns: u64) {
+        let Some(meter) = &mut self.meter else {
+            return;
+        };
+        let now_ns = kernel_now_ns();
+        // In UNIX time by the same offset as the verdict's, so that a clock that is set changes little.
+        let now = now_ns.saturating_add_signed(self.tracker.unix_offset());
+        let ended = u64::try_from(verdict.time.as_nanosecond()).unwrap_or(now);
+        meter.verdict(
+            verdict,
+            Duration::from_nanos(now.saturating_sub(ended)),
+            // At the agent's own end nothing is waited for.
+            Duration::from_nanos(now_ns.saturating_sub(due_ns)),
+        );
     }
 }
 

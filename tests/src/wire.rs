@@ -78,7 +78,8 @@ pub fn inside<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) ->
 
 /// The interface of this name in the namespace this thread is in.
 pub fn interface(name: &str) -> Interface {
-    let mut found = interfaces::choose(&[name.to_owned()]).unwrap();
+    let wanted = interfaces::named(&[name.to_owned()]);
+    let mut found = interfaces::choose(&wanted).unwrap().whole().unwrap();
     found.remove(0)
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use detector_user::sink::{DEFAULT_SOCKET, Journald, Sink};
+use detector_user::sink::{DEFAULT_SOCKET, Journald, Output, Sink, SinkOptions, Sinks};
 use detector_user::verdict::{Evidence, Verdict};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -303,4 +303,205 @@ fn a_restarted_journald_gets_the_next_verdict() {
     journal.restart();
     sink.verdict(&pinning()).unwrap();
     journal.entries(2);
+}
+
+/// Sinks as `tlswhy run` starts them, with the journal alone.
+fn sinks(folder: &Path, fold: Duration) -> Sinks {
+    let options = SinkOptions {
+        outputs: vec![Output::Journald],
+        json_file: None,
+        queue: 16,
+        fold,
+        state_directory: Some(folder.to_owned()),
+        spill_max: 1 << 20,
+        runtime_directory: None,
+        journal_socket: DEFAULT_SOCKET.into(),
+    };
+    let (sinks, warnings) = Sinks::start(&options).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    sinks
+}
+
+fn from_port(port: u16) -> Verdict {
+    let mut verdict = pinning();
+    (verdict.revises, verdict.client.port) = (None, port);
+    verdict
+}
+
+fn ports(entries: &[Value]) -> Vec<u16> {
+    let port = |entry: &Value| {
+        entry["TLSWHY_CLIENT_PORT"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    entries.iter().map(port).collect()
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() {
+    let mut journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = sinks(folder.path(), Duration::ZERO);
+    journal.stop();
+    let mut told = Vec::new();
+    for port in 1..=60 {
+        told.extend(first.verdict(&from_port(port)));
+        until("there is room", || first.status()[0].queued < 16);
+    }
+    until("some spilled", || first.status()[0].spilled_bytes > 0);
+    // The agent ends, and another begins, while journald is still away.
+    told.extend(first.close(Duration::ZERO));
+    assert!(first.losses().is_empty(), "{:?}", first.losses());
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+    let mut second = sinks(folder.path(), Duration::ZERO);
+    for port in 61..=65 {
+        let _ = second.verdict(&from_port(port));
+    }
+    journal.restart();
+    let entries = journal.entries(65);
+    assert_eq!(ports(&entries), (1..=65).collect::<Vec<u16>>());
+    until("nothing waits any more", || {
+        second.status()[0].spilled_bytes == 0
+    });
+    let _ = second.close(PATIENCE);
+    journal.entries(65);
+}
+
+#[test]
+fn a_journald_that_takes_nothing_is_waited_for() {
+    let journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut sinks = sinks(folder.path(), Duration::ZERO);
+    let pid = nix::unistd::Pid::from_raw(journal.journald.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    // More than its socket holds.
+    for port in 1..=300 {
+        let _ = sinks.verdict(&from_port(port));
+        until("there is room", || sinks.status()[0].queued < 16);
+    }
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let entries = journal.entries(300);
+    assert_eq!(ports(&entries), (1..=300).collect::<Vec<u16>>());
+    assert!(sinks.losses().is_empty(), "{:?}", sinks.losses());
+}
+
+/// What `journalctl -x` shows beside an entry, with the packaged catalog installed here alone.
+fn explained() -> String {
+    let catalogs = "/usr/lib/systemd/catalog";
+    let none = None::<&str>;
+    mount(
+        Some("tmpfs"),
+        catalogs,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        none,
+    )
+    .unwrap();
+    mount(
+        Some("tmpfs"),
+        "/var/lib/systemd",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        none,
+    )
+    .unwrap();
+    std::fs::create_dir_all("/var/lib/systemd/catalog").unwrap();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tlswhy.catalog");
+    std::fs::copy(ours, Path::new(catalogs).join("tlswhy.catalog")).unwrap();
+    let updated = Command::new("journalctl")
+        .arg("--update-catalog")
+        .status()
+        .unwrap();
+    assert!(updated.success());
+    let shown = Command::new("journalctl")
+        .args([
+            "--directory",
+            DIRECTORY,
+            "--catalog",
+            "--quiet",
+            "--no-pager",
+            "-t",
+            "tlswhy",
+        ])
+        .output()
+        .unwrap();
+    String::from_utf8(shown.stdout).unwrap()
+}
+
+#[test]
+fn repeats_are_counted_and_the_catalog_says_what_to_do() {
+    let journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut sinks = sinks(folder.path(), Duration::from_secs(3600));
+    for port in 1..=5 {
+        let _ = sinks.verdict(&from_port(port));
+    }
+    until("four are counted", || sinks.status()[0].folded == 4);
+    let _ = sinks.close(PATIENCE);
+    let entries = journal.entries(2);
+    let [count] = &sent_fields(&entries[1])["TLSWHY_REPEATS"][..] else {
+        panic!("{entries:#?}")
+    };
+    assert_eq!(count, "4");
+    assert_eq!(ports(&entries), [1, 5]);
+    let message = entries[1]["MESSAGE"].as_str().unwrap();
+    assert!(
+        message.contains("pinning 4 more times since 2026-11-23T08:30:01Z"),
+        "{message}"
+    );
+    let explained = explained();
+    for words in [
+        "An app accepts no certificate but its own: api.pinned.test",
+        "Exclude this destination\nfrom decryption",
+        "A verdict came again 4 times",
+    ] {
+        let words = words.replace('\n', "\n░░ ");
+        assert!(explained.contains(&words), "{words:?} in {explained}");
+    }
+}
+
+/// Nothing can be written where verdicts are to wait, or only a little.
+#[test]
+fn a_full_disk_loses_what_it_must_and_says_how_much() {
+    let mut journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    let size = Some("size=16k");
+    mount(
+        Some("tmpfs"),
+        folder.path(),
+        Some("tmpfs"),
+        MsFlags::empty(),
+        size,
+    )
+    .unwrap();
+    let mut sinks = sinks(folder.path(), Duration::ZERO);
+    journal.stop();
+    let mut told = Vec::new();
+    for port in 1..=100 {
+        told.extend(sinks.verdict(&from_port(port)));
+        until("there is room", || sinks.status()[0].queued < 16);
+    }
+    told.extend(sinks.flush());
+    let words: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert!(
+        words
+            .iter()
+            .any(|it| it.contains("cannot wait on disk: No space left")),
+        "{words:?}"
+    );
+    let lost: u64 = sinks.losses().iter().map(|loss| loss.verdicts).sum();
+    assert!(lost > 0);
+    journal.restart();
+    let entries = journal.entries(100 - lost as usize);
+    assert!(ports(&entries).is_sorted());
 }

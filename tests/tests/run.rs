@@ -116,26 +116,194 @@ fn without_names_it_watches_what_carries_traffic() {
 }
 
 #[test]
-fn an_interface_that_vanishes_leaves_the_others_and_the_last_one_ends_it() {
+fn interfaces_vanish_come_back_and_are_called_something_else() {
     let (client, gateway) = pair();
     gateway
         .run("ip link add x0 type veth peer name x1")
         .unwrap();
     let (mut agent, _) = start(&gateway, &["-i", "g0", "-i", "x0"]);
+    let says = |words: &str| {
+        agent
+            .wait_for(PATIENCE, |line| line.contains(words))
+            .unwrap()
+    };
     gateway.run("ip link delete x0").unwrap();
-    let said = agent
-        .wait_for(PATIENCE, |line| line.contains("x0"))
-        .unwrap();
-    assert!(has_line(&said, "tap x0: the interface is gone"), "{said:?}");
+    says("tap x0: the interface is gone");
     assert!(!is_clean(&gateway, "g0"), "the other one is watched on");
+    for change in ["down", "up", "mtu 1400"] {
+        gateway.run(&format!("ip link set g0 {change}")).unwrap();
+    }
+    gateway.run("ip link set g0 down").unwrap();
+    gateway.run("ip link set g0 name h0").unwrap();
+    says("tap g0: the interface is called h0 now");
+    assert!(!is_clean(&gateway, "h0"));
     client.run("ip link delete c0").unwrap();
-    let said = agent
-        .wait_for(PATIENCE, |line| line.contains("lost: "))
+    says("no tapped interface is left: waiting for one");
+    gateway
+        .run("ip link add x0 type veth peer name x1")
         .unwrap();
-    assert!(has_line(&said, "tap g0: the interface is gone"));
-    assert!(has_line(&said, "no tapped interface is left"));
-    let (status, _) = agent.stop(Signal::SIGCONT).unwrap();
-    assert_eq!(status.code(), Some(1));
+    says("tap x0: ingress");
+    assert!(!is_clean(&gateway, "x0"));
+    let (status, _) = agent.stop(Signal::SIGTERM).unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+/// A configuration file in a folder of its own.
+fn configured(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn a_configured_interface_is_awaited_and_globs_take_what_comes() {
+    let gateway = namespace("awaited");
+    let file = configured("[watch]\ninterfaces = [\"late0\", \"lan*\"]\n");
+    let path = file.path().to_str().unwrap();
+    let (agent, said) = start(&gateway, &["--config", path]);
+    assert!(
+        has_line(&said, "tap late0: there is no such interface yet"),
+        "{said:?}"
+    );
+    assert!(has_line(&said, "there is nothing to watch yet"), "{said:?}");
+    gateway
+        .run("ip link add late0 type veth peer name lan0")
+        .unwrap();
+    for name in ["late0", "lan0"] {
+        gateway.run(&format!("ip link set {name} up")).unwrap();
+    }
+    // In whichever order.
+    let tapped = |name| agent.wait_for(PATIENCE, move |line| line.contains(name));
+    tapped("tap l").unwrap();
+    tapped("tap l").unwrap();
+    assert!(!is_clean(&gateway, "late0") && !is_clean(&gateway, "lan0"));
+}
+
+#[test]
+fn a_reload_is_taken_whole_or_not_at_all_and_no_tap_is_lost() {
+    let (_client, gateway) = pair();
+    gateway
+        .run("ip link add x0 type veth peer name x1")
+        .unwrap();
+    let file = configured("[watch]\ninterfaces = [\"g0\"]\n");
+    let path = file.path().to_str().unwrap();
+    let (mut agent, _) = start(&gateway, &["--config", path]);
+    let programs = || {
+        inside(&gateway, || {
+            let found = SchedClassifier::query_tcx("g0", TcAttachType::Ingress)
+                .unwrap()
+                .1;
+            found.iter().map(|program| program.id()).collect::<Vec<_>>()
+        })
+    };
+    let before = programs();
+    let reload = |text: &str, words: &str| {
+        std::fs::write(file.path(), text).unwrap();
+        agent.signal(Signal::SIGHUP).unwrap();
+        agent
+            .wait_for(PATIENCE, |line| line.contains(words))
+            .unwrap()
+    };
+    let wrong = "[watch]\ninterfaces = [\"g0\", \"x0\"]\nclient = []\n";
+    let said = reload(wrong, "the one before stays in effect");
+    assert!(
+        has_line(
+            &said,
+            ":3:1: there is no key in [watch] called \"client\": did you mean clients?"
+        ),
+        "{said:?}"
+    );
+    assert!(is_clean(&gateway, "x0"));
+    let said = reload(
+        "[watch]\ninterfaces = [\"g0\", \"x0\"]\n[tables]\nflows = 5000\n",
+        "takes effect with the next start: tables.flows",
+    );
+    assert!(has_line(&said, "reloaded: watch.interfaces"), "{said:?}");
+    assert!(!is_clean(&gateway, "x0"));
+    let said = reload("[watch]\ninterfaces = [\"g*\"]\n", "reloaded: ");
+    assert!(has_line(&said, "tap x0: no longer wanted"), "{said:?}");
+    until("no program stays", || is_clean(&gateway, "x0"));
+    assert_eq!(programs(), before, "the tap that stays was not touched");
+    assert!(agent.stop(Signal::SIGTERM).unwrap().0.success());
+}
+
+#[test]
+fn what_is_out_of_scope_is_not_judged() {
+    let lab = Gateway::new("scope").unwrap();
+    let _server = lab.serve(&[]).unwrap();
+    let file = configured("[ignore]\nnetworks = [\"10.78.2.0/24\"]\n");
+    let path = file.path().to_str().unwrap();
+    let (mut agent, _) = lab.watch(&["--output", "json", "--config", path]).unwrap();
+    for address in ["10.78.2.2", "[fd78:2::2]"] {
+        let output = output(&mut lab.curl(address, &[])).unwrap();
+        assert!(!output.status.success());
+    }
+    let verdict = next_verdict(&agent).unwrap();
+    assert_eq!(verdict["server"]["ip"], "fd78:2::2", "{verdict}");
+    let (_, rest) = agent.stop(Signal::SIGTERM).unwrap();
+    assert!(
+        has_line(&rest, "2 TLS flows") && has_line(&rest, "1 failed"),
+        "{rest:?}"
+    );
+}
+
+#[test]
+fn a_namespace_is_entered_by_its_name() {
+    let (_client, gateway) = pair();
+    let mut command = Command::new(agent());
+    command.args(["run", "-i", "g0", "--netns", gateway.name()]);
+    let agent = Process::start(&mut command).unwrap();
+    let said = agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
+    assert!(has_line(&said, "tap g0: "), "{said:?}");
+    let said = failure(Command::new(tests::gateway::agent()).args(["run", "--netns", "nope"]));
+    assert!(
+        said.contains("there is no network namespace /run/netns/nope"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_configuration_in_effect_is_shown_with_where_it_came_from() {
+    let file = configured("[tables]\nflows = 5000\n");
+    let path = file.path().to_str().unwrap();
+    let shown = Command::new(agent())
+        .args(["run", "--config", path, "-i", "lan0", "--print-config"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("interfaces = [\"lan0\"]  # command line\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(&format!("flows = 5000  # {path}:2\n")),
+        "{shown}"
+    );
+    assert!(shown.contains("queue = 10000  # default\n"), "{shown}");
+}
+
+#[test]
+fn a_configuration_is_checked() {
+    let right = configured("[tables]\nflows = 5000\n");
+    let check = |file: &tempfile::NamedTempFile| {
+        Command::new(agent())
+            .arg("check-config")
+            .arg(file.path())
+            .output()
+            .unwrap()
+    };
+    assert!(check(&right).status.success());
+    let wrong = check(&configured("[tables]\nflow = 5000\n[x]\n"));
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(
+        said.contains(":2:1: there is no key in [tables] called \"flow\": did you mean flows?"),
+        "{said}"
+    );
+    assert!(
+        said.contains(":3:2: there is no section called \"x\""),
+        "{said}"
+    );
 }
 
 #[test]

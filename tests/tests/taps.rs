@@ -81,8 +81,8 @@ impl Watched {
     fn with(interfaces: &[Interface], abilities: Abilities, options: &ObjectOptions) -> Self {
         let mut tap = KernelTap::attach(interfaces, options, abilities).unwrap();
         Self {
-            rings: Rings::take(&mut tap.ebpf).unwrap(),
-            counters: Counters::take(&mut tap.ebpf).unwrap(),
+            rings: Rings::take(&mut tap.kernel).unwrap(),
+            counters: Counters::take(&mut tap.kernel).unwrap(),
             tap,
             told: Told::default(),
         }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod inject;
 pub mod lab;
 pub mod old_kernel;
+pub mod package;
 pub mod score;
 pub mod setup;
 pub mod test;
@@ -20,6 +21,12 @@ pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     // The manifest lies one folder below the root, wherever the repository was cloned to.
     manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    target.map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Fails with what to do unless this process is root.
@@ -49,25 +56,34 @@ pub enum Profile {
 /// # Errors
 /// If it does not build.
 pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .current_dir(root())
-        .args(["build", "--bin", "tlswhy"]);
     match profile {
         // With the workspace's features, so that what `cargo test` built is used again.
-        Profile::Debug => command.arg("--workspace"),
-        Profile::Release => command.args(["--release", "--package", "detector-user"]),
-    };
-    let status = command.status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the agent did not build");
+        Profile::Debug => build("tlswhy", &["--workspace"], "debug"),
+        Profile::Release => build(
+            "tlswhy",
+            &["--release", "--package", "detector-user"],
+            "release",
+        ),
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = if profile == Profile::Release {
-        "release"
-    } else {
-        "debug"
-    };
-    Ok(target.join(folder).join("tlswhy"))
+}
+
+/// Builds these tools as tests are built, and returns their path.
+///
+/// # Errors
+/// If they do not build.
+pub fn build_tools() -> anyhow::Result<PathBuf> {
+    build("xtask", &["--workspace"], "debug")
+}
+
+fn build(binary: &str, arguments: &[&str], folder: &str) -> anyhow::Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["build", "--bin", binary])
+        .args(arguments)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("{binary} did not build");
+    }
+    Ok(target().join(folder).join(binary))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, corpus, demo, inject, old_kernel, score, setup, test};
+use xtask::{bench, corpus, demo, inject, old_kernel, package, score, setup, test};
 
 /// tlswhy's own tools.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Run the taps' tests on Debian 12's kernel in an emulated machine
     OldKernel,
+    /// Make a .deb and an .rpm
+    Package(package::Arguments),
     /// Hold the agent's verdicts on a folder of captures against the folder's labels
     Score(score::Arguments),
     /// Reset connections with a given server name in the server's name, as a middlebox does
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::OldKernel => old_kernel::run(),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::InjectReset(arguments) => inject::run(&arguments),
         Command::CorpusRewrite(arguments) => corpus::rewrite::command::run(&arguments),

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 pub struct Tool {
     /// What is looked for: a path, or the name of a program on PATH.
     pub probe: &'static str,
-    /// The package.
+    /// The package; a crate, if it has a version.
     pub package: &'static str,
     /// What it is for.
     pub purpose: &'static str,
@@ -21,6 +21,13 @@ const fn tool(probe: &'static str, package: &'static str, purpose: &'static str)
         probe,
         package,
         purpose,
+    }
+}
+
+impl Tool {
+    /// Whether cargo brings it: packages of Debian have no version here.
+    fn is_crate(&self) -> bool {
+        self.package.contains('@')
     }
 }
 
@@ -46,6 +53,11 @@ pub const ALL: &[Tool] = &[
     tool("tcpdump", "tcpdump", "recording packets in tests"),
     tool("setpriv", "util-linux", "dropping privileges in tests"),
     tool("ethtool", "ethtool", "switching offloads in tests"),
+    tool(
+        "promtool",
+        "prometheus",
+        "checking metrics and alerts in tests",
+    ),
 ];
 
 /// What the corpus needs besides for its servers.
@@ -83,6 +95,21 @@ pub const CLIENTS: &[Tool] = &[
     tool("go", "golang-go", "clients"),
 ];
 
+/// What making packages, and trying them, needs besides.
+pub const PACKAGES: &[Tool] = &[
+    tool("dpkg-shlibdeps", "dpkg-dev", "making packages"),
+    tool("debootstrap", "debootstrap", "a clean Debian to install on"),
+    tool("systemd-nspawn", "systemd-container", "booting it"),
+    tool("nsenter", "util-linux", "running programs in it"),
+    tool("rpm", "rpm", "reading the .rpm"),
+    tool("cargo-deb", "cargo-deb@3.8.0", "making packages"),
+    tool(
+        "cargo-generate-rpm",
+        "cargo-generate-rpm@0.21.1",
+        "making packages",
+    ),
+];
+
 /// The package that brings what is looked for by `probe`.
 pub(crate) fn package_of(probe: &str) -> Option<&'static str> {
     ALL.iter()
@@ -102,11 +129,11 @@ const EBPF: &[Tool] = &[
 /// # Errors
 /// If something is missing and cannot be installed: what, and the command that gets it.
 pub fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
-    let mut missing: Vec<Tool> = tools
+    let (crates, mut missing): (Vec<Tool>, Vec<Tool>) = tools
         .iter()
         .copied()
         .filter(|tool| !is_there(tool.probe))
-        .collect();
+        .partition(|tool| tool.is_crate());
     if !has_ebpf_compiler() {
         missing.extend(EBPF);
         missing.push(tool("", "libstd-rust-web-dev-bpf", "compiling eBPF"));
@@ -117,7 +144,7 @@ pub fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
     if !is_there("bpf-linker") {
         install_linker()?;
     }
-    Ok(())
+    crates.iter().try_for_each(install_crate)
 }
 
 /// Whether a path exists, or a program of this name is on PATH.
@@ -186,7 +213,22 @@ fn install(missing: &[Tool]) -> anyhow::Result<()> {
             "--no-install-recommends",
         ])
         .args(&packages))
-    .with_context(|| format!("`{command}` failed"))
+    .with_context(|| format!("`{command}` failed"))?;
+    if packages.contains(&"prometheus") && is_there("/run/systemd/system") {
+        // Its tools are wanted, not the service that Debian starts by itself.
+        let _ = run(Command::new("systemctl").args(["disable", "--now", "prometheus.service"]));
+    }
+    Ok(())
+}
+
+fn install_crate(tool: &Tool) -> anyhow::Result<()> {
+    println!(
+        "to be installed with cargo: {} ({}; some minutes)",
+        tool.package, tool.purpose
+    );
+    let mut command = Command::new(env!("CARGO"));
+    run(command.args(["install", "--quiet", "--locked", tool.package]))
+        .with_context(|| format!("`cargo install --locked {}` failed", tool.package))
 }
 
 /// The linker that uses rustup's own LLVM; where that does not fit, the one for Debian's.

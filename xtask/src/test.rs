@@ -23,6 +23,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     setup::ensure(setup::ALL)?;
     setup::ensure(setup::CLIENTS)?;
     setup::ensure(setup::ORIGINS)?;
+    setup::ensure(setup::PACKAGES)?;
     let status = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["test", "--workspace"])

@@ -1,10 +1,29 @@
 //! The commands, each from its arguments to its exit code.
 
+pub mod check_config;
+pub mod detach;
 mod messages;
 pub mod pcap;
 pub mod run;
 
+use std::io::{self, Write};
+
 use crate::sink::SinkError;
+
+/// Writes `text` to standard output. That nobody reads it any more is no error.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn show(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
 fn report(error: &SinkError) {

@@ -9,7 +9,7 @@ use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 
 use super::offloads;
-use crate::interfaces::{self, Interface, InterfaceError};
+use crate::interfaces::{self, Choice, Interface, InterfaceError};
 use crate::sink::{DEFAULT_SOCKET, Journald, SinkError};
 
 /// All that the checks look at.
@@ -61,7 +61,8 @@ impl Facts {
             classifier: probe(is_program_supported(ProgramType::SchedClassifier)),
             ring_buffer: probe(is_map_supported(MapType::RingBuf)),
             journald: Journald::open(DEFAULT_SOCKET).map(drop),
-            interfaces: interfaces::choose(names)
+            interfaces: interfaces::choose(&interfaces::named(names))
+                .and_then(Choice::whole)
                 .map(|chosen| chosen.into_iter().map(InterfaceFacts::gather).collect()),
         }
     }

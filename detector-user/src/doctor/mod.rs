@@ -5,11 +5,12 @@ mod facts;
 pub(crate) mod offloads;
 mod report;
 
-use std::io::{self, Write};
+use std::io;
 
 pub use report::{Check, Report, State};
 
 use crate::cli::{DoctorArgs, DoctorOutput, EXIT_DONE, EXIT_FAILED};
+use crate::command::show;
 use crate::sink::stdout_takes_colour;
 use facts::Facts;
 
@@ -30,14 +31,7 @@ pub fn run(arguments: &DoctorArgs) -> io::Result<u8> {
         DoctorOutput::Text => report.text(stdout_takes_colour()),
         DoctorOutput::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        _ => {}
-    }
+    show(&text)?;
     Ok(if report.state == State::Problem {
         EXIT_FAILED
     } else {

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use hashlink::LruCache;
+use serde::{Deserialize, Serialize};
 
 use super::recent::Recent;
 use crate::interception::{Mark, registrable_domain};
@@ -18,18 +19,19 @@ const NAMES_MAX: usize = 65_536;
 const APPS_MAX: usize = 8_192;
 /// A silent close counts as a refusal of the app only if it is this sure.
 const REFUSAL_COUNTS: f64 = 0.4;
+const DAY_S: u64 = 86_400;
 /// Refusals that a client, a name or an app leads to.
 const TRIPLES: usize = 24;
 
 /// A host name, and what is registered of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Name {
     pub(super) host: u64,
     pub(super) domain: u64,
 }
 
 /// One app on one client and one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Triple {
     pub(super) client: IpAddr,
     pub(super) app: App,
@@ -37,8 +39,9 @@ pub(super) struct Triple {
 }
 
 /// What one connection shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fact {
+    #[serde(flatten)]
     triple: Triple,
     time_s: u64,
     issuer: Option<Mark>,
@@ -52,6 +55,8 @@ pub(super) struct Fact {
 pub(super) struct Change {
     /// Whether it is news at all.
     pub(super) news: bool,
+    /// Whether it is, or was last seen on another day: then it is worth keeping.
+    pub(super) worth_keeping: bool,
     /// What its app on its client accepts and refuses.
     pair: bool,
     /// What other apps on its client do.
@@ -123,6 +128,7 @@ impl Change {
     /// For all that have the client, the name or the app in common.
     pub(super) const ALL: Self = Self {
         news: true,
+        worth_keeping: true,
         pair: true,
         client: true,
         name: true,
@@ -241,6 +247,16 @@ impl Fact {
     pub(super) fn triple(&self) -> Triple {
         self.triple
     }
+
+    /// When it was seen, seconds since the UNIX epoch.
+    pub(super) const fn time_s(&self) -> u64 {
+        self.time_s
+    }
+
+    /// The same, seen at another time.
+    pub(super) const fn at(self, time_s: u64) -> Self {
+        Self { time_s, ..self }
+    }
 }
 
 /// Client, app and name of a connection.
@@ -255,7 +271,7 @@ pub(super) fn triple(subject: &Subject) -> Option<Triple> {
     })
 }
 
-fn hash(value: &impl Hash) -> u64 {
+pub(super) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
@@ -274,6 +290,14 @@ impl Facts {
         let by_name = self.names.entry(name).or_insert_with(Visitors::default);
         let by_app = self.apps.entry(app).or_insert_with(Everywhere::default);
         let before = (pair.view(now), by_client.view(now));
+        let names = if fact.accepted {
+            &pair.accepted
+        } else {
+            &pair.refused
+        };
+        let seen_today = names
+            .last_seen(name)
+            .is_some_and(|seen| seen / DAY_S == now / DAY_S);
         let (news, name_changes);
         if fact.accepted {
             name_changes = !by_name.is_saturated(fact.issuer, now);
@@ -297,6 +321,7 @@ impl Facts {
         let after = (pair.view(now), by_client.view(now));
         Change {
             news,
+            worth_keeping: news || !seen_today,
             pair: before.0 != after.0,
             client: before.1 != after.1 || (before.0.accepts > 0) != (after.0.accepts > 0),
             name: name_changes,
@@ -356,5 +381,39 @@ impl Facts {
 
     pub(super) fn everywhere(&self, triple: &Triple) -> Option<&Everywhere> {
         self.apps.peek(&triple.app)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A client of this number accepted a name.
+    pub(in crate::history) fn fact(client: u8, time_s: u64) -> Fact {
+        Fact {
+            triple: Triple {
+                client: [192, 0, 2, client].into(),
+                app: App::of_number(1),
+                name: Name {
+                    host: u64::MAX,
+                    domain: 3,
+                },
+            },
+            time_s,
+            issuer: Some(Mark::of_number(4)),
+            accepted: true,
+            counts: true,
+        }
+    }
+
+    #[test]
+    fn what_is_seen_again_is_worth_keeping_once_a_day() {
+        let mut facts = Facts::default();
+        let day = 1_800_000_000 / DAY_S * DAY_S;
+        let mut at = |time_s| facts.learn(&fact(1, time_s)).worth_keeping;
+        assert!(at(day + 10));
+        assert!(!at(day + 20));
+        assert!(at(day + DAY_S));
+        assert!(!at(day + DAY_S + 1));
     }
 }

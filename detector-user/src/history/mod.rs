@@ -8,6 +8,10 @@ mod decide;
 mod facts;
 mod recent;
 mod siblings;
+mod store;
+
+use std::path::Path;
+use std::time::Duration;
 
 use hashlink::LruCache;
 
@@ -18,6 +22,8 @@ use crate::verdict::{Cause, Evidence, Intercepted, Verdict};
 use decide::{Decision, decide};
 use facts::{Change, Fact, Facts, Triple};
 use siblings::Siblings;
+pub use store::StoreError;
+use store::{Note, Store};
 
 /// Refusals by (client, app, name) remembered.
 const REFUSALS_MAX: usize = 16_384;
@@ -48,6 +54,18 @@ pub struct History {
     /// Marks that are an interceptor's.
     recognized: LruCache<Mark, ()>,
     count: u64,
+    store: Option<Store>,
+}
+
+/// What was learned before a restart.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Facts about clients, apps and names.
+    pub facts: usize,
+    /// Marks that are an interceptor's.
+    pub marks: Vec<Mark>,
+    /// What is wrong with what was kept.
+    pub warnings: Vec<String>,
 }
 
 /// How one app on one client refused one name.
@@ -93,11 +111,54 @@ impl Default for History {
             undecided: LruCache::new(UNDECIDED_MAX),
             recognized: LruCache::new(UNDECIDED_MAX),
             count: 0,
+            store: None,
         }
     }
 }
 
 impl History {
+    /// Takes up what was kept in `directory` and is no older than `retention`, and keeps there what is
+    /// learned from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot be kept there.
+    pub fn keep_in(
+        &mut self,
+        directory: &Path,
+        retention: Duration,
+        now_s: u64,
+    ) -> Result<Remembered, StoreError> {
+        let (store, kept) = Store::open(directory, retention, now_s)?;
+        let mut remembered = Remembered {
+            warnings: kept.warnings,
+            ..Remembered::default()
+        };
+        for note in kept.notes {
+            match note {
+                Note::Fact { fact, intercepted } => {
+                    let facts = if intercepted {
+                        &mut self.facts
+                    } else {
+                        &mut self.perhaps
+                    };
+                    facts.learn(&fact);
+                    remembered.facts += 1;
+                }
+                Note::Recognized { mark, .. } => {
+                    self.recognized.insert(mark, ());
+                    remembered.marks.push(mark);
+                }
+            }
+        }
+        self.store = Some(store);
+        Ok(remembered)
+    }
+
+    /// Facts that were to be kept and did not get to the disk.
+    pub fn unkept(&self) -> u64 {
+        self.store.as_ref().map_or(0, Store::lost)
+    }
+
     /// Takes in a judgement made at `now_ns` on the tap's clock; returns the verdicts that follow:
     /// its own, as others make it appear, and earlier ones that it revises.
     pub fn take(&mut self, judged: Judged, now_ns: u64) -> Vec<Verdict> {
@@ -142,6 +203,12 @@ impl History {
             if_intercepted,
         } = judged;
         for mark in &subject.interception.recognized {
+            if let Some(store) = &self.store {
+                store.note(Note::Recognized {
+                    mark: *mark,
+                    time_s: subject.time_ns / 1_000_000_000,
+                });
+            }
             self.recognize(*mark, &mut verdicts);
         }
         let own = match judgement {
@@ -175,11 +242,28 @@ impl History {
         let Some(fact) = Fact::of(subject) else {
             return Change::default();
         };
-        match subject.interception.status {
-            Intercepted::Yes => self.facts.learn(&fact),
-            Intercepted::Unknown => self.perhaps.learn(&fact),
-            Intercepted::No => Change::default(),
+        let intercepted = match subject.interception.status {
+            Intercepted::Yes => true,
+            Intercepted::Unknown => false,
+            Intercepted::No => return Change::default(),
+        };
+        self.keep(&fact, intercepted)
+    }
+
+    fn keep(&mut self, fact: &Fact, intercepted: bool) -> Change {
+        let facts = if intercepted {
+            &mut self.facts
+        } else {
+            &mut self.perhaps
+        };
+        let change = facts.learn(fact);
+        if let Some(store) = self.store.as_ref().filter(|_| change.worth_keeping) {
+            store.note(Note::Fact {
+                fact: *fact,
+                intercepted,
+            });
         }
+        change
     }
 
     fn note_refusal(&mut self, triple: Triple, subject: &Subject, probability: f64) {
@@ -306,7 +390,7 @@ impl History {
             let Some(fact) = Fact::of(&subject) else {
                 continue;
             };
-            self.facts.learn(&fact);
+            self.keep(&fact, true);
             if let Some(refusals) = self.refusals.peek_mut(&fact.triple()) {
                 refusals.recognize(mark);
             }

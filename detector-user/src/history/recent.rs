@@ -42,6 +42,12 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         true
     }
 
+    /// When a member was last seen, seconds since the UNIX epoch.
+    pub(super) fn last_seen(&self, member: T) -> Option<u64> {
+        let known = self.members.iter().find(|(known, _)| *known == member);
+        known.map(|(_, seen)| *seen)
+    }
+
     /// Members that still count, with what they are worth: 1 just seen, half after two days.
     pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
         self.members.iter().filter_map(move |(member, seen)| {

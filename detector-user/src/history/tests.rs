@@ -328,3 +328,36 @@ fn many_strangers_do_not_fill_the_memory() {
     }
     assert!(world.history.refusals.len() <= super::REFUSALS_MAX);
 }
+
+/// Before a restart the app accepted two names of the interceptor's; after it, it refuses a third.
+#[test]
+fn what_was_learned_before_a_restart_decides_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let restarted = |world: &mut World| {
+        world.history = History::default();
+        let now_s = world.time_ns / SECOND;
+        let week = std::time::Duration::from_secs(7 * 86_400);
+        world
+            .history
+            .keep_in(directory.path(), week, now_s)
+            .unwrap()
+    };
+    let mut world = World::new();
+    assert_eq!(restarted(&mut world).facts, 0);
+    world.recognized = vec![Mark::of_number(5)];
+    world.last_said(&[
+        Story(1, 1, B, Accepted),
+        Story(1, 1, C, Accepted),
+        Story(2, 2, A, Accepted),
+    ]);
+    let remembered = restarted(&mut world);
+    assert_eq!(
+        (remembered.facts, remembered.marks),
+        (3, vec![Mark::of_number(5)])
+    );
+    let said = world.last_said(&[Story(1, 1, A, REFUSED)]);
+    assert_eq!(said[0].0, Cause::Pinning, "{said:?}");
+    let mut forgetful = World::new();
+    let said = forgetful.last_said(&[Story(1, 1, A, REFUSED)]);
+    assert_eq!(said[0].0, Cause::CertificateRejected, "{said:?}");
+}

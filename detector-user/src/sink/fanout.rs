@@ -1,17 +1,23 @@
 //! Several sinks at once, none of which can stop the others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Sink, SinkError};
+use super::queue::Queue;
+use super::{Sink, SinkError, SinkStatus};
 use crate::verdict::Verdict;
 
 /// Gives each verdict to every sink and keeps count of what did not get out.
 #[derive(Default)]
 pub struct Sinks {
-    slots: Vec<Slot>,
+    /// Called at once: whoever gives verdicts waits for them.
+    direct: Vec<Direct>,
+    /// On threads of their own.
+    queues: Vec<Queue>,
 }
 
-struct Slot {
+struct Direct {
     sink: Box<dyn Sink>,
     open: bool,
     /// Verdicts lost, by kind of failure. A kind is reported when it first appears.
@@ -30,16 +36,24 @@ pub struct Loss {
 }
 
 impl Sinks {
-    /// Sends verdicts to all of `sinks`.
+    /// Sends verdicts to all of `sinks`, one after the other: nothing is lost where a reader is slow.
     #[must_use]
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        let open = |sink| Slot {
+        let direct = |sink| Direct {
             sink,
             open: true,
             lost: BTreeMap::new(),
         };
         Self {
-            slots: sinks.into_iter().map(open).collect(),
+            direct: sinks.into_iter().map(direct).collect(),
+            queues: Vec::new(),
+        }
+    }
+
+    pub(super) fn queued(queues: Vec<Queue>) -> Self {
+        Self {
+            direct: Vec::new(),
+            queues,
         }
     }
 
@@ -47,32 +61,74 @@ impl Sinks {
     /// each kind once for each sink, however often it happens; [`Self::losses`] has the counts.
     #[must_use = "a failure that is not told is hidden"]
     pub fn verdict(&mut self, verdict: &Verdict) -> Vec<SinkError> {
+        if !self.queues.is_empty() {
+            let verdict = Arc::new(verdict.clone());
+            for queue in &self.queues {
+                queue.push(&verdict);
+            }
+        }
         self.each(|sink| sink.verdict(verdict), 1)
     }
 
-    /// Flushes every sink; returns failures of a kind not seen before.
+    /// Flushes every sink that has no thread of its own; returns failures of a kind not seen before,
+    /// of those that have one, too.
     #[must_use = "a failure that is not told is hidden"]
     pub fn flush(&mut self) -> Vec<SinkError> {
         self.each(|sink| sink.flush(), 0)
     }
 
+    /// Opens files anew that somebody may have moved away.
+    pub fn reopen(&mut self) -> Vec<SinkError> {
+        for queue in &self.queues {
+            queue.reopen();
+        }
+        self.each(|sink| sink.reopen(), 0)
+    }
+
+    /// Ends all sinks: what waits is written, as far as that takes no longer than `patience`, and
+    /// otherwise kept on disk or counted.
+    pub fn close(&mut self, patience: Duration) -> Vec<SinkError> {
+        let end = Instant::now() + patience;
+        for queue in &self.queues {
+            queue.ask_to_end(end);
+        }
+        for queue in &self.queues {
+            queue.await_end(end);
+        }
+        self.flush()
+    }
+
     /// Whether nobody is left to take a verdict: time to end.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        !self.slots.iter().any(|slot| slot.open)
+        !self.direct.iter().any(|slot| slot.open) && self.queues.iter().all(Queue::is_closed)
+    }
+
+    /// How each sink that has a thread of its own is doing.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        self.queues.iter().map(Queue::status).collect()
     }
 
     /// What was lost so far. A sink that was closed by its reader has lost nothing.
-    pub fn losses(&self) -> impl Iterator<Item = Loss> + '_ {
-        self.slots.iter().flat_map(|slot| {
-            let output = slot.sink.name();
-            let kinds = slot.lost.iter().filter(|&(_, &verdicts)| verdicts > 0);
-            kinds.map(move |(&kind, &verdicts)| Loss {
+    pub fn losses(&self) -> Vec<Loss> {
+        let direct = self
+            .direct
+            .iter()
+            .map(|slot| (slot.sink.name(), slot.lost.clone()));
+        let queues = self
+            .queues
+            .iter()
+            .map(|queue| (queue.name(), queue.status().lost));
+        let mut losses = Vec::new();
+        for (output, lost) in direct.chain(queues) {
+            let lost = lost.into_iter().filter(|(_, verdicts)| *verdicts > 0);
+            losses.extend(lost.map(|(kind, verdicts)| Loss {
                 output,
                 kind,
                 verdicts,
-            })
-        })
+            }));
+        }
+        losses
     }
 
     fn each(
@@ -80,8 +136,8 @@ impl Sinks {
         mut act: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
         verdicts: u64,
     ) -> Vec<SinkError> {
-        let mut news = Vec::new();
-        for slot in self.slots.iter_mut().filter(|slot| slot.open) {
+        let mut news: Vec<SinkError> = self.queues.iter().flat_map(Queue::take_news).collect();
+        for slot in self.direct.iter_mut().filter(|slot| slot.open) {
             let Err(error) = act(slot.sink.as_mut()) else {
                 continue;
             };
@@ -165,7 +221,7 @@ mod tests {
             kind: "journald-missing",
             verdicts: 3,
         };
-        assert_eq!(sinks.losses().collect::<Vec<_>>(), [loss]);
+        assert_eq!(sinks.losses(), [loss]);
     }
 
     #[test]
@@ -177,7 +233,10 @@ mod tests {
         let mut sinks = Sinks::new(vec![bad]);
         let told: Vec<_> = (0..4).map(|_| sinks.verdict(&pinning()).len()).collect();
         assert_eq!(told, [1, 1, 0, 0]);
-        assert_eq!(sinks.losses().map(|loss| loss.verdicts).sum::<u64>(), 3);
+        assert_eq!(
+            sinks.losses().iter().map(|loss| loss.verdicts).sum::<u64>(),
+            3
+        );
     }
 
     #[test]
@@ -189,7 +248,7 @@ mod tests {
         assert_eq!(sinks.verdict(&pinning()).len(), 1);
         assert!(sinks.is_closed());
         assert!(sinks.verdict(&pinning()).is_empty());
-        assert_eq!(sinks.losses().count(), 0);
+        assert_eq!(sinks.losses().len(), 0);
     }
 
     #[test]
@@ -197,6 +256,6 @@ mod tests {
         let (bad, _) = scripted(vec![missing()]);
         let mut sinks = Sinks::new(vec![bad]);
         assert_eq!(sinks.flush().len(), 1);
-        assert_eq!(sinks.losses().count(), 0);
+        assert_eq!(sinks.losses().len(), 0);
     }
 }

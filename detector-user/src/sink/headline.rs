@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::escape::escaped;
 use crate::verdict::{Alert, Reset, Verdict, written_confidence};
 
@@ -49,6 +51,17 @@ pub(super) fn reset(reset: &Reset) -> String {
         let _ = write!(line, "{}", escaped(tell));
     }
     line
+}
+
+/// The one line of the journal for verdicts that came again.
+pub(super) fn repeats(verdict: &Verdict, count: u64, first: Timestamp) -> String {
+    let times = if count == 1 { "time" } else { "times" };
+    format!(
+        "{} → {}: {} {count} more {times} since {first:.0}",
+        verdict.client.ip,
+        destination(verdict),
+        verdict.cause,
+    )
 }
 
 /// The one line of the journal.

@@ -8,8 +8,9 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::fold::{Fold, Repeats};
 use super::headline;
 use super::native_protocol::Entry;
 use super::{Sink, SinkError};
@@ -32,6 +33,8 @@ pub struct Journald {
     socket: UnixDatagram,
     entry: Entry,
     stuck: bool,
+    fold: Fold,
+    folded: u64,
 }
 
 impl Journald {
@@ -41,22 +44,64 @@ impl Journald {
     /// [`SinkError::JournalMissing`] when none listens there, or what else stands in the way.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
         let path = path.into();
+        UnixDatagram::unbound()
+            .and_then(|socket| socket.connect(&path))
+            .map_err(|source| failure(&path, source))?;
+        Self::at(&path)
+    }
+
+    /// Sends to the journald that listens on `path`, or will.
+    ///
+    /// # Errors
+    /// [`SinkError::Journal`] when there are no sockets to be had.
+    pub fn at(path: &Path) -> Result<Self, SinkError> {
+        // The sending socket stays unconnected, so that a restarted journald is found again.
         let prepare = || {
-            // The sending socket stays unconnected, so that a restarted journald is found again.
-            UnixDatagram::unbound()?.connect(&path)?;
             let socket = UnixDatagram::unbound()?;
             socket.set_write_timeout(Some(PATIENCE))?;
             Ok(socket)
         };
-        match prepare() {
-            Ok(socket) => Ok(Self {
-                path,
-                socket,
-                entry: Entry::default(),
-                stuck: false,
-            }),
-            Err(source) => Err(failure(&path, source)),
+        let socket = prepare().map_err(|source| failure(path, source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            socket,
+            entry: Entry::default(),
+            stuck: false,
+            fold: Fold::new(Duration::ZERO),
+            folded: 0,
+        })
+    }
+
+    /// Counts repeats of a verdict for `interval` each, instead of writing them.
+    #[must_use]
+    pub fn folding(self, interval: Duration) -> Self {
+        Self {
+            fold: Fold::new(interval),
+            ..self
         }
+    }
+
+    /// Writes how often verdicts came again. What cannot be written now is kept.
+    fn write_repeats(&mut self, due: Vec<Repeats>) -> Result<(), SinkError> {
+        let mut due = due.into_iter();
+        while let Some(repeats) = due.next() {
+            self.fill(&repeats.verdict, Some(&repeats))?;
+            if let Err(error) = self.send() {
+                self.fold.keep([repeats].into_iter().chain(due));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, verdict: &Verdict, repeats: Option<&Repeats>) -> Result<(), SinkError> {
+        self.entry.clear();
+        match repeats {
+            None => add_journal_fields(&mut self.entry, verdict),
+            Some(repeats) => add_repeat_fields(&mut self.entry, repeats),
+        }
+        add_connection(&mut self.entry, verdict);
+        add_judgement(&mut self.entry, verdict).map_err(|error| failure(&self.path, error.into()))
     }
 
     fn send(&mut self) -> Result<(), SinkError> {
@@ -83,16 +128,29 @@ impl Sink for Journald {
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        self.entry.clear();
-        add_journal_fields(&mut self.entry, verdict);
-        add_connection(&mut self.entry, verdict);
-        add_judgement(&mut self.entry, verdict)
-            .map_err(|error| failure(&self.path, error.into()))?;
-        self.send()
+        let now = Instant::now();
+        if self.fold.takes(verdict, now) {
+            self.folded += 1;
+            return Ok(());
+        }
+        self.fill(verdict, None)?;
+        self.send()?;
+        self.fold.written(verdict, now);
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), SinkError> {
+        let due = self.fold.due(Instant::now());
+        self.write_repeats(due)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
+        let rest = self.fold.rest();
+        self.write_repeats(rest)
+    }
+
+    fn folded(&self) -> u64 {
+        self.folded
     }
 }
 
@@ -113,6 +171,20 @@ fn add_journal_fields(entry: &mut Entry, verdict: &Verdict) {
     entry.field("MESSAGE_ID", message_id(verdict.cause));
     entry.field("PRIORITY", priority(verdict.cause));
     entry.field("SYSLOG_IDENTIFIER", "tlswhy");
+}
+
+fn add_repeat_fields(entry: &mut Entry, repeats: &Repeats) {
+    let verdict = &repeats.verdict;
+    entry.field(
+        "MESSAGE",
+        &headline::repeats(verdict, repeats.count, repeats.first),
+    );
+    entry.field("MESSAGE_ID", REPEATS_ID);
+    entry.field("PRIORITY", priority(verdict.cause));
+    entry.field("SYSLOG_IDENTIFIER", "tlswhy");
+    entry.field("TLSWHY_REPEATS", &repeats.count.to_string());
+    entry.field("TLSWHY_FIRST_TIME", &format!("{:.9}", repeats.first));
+    entry.field("TLSWHY_LAST_TIME", &format!("{:.9}", verdict.time));
 }
 
 fn add_connection(entry: &mut Entry, verdict: &Verdict) {
@@ -226,6 +298,9 @@ const fn priority(cause: Cause) -> &'static str {
         Cause::EndpointReset | Cause::Abandoned | Cause::Established => "6",
     }
 }
+
+/// `MESSAGE_ID` of an entry that says how often a verdict came again.
+const REPEATS_ID: &str = "3c5f6b0a1f5c4b6e9d0e6a4c2f7b81d5";
 
 /// `MESSAGE_ID`, by which `journalctl` and its catalog know a cause. Never changes.
 const fn message_id(cause: Cause) -> &'static str {
@@ -390,5 +465,31 @@ mod tests {
         }
         sink.verdict(&pinning()).unwrap();
         assert!(!sink.stuck);
+    }
+}
+
+#[cfg(test)]
+mod catalog_tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The catalog explains every message, and no other.
+    #[test]
+    fn every_message_is_in_the_catalog() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tlswhy.catalog");
+        let catalog = std::fs::read_to_string(path).unwrap();
+        let there: BTreeSet<&str> = catalog
+            .lines()
+            .filter_map(|line| line.strip_prefix("-- "))
+            .collect();
+        let causes = Cause::ALL
+            .iter()
+            .filter(|cause| **cause != Cause::Established);
+        let ours: BTreeSet<&str> = causes
+            .map(|cause| message_id(*cause))
+            .chain([REPEATS_ID])
+            .collect();
+        assert_eq!(there, ours);
     }
 }

@@ -1,12 +1,17 @@
 //! Where verdicts go: a terminal, JSON lines, the journal.
 
+mod delivered;
 mod escape;
 mod fanout;
+mod fold;
 mod headline;
 mod journald;
 mod json;
+mod json_file;
 mod native_protocol;
 mod output;
+mod queue;
+mod spill;
 mod text;
 
 use std::io;
@@ -16,7 +21,9 @@ pub use escape::escaped;
 pub use fanout::{Loss, Sinks};
 pub use journald::{DEFAULT_SOCKET, Journald};
 pub use json::JsonLines;
-pub use output::Output;
+pub use json_file::JsonFile;
+pub use output::{Output, SinkOptions};
+pub use queue::SinkStatus;
 pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;
@@ -37,6 +44,27 @@ pub trait Sink: Send {
     /// # Errors
     /// [`SinkError`] when the other side does not take it.
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// Does what time alone calls for. On a thread of its own a sink is asked every second.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the other side does not take it.
+    fn tick(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Opens anew what somebody may have moved away.
+    ///
+    /// # Errors
+    /// [`SinkError`] when it cannot be opened; what was open stays.
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Verdicts that were counted as repeats so far instead of written.
+    fn folded(&self) -> u64 {
+        0
+    }
 }
 
 /// Why a verdict did not get out.
@@ -51,6 +79,54 @@ pub enum SinkError {
     /// The output could not be written, for instance because a disk is full.
     #[error("cannot write the {output} output: {source}")]
     Write {
+        /// The sink's name.
+        output: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be opened.
+    #[error("cannot open {}: {source}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// More verdicts came than the output took.
+    #[error("the {output} output does not keep up: its oldest verdicts are lost")]
+    Overflow {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// The end came before the output took everything.
+    #[error("verdicts were left when the {output} output ended")]
+    Undelivered {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// Verdicts could not wait on disk.
+    #[error("verdicts for the {output} output cannot wait on disk: {source}")]
+    Spill {
+        /// The sink's name.
+        output: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no room for more verdicts on disk.
+    #[error("the file where verdicts wait for the {output} output is full: see output.spill_max")]
+    SpillFull {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// Some verdicts that waited on disk cannot be read.
+    #[error("some verdicts that waited on disk for the {output} output are damaged")]
+    SpillDamaged {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// What got out cannot be noted.
+    #[error("verdicts may be given twice by the {output} output after a restart: {source}")]
+    Delivered {
         /// The sink's name.
         output: &'static str,
         /// What the system said.
@@ -102,11 +178,43 @@ impl SinkError {
         match self {
             Self::Closed { .. } => "closed",
             Self::Write { .. } => "write",
+            Self::Open { .. } => "open",
+            Self::Overflow { .. } => "overflow",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Spill { .. } => "spill",
+            Self::SpillFull { .. } => "spill-full",
+            Self::SpillDamaged { .. } => "spill-damaged",
+            Self::Delivered { .. } => "delivered",
             Self::JournalMissing { .. } => "journald-missing",
             Self::JournalForbidden { .. } => "journald-forbidden",
             Self::JournalBusy { .. } => "journald-busy",
             Self::Journal { .. } => "journald",
         }
+    }
+
+    /// Every kind that may cost verdicts.
+    pub const LOSSES: [&str; 12] = [
+        "write",
+        "open",
+        "overflow",
+        "undelivered",
+        "spill",
+        "spill-full",
+        "spill-damaged",
+        "delivered",
+        "journald-missing",
+        "journald-forbidden",
+        "journald-busy",
+        "journald",
+    ];
+
+    /// Whether another attempt may succeed later.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::JournalMissing { .. } | Self::JournalBusy { .. } | Self::JournalForbidden { .. }
+        )
     }
 
     /// Whether this sink will never take anything again.

@@ -1,6 +1,10 @@
 //! Attaching to interfaces, and leaving them as they were.
 
+use std::collections::HashMap;
+
 use aya::Ebpf;
+use aya::maps::Map;
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, qdisc_add_clsact,
 };
@@ -9,9 +13,11 @@ use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, Xdp, XdpM
 use aya::util::KernelVersion;
 
 use crate::interfaces::{Framing, Interface};
+use crate::tap::Maps;
 use crate::tap::clsact::Clsact;
 use crate::tap::error::{TapError, one_line, os_error};
-use crate::tap::object::{ObjectOptions, load};
+use crate::tap::object::{ObjectOptions, load, memory_of};
+use crate::tap::pins::{CLASSIFIERS, FoundLink, Pins, SideOf, XDP};
 
 /// The first kernel whose XDP programs read frames of several buffers, as jumbo frames and
 /// coalesced ones are, and have `bpf_xdp_load_bytes`.
@@ -79,27 +85,97 @@ pub struct Tapped {
     /// Where outgoing frames are seen; loopback shows each frame twice and is tapped once.
     pub egress: Option<Hook>,
     // Dropped in this order: filters first, then the queueing discipline they sit in.
-    #[expect(dead_code, reason = "held for what dropping them does")]
     attached: Vec<Attached>,
     #[expect(dead_code, reason = "held for what dropping it does")]
     clsact: Option<Clsact>,
 }
 
-/// What keeps a program where it is; dropping it takes it off. XDP and TCX links are descriptors,
-/// which the kernel closes however this process ends; a clsact filter is removed by a request.
+/// What keeps a program where it is; dropping it takes it off, unless it is pinned. XDP and TCX links
+/// are descriptors, which the kernel closes however this process ends; a clsact filter is removed by
+/// a request.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for what dropping them does")]
 enum Attached {
+    #[expect(dead_code, reason = "held for what dropping it does")]
     Xdp(XdpLink),
+    #[expect(dead_code, reason = "held for what dropping it does")]
     Classifier(SchedClassifierLink),
+    Pinned(PinnedLink),
 }
 
-/// The loaded object and what it is attached to. Dropping it detaches everything.
+impl Tapped {
+    /// Takes the programs off, pinned ones too.
+    pub fn detach(self) {
+        for attached in self.attached {
+            if let Attached::Pinned(link) = attached {
+                // One that cannot be removed stays with the interface, and `tlswhy detach` says why.
+                let _ = link.unpin();
+            }
+        }
+    }
+}
+
+/// The programs and their maps, and what they are attached to. Dropping it detaches everything that
+/// is not pinned.
 pub struct KernelTap {
-    /// Interfaces with programs. Dropping one detaches it.
+    /// Interfaces with programs.
     pub tapped: Vec<Tapped>,
-    /// The object: programs, and maps shared by all interfaces.
-    pub ebpf: Ebpf,
+    /// Programs, and maps shared by all interfaces.
+    pub kernel: Kernel,
+    /// Where links are pinned, if they are.
+    pins: Option<Pins>,
+    abilities: Abilities,
+    vlan_in_key: bool,
+}
+
+/// The programs and their maps.
+pub enum Kernel {
+    /// Loaded by this process.
+    Loaded(Box<Ebpf>),
+    /// Left pinned by another, and running ever since.
+    Adopted {
+        /// The programs by name.
+        programs: HashMap<&'static str, Program>,
+        /// Where the maps are.
+        maps: HashMap<String, Map>,
+    },
+}
+
+impl Kernel {
+    fn program_mut(&mut self, name: &'static str) -> Option<&mut Program> {
+        match self {
+            Self::Loaded(ebpf) => ebpf.program_mut(name),
+            Self::Adopted { programs, .. } => programs.get_mut(name),
+        }
+    }
+
+    /// Bytes of memory that the maps take in the kernel, by its own account: in full with Linux 6.4
+    /// and later, before that what the maps' sizes come to.
+    pub fn memory(&self) -> u64 {
+        match self {
+            Self::Loaded(ebpf) => ebpf.maps().filter_map(|(_, map)| memory_of(map)).sum(),
+            Self::Adopted { maps, .. } => maps.values().filter_map(memory_of).sum(),
+        }
+    }
+}
+
+impl Maps for Kernel {
+    fn take(&mut self, name: &str) -> Option<Map> {
+        match self {
+            Self::Loaded(ebpf) => ebpf.take_map(name),
+            Self::Adopted { maps, .. } => maps.remove(name),
+        }
+    }
+}
+
+/// How a kernel tap came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing was there.
+    New,
+    /// What an earlier agent pinned goes on.
+    Adopted,
+    /// What an earlier agent pinned did not fit, and made room.
+    Replaced,
 }
 
 impl KernelTap {
@@ -114,19 +190,181 @@ impl KernelTap {
     ) -> Result<Self, TapError> {
         let mut tap = Self {
             tapped: Vec::new(),
-            ebpf: load(options).map_err(TapError::of_object)?,
+            kernel: Kernel::Loaded(Box::new(load(options).map_err(TapError::of_object)?)),
+            pins: None,
+            abilities,
+            vlan_in_key: options.vlan_in_key,
         };
         for interface in interfaces {
-            let tapped = Attaching::new(&mut tap.ebpf, interface, abilities).tap()?;
-            tap.tapped.push(tapped);
+            tap.add(interface)?;
         }
         Ok(tap)
     }
+
+    /// Takes over what is pinned, if it is of the same object and options; otherwise loads the
+    /// object and pins it. Then attaches it to those `interfaces` that it is not on yet, and takes it
+    /// off others.
+    ///
+    /// # Errors
+    /// [`TapError`]; what is pinned stays.
+    pub fn attach_pinned(
+        interfaces: &[Interface],
+        options: &ObjectOptions,
+        abilities: Abilities,
+        pins: Pins,
+    ) -> Result<(Self, Origin), TapError> {
+        let adopted = if pins.is_whole() { adopt(&pins) } else { None };
+        let (kernel, found, origin) = match adopted {
+            Some(kernel) => {
+                pins.remove_others()?;
+                let found = pins.links();
+                (kernel, found, Origin::Adopted)
+            }
+            None => {
+                pins.remove_own()?;
+                let mut ebpf = load(options).map_err(TapError::of_object)?;
+                load_all(&mut ebpf, abilities)?;
+                // Only now: what is there goes on until this is sure to run. Native XDP has room for
+                // one program.
+                let others = pins.remove_others()?;
+                pins.pin(&mut ebpf)?;
+                let origin = if others > 0 {
+                    Origin::Replaced
+                } else {
+                    Origin::New
+                };
+                (Kernel::Loaded(Box::new(ebpf)), Vec::new(), origin)
+            }
+        };
+        let mut tap = Self {
+            tapped: Vec::new(),
+            kernel,
+            pins: Some(pins),
+            abilities,
+            vlan_in_key: options.vlan_in_key,
+        };
+        tap.adopt_links(interfaces, found);
+        for interface in interfaces {
+            if !tap.has(interface.index) {
+                tap.add(interface)?;
+            }
+        }
+        Ok((tap, origin))
+    }
+
+    /// Whether an interface is tapped.
+    pub fn has(&self, index: u32) -> bool {
+        self.tapped.iter().any(|tapped| tapped.index == index)
+    }
+
+    /// Taps one more interface.
+    ///
+    /// # Errors
+    /// [`TapError`]; then nothing stays on it.
+    pub fn add(&mut self, interface: &Interface) -> Result<&Tapped, TapError> {
+        let mut abilities = self.abilities;
+        // Whether VLAN IDs tell flows apart was settled when the object was loaded. A classifier sees
+        // also the tags that hardware took off.
+        if self.vlan_in_key && interface.takes_xdp() && interface.strips_vlan_tags() {
+            abilities.xdp = false;
+        }
+        let attaching = Attaching::new(&mut self.kernel, interface, abilities, self.pins.as_ref());
+        let tapped = attaching.tap()?;
+        self.tapped.push(tapped);
+        // Just pushed.
+        self.tapped.last().ok_or_else(|| TapError::Gone {
+            interface: interface.name.clone(),
+        })
+    }
+
+    /// Takes the programs off an interface.
+    pub fn remove(&mut self, index: u32) {
+        while let Some(at) = self.tapped.iter().position(|tapped| tapped.index == index) {
+            self.tapped.swap_remove(at).detach();
+        }
+    }
+
+    /// Whether programs and maps go on without this process.
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// Takes links over that sit on wanted interfaces on both sides; the others are taken off.
+    fn adopt_links(&mut self, interfaces: &[Interface], found: Vec<FoundLink>) {
+        let mut by_interface: HashMap<u32, Vec<FoundLink>> = HashMap::new();
+        for link in found {
+            by_interface.entry(link.interface).or_default().push(link);
+        }
+        for (index, links) in by_interface {
+            let interface = interfaces.iter().find(|it| it.index == index);
+            let hook = |side| links.iter().find(|it| it.side == side).map(|it| it.hook);
+            let (ingress, egress) = (hook(SideOf::Ingress), hook(SideOf::Egress));
+            let wanted = interface
+                .zip(ingress)
+                .filter(|(interface, _)| egress.is_some() || interface.is_loopback());
+            let attached = links
+                .into_iter()
+                .map(|it| Attached::Pinned(it.link))
+                .collect();
+            let tapped = Tapped {
+                name: interface.map(|it| it.name.clone()).unwrap_or_default(),
+                index,
+                ingress: ingress.unwrap_or(Hook::Tcx),
+                no_xdp: None,
+                egress,
+                attached,
+                clsact: None,
+            };
+            match wanted {
+                Some(_) => self.tapped.push(tapped),
+                None => tapped.detach(),
+            }
+        }
+    }
+}
+
+/// Programs and maps of a whole generation of pins; `None` if one cannot be opened after all.
+fn adopt(pins: &Pins) -> Option<Kernel> {
+    let mut programs = HashMap::new();
+    for name in CLASSIFIERS {
+        programs.insert(name, pins.program(name)?);
+    }
+    if let Some(program) = pins.program(XDP) {
+        programs.insert(XDP, program);
+    }
+    Some(Kernel::Adopted {
+        programs,
+        maps: pins.maps().collect(),
+    })
+}
+
+/// Loads every program, so that all can be pinned. XDP is left out where the kernel does not take it.
+fn load_all(ebpf: &mut Ebpf, abilities: Abilities) -> Result<(), TapError> {
+    let mut kernel_program = |name: &'static str| {
+        ebpf.program_mut(name)
+            .ok_or_else(|| TapError::missing(name))
+            .map(|program| match program {
+                Program::Xdp(program) => load_once(name, || program.load()),
+                Program::SchedClassifier(program) => load_once(name, || program.load()),
+                _ => Ok(()),
+            })
+    };
+    for name in CLASSIFIERS {
+        kernel_program(name)??;
+    }
+    if abilities.xdp {
+        match kernel_program(XDP)? {
+            Err(TapError::Program { .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// One interface being tapped.
 struct Attaching<'a> {
-    ebpf: &'a mut Ebpf,
+    kernel: &'a mut Kernel,
+    pins: Option<&'a Pins>,
     interface: &'a Interface,
     abilities: Abilities,
     attached: Vec<Attached>,
@@ -140,9 +378,15 @@ enum XdpTry {
 }
 
 impl<'a> Attaching<'a> {
-    fn new(ebpf: &'a mut Ebpf, interface: &'a Interface, abilities: Abilities) -> Self {
+    fn new(
+        kernel: &'a mut Kernel,
+        interface: &'a Interface,
+        abilities: Abilities,
+        pins: Option<&'a Pins>,
+    ) -> Self {
         Self {
-            ebpf,
+            kernel,
+            pins,
             interface,
             abilities,
             attached: Vec::new(),
@@ -199,7 +443,7 @@ impl<'a> Attaching<'a> {
             let why = format!("another XDP program{which} is there and stays");
             return Ok(XdpTry::Not(Some(why)));
         }
-        let program: &mut Xdp = program(self.ebpf, "tlswhy_xdp")?;
+        let program: &mut Xdp = program(self.kernel, "tlswhy_xdp")?;
         match load_once("tlswhy_xdp", || program.load()) {
             Ok(()) => {}
             Err(TapError::Program { reason, .. }) => {
@@ -211,7 +455,11 @@ impl<'a> Attaching<'a> {
         }
         let refusal = match attach_xdp(program, self.interface.index) {
             Ok(link) => {
-                self.attached.push(Attached::Xdp(link));
+                let attached = match self.pins {
+                    None => Attached::Xdp(link),
+                    Some(pins) => self.pinned(pins, link, SideOf::Ingress, Hook::XdpNative)?,
+                };
+                self.attached.push(attached);
                 return Ok(XdpTry::Attached(Hook::XdpNative));
             }
             Err(error) if is_taken(&error) => {
@@ -234,7 +482,7 @@ impl<'a> Attaching<'a> {
         if !self.abilities.tcx {
             self.add_clsact()?;
         }
-        let classifier: &mut SchedClassifier = program(self.ebpf, name)?;
+        let classifier: &mut SchedClassifier = program(self.kernel, name)?;
         load_once(name, || classifier.load())?;
         let (hook, options) = if self.abilities.tcx {
             // First, at egress too: a program that gives a verdict ends the chain, and behind it
@@ -248,8 +496,33 @@ impl<'a> Attaching<'a> {
             .attach_with_options(&self.interface.name, direction, options)
             .and_then(|id| classifier.take_link(id))
             .map_err(|error| TapError::of_attach(&self.interface.name, hook.name(), &error))?;
-        self.attached.push(Attached::Classifier(link));
+        let side = match direction {
+            TcAttachType::Egress => SideOf::Egress,
+            _ => SideOf::Ingress,
+        };
+        let attached = match self.pins.filter(|_| hook == Hook::Tcx) {
+            None => Attached::Classifier(link),
+            Some(pins) => self.pinned(pins, link, side, hook)?,
+        };
+        self.attached.push(attached);
         Ok(hook)
+    }
+
+    fn pinned<L>(
+        &self,
+        pins: &Pins,
+        link: L,
+        side: SideOf,
+        hook: Hook,
+    ) -> Result<Attached, TapError>
+    where
+        L: TryInto<FdLink, Error = LinkError>,
+    {
+        let link = link
+            .try_into()
+            .map_err(|error| TapError::of_attach(&self.interface.name, hook.name(), &error))?;
+        let pinned = pins.pin_link(link, self.interface.index, side, hook)?;
+        Ok(Attached::Pinned(pinned))
     }
 
     /// Adds the clsact queueing discipline unless it is there; somebody else's stays when we go.
@@ -274,7 +547,7 @@ fn attach_xdp(program: &mut Xdp, interface: u32) -> Result<XdpLink, ProgramError
     program.take_link(id)
 }
 
-fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<P, TapError>
+fn program<'e, P>(kernel: &'e mut Kernel, name: &'static str) -> Result<P, TapError>
 where
     P: TryFrom<&'e mut Program, Error = ProgramError>,
 {
@@ -282,9 +555,9 @@ where
         program: name,
         reason,
     };
-    let found = ebpf
+    let found = kernel
         .program_mut(name)
-        .ok_or_else(|| missing("it is not in the object".to_owned()))?;
+        .ok_or_else(|| TapError::missing(name))?;
     P::try_from(found).map_err(|error| missing(one_line(&error)))
 }
 

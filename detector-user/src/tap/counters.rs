@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use aya::Ebpf;
 use aya::maps::{MapData, MapError, PerCpuArray};
 use detector_common::counter::Counter;
+
+use crate::tap::Maps;
 
 /// Reads the per-CPU counters.
 pub struct Counters(PerCpuArray<MapData, u64>);
@@ -14,12 +15,10 @@ impl Counters {
     ///
     /// # Errors
     /// If the object has none.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let map = ebpf
-            .take_map("COUNTERS")
-            .ok_or_else(|| MapError::InvalidName {
-                name: "COUNTERS".to_owned(),
-            })?;
+    pub fn take(maps: &mut impl Maps) -> Result<Self, MapError> {
+        let map = maps.take("COUNTERS").ok_or_else(|| MapError::InvalidName {
+            name: "COUNTERS".to_owned(),
+        })?;
         Ok(Self(PerCpuArray::try_from(map)?))
     }
 

@@ -1,10 +1,13 @@
 //! The eBPF programs' own messages, off unless asked for.
 
-use aya::Ebpf;
+use anyhow::Context;
+use aya::programs::{Program, ProgramError};
 use aya_log::EbpfLogger;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, error, info, trace, warn};
+
+use crate::tap::attach::Kernel;
 
 /// The target of the programs' messages in the agent's log.
 pub const TARGET: &str = "ebpf";
@@ -46,11 +49,18 @@ impl Diagnostics {
         deprecated,
         reason = "its successor is unsafe for types that may lie about their descriptor; this one owns it"
     )]
-    pub fn start(ebpf: &mut Ebpf, wanted: bool) -> anyhow::Result<Self> {
+    pub fn start(kernel: &mut Kernel, wanted: bool) -> anyhow::Result<Self> {
         if !wanted {
             return Ok(Self(None));
         }
-        let logger = EbpfLogger::init_with_logger(ebpf, Messages)?;
+        let logger = match kernel {
+            Kernel::Loaded(ebpf) => EbpfLogger::init_with_logger(ebpf, Messages)?,
+            Kernel::Adopted { programs, .. } => {
+                let program = programs.values().next().context("there is no program")?;
+                let id = id_of(program)?;
+                EbpfLogger::init_from_id_with_logger(id, Messages)?
+            }
+        };
         Ok(Self(Some(AsyncFd::with_interest(
             logger,
             Interest::READABLE,
@@ -75,4 +85,13 @@ impl Diagnostics {
             logger.get_mut().flush();
         }
     }
+}
+
+fn id_of(program: &Program) -> Result<u32, ProgramError> {
+    match program {
+        Program::Xdp(program) => program.info(),
+        Program::SchedClassifier(program) => program.info(),
+        _ => Err(ProgramError::NotLoaded),
+    }
+    .map(|info| info.id())
 }

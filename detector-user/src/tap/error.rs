@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use aya::EbpfError;
 use aya::maps::{MapError, MapType};
@@ -57,6 +58,32 @@ pub enum TapError {
         /// What the kernel said.
         reason: String,
     },
+    /// Something under the BPF file system could not be made, opened or removed.
+    #[error("{} {what}: {reason}", .path.display())]
+    Pins {
+        /// The file or directory.
+        path: PathBuf,
+        /// What could not be done.
+        what: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The directory for pins is on another file system.
+    #[error(
+        "{} is on no BPF file system: mount -t bpf bpf /sys/fs/bpf, and name a directory in it", .directory.display()
+    )]
+    PinsElsewhere {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Another agent uses the pins.
+    #[error(
+        "another tlswhy uses {}: stop it, or give this one a directory of its own with --pins", .directory.display()
+    )]
+    PinsTaken {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The interface went away while it was being tapped.
     #[error("cannot tap {interface}: it is gone")]
     Gone {
@@ -88,6 +115,21 @@ impl TapError {
                 }
             }
             error => Self::Object(one_line(&error)),
+        }
+    }
+
+    pub(super) fn missing(program: &'static str) -> Self {
+        Self::Program {
+            program,
+            reason: "it is not in the object".to_owned(),
+        }
+    }
+
+    pub(super) fn pins(path: &Path, what: &str, error: &(dyn Error + 'static)) -> Self {
+        Self::Pins {
+            path: path.to_owned(),
+            what: what.to_owned(),
+            reason: one_line(error),
         }
     }
 

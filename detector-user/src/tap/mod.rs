@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod capture;
+pub mod carry;
 pub mod clock;
 mod clsact;
 pub mod counters;
@@ -9,10 +10,13 @@ pub mod diagnostics;
 mod error;
 pub mod link_notices;
 pub mod object;
+pub mod pins;
 pub mod rings;
 
 pub use error::TapError;
 
+use aya::Ebpf;
+use aya::maps::Map;
 use detector_common::observation::{ChunkHead, Observation};
 
 /// Who takes what a tap tells. Times are nanoseconds on the tap's clock: the kernel's monotonic one,
@@ -22,4 +26,16 @@ pub trait Receiver {
     fn observation(&mut self, observation: &Observation);
     /// Handshake bytes of a flow.
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]);
+}
+
+/// Where maps come from: an object that was just loaded, or what another agent left pinned.
+pub trait Maps {
+    /// Takes a map out; each can be taken once.
+    fn take(&mut self, name: &str) -> Option<Map>;
+}
+
+impl Maps for Ebpf {
+    fn take(&mut self, name: &str) -> Option<Map> {
+        self.take_map(name)
+    }
 }

@@ -71,13 +71,8 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
         .load(OBJECT)
 }
 
-/// Bytes of memory that the object's maps take in the kernel, by its own account: in full with
-/// Linux 6.4 and later, before that what the map's size comes to.
-pub fn kernel_memory(ebpf: &Ebpf) -> u64 {
-    ebpf.maps().filter_map(|(_, map)| memory_of(map)).sum()
-}
-
-fn memory_of(map: &Map) -> Option<u64> {
+/// Bytes that a map takes in the kernel.
+pub(super) fn memory_of(map: &Map) -> Option<u64> {
     let data: &MapData = match map {
         Map::Array(data)
         | Map::HashMap(data)

@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::mem::{MaybeUninit, size_of};
 
-use aya::Ebpf;
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
 
-use crate::tap::Receiver;
+use crate::pipeline::Pipeline;
+use crate::tap::carry::{Carried, Carry, Record};
+use crate::tap::{Maps, Receiver};
 
 /// Chunks read before observations are looked for again.
 const CHUNKS_AT_ONCE: usize = 256;
@@ -56,6 +57,8 @@ pub struct Rings {
     read: u64,
     taken: u64,
     malformed: u64,
+    /// Where items are copied to, so that they survive this process.
+    carry: Option<Carry>,
 }
 
 impl Rings {
@@ -63,9 +66,9 @@ impl Rings {
     ///
     /// # Errors
     /// If the object has no such rings.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+    pub fn take(maps: &mut impl Maps) -> Result<Self, MapError> {
         let mut ring = |name: &str| -> Result<(RingBuf<MapData>, usize), MapError> {
-            let map = ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
+            let map = maps.take(name).ok_or_else(|| MapError::InvalidName {
                 name: name.to_owned(),
             })?;
             let size = match &map {
@@ -84,7 +87,52 @@ impl Rings {
             read: 0,
             taken: 0,
             malformed: 0,
+            carry: None,
         })
+    }
+
+    /// Copies what is taken from now on to where it survives this process.
+    pub fn carry_in(&mut self, carry: Carry) {
+        self.carry = Some(carry);
+    }
+
+    /// Notes what to add to the kernel's clock to get UNIX time, with what is carried over.
+    pub fn note_unix_offset(&mut self, offset_ns: i64) {
+        if let Some(carry) = &mut self.carry {
+            carry.note_unix_offset(offset_ns);
+        }
+    }
+
+    /// Hands on again what an earlier agent had taken, as it came, except observations that it had
+    /// not handed on yet: their flows' bytes may still be on the ring. Returns how many were handed
+    /// on.
+    pub fn hand_on_again(&mut self, carried: &Carried, pipeline: &mut Pipeline) -> usize {
+        let mut handed_on = 0;
+        for record in carried.records() {
+            match record {
+                Record::Observation(item) => {
+                    self.waiting.extend(observation(item).map(|it| (0, it)));
+                }
+                Record::Chunk(item) => {
+                    if let Some((head, bytes)) = chunk(item) {
+                        pipeline.chunk(&head, bytes);
+                    }
+                }
+                Record::UnixOffset(offset_ns) => pipeline.set_unix_offset(offset_ns),
+                Record::HandedOn(number) => {
+                    for _ in 0..number {
+                        let Some((_, observation)) = self.waiting.pop_front() else {
+                            break;
+                        };
+                        pipeline.keep_up(observation.time_ns);
+                        pipeline.observation(&observation);
+                        pipeline.keep_up(observation.time_ns);
+                        handed_on += 1;
+                    }
+                }
+            }
+        }
+        handed_on
     }
 
     /// Hands on all there is. See [`Self::drain_some`] for the order.
@@ -122,6 +170,9 @@ impl Rings {
             let Some(item) = self.observations.next() else {
                 return true;
             };
+            if let Some(carry) = &mut self.carry {
+                carry.write(Record::Observation(&item));
+            }
             match observation(&item) {
                 Some(observation) => {
                     self.waiting.push_back((self.read, observation));
@@ -140,6 +191,9 @@ impl Rings {
                 return true;
             };
             self.read += 1;
+            if let Some(carry) = &mut self.carry {
+                carry.write(Record::Chunk(&item));
+            }
             match chunk(&item) {
                 Some((head, bytes)) => receiver.chunk(&head, bytes),
                 None => self.malformed += 1,
@@ -161,12 +215,21 @@ impl Rings {
             receiver.observation(observation);
             self.waiting.pop_front();
         }
-        before - self.waiting.len()
+        let handed_on = before - self.waiting.len();
+        if let Some(carry) = self.carry.as_mut().filter(|_| handed_on > 0) {
+            carry.write(Record::HandedOn(handed_on as u32));
+        }
+        handed_on
     }
 
     /// Observations taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Chunks read so far.
+    pub fn chunks(&self) -> u64 {
+        self.read
     }
 
     /// Items that were no observation and no chunk; there are none unless object and agent differ.

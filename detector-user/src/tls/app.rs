@@ -4,6 +4,7 @@
 //! the extensions for that are counted and hashed. Here they are left out, and so is what depends on
 //! the destination: server name and ALPN.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::tls::client_hello::ClientHello;
@@ -22,8 +23,15 @@ const CHANGING: [u16; 6] = [
 ];
 
 /// A client application, by what its ClientHello offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct App(u64);
+
+#[cfg(test)]
+impl App {
+    pub(crate) const fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// The application of a ClientHello; `None` if not all of it came.
 pub fn app(hello: &ClientHello) -> Option<App> {

@@ -113,6 +113,11 @@ impl Tracker {
         self.unix_offset_ns = offset_ns;
     }
 
+    /// What is added to the tap's clock.
+    pub fn unix_offset(&self) -> i64 {
+        self.unix_offset_ns
+    }
+
     /// Takes in an observation.
     pub fn observation(&mut self, observation: &Observation) {
         let id = FlowId {

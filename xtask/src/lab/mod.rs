@@ -2,10 +2,12 @@
 //! away again when its guard is dropped.
 
 pub mod certificates;
+pub mod machine;
 pub mod namespace;
 pub mod process;
 
 pub use certificates::Authority;
+pub use machine::Machine;
 pub use namespace::{Namespace, connect};
 pub use process::Process;
 

@@ -84,6 +84,19 @@ impl Process {
         self.lines.try_iter()
     }
 
+    /// Its process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
+    }
+
     /// Asks it to end with a signal, waits, and returns how it ended and its remaining lines.
     ///
     /// # Errors

@@ -1,0 +1,479 @@
+//! `tlswhy run`: taps interfaces and streams verdicts.
+
+mod metrics;
+mod reload;
+mod taps;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use detector_common::observation::LOOK_AGAIN_NS;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
+
+use super::{messages, show};
+use crate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
+use crate::config::{Config, Origin, Settings};
+use crate::interfaces::Interface;
+use crate::pipeline::Pipeline;
+use crate::privileges::give_up_loading;
+use crate::service_manager::ServiceManager;
+use crate::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
+use crate::summary::Summary;
+use crate::tap::attach::Abilities;
+use crate::tap::carry::Carry;
+use crate::tap::clock::{kernel_now_ns, unix_offset_ns};
+use crate::tap::counters::{Counters, Losses, forgotten, meaning};
+use crate::tap::diagnostics::Diagnostics;
+use crate::tap::link_notices::LinkNotices;
+use crate::tap::object::{ObjectOptions, lift_memory_limit};
+use crate::tap::rings::Rings;
+use metrics::Endpoint;
+use taps::Taps;
+
+/// When rings are looked at again that had something: the kernel wakes nobody so soon.
+const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
+/// How often losses and the clock are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// Of so many connections followed at once, one may be in its handshake or at its end. A connection
+/// there takes three times the memory of an established one.
+const FLOWS_PER_WATCHED: u32 = 16;
+/// Handshakes at once that there is room for, however few connections are followed.
+const WATCHED_MIN: u32 = 16_384;
+/// Sets of tags for each watched flow: with two, hardly any set is ever full.
+const TAG_SETS_PER_WATCHED: u32 = 2;
+/// How long sinks may take at the end for what waits; systemd gives a service 90 seconds.
+const SINKS_PATIENCE: Duration = Duration::from_secs(10);
+/// A wait without an end, as far as anybody will see.
+const NO_DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// Watches until a signal.
+///
+/// # Errors
+/// If the configuration is wrong, no interface can be tapped or no output opened.
+pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
+    let config = Config::load(&arguments)?;
+    if arguments.print_config {
+        show(&config.to_string())?;
+        return Ok(EXIT_DONE);
+    }
+    messages::start(arguments.log);
+    // Before anything looks at interfaces, and while there is one thread.
+    if let Some(name) = &config.settings.netns {
+        taps::enter_namespace(name)?;
+    }
+    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings))?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        // From here on a signal ends this in order, so that it never leaves a filter behind.
+        let signals = Signals::catch()?;
+        let watch = Watch::start(arguments, config, sinks)?;
+        watch.until(signals).await
+    })
+}
+
+/// The signals it listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?,
+        })
+    }
+
+    /// Waits for the next; `true` if it is to end.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hang_up.recv() => false,
+        }
+    }
+}
+
+/// Everything that runs.
+struct Watch {
+    arguments: RunArgs,
+    config: Config,
+    taps: Taps,
+    rings: Rings,
+    /// The one ring that wakes: handshake bytes are read when an observation stands on them, and
+    /// with every turn of the house.
+    observations: AsyncFd<OwnedFd>,
+    notices: AsyncFd<LinkNotices>,
+    diagnostics: Diagnostics,
+    counters: Counters,
+    losses: Losses,
+    /// Settled flows that there is room for.
+    settled_max: u64,
+    /// Whether what is under way is left to the next agent when this one ends.
+    carries_over: bool,
+    housekeeping: Interval,
+    service_manager: ServiceManager,
+    endpoint: Endpoint,
+    pipeline: Pipeline,
+}
+
+impl Watch {
+    fn start(arguments: RunArgs, config: Config, sinks: Sinks) -> anyhow::Result<Self> {
+        let settings = &config.settings;
+        // Before the interfaces are listed: one that goes meanwhile is noticed.
+        let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
+        let interfaces = taps::choose(&settings.interfaces, is_strict(&arguments, &config))?;
+        let options = options(settings, arguments.log, &interfaces);
+        lift_memory_limit();
+        let mut taps = Taps::start(
+            settings.interfaces.clone(),
+            &interfaces,
+            &options,
+            settings.pins.as_deref(),
+            config.origin("state.pins") != Origin::Service,
+        )?;
+        let memory = taps.tap.kernel.memory();
+        let mut pipeline = pipeline(settings, &options, &taps, sinks);
+        let endpoint = Endpoint::new(&options, memory);
+        pipeline.set_meter(endpoint.meter());
+        keep_history(settings, &mut pipeline);
+        let mut rings = Rings::take(&mut taps.tap.kernel)?;
+        let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
+        pipeline.set_unix_offset(unix_offset_ns());
+        rings.note_unix_offset(unix_offset_ns());
+        if taps.tap.is_pinned() {
+            // All programs are loaded, also those for interfaces that are still to come.
+            give_up_loading();
+        }
+        let service_manager = ServiceManager::find();
+        let turn = service_manager.alive_every().unwrap_or(HOUSEKEEPING);
+        let mut housekeeping = interval(turn.min(HOUSEKEEPING));
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = Self {
+            observations: readable(&rings.observations)?,
+            notices: waiting(notices)?,
+            diagnostics: Diagnostics::start(&mut taps.tap.kernel, arguments.log != LogLevel::Off)
+                .context("cannot read the eBPF programs' messages")?,
+            counters: Counters::take(&mut taps.tap.kernel)?,
+            losses: Losses::default(),
+            settled_max: u64::from(options.settled_flows),
+            carries_over,
+            taps,
+            rings,
+            housekeeping,
+            service_manager,
+            endpoint,
+            pipeline,
+            arguments,
+            config,
+        };
+        let address = watch.config.settings.metrics.clone();
+        watch.endpoint.listen(address);
+        watch.announce(&interfaces, &options, memory);
+        watch.service_manager.ready();
+        Ok(watch)
+    }
+
+    /// Says what is watched and how.
+    fn announce(&self, interfaces: &[Interface], options: &ObjectOptions, memory: u64) {
+        self.taps.announce(interfaces);
+        if !options.vlan_in_key {
+            info!(
+                "VLAN tags are taken off before XDP on a tapped interface: flows are told apart by \
+                 their addresses and ports alone"
+            );
+        }
+        info!(
+            "tables: {} watched and {} settled flows, {} MiB of kernel memory",
+            options.watched_flows,
+            options.settled_flows,
+            memory.div_ceil(1 << 20),
+        );
+        let outputs = run_outputs(&self.config.settings.outputs);
+        let outputs: Vec<_> = outputs.iter().map(|it| it.name()).collect();
+        info!("verdicts go to {}", outputs.join(" and "));
+        info!("ready");
+    }
+
+    /// Runs to the end and tells how it was. Packets pass in any case.
+    async fn until(mut self, mut signals: Signals) -> anyhow::Result<u8> {
+        let mut is_drained = false;
+        // The kernel leaves it to the agent to look again for what comes soon after something else.
+        let mut look_again: Option<Instant> = None;
+        loop {
+            let next = self.next_deadline();
+            let wake = look_again.map_or(next, |again| again.min(next));
+            let mut was_woken = false;
+            tokio::select! {
+                biased;
+                is_over = signals.next() => {
+                    if is_over {
+                        break;
+                    }
+                    self.service_manager.reloading();
+                    self.reload();
+                    self.service_manager.ready();
+                }
+                () = noticed(&self.notices) => self.taps.refresh(&mut self.pipeline),
+                _ = self.housekeeping.tick() => self.keep_house(),
+                () = std::future::ready(()), if !is_drained => {}
+                guard = self.observations.readable() => {
+                    guard?.clear_ready();
+                    was_woken = true;
+                }
+                () = self.diagnostics.readable() => self.diagnostics.flush(),
+                () = sleep_until(wake) => {}
+            }
+            let taken = self.rings.taken();
+            is_drained = self.rings.drain_some(&mut self.pipeline);
+            if was_woken || self.rings.taken() != taken {
+                look_again = Some(Instant::now() + LOOK_AGAIN);
+            } else if look_again.is_some_and(|again| again <= Instant::now()) {
+                look_again = None;
+            }
+            self.pipeline.advance(kernel_now_ns());
+            if self.pipeline.is_closed() {
+                break;
+            }
+        }
+        self.finish()?;
+        Ok(EXIT_DONE)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let wait = self.pipeline.next_deadline().map_or(NO_DEADLINE, |at| {
+            Duration::from_nanos(at.saturating_sub(kernel_now_ns()))
+        });
+        Instant::now() + wait.min(NO_DEADLINE)
+    }
+
+    /// Takes the programs off unless they are pinned, judges what there is, and sums up.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.service_manager.stopping();
+        self.endpoint.end();
+        let is_pinned = self.taps.tap.is_pinned();
+        self.taps.tap.tapped.clear();
+        if is_pinned {
+            // What is added all the while is the next agent's.
+            let _ = self.rings.drain_some(&mut self.pipeline);
+            self.pipeline.advance(kernel_now_ns());
+        } else {
+            // Nothing is added any more: this comes to an end.
+            self.rings.drain(&mut self.pipeline);
+        }
+        if self.carries_over {
+            self.pipeline.flush();
+        } else {
+            self.pipeline.finish();
+        }
+        self.pipeline.close(SINKS_PATIENCE);
+        self.diagnostics.flush();
+        let summary = Summary {
+            tally: self.pipeline.tally(),
+            counters: self.counters.read()?,
+            settled_max: self.settled_max,
+        };
+        for line in summary.to_string().lines() {
+            info!("{line}");
+        }
+        if is_pinned {
+            info!(
+                "the programs stay on the interfaces for the next agent: `tlswhy detach` takes them off"
+            );
+        }
+        Ok(())
+    }
+
+    /// What `systemctl status` shows.
+    fn status(&self) -> String {
+        let tapped = &self.taps.tap.tapped;
+        let names: Vec<_> = tapped.iter().map(|it| it.name.as_str()).collect();
+        let taps = match names.as_slice() {
+            [] => "waiting for an interface".to_owned(),
+            names => format!("watching {}", names.join(", ")),
+        };
+        let tally = self.pipeline.tally();
+        let failed: u64 = tally.causes.values().sum();
+        format!(
+            "{taps}; {failed} connections failed, {} worked",
+            tally.established
+        )
+    }
+
+    fn keep_house(&mut self) {
+        let status = self.status();
+        self.service_manager.alive(status);
+        self.pipeline.flush();
+        self.pipeline.set_unix_offset(unix_offset_ns());
+        self.rings.note_unix_offset(unix_offset_ns());
+        let now = Instant::now().into_std();
+        self.endpoint.turn();
+        let Ok(counters) = self.counters.read() else {
+            warn!("cannot read the kernel's counters");
+            return;
+        };
+        self.put_metrics(&counters);
+        let forgotten = forgotten(&counters, self.settled_max);
+        if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
+            warn!(
+                "forgot {more} established connections ({forgotten} in all) to make room for others: \
+                 how they end is not told, see --flows"
+            );
+        }
+        for (loss, total) in counters {
+            if loss.is_loss()
+                && let Some(more) = self.losses.grown(loss.name(), total, now)
+            {
+                warn!("lost {more} {} ({total} in all)", meaning(loss));
+            }
+        }
+        let unkept = self.pipeline.unkept();
+        if let Some(more) = self.losses.grown("unkept", unkept, now) {
+            warn!(
+                "{more} facts learned did not get to the state directory ({unkept} in all): is it full?"
+            );
+        }
+        let malformed = self.rings.malformed();
+        if let Some(more) = self.losses.grown("malformed", malformed, now) {
+            warn!("lost {more} items of a wrong size: agent and eBPF object do not fit together");
+        }
+    }
+}
+
+/// Whether all interfaces must be there from the start: somebody named them, or waits at a terminal.
+fn is_strict(arguments: &RunArgs, config: &Config) -> bool {
+    match config.origin("watch.interfaces") {
+        Origin::CommandLine => true,
+        Origin::Default => !arguments.runs_as_service(),
+        Origin::File { .. } | Origin::Service => false,
+    }
+}
+
+fn pipeline(settings: &Settings, options: &ObjectOptions, taps: &Taps, sinks: Sinks) -> Pipeline {
+    let flows = options.watched_flows as usize + options.settled_flows as usize;
+    let mut pipeline = Pipeline::new(flows, settings.knowledge.clone(), sinks, report);
+    pipeline.set_knowledge(settings.knowledge.clone(), settings.scope());
+    pipeline.set_knows_direction();
+    for tapped in &taps.tap.tapped {
+        pipeline.name_tap(tapped.index, &tapped.name);
+    }
+    pipeline
+}
+
+/// Takes up what was learned before, and says what is wrong with it.
+fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
+    let Some(directory) = &settings.state_directory else {
+        return;
+    };
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = since_epoch.map_or(0, |time| time.as_secs());
+    match pipeline.keep_history(directory, settings.retention, now_s) {
+        Err(error) => warn!("{error}"),
+        Ok(remembered) => {
+            for warning in &remembered.warnings {
+                warn!("{warning}");
+            }
+            if remembered.facts > 0 {
+                info!("remembers {} facts from before", remembered.facts);
+            }
+        }
+    }
+}
+
+/// Goes through what an earlier agent had taken off the rings and not finished with, and sees to it
+/// that the next one can; whether it can.
+fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -> bool {
+    let Some(directory) = &settings.runtime_directory else {
+        return false;
+    };
+    let (carry, carried) = match Carry::open(directory) {
+        Ok(opened) => opened,
+        Err(error) => {
+            warn!("{error}");
+            return false;
+        }
+    };
+    if !carried.is_empty() {
+        let observations = rings.hand_on_again(&carried, pipeline);
+        if observations > 0 {
+            info!("went through {observations} observations that an earlier agent had taken");
+        }
+    }
+    rings.carry_in(carry);
+    true
+}
+
+fn sink_options(settings: &Settings) -> SinkOptions {
+    SinkOptions {
+        outputs: run_outputs(&settings.outputs),
+        json_file: settings.json_file.clone(),
+        queue: settings.queue,
+        fold: settings.fold,
+        state_directory: settings.state_directory.clone(),
+        spill_max: settings.spill_max,
+        runtime_directory: settings.runtime_directory.clone(),
+        journal_socket: DEFAULT_SOCKET.into(),
+    }
+}
+
+/// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them.
+fn options(settings: &Settings, log: LogLevel, interfaces: &[Interface]) -> ObjectOptions {
+    let abilities = Abilities::of_this_kernel();
+    let hides_vlan = |it: &Interface| abilities.xdp && it.takes_xdp() && it.strips_vlan_tags();
+    let flows = settings.flows;
+    let watched_flows = (flows / FLOWS_PER_WATCHED).max(flows.min(WATCHED_MIN));
+    ObjectOptions {
+        watched_flows,
+        settled_flows: flows - flows / FLOWS_PER_WATCHED,
+        tag_sets: watched_flows.saturating_mul(TAG_SETS_PER_WATCHED),
+        observation_ring: settings.observation_ring,
+        handshake_ring: settings.handshake_ring,
+        vlan_in_key: !interfaces.iter().any(hides_vlan),
+        log_level: log as u8,
+    }
+}
+
+/// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
+fn report(error: &SinkError) {
+    if !error.is_final() {
+        warn!("{error}");
+    }
+}
+
+async fn noticed(notices: &AsyncFd<LinkNotices>) {
+    if let Ok(mut guard) = notices.readable().await {
+        guard.clear_ready();
+        guard.get_inner().drain();
+    }
+}
+
+/// A handle of a ring's own descriptor, so that waiting does not hold the ring.
+fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
+    let descriptor = ring
+        .as_fd()
+        .try_clone_to_owned()
+        .context("cannot watch a ring")?;
+    waiting(descriptor)
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types that may lie about their descriptor; these own it"
+)]
+fn waiting<T: std::os::fd::AsRawFd>(descriptor: T) -> anyhow::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE).context("cannot wait for the kernel")
+}

@@ -1,0 +1,24 @@
+//! The configuration in effect, as a file that would give it, with where each value came from.
+
+use std::fmt;
+
+use super::{Config, KEYS};
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for key in KEYS {
+            if key.section() != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                section = key.section();
+                writeln!(f, "{gap}[{section}]")?;
+            }
+            let origin = self.origin(key.path);
+            match (key.show)(&self.settings) {
+                Some(value) => writeln!(f, "{} = {value}  # {origin}", key.name())?,
+                None => writeln!(f, "# {} is not set  # {origin}", key.name())?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Which connections the operator wants judged.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+/// What is in and what is out. As it is by default, everything is in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Networks that clients are in; empty means any.
+    pub clients: Vec<IpNet>,
+    /// Server ports that are out.
+    pub ports: Vec<u16>,
+    /// Networks that are out, whichever side is in them.
+    pub networks: Vec<IpNet>,
+}
+
+impl Scope {
+    /// Whether a connection between these is judged.
+    #[must_use]
+    pub fn takes(&self, client: SocketAddr, server: SocketAddr) -> bool {
+        let in_any = |networks: &[IpNet], address: IpAddr| {
+            let address = address.to_canonical();
+            networks.iter().any(|network| network.contains(&address))
+        };
+        (self.clients.is_empty() || in_any(&self.clients, client.ip()))
+            && !self.ports.contains(&server.port())
+            && !in_any(&self.networks, client.ip())
+            && !in_any(&self.networks, server.ip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("10.1.2.3:40000", "192.0.2.1:443", true)]
+    #[case("[::ffff:10.1.2.3]:40000", "192.0.2.1:443", true)]
+    #[case("192.0.2.1:443", "10.1.2.3:40000", false)]
+    #[case("10.1.2.3:22", "192.0.2.1:443", true)]
+    #[case("10.1.2.3:40000", "192.0.2.1:22", false)]
+    #[case("10.9.2.3:40000", "192.0.2.1:443", false)]
+    #[case("10.1.2.3:40000", "[2001:db8::1]:443", false)]
+    fn what_is_in(#[case] client: SocketAddr, #[case] server: SocketAddr, #[case] taken: bool) {
+        let networks = |given: &[&str]| given.iter().map(|it| it.parse().unwrap()).collect();
+        let scope = Scope {
+            clients: networks(&["10.0.0.0/8"]),
+            ports: vec![22],
+            networks: networks(&["10.9.0.0/16", "2001:db8::/32"]),
+        };
+        assert_eq!(scope.takes(client, server), taken);
+        assert!(Scope::default().takes(client, server));
+    }
+}

@@ -1,0 +1,135 @@
+//! JSON lines appended to a file that others rotate.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Sink, SinkError};
+use crate::verdict::Verdict;
+
+const NAME: &str = "json-file";
+
+/// Appends each verdict as one line. `logrotate` may rename the file and have it opened anew, or copy
+/// and truncate it.
+pub struct JsonFile {
+    path: PathBuf,
+    file: File,
+    line: Vec<u8>,
+}
+
+impl JsonFile {
+    /// Opens or makes the file at `path`, for its owner and group.
+    ///
+    /// # Errors
+    /// [`SinkError::Open`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
+        let path = path.into();
+        let file = open(&path)?;
+        Ok(Self {
+            path,
+            file,
+            line: Vec::new(),
+        })
+    }
+
+    /// Writes the line whole or not at all: what got out of half a line is taken back.
+    fn append(&mut self) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(&self.line);
+        if written.is_err() && self.file.metadata().is_ok_and(|now| now.len() > before) {
+            let _ = self.file.set_len(before);
+        }
+        written
+    }
+}
+
+fn open(path: &Path) -> Result<File, SinkError> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    options.open(path).map_err(|source| SinkError::Open {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl Sink for JsonFile {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        let failed = |source| SinkError::Write {
+            output: NAME,
+            source,
+        };
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, verdict).map_err(|error| failed(error.into()))?;
+        self.line.push(b'\n');
+        self.append().map_err(failed)
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        self.file = open(&self.path)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::verdict::tests::pinning;
+
+    fn lines(path: &Path) -> usize {
+        let text = fs::read_to_string(path).unwrap();
+        for line in text.lines() {
+            serde_json::from_str::<Verdict>(line).unwrap();
+        }
+        text.lines().count()
+    }
+
+    #[test]
+    fn it_goes_on_behind_what_is_there_and_through_both_kinds_of_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (
+            folder.path().join("verdicts"),
+            folder.path().join("verdicts.1"),
+        );
+        JsonFile::open(&path).unwrap().verdict(&pinning()).unwrap();
+        let mut sink = JsonFile::open(&path).unwrap();
+        sink.verdict(&pinning()).unwrap();
+        assert_eq!(lines(&path), 2);
+        fs::rename(&path, &old).unwrap();
+        sink.verdict(&pinning()).unwrap();
+        assert_eq!(lines(&old), 3, "until it is told");
+        sink.reopen().unwrap();
+        sink.verdict(&pinning()).unwrap();
+        assert_eq!(lines(&path), 1);
+        fs::copy(&path, &old).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        sink.verdict(&pinning()).unwrap();
+        assert_eq!(lines(&path), 1, "no hole where the old lines were");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_with_its_name() {
+        let error = JsonFile::open("/nonexistent/verdicts").err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot open /nonexistent/verdicts: "),
+            "{error}"
+        );
+    }
+}

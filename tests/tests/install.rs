@@ -1,0 +1,393 @@
+//! The packages, installed on a clean Debian that runs systemd.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use serde_json::Value;
+use tests::gateway::PATIENCE;
+use xtask::demo::story::{Scene, Story};
+use xtask::lab::{Machine, Namespace, output, run, words};
+use xtask::package::{self, Packages};
+
+/// CAP_NET_ADMIN and CAP_BPF (capabilities(7)).
+const KEPT: u64 = 1 << 12 | 1 << 39;
+
+/// Two packages that differ in their revision.
+fn packages() -> &'static [Packages; 2] {
+    static PACKAGES: OnceLock<[Packages; 2]> = OnceLock::new();
+    PACKAGES.get_or_init(|| ["1", "2"].map(|revision| package::build(revision).unwrap()))
+}
+
+fn folder() -> &'static Path {
+    packages()[0].deb.parent().unwrap()
+}
+
+/// The commands that a document has under a heading, a block each.
+fn commands(document: &str, heading: &str) -> Vec<String> {
+    let path = xtask::root().join("docs").join(document);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, section) = text
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("{document} has no {heading:?}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("\n```sh\n").skip(1);
+    let blocks: Vec<String> = blocks
+        .filter_map(|block| Some(block.split_once("\n```")?.0.to_owned()))
+        .collect();
+    assert!(
+        !blocks.is_empty(),
+        "{document} has no command under {heading:?}"
+    );
+    blocks
+}
+
+/// Does what a document says under a heading, as written.
+fn follow(machine: &Machine, document: &str, heading: &str) {
+    for block in commands(document, heading) {
+        machine.shell(&format!("cd /shared\n{block}")).unwrap();
+    }
+}
+
+fn follow_all(machine: &Machine, document: &str) {
+    let path = xtask::root().join("docs").join(document);
+    let text = std::fs::read_to_string(path).unwrap();
+    for section in text.split("\n## ").skip(1) {
+        if section.contains("\n```sh\n") {
+            let heading = section.lines().next().unwrap_or_default();
+            follow(machine, document, heading);
+        }
+    }
+}
+
+fn install(machine: &Machine, package: &Packages) -> Command {
+    let name = package.deb.file_name().unwrap().to_str().unwrap();
+    machine.command(&format!("apt-get install --yes /shared/{name}"))
+}
+
+fn configure(machine: &Machine, text: &str) {
+    let script = format!("cat > /etc/tlswhy/tlswhy.toml <<'END'\n{text}END\n");
+    machine.shell(&script).unwrap();
+}
+
+fn main_pid(machine: &Machine) -> String {
+    let pid = machine.run("systemctl show --property=MainPID --value tlswhy");
+    pid.unwrap().trim().to_owned()
+}
+
+/// What the service said.
+fn messages(machine: &Machine) -> String {
+    machine
+        .run("journalctl --no-pager --output=cat --unit=tlswhy")
+        .unwrap()
+}
+
+fn wait_until(what: &str, machine: &Machine, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}:\n{}", messages(machine));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+fn verdicts(machine: &Machine) -> Vec<Value> {
+    let journal = machine.run("journalctl --no-pager --output=json --identifier=tlswhy");
+    let journal = journal.unwrap();
+    let entries = journal
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    entries
+        .filter(|entry: &Value| entry.get("TLSWHY_CAUSE").is_some())
+        .collect()
+}
+
+fn causes(machine: &Machine) -> BTreeMap<String, usize> {
+    let mut causes = BTreeMap::new();
+    for verdict in verdicts(machine) {
+        let cause = verdict["TLSWHY_CAUSE"].as_str().unwrap();
+        *causes.entry(cause.to_owned()).or_default() += 1;
+    }
+    causes
+}
+
+fn await_causes(machine: &Machine, expected: &[&str]) {
+    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
+    for cause in expected {
+        *wanted.entry((*cause).to_owned()).or_default() += 1;
+    }
+    let all = |found: &BTreeMap<String, usize>| found.values().sum::<usize>();
+    wait_until("a verdict is missing", machine, || {
+        all(&causes(machine)) >= expected.len()
+    });
+    assert_eq!(causes(machine), wanted, "{}", messages(machine));
+}
+
+/// Plays a scene to its end.
+fn play(mut scene: Scene) {
+    let result = output(&mut scene.command).unwrap();
+    let expected = scene.cause.is_none();
+    assert_eq!(
+        scene.worked(&result),
+        expected,
+        "{}: {result:?}",
+        scene.title
+    );
+}
+
+fn kill(machine: &Machine) {
+    machine
+        .run("systemctl kill --kill-who=main --signal=KILL tlswhy")
+        .unwrap();
+}
+
+#[test]
+fn the_service_tells_the_story_through_kills_and_an_upgrade() {
+    let tools = xtask::build_tools().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let story = Story::new("tw-install", files.path(), &tools).unwrap();
+    let machine = Machine::boot(story.gateway(), folder()).unwrap();
+    let [_, second] = packages();
+    follow(&machine, "install.md", "Install");
+    follow(&machine, "install.md", "Name the interfaces");
+    wait_until("the configuration was not taken", &machine, || {
+        messages(&machine).contains("reloaded: watch.interfaces, inspection.ca")
+    });
+
+    let mut scenes = story.scenes().into_iter();
+    for _ in 0..4 {
+        play(scenes.next().unwrap());
+    }
+    await_causes(&machine, &["pinning"]);
+
+    // The connection failed, and nothing was said of it yet.
+    play(scenes.next().unwrap());
+    kill(&machine);
+    await_causes(&machine, &["pinning", "pinning"]);
+
+    follow(&machine, "operate.md", "Verdicts in a file");
+    // Nobody is there when it fails: the kernel keeps it.
+    kill(&machine);
+    play(scenes.next().unwrap());
+    await_causes(&machine, &["pinning", "pinning", "ca-not-trusted"]);
+
+    let old = main_pid(&machine);
+    let mut upgrade = install(&machine, second)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    play(scenes.next().unwrap());
+    assert!(upgrade.wait().unwrap().success());
+    assert_ne!(main_pid(&machine), old, "the new version runs");
+    await_causes(
+        &machine,
+        &["pinning", "pinning", "ca-not-trusted", "injected-reset"],
+    );
+    assert!(scenes.next().is_none());
+
+    let file = machine.run("cat /var/log/tlswhy/verdicts.json").unwrap();
+    let last: Vec<&str> = causes_of(&file);
+    assert_eq!(last, ["ca-not-trusted", "injected-reset"], "{file}");
+
+    let said = messages(&machine);
+    let adopted = "goes on with the programs that an earlier agent left";
+    assert_eq!(said.matches(adopted).count(), 4, "{said}");
+    let explained = machine
+        .shell(&commands("journal-fields.md", "Queries")[0])
+        .unwrap();
+    assert!(
+        explained.contains("Exclude this destination"),
+        "{explained}"
+    );
+    for document in ["operate.md", "journal-fields.md"] {
+        follow_all(&machine, document);
+    }
+}
+
+fn causes_of(lines: &str) -> Vec<&str> {
+    let causes = lines
+        .lines()
+        .filter_map(|line| line.split_once("\"cause\":\""));
+    causes
+        .filter_map(|(_, rest)| rest.split('"').next())
+        .collect()
+}
+
+#[test]
+fn the_service_is_a_good_citizen_and_leaves_nothing_behind() {
+    let network = Namespace::new("tw-citizen").unwrap();
+    let peer = Namespace::new("tw-citizen-peer").unwrap();
+    xtask::lab::connect((&network, "lan0", &[]), (&peer, "eth0", &[])).unwrap();
+    let machine = Machine::boot(&network, folder()).unwrap();
+    packages();
+    follow(&machine, "install.md", "Install");
+    wait_until("an interface is not tapped", &machine, || {
+        messages(&machine).contains("tap lan0: ingress")
+    });
+
+    has_few_rights(&machine);
+    refuses_a_wrong_configuration(&machine);
+    machine
+        .run("systemd-analyze verify --man=no tlswhy.service")
+        .unwrap();
+    is_restarted_when_it_hangs(&machine);
+    goes_away(&machine);
+}
+
+fn has_few_rights(machine: &Machine) {
+    let status = machine.shell(&format!("cat /proc/{}/status", main_pid(machine)));
+    let status = status.unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {status}"))
+            .trim()
+            .to_owned()
+    };
+    assert_ne!(of("Uid:").split_whitespace().next(), Some("0"));
+    let kept = u64::from_str_radix(&of("CapPrm:"), 16).unwrap();
+    assert_eq!(kept, KEPT, "{kept:x}");
+    assert_eq!(of("NoNewPrivs:"), "1");
+    assert_eq!(of("Seccomp:"), "2", "system calls are filtered");
+    let threads = machine.shell(&format!(
+        "cd /proc/{}/task; for it in *; do echo $(cat $it/comm) $(grep CapPrm $it/status); done",
+        main_pid(machine)
+    ));
+    let threads = threads.unwrap();
+    let others: Vec<&str> = threads
+        .lines()
+        .filter(|it| !it.starts_with("tlswhy "))
+        .collect();
+    assert!(!others.is_empty(), "{threads}");
+    assert!(
+        others.iter().all(|it| it.ends_with(" 0000000000000000")),
+        "{threads}"
+    );
+}
+
+fn refuses_a_wrong_configuration(machine: &Machine) {
+    let before = main_pid(machine);
+    configure(machine, "[watch]\ninterfcaes = [\"lan0\"]\n");
+    let refused = machine.run("systemctl reload tlswhy");
+    assert!(refused.is_err(), "a wrong file is not taken");
+    let said = messages(machine);
+    assert!(said.contains("/etc/tlswhy/tlswhy.toml:2:1"), "{said}");
+    follow(machine, "install.md", "Name the interfaces");
+    assert_eq!(main_pid(machine), before);
+}
+
+fn is_restarted_when_it_hangs(machine: &Machine) {
+    let drop_in = "mkdir -p /run/systemd/system/tlswhy.service.d
+        printf '[Service]\\nWatchdogSec=2\\n' > /run/systemd/system/tlswhy.service.d/watchdog.conf
+        systemctl daemon-reload
+        systemctl restart tlswhy";
+    machine.shell(drop_in).unwrap();
+    let hung = main_pid(machine);
+    machine.shell(&format!("kill -STOP {hung}")).unwrap();
+    wait_until("it was not restarted", machine, || {
+        let now = main_pid(machine);
+        now != hung && now != "0"
+    });
+    wait_until("it does not run", machine, || {
+        machine.run("systemctl is-active --quiet tlswhy").is_ok()
+    });
+    let said = machine.run("journalctl --no-pager --unit=tlswhy").unwrap();
+    assert!(said.contains("Watchdog timeout"), "{said}");
+    machine
+        .run("rm -r /run/systemd/system/tlswhy.service.d")
+        .unwrap();
+}
+
+/// Everything on the machine that has tlswhy in its name.
+fn traces(machine: &Machine) -> Vec<String> {
+    let script =
+        "find / -xdev \\( -path /proc -o -path /shared \\) -prune -o -name '*tlswhy*' -print
+        find /run /sys/fs/bpf /tmp -name '*tlswhy*' -print
+        getent passwd tlswhy || true
+        getent group tlswhy || true";
+    let found = machine.shell(script).unwrap();
+    found.lines().map(str::to_owned).collect()
+}
+
+fn goes_away(machine: &Machine) {
+    assert!(pins(machine) > 0, "programs were pinned");
+    let remove = commands("install.md", "Remove");
+    machine.shell(&remove[0]).unwrap();
+    // What dpkg and systemd's helper for it keep is theirs until the configuration goes.
+    let records = ["/var/lib/dpkg/info/", "/var/lib/systemd/deb-systemd-helper"];
+    let mut left = traces(machine);
+    left.retain(|path| !records.iter().any(|record| path.starts_with(record)));
+    assert!(
+        left.iter().all(|path| path.starts_with("/etc/")),
+        "{left:#?}"
+    );
+    assert!(
+        left.contains(&"/etc/tlswhy/tlswhy.toml".to_owned()),
+        "{left:#?}"
+    );
+    assert_eq!(pins(machine), 0, "programs stay on interfaces");
+
+    machine.shell(&remove[1]).unwrap();
+    let left = traces(machine);
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+/// What is pinned, as root of this machine sees it.
+fn pins(machine: &Machine) -> usize {
+    let directory = machine.bpffs().join("tlswhy");
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    entries.count()
+}
+
+#[test]
+fn the_unit_exposes_little() {
+    let unit = xtask::root().join("packaging/systemd/tlswhy.service");
+    let mut command = words("systemd-analyze security --offline=true --no-pager --threshold=20");
+    let said = run(command.arg(unit)).unwrap();
+    assert!(said.contains("Overall exposure level"), "{said}");
+}
+
+#[test]
+fn both_packages_bring_the_same() {
+    let packages = &packages()[0];
+    let list = |command: &mut Command| -> Vec<String> {
+        let said = run(command).unwrap();
+        let mut paths: Vec<String> = said
+            .lines()
+            .filter(|line| !line.ends_with('/'))
+            .map(|line| {
+                let path = line.split_whitespace().last().unwrap_or_default();
+                path.trim_start_matches('.')
+                    .trim_end_matches(".gz")
+                    .replace("vendor-completions", "site-functions")
+            })
+            .collect();
+        paths.sort();
+        paths
+    };
+    let mut deb = list(words("dpkg-deb --contents").arg(&packages.deb));
+    // Debian asks for it by this name; an RPM has its licence in its header.
+    deb.retain(|path| path != "/usr/share/doc/tlswhy/copyright");
+    let rpm = list(words("rpm --query --package --list").arg(&packages.rpm));
+    assert_eq!(deb, rpm);
+    for page in [
+        "tlswhy.8",
+        "tlswhy-run.8",
+        "tlswhy-check-config.8",
+        "tlswhy-detach.8",
+    ] {
+        assert!(
+            deb.contains(&format!("/usr/share/man/man8/{page}")),
+            "{deb:#?}"
+        );
+    }
+    assert!(deb.contains(&"/usr/share/man/man5/tlswhy.toml.5".to_owned()));
+}

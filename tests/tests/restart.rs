@@ -1,0 +1,251 @@
+//! An agent that is killed, stopped and started again over pinned programs: no verdict is lost.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use serde_json::Value;
+use tests::gateway::{Gateway, PATIENCE, agent};
+use tests::wire::{inside, interface, until};
+use xtask::lab::{Process, output};
+
+/// A BPF file system of a test's own, and a runtime directory.
+struct Kept {
+    folder: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Self { folder };
+        std::fs::create_dir(kept.bpffs()).unwrap();
+        std::fs::create_dir(kept.runtime()).unwrap();
+        let none: Option<&str> = None;
+        mount(
+            Some("bpf"),
+            &kept.bpffs(),
+            Some("bpf"),
+            MsFlags::empty(),
+            none,
+        )
+        .unwrap();
+        kept
+    }
+
+    fn bpffs(&self) -> PathBuf {
+        self.folder.path().join("bpf")
+    }
+
+    fn pins(&self) -> PathBuf {
+        self.bpffs().join("tlswhy")
+    }
+
+    fn runtime(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = umount2(&self.bpffs(), MntFlags::MNT_DETACH);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Starts the agent on `lan0` over what is kept; returns what it said until it was ready.
+fn start(lab: &Gateway, kept: &Kept, more: &[&str]) -> (Process, Vec<String>) {
+    let (pins, runtime) = (kept.pins(), kept.runtime());
+    let mut arguments = vec!["--output", "json", "--pins", text(&pins)];
+    arguments.extend(["--runtime-directory", text(&runtime)]);
+    arguments.extend(more);
+    lab.watch(&arguments).unwrap()
+}
+
+fn detach(lab: &Gateway, kept: &Kept) -> String {
+    let mut command = lab.gateway.command(agent());
+    let output = output(command.arg("detach").arg("--pins").arg(kept.pins())).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A client that does not know the server's CA, from a port of its own.
+fn refusal(lab: &Gateway, port: u16) -> Command {
+    let port = port.to_string();
+    lab.curl("10.78.2.2", &["--local-port", &port])
+}
+
+/// The client ports of verdicts that know the server's name.
+fn ports<'a>(lines: impl IntoIterator<Item = &'a String>) -> BTreeSet<u16> {
+    let verdicts = lines.into_iter().filter(|line| line.starts_with('{'));
+    verdicts
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|verdict| verdict["sni"] == "www.lab.test")
+        .map(|verdict| verdict["client"]["port"].as_u64().unwrap() as u16)
+        .collect()
+}
+
+fn has_line(lines: &[String], words: &str) -> bool {
+    lines.iter().any(|line| line.contains(words))
+}
+
+/// Connections fail all the while; in their midst the agent ends and another begins.
+#[rstest]
+#[case("kill", Signal::SIGKILL)]
+#[case("term", Signal::SIGTERM)]
+fn every_verdict_comes_though_the_agent_ends_in_the_midst(
+    #[case] name: &str,
+    #[case] signal: Signal,
+) {
+    const FIRST: u16 = 41_000;
+    const LAST: u16 = 41_060;
+    let lab = Gateway::new(name).unwrap();
+    let kept = Kept::new();
+    let _server = lab.serve(&[]).unwrap();
+    let (mut first, _) = start(&lab, &kept, &[]);
+    let mut lines = Vec::new();
+    std::thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            for port in FIRST..=LAST {
+                assert!(!output(&mut refusal(&lab, port)).unwrap().status.success());
+            }
+        });
+        // Some have failed, one is in its midst, more will while nobody is there.
+        lines = first
+            .wait_for(PATIENCE, |line| {
+                line.contains(&format!("\"port\":{}}}", FIRST + 20))
+            })
+            .unwrap();
+        let (_, rest) = first.stop(signal).unwrap();
+        lines.extend(rest);
+        clients.join().unwrap();
+    });
+    let before = ports(&lines).len();
+    assert!(
+        before < usize::from(LAST - FIRST),
+        "it was stopped too late to prove anything"
+    );
+    let (second, said) = start(&lab, &kept, &[]);
+    assert!(
+        has_line(
+            &said,
+            "goes on with the programs that an earlier agent left"
+        ),
+        "{said:?}"
+    );
+    lines.extend(said);
+    lines.extend(
+        second
+            .wait_for(PATIENCE, |line| {
+                line.contains(&format!("\"port\":{LAST}}}"))
+            })
+            .unwrap(),
+    );
+    // Its verdict need not be the last.
+    until("the last verdict", || {
+        lines.extend(second.lines());
+        ports(&lines).len() >= usize::from(LAST - FIRST + 1)
+    });
+    assert_eq!(ports(&lines), (FIRST..=LAST).collect());
+    let verdicts = lines.iter().filter(|line| line.starts_with('{'));
+    let new = verdicts.filter(|line| line.contains("\"revises\":null"));
+    assert_eq!(
+        new.count(),
+        usize::from(LAST - FIRST + 1),
+        "none comes twice"
+    );
+    drop(second);
+    detach(&lab, &kept);
+}
+
+#[test]
+fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
+    let lab = Gateway::new("replace").unwrap();
+    let kept = Kept::new();
+    let is_tapped = || {
+        inside(&lab.gateway, || {
+            let at = aya::programs::TcAttachType::Ingress;
+            let found = aya::programs::SchedClassifier::query_tcx("lan0", at).unwrap();
+            !found.1.is_empty() || interface("lan0").xdp.is_some()
+        })
+    };
+    let (mut first, said) = start(&lab, &kept, &["--flows", "1000"]);
+    assert!(!has_line(&said, "earlier agent"), "{said:?}");
+    let (_, rest) = first.stop(Signal::SIGTERM).unwrap();
+    assert!(
+        has_line(&rest, "`tlswhy detach` takes them off"),
+        "{rest:?}"
+    );
+    assert!(is_tapped(), "programs go on");
+    let (mut second, said) = start(&lab, &kept, &["--flows", "2000"]);
+    assert!(
+        has_line(&said, "replaced, connections under way are not followed"),
+        "{said:?}"
+    );
+    assert_eq!(std::fs::read_dir(kept.pins()).unwrap().count(), 1);
+    second.stop(Signal::SIGTERM).unwrap();
+    assert_eq!(
+        detach(&lab, &kept),
+        "took 2 programs off their interfaces\n"
+    );
+    assert!(!kept.pins().exists());
+    until("no program stays", || !is_tapped());
+    assert!(detach(&lab, &kept).starts_with("nothing was attached"));
+}
+
+#[test]
+fn an_interface_that_went_meanwhile_leaves_nothing_and_a_new_one_is_taken() {
+    let lab = Gateway::new("meanwhile").unwrap();
+    let kept = Kept::new();
+    lab.gateway
+        .run("ip link add x0 type veth peer name x1")
+        .unwrap();
+    let (mut first, _) = start(&lab, &kept, &["-i", "x0"]);
+    first.stop(Signal::SIGKILL).unwrap();
+    lab.gateway.run("ip link delete x0").unwrap();
+    lab.gateway
+        .run("ip link add x0 type veth peer name x1")
+        .unwrap();
+    let (mut second, said) = start(&lab, &kept, &["-i", "x0"]);
+    assert!(
+        has_line(&said, "goes on with") && has_line(&said, "tap x0: "),
+        "{said:?}"
+    );
+    second.stop(Signal::SIGKILL).unwrap();
+    assert_eq!(
+        detach(&lab, &kept),
+        "took 4 programs off their interfaces\n"
+    );
+}
+
+#[test]
+fn two_agents_do_not_share_pins() {
+    let lab = Gateway::new("share").unwrap();
+    let kept = Kept::new();
+    let (_first, _) = start(&lab, &kept, &[]);
+    let mut command = lab.gateway.command(agent());
+    command
+        .args(["run", "-i", "lan0", "--pins"])
+        .arg(kept.pins());
+    let said = String::from_utf8(output(&mut command).unwrap().stderr).unwrap();
+    assert!(said.contains("another tlswhy uses"), "{said}");
+}
+
+#[test]
+fn pins_elsewhere_than_on_a_bpf_file_system_are_refused() {
+    let lab = Gateway::new("elsewhere").unwrap();
+    let kept = Kept::new();
+    let mut command = lab.gateway.command(agent());
+    command
+        .args(["run", "-i", "lan0", "--pins"])
+        .arg(kept.runtime());
+    let output = output(&mut command).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("mount -t bpf bpf /sys/fs/bpf"), "{said}");
+}
