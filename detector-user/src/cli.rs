@@ -72,6 +72,7 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   tlswhy doctor
   tlswhy doctor --interface lan0
+  tlswhy doctor --config ./tlswhy.toml
   tlswhy doctor --output json
 
 Exit codes:
@@ -226,6 +227,14 @@ pub struct DoctorArgs {
     /// Interface to check; repeatable. Without it: the ones `tlswhy run` would watch
     #[arg(short, long = "interface", value_name = "IF", value_parser = interface_name)]
     pub interfaces: Vec<String>,
+
+    /// Configuration file; without it /etc/tlswhy/tlswhy.toml if it is there
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Look at the interfaces of a network namespace, by its name or path
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<PathBuf>,
 
     /// How to show what was found
     #[arg(short, long, value_name = "OUTPUT", value_enum, default_value_t = DoctorOutput::Text)]

@@ -6,7 +6,7 @@ use std::io;
 
 use nix::sys::socket::SockProtocol;
 
-use crate::doctor::offloads;
+use crate::ethtool;
 use crate::netlink::{Ask, attribute, attributes, put, request, text, u16_at, u32_at};
 
 /// `struct ifinfomsg`, which stands before the attributes.
@@ -239,7 +239,7 @@ impl Interface {
     #[must_use]
     pub fn strips_vlan_tags(&self) -> bool {
         const STRIPPING: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
-        offloads::active(&self.name).map_or(true, |on| STRIPPING.iter().any(|it| on.contains(*it)))
+        ethtool::offloads(&self.name).map_or(true, |on| STRIPPING.iter().any(|it| on.contains(*it)))
     }
 
     /// Whether a gateway's traffic is best seen here: on Ethernet that is up, where it comes in

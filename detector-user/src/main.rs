@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
         Command::Pcap(arguments) => command::pcap::run(arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments).map_err(Into::into),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

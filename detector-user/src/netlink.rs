@@ -13,6 +13,10 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 const HEADER: usize = 16;
+/// `struct genlmsghdr`, which stands before the attributes of generic netlink (linux/genetlink.h).
+pub(crate) const GENERIC_HEADER: usize = 4;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const ATTRIBUTE_HEADER: usize = 4;
 /// Without the flags for nesting and byte order.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
@@ -111,6 +115,22 @@ fn collect(mut datagram: &[u8], messages: &mut Vec<Message>) -> io::Result<bool>
         datagram = datagram.get(aligned(length as usize)..).unwrap_or_default();
     }
     Ok(false)
+}
+
+/// The number of a family of generic netlink.
+///
+/// # Errors
+/// What the kernel says; `ENOENT` where it has no such family.
+pub(crate) fn generic_family(name: &str) -> io::Result<u16> {
+    let mut payload = vec![libc::CTRL_CMD_GETFAMILY as u8, 1, 0, 0];
+    let name = [name.as_bytes(), &[0]].concat();
+    put(&mut payload, CTRL_ATTR_FAMILY_NAME, &name);
+    let controller = libc::GENL_ID_CTRL as u16;
+    let answer = request(SockProtocol::NetlinkGeneric, controller, Ask::One, &payload)?;
+    let message = answer.first().ok_or(io::ErrorKind::InvalidData)?;
+    let attributes = message.payload.get(GENERIC_HEADER..).unwrap_or_default();
+    let family = attribute(attributes, CTRL_ATTR_FAMILY_ID).and_then(|id| u16_at(id, 0));
+    Ok(family.ok_or(io::ErrorKind::InvalidData)?)
 }
 
 /// The attributes in `bytes`: type and value. Ends at the first that does not fit.

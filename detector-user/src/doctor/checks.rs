@@ -1,8 +1,10 @@
 //! What the facts mean for `tlswhy run`: pure functions, so that any machine can be tried.
 
-use super::facts::{Facts, InterfaceFacts, Probe};
+use super::classifiers::Owner;
+use super::facts::{Configuration, Facts, InterfaceFacts, Interfaces, Limits, Probe};
 use super::report::{Check, State};
-use crate::interfaces::InterfaceError;
+use crate::config::Settings;
+use crate::interfaces::{Framing, InterfaceError};
 
 /// Ring buffers, which everything the kernel sees travels by.
 const OLDEST: Version = (5, 8);
@@ -10,9 +12,19 @@ const OLDEST: Version = (5, 8);
 const XDP_FRAGMENTS: Version = (5, 18);
 /// TCX; before it, clsact does the same by an older way.
 const TCX: Version = (6, 6);
+/// Maps counting for the control group, no longer as locked memory.
+const MAPS_UNLOCKED: Version = (5, 11);
+
+/// Descriptors that an agent with a few interfaces, sinks and readers of its metrics comes to.
+const OPEN_FILES: u64 = 256;
+/// Kernel memory of one connection followed, on average (docs/performance.md).
+const BYTES_PER_FLOW: u64 = 256;
+/// A smaller receive ring overflows at a burst that a gateway meets.
+const RECEIVE_SLOTS: u32 = 512;
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
@@ -27,20 +39,30 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![
         kernel(&facts.release, version),
         btf(facts.has_btf),
-        jit(facts.jit.as_deref()),
+        jit(facts.jit.as_deref(), facts.jit_harden.as_deref()),
         privileges,
         probed("xdp-programs", "XDP programs", &facts.xdp),
         probed("tc-programs", "classifier programs", &facts.classifier),
         probed("ring-buffer", "ring buffers", &facts.ring_buffer),
         fragments(version),
         egress(version),
-        journald(facts),
     ];
+    if is_since(version, TCX) {
+        checks.push(pins(facts.has_bpf_file_system));
+    }
+    checks.extend(limits(&facts.limits, facts, version));
+    checks.push(journald(facts));
+    checks.push(configuration(&facts.configuration));
     match &facts.interfaces {
-        Ok(interfaces) => checks.extend(interfaces.iter().flat_map(interface)),
+        Ok(interfaces) => checks.extend(each_interface(interfaces, version)),
         Err(error) => checks.push(no_interface(error)),
     }
     checks
+}
+
+/// An unknown version counts as new.
+fn is_since(version: Option<Version>, first: Version) -> bool {
+    version.is_none_or(|version| version >= first)
 }
 
 /// `6.1.0-18-amd64` is 6.1.
@@ -76,12 +98,17 @@ fn btf(has_btf: bool) -> Check {
     }
 }
 
-fn jit(setting: Option<&str>) -> Check {
-    match setting.map(str::trim) {
-        Some("0") => Check::warning("jit", "eBPF programs are interpreted: packets cost more")
+fn jit(setting: Option<&str>, harden: Option<&str>) -> Check {
+    match (setting.map(str::trim), harden.map(str::trim)) {
+        (Some("0"), _) => Check::warning("jit", "eBPF programs are interpreted: packets cost more")
             .mended_by("sysctl -w net.core.bpf_jit_enable=1"),
-        Some(_) => Check::ok("jit", "eBPF programs run as machine code"),
-        None => Check::warning("jit", "cannot read net.core.bpf_jit_enable")
+        (Some(_), Some("2")) => Check::warning(
+            "jit",
+            "constants are blinded in programs of root's, too: packets cost more",
+        )
+        .mended_by("sysctl -w net.core.bpf_jit_harden=1"),
+        (Some(_), _) => Check::ok("jit", "eBPF programs run as machine code"),
+        (None, _) => Check::warning("jit", "cannot read net.core.bpf_jit_enable")
             .mended_by("sudo tlswhy doctor"),
     }
 }
@@ -125,7 +152,7 @@ fn probed(name: &'static str, what: &str, probe: &Probe, may_try: bool) -> Check
 }
 
 fn fragments(version: Option<Version>) -> Check {
-    if version.is_none_or(|version| version >= XDP_FRAGMENTS) {
+    if is_since(version, XDP_FRAGMENTS) {
         Check::ok("xdp-fragments", "XDP takes frames of several buffers")
     } else {
         Check::warning(
@@ -136,10 +163,100 @@ fn fragments(version: Option<Version>) -> Check {
 }
 
 fn egress(version: Option<Version>) -> Check {
-    if version.is_none_or(|version| version >= TCX) {
+    if is_since(version, TCX) {
         Check::ok("egress", "TCX")
     } else {
         Check::ok("egress", "clsact, as there is no TCX before Linux 6.6")
+    }
+}
+
+fn pins(has_bpf_file_system: bool) -> Check {
+    if has_bpf_file_system {
+        Check::ok("bpf-fs", "programs can go on while the agent restarts")
+    } else {
+        Check::warning(
+            "bpf-fs",
+            "/sys/fs/bpf is no BPF file system: nothing is watched while the agent restarts",
+        )
+        .mended_by("mount -t bpf bpf /sys/fs/bpf")
+    }
+}
+
+fn limits(limits: &Limits, facts: &Facts, version: Option<Version>) -> Vec<Check> {
+    let settings = facts.configuration.settings();
+    vec![
+        locked_memory(limits, facts.capabilities, version),
+        open_files(limits),
+        memory(limits, &settings),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Before Linux 5.11 the tables count as locked memory; the agent lifts that limit where it may.
+fn locked_memory(
+    limits: &Limits,
+    capabilities: Option<u64>,
+    version: Option<Version>,
+) -> Option<Check> {
+    let may_lift = capabilities.is_some_and(|has| has & (1 << CAP_SYS_RESOURCE) != 0);
+    if is_since(version, MAPS_UNLOCKED) || may_lift {
+        return None;
+    }
+    let limit = limits.locked_memory?;
+    let detail = format!(
+        "{} KiB may be locked, and tables count as locked before Linux 5.11",
+        limit >> 10
+    );
+    Some(Check::problem("locked-memory", detail).mended_by("ulimit -l unlimited"))
+}
+
+fn open_files(limits: &Limits) -> Option<Check> {
+    let limit = limits.open_files?;
+    Some(if limit >= OPEN_FILES {
+        Check::ok("open-files", format!("{limit} may be open"))
+    } else {
+        Check::warning(
+            "open-files",
+            format!("{limit} may be open: some interfaces or readers of metrics take more"),
+        )
+        .mended_by(format!("ulimit -n {}", OPEN_FILES.next_multiple_of(1024)))
+    })
+}
+
+fn memory(limits: &Limits, settings: &Settings) -> Option<Check> {
+    let available = limits.available_memory?;
+    let rings = u64::from(settings.observation_ring) + u64::from(settings.handshake_ring);
+    let tables = u64::from(settings.flows) * BYTES_PER_FLOW + rings;
+    let detail = format!(
+        "tables and rings take about {} of {} MiB that are available",
+        tables >> 20,
+        available >> 20
+    );
+    Some(if tables <= available / 2 {
+        Check::ok("memory", detail)
+    } else {
+        Check::warning("memory", detail).mended_by(
+            "lower tables.flows in /etc/tlswhy/tlswhy.toml, or give the machine more memory",
+        )
+    })
+}
+
+fn configuration(configuration: &Configuration) -> Check {
+    let file = configuration.file.as_ref().map(|file| file.display());
+    match (&configuration.config, file) {
+        (Ok(_), None) => Check::ok("configuration", "none: the defaults are in effect"),
+        (Ok(_), Some(file)) => Check::ok("configuration", format!("{file} is in order")),
+        (Err(error), file) => {
+            let said = error.to_string();
+            let first = said.lines().next().unwrap_or_default();
+            let check = Check::problem("configuration", first);
+            match file {
+                Some(file) => check.mended_by(format!("tlswhy check-config {file}")),
+                None => check,
+            }
+        }
     }
 }
 
@@ -162,11 +279,30 @@ fn no_interface(error: &InterfaceError) -> Check {
     }
 }
 
-fn interface(facts: &InterfaceFacts) -> Vec<Check> {
+fn each_interface(interfaces: &Interfaces, version: Option<Version>) -> Vec<Check> {
+    let found = interfaces.found.iter();
+    let mut checks: Vec<Check> = found.flat_map(|it| interface(it, version)).collect();
+    for name in &interfaces.missing {
+        let check = Check::warning("interface", "there is no such interface yet");
+        checks.push(check.on(name).mended_by("ip -brief link"));
+    }
+    for name in &interfaces.unreadable {
+        let check = Check::problem(
+            "interface",
+            "neither Ethernet nor bare IP packets: cannot be watched",
+        );
+        checks.push(check.on(name).mended_by("ip -brief link"));
+    }
+    checks
+}
+
+fn interface(facts: &InterfaceFacts, version: Option<Version>) -> Vec<Check> {
     let name = &facts.interface.name;
-    let mut checks = vec![link(facts)];
+    let mut checks = vec![link(facts), xdp_mode(facts, version)];
     checks.extend(xdp_program(facts));
+    checks.extend(classifiers(facts));
     checks.extend(offloads(facts));
+    checks.extend(receive_ring(facts));
     checks.into_iter().map(|check| check.on(name)).collect()
 }
 
@@ -187,14 +323,50 @@ fn link(facts: &InterfaceFacts) -> Check {
     }
 }
 
+/// How what comes in is seen, and why not by XDP.
+fn xdp_mode(facts: &InterfaceFacts, version: Option<Version>) -> Check {
+    let interface = &facts.interface;
+    let instead = if is_since(version, TCX) {
+        "TCX"
+    } else {
+        "clsact"
+    };
+    let why = if interface.framing() != Some(Framing::Ethernet) {
+        "it has no Ethernet frames"
+    } else if !interface.is_hardware() {
+        "native XDP would copy the frames of a virtual interface"
+    } else if !is_since(version, XDP_FRAGMENTS) {
+        "XDP takes frames of several buffers from Linux 5.18 on"
+    } else if interface.xdp.is_some() && !facts.has_own_xdp() {
+        "another XDP program is on it"
+    } else {
+        match facts.native_xdp {
+            Some(true) => return Check::ok("xdp-mode", "ingress by native XDP"),
+            Some(false) => "the driver has no native XDP",
+            None => {
+                let tried =
+                    format!("ingress by native XDP if the driver takes it, else by {instead}");
+                return Check::ok("xdp-mode", tried);
+            }
+        }
+    };
+    Check::ok("xdp-mode", format!("ingress by {instead}: {why}"))
+}
+
 fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
     let program = facts.interface.xdp?;
+    let name = facts.xdp_name.as_deref().unwrap_or("an XDP program");
     let which = program
         .id
         .map(|id| format!(" (id {id}, {})", program.mode))
         .unwrap_or_default();
-    let detail =
-        format!("an XDP program{which} is on it: tlswhy leaves it there and watches by TC");
+    if facts.has_own_xdp() {
+        let detail = format!("{name}{which}, which is tlswhy's own, is on it");
+        return Some(Check::ok("xdp-program", detail));
+    }
+    let detail = format!(
+        "{name}{which} is on it: tlswhy leaves it there, watches by TC, and sees what that passes"
+    );
     let check = Check::warning("xdp-program", detail);
     // Taking it off may cut off whoever put it there: the command only shows whose it is.
     Some(match program.id {
@@ -203,6 +375,50 @@ fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
             "ip -details link show dev {}",
             facts.interface.name
         )),
+    })
+}
+
+/// Programs at the classifier hooks. With TCX tlswhy goes before those that are there; one that is
+/// put before it later may hide packets from it.
+fn classifiers(facts: &InterfaceFacts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut hidden: Vec<String> = Vec::new();
+    let of = |owner| facts.classifiers.iter().filter(move |it| it.owner == owner);
+    for own in of(Owner::Tlswhy) {
+        let mut on_hook = facts.classifiers.iter().filter(|it| it.hook == own.hook);
+        if let Some(first) = on_hook.next().filter(|first| first.owner == Owner::Other) {
+            hidden.push(format!("{} on {}", first.name, first.hook));
+        }
+    }
+    let others: Vec<String> = of(Owner::Other)
+        .map(|it| format!("{} on {}", it.name, it.hook))
+        .collect();
+    if !hidden.is_empty() {
+        let detail = format!(
+            "{} comes before tlswhy: what it does not let through is not seen",
+            hidden.join(", ")
+        );
+        let check = Check::warning("tc-programs-there", detail);
+        checks.push(
+            check.mended_by("systemctl stop tlswhy && tlswhy detach && systemctl start tlswhy"),
+        );
+    } else if !others.is_empty() {
+        let detail = format!("{}: tlswhy goes before", others.join(", "));
+        checks.push(Check::ok("tc-programs-there", detail));
+    }
+    checks
+}
+
+fn receive_ring(facts: &InterfaceFacts) -> Option<Check> {
+    let ring = facts.receive_ring?;
+    let detail = format!("receive rings have {} of {} slots", ring.slots, ring.most);
+    Some(if ring.slots >= RECEIVE_SLOTS.min(ring.most) {
+        Check::ok("ring-size", detail)
+    } else {
+        let why = "a burst may be dropped before anybody sees it";
+        let name = &facts.interface.name;
+        Check::warning("ring-size", format!("{detail}: {why}"))
+            .mended_by(format!("ethtool --set-ring {name} rx {}", ring.most))
     })
 }
 
@@ -217,6 +433,12 @@ fn offloads(facts: &InterfaceFacts) -> Vec<Check> {
         let detail = "LRO merges segments before XDP sees them, and many drivers refuse native XDP";
         let mend = format!("ethtool --features {name} lro off");
         checks.push(Check::warning("lro", detail).mended_by(mend));
+    }
+    if on.contains("rx-gro-hw") {
+        let detail = "GRO-HW merges segments before XDP sees them, and some drivers then refuse \
+                      native XDP";
+        let mend = format!("ethtool --features {name} rx-gro-hw off");
+        checks.push(Check::warning("gro-hw", detail).mended_by(mend));
     }
     if on.contains("rx-vlan-hw-parse") {
         let detail = "VLAN tags are taken off before XDP: verdicts name no VLAN for what comes in";
@@ -233,7 +455,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::config::Config;
+    use crate::doctor::classifiers::Classifier;
     use crate::doctor::report::Report;
+    use crate::ethtool::ReceiveRing;
     use crate::interfaces::XdpProgram;
     use crate::interfaces::tests::{down, ethernet};
     use crate::sink::SinkError;
@@ -245,17 +470,51 @@ mod tests {
             interface: ethernet("lan0"),
             driver: Some("ixgbe".into()),
             offloads: Some(HashSet::new()),
+            native_xdp: Some(true),
+            xdp_name: None,
+            receive_ring: Some(ReceiveRing {
+                slots: 512,
+                most: 4096,
+            }),
+            classifiers: Vec::new(),
         };
         Facts {
             release: "6.18.44".into(),
             has_btf: true,
             jit: Some("1\n".into()),
+            jit_harden: Some("0\n".into()),
             capabilities: Some(ALL),
             xdp: Probe::Supported,
             classifier: Probe::Supported,
             ring_buffer: Probe::Supported,
+            has_bpf_file_system: true,
+            limits: Limits {
+                locked_memory: Some(8 << 20),
+                open_files: Some(1024),
+                available_memory: Some(4 << 30),
+            },
             journald: Ok(()),
-            interfaces: Ok(vec![interface]),
+            configuration: Configuration {
+                file: Some("/etc/tlswhy/tlswhy.toml".into()),
+                config: Ok(Config::default()),
+            },
+            interfaces: only(interface),
+        }
+    }
+
+    fn only(interface: InterfaceFacts) -> Result<Interfaces, InterfaceError> {
+        Ok(Interfaces {
+            found: vec![interface],
+            missing: Vec::new(),
+            unreadable: Vec::new(),
+        })
+    }
+
+    fn classifier(hook: &'static str, name: &str, owner: Owner) -> Classifier {
+        Classifier {
+            hook,
+            name: name.into(),
+            owner,
         }
     }
 
@@ -267,29 +526,58 @@ mod tests {
             mode: "native",
             id: Some(42),
         });
-        let on = ["rx-lro", "rx-vlan-hw-parse", "rx-gro"].map(String::from);
+        let on = ["rx-lro", "rx-vlan-hw-parse", "rx-gro-hw", "rx-gro"].map(String::from);
         let wan = InterfaceFacts {
             interface: jumbo,
             driver: Some("mlx5_core".into()),
             offloads: Some(HashSet::from(on)),
+            native_xdp: Some(true),
+            xdp_name: Some("xdp_firewall".into()),
+            receive_ring: Some(ReceiveRing {
+                slots: 256,
+                most: 4096,
+            }),
+            classifiers: vec![
+                classifier("clsact ingress", "cil_from_netdev", Owner::Other),
+                classifier("clsact ingress", "tlswhy_ingress", Owner::Tlswhy),
+            ],
         };
         let lan = InterfaceFacts {
             interface: down("lan0"),
             driver: None,
             offloads: None,
+            native_xdp: None,
+            xdp_name: None,
+            receive_ring: None,
+            classifiers: Vec::new(),
         };
         Facts {
             release: "5.4.0-187-generic".into(),
             has_btf: false,
             jit: Some("0\n".into()),
+            jit_harden: None,
             capabilities: Some(1 << CAP_NET_ADMIN),
             xdp: Probe::Refused("Operation not permitted (os error 1)".into()),
             classifier: Probe::Supported,
             ring_buffer: Probe::Unsupported,
+            has_bpf_file_system: false,
+            limits: Limits {
+                locked_memory: Some(64 << 10),
+                open_files: Some(64),
+                available_memory: Some(100 << 20),
+            },
             journald: Err(SinkError::JournalMissing {
                 socket: "/run/x".into(),
             }),
-            interfaces: Ok(vec![wan, lan]),
+            configuration: Configuration {
+                file: Some("/etc/tlswhy/tlswhy.toml".into()),
+                config: Config::from_file(std::path::Path::new("/nonexistent/tlswhy.toml")),
+            },
+            interfaces: Ok(Interfaces {
+                found: vec![wan, lan],
+                missing: vec!["lan9".into()],
+                unreadable: vec!["gre1".into()],
+            }),
         }
     }
 
@@ -370,6 +658,57 @@ mod tests {
         };
         assert_eq!(state(ALL), Some(State::Problem));
         assert_eq!(state(0), Some(State::Warning));
+    }
+
+    #[test]
+    fn a_running_agents_own_programs_are_no_fault() {
+        let mut facts = healthy();
+        let interfaces = facts.interfaces.as_mut().unwrap();
+        let lan = &mut interfaces.found[0];
+        lan.interface.xdp = Some(XdpProgram {
+            mode: "native",
+            id: Some(7),
+        });
+        lan.xdp_name = Some("tlswhy_xdp".into());
+        lan.classifiers = vec![
+            classifier("TCX egress", "tlswhy_egress (id 8)", Owner::Tlswhy),
+            classifier("TCX egress", "cil_to_netdev (id 3)", Owner::Other),
+        ];
+        let report = Report::new(all(&facts));
+        assert_eq!(report.state, State::Ok, "{}", report.text(false));
+        assert!(report.text(false).contains("ingress by native XDP"));
+        assert!(
+            report
+                .text(false)
+                .contains("cil_to_netdev (id 3) on TCX egress: tlswhy goes before")
+        );
+    }
+
+    #[rstest]
+    #[case(Some(false), "ingress by TCX: the driver has no native XDP")]
+    #[case(None, "ingress by native XDP if the driver takes it, else by TCX")]
+    fn the_mode_follows_the_driver(#[case] native_xdp: Option<bool>, #[case] expected: &str) {
+        let mut facts = healthy();
+        let lan = &mut facts.interfaces.as_mut().unwrap().found[0];
+        lan.native_xdp = native_xdp;
+        assert_eq!(xdp_mode(lan, Some((6, 18))).detail, expected);
+    }
+
+    #[test]
+    fn a_ring_that_cannot_be_larger_is_large_enough() {
+        let mut facts = healthy();
+        let lan = &mut facts.interfaces.as_mut().unwrap().found[0];
+        lan.receive_ring = Some(ReceiveRing {
+            slots: 256,
+            most: 256,
+        });
+        assert_eq!(receive_ring(lan).unwrap().state, State::Ok);
+    }
+
+    #[test]
+    fn hardening_against_root_costs() {
+        assert_eq!(jit(Some("1\n"), Some("2\n")).state, State::Warning);
+        assert_eq!(jit(Some("1\n"), Some("1\n")).state, State::Ok);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! `tlswhy doctor`: what this machine can and cannot do, and the command that mends it.
 
 mod checks;
+mod classifiers;
 mod facts;
-pub(crate) mod offloads;
 mod report;
-
-use std::io;
+mod xdp_features;
 
 pub use report::{Check, Report, State};
 
@@ -14,19 +13,13 @@ use crate::command::show;
 use crate::sink::stdout_takes_colour;
 use facts::Facts;
 
-/// Looks at this machine and at the interfaces called `names`, or without any at those that
-/// `tlswhy run` would watch.
-#[must_use]
-pub fn examine(names: &[String]) -> Report {
-    Report::new(checks::all(&Facts::gather(names)))
-}
-
 /// Examines, prints what was found, and gives the exit code: 1 when there is a problem.
 ///
 /// # Errors
-/// Standard output cannot be written. That nobody reads it any more is no error.
-pub fn run(arguments: &DoctorArgs) -> io::Result<u8> {
-    let report = examine(&arguments.interfaces);
+/// The network namespace cannot be entered, or standard output not be written. That nobody reads it any
+/// more is no error.
+pub fn run(arguments: &DoctorArgs) -> anyhow::Result<u8> {
+    let report = Report::new(checks::all(&Facts::gather(arguments)?));
     let text = match arguments.output {
         DoctorOutput::Text => report.text(stdout_takes_colour()),
         DoctorOutput::Json => serde_json::to_string_pretty(&report)? + "\n",

@@ -19,6 +19,7 @@ use super::{messages, show};
 use crate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
 use crate::config::{Config, Origin, Settings};
 use crate::interfaces::Interface;
+use crate::network_namespace;
 use crate::pipeline::Pipeline;
 use crate::privileges::give_up_loading;
 use crate::service_manager::ServiceManager;
@@ -64,7 +65,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     messages::start(arguments.log);
     // Before anything looks at interfaces, and while there is one thread.
     if let Some(name) = &config.settings.netns {
-        taps::enter_namespace(name)?;
+        network_namespace::enter(name)?;
     }
     let (sinks, warnings) = Sinks::start(&sink_options(&config.settings))?;
     for warning in warnings {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, bail};
 use tracing::{info, warn};
 
 use crate::interfaces::{self, Choice, Interface, Wanted};
@@ -196,20 +195,4 @@ pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Inte
         warn!("there is nothing to watch yet: waiting for an interface");
     }
     Ok(choice.interfaces)
-}
-
-/// Enters a network namespace, by the name that `ip netns` has for it or by its path.
-pub(super) fn enter_namespace(name: &Path) -> anyhow::Result<()> {
-    let path = if name.components().count() == 1 {
-        Path::new("/run/netns").join(name)
-    } else {
-        name.to_owned()
-    };
-    let shown = path.display();
-    let Ok(file) = std::fs::File::open(&path) else {
-        bail!("there is no network namespace {shown}: `ip netns` lists them");
-    };
-    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).with_context(|| {
-        format!("cannot enter the network namespace {shown}: it takes CAP_SYS_ADMIN")
-    })
 }

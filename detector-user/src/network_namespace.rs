@@ -1,0 +1,25 @@
+//! Looking at another network namespace than the one this process was started in.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+/// Enters a network namespace, by the name that `ip netns` has for it or by its path. This concerns the
+/// calling thread and those it starts.
+///
+/// # Errors
+/// There is none, or it takes rights that this process lacks.
+pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
+    let path = if name.components().count() == 1 {
+        Path::new("/run/netns").join(name)
+    } else {
+        name.to_owned()
+    };
+    let shown = path.display();
+    let Ok(file) = std::fs::File::open(&path) else {
+        bail!("there is no network namespace {shown}: `ip netns` lists them");
+    };
+    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).with_context(|| {
+        format!("cannot enter the network namespace {shown}: it takes CAP_SYS_ADMIN")
+    })
+}
