@@ -336,6 +336,24 @@ fn is_alert_length(record: &TimelineRecord, lengths: &RecordLengths, tls13: bool
     tls13 && (record.length == lengths.alert || record.length == lengths.alert + JSSE_PADDING)
 }
 
+/// Whether a record of the client's is as long as an alert of its would be. One whose Finished was
+/// not padded pads no alert: what is as long as a padded one is data then.
+fn is_clients_alert_length(
+    timeline: &Timeline,
+    record: &TimelineRecord,
+    lengths: &RecordLengths,
+) -> bool {
+    let pads = of_client(timeline)
+        .filter(|it| it.content_type == APPLICATION_DATA)
+        .find_map(|it| match it.length.checked_sub(lengths.finished) {
+            Some(0) => Some(false),
+            Some(JSSE_PADDING) => Some(true),
+            _ => None,
+        });
+    let is_padded = record.length == lengths.alert + JSSE_PADDING;
+    is_alert_length(record, lengths, true) && !(is_padded && pads == Some(false))
+}
+
 /// Whether a record of the server's came soon after the client's last one: an answer, and not the end
 /// of a wait for more.
 fn is_prompt(timeline: &Timeline, record: &TimelineRecord) -> bool {
@@ -424,7 +442,7 @@ fn client_tls13(timeline: &Timeline, suite: Option<u16>) -> ClientRecords {
         ..ClientRecords::default()
     };
     for record in of_client(timeline).filter(|record| record.content_type == APPLICATION_DATA) {
-        let alert = is_alert_length(record, &lengths, true);
+        let alert = is_clients_alert_length(timeline, record, &lengths);
         let finished = [lengths.finished, lengths.finished + JSSE_PADDING].contains(&record.length);
         if !client.finished {
             if alert {
@@ -569,11 +587,15 @@ fn first_farewell_record(
     tls13: bool,
     refused_by_server: bool,
 ) -> Option<(u64, Sender)> {
-    let is_farewell = |record: &&TimelineRecord| {
-        record.content_type == ALERT
-            || ((record.sender == Sender::Client || refused_by_server)
-                && record.content_type == APPLICATION_DATA
-                && is_alert_length(record, lengths, tls13))
+    let is_farewell = |record: &&TimelineRecord| match (record.content_type, record.sender) {
+        (ALERT, _) => true,
+        (APPLICATION_DATA, Sender::Client) => {
+            tls13 && is_clients_alert_length(timeline, record, lengths)
+        }
+        (APPLICATION_DATA, Sender::Server) => {
+            refused_by_server && is_alert_length(record, lengths, tls13)
+        }
+        _ => false,
     };
     timeline
         .records

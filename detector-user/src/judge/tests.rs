@@ -261,6 +261,21 @@ fn a_client_without_a_certificate_was_refused_though_it_sent_its_request() {
     assert_eq!(verdict.cause, Cause::ClientAuth, "{verdict:?}");
 }
 
+/// A short request is as long as a padded alert, of a client whose Finished shows that it pads nothing.
+#[test]
+fn a_short_request_is_no_alert() {
+    let end = [
+        CLIENT_CCS,
+        app(C, 53),
+        app(C, 35),
+        app(S, 900),
+        app(C, 19),
+        Fin(C),
+    ];
+    let judged = judged(true, &[&FLIGHT_13, &end]);
+    assert_eq!(judged, Judgement::Established, "{judged:?}");
+}
+
 /// Checks after the handshake: a refusal where the connection is known to be intercepted, and
 /// nothing to be sure of elsewhere.
 #[rstest]
