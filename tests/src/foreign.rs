@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 const BPF_PROG_LOAD: i64 = 5;
 const BPF_LINK_CREATE: i64 = 28;
 const XDP_FLAGS_SKB_MODE: u32 = 2;
+const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// Where a foreign program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Place {
     XdpGeneric,
     /// TCX at egress.
     TcxEgress,
+    /// TCX at egress, before all others.
+    TcxEgressFirst,
 }
 
 impl Place {
@@ -26,6 +29,7 @@ impl Place {
             Self::XdpNative => (6, 37, 0),
             Self::XdpGeneric => (6, 37, XDP_FLAGS_SKB_MODE),
             Self::TcxEgress => (3, 47, 0),
+            Self::TcxEgressFirst => (3, 47, BPF_F_BEFORE),
         }
     }
 }

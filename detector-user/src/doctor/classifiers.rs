@@ -104,7 +104,10 @@ fn filters(interface: u32, parent: u32) -> io::Result<Vec<String>> {
         &payload,
     )?;
     let messages = answer.iter();
-    Ok(messages.filter_map(|it| parsed(&it.payload)).collect())
+    let mut names: Vec<String> = messages.filter_map(|it| parsed(&it.payload)).collect();
+    // A u32 filter is told of with each of its tables.
+    names.dedup();
+    Ok(names)
 }
 
 /// A filter's name. Each filter is preceded by a message for its chain's priority alone, which has no
