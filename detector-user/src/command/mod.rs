@@ -2,7 +2,7 @@
 
 pub mod check_config;
 pub mod detach;
-mod messages;
+pub(crate) mod messages;
 pub mod pcap;
 pub mod run;
 
@@ -22,6 +22,19 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
     {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Says why a command failed. In the journal each line has its priority (sd-daemon(3)).
+pub fn complain(error: &anyhow::Error) {
+    let prefix = if libsystemd::logging::connected_to_journal() {
+        "<3>"
+    } else {
+        ""
+    };
+    let text = format!("tlswhy: {error:#}");
+    for line in text.lines() {
+        eprintln!("{prefix}{line}");
     }
 }
 

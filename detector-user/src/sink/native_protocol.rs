@@ -16,7 +16,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 /// The fields of one entry, in the protocol's encoding.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     bytes: Vec<u8>,
 }
 
@@ -26,7 +26,7 @@ impl Entry {
     }
 
     /// Adds a field. `name` is ours, never the network's: A to Z, 0 to 9 and `_`, at most 64.
-    pub(super) fn field(&mut self, name: &'static str, value: &str) {
+    pub(crate) fn field(&mut self, name: &'static str, value: &str) {
         debug_assert!(is_valid_name(name), "{name}");
         self.bytes.extend_from_slice(name.as_bytes());
         if value.contains('\n') {
@@ -42,7 +42,7 @@ impl Entry {
     }
 
     /// Sends the entry to the journald listening on `path`.
-    pub(super) fn send(&self, socket: &UnixDatagram, path: &Path) -> io::Result<()> {
+    pub(crate) fn send(&self, socket: &UnixDatagram, path: &Path) -> io::Result<()> {
         match retried(|| socket.send_to(&self.bytes, path)) {
             // Which size is too much depends on the system's limits, so the system is asked.
             Err(error) if is_too_large(&error) => self.send_as_memfd(socket, path),

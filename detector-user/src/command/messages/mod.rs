@@ -1,4 +1,8 @@
-//! What the agent says about itself while it runs, on standard error.
+//! What the agent says about itself while it runs: on standard error, or where that is the journal, as
+//! entries of its own.
+
+mod journal;
+pub(crate) mod kind;
 
 use std::fmt;
 use std::io;
@@ -14,22 +18,30 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogLevel;
 use crate::tap::diagnostics::TARGET;
+use journal::JournalEntries;
 
-/// Sends messages to standard error. Of the eBPF programs' messages those of `level` and graver
-/// are let through.
+/// Sends messages to standard error, or to journald where that reads it anyway: there they have
+/// their priority and say what kind they are of. Of the eBPF programs' messages those of `level` and
+/// graver are let through.
 ///
 /// A standard error that is closed or full stops nobody: what cannot be written is dropped.
 pub(super) fn start(level: LogLevel) {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(TARGET, filter(level));
-    let lines = layer()
-        .with_writer(io::stderr)
-        .log_internal_errors(false)
-        .event_format(Line);
+    let entries = libsystemd::logging::connected_to_journal()
+        .then(JournalEntries::open)
+        .and_then(Result::ok);
+    let lines = entries.is_none().then(|| {
+        layer()
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+            .event_format(Line)
+    });
     // Whoever calls this as a library may have set up its own.
     let _ = tracing_subscriber::registry()
         .with(filter)
+        .with(entries)
         .with(lines)
         .try_init();
 }

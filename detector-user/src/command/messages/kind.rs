@@ -1,0 +1,34 @@
+//! Kinds of message that an operator may want to be told of: the target of a tracing event, and a stable
+//! `MESSAGE_ID` by which the journal and its catalog know it.
+
+/// Something was not seen, or a verdict did not get out.
+pub(crate) const LOST: &str = "lost";
+/// An interface that was watched is gone.
+pub(crate) const TAP_GONE: &str = "tap-gone";
+/// An interface cannot be watched.
+pub(crate) const TAP_REFUSED: &str = "tap-refused";
+/// A changed configuration was not taken.
+pub(crate) const CONFIGURATION_REFUSED: &str = "configuration-refused";
+/// Programs that an earlier agent left did not fit.
+pub(crate) const PROGRAMS_REPLACED: &str = "programs-replaced";
+/// What should survive a restart or a reboot does not.
+pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
+/// Nobody serves the metrics that are wanted.
+pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
+
+/// `MESSAGE_ID` by kind. They never change.
+pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
+    (LOST, "1b3204477ca14660b266f72f525f7176"),
+    (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
+    (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
+    (CONFIGURATION_REFUSED, "003d0c30ecaa41fa9da0aaefa3726b29"),
+    (PROGRAMS_REPLACED, "9c2260cc3930400dad3b1e7100e5c590"),
+    (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
+    (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
+];
+
+/// The `MESSAGE_ID` of a kind; most messages are of none.
+pub(super) fn message_id(kind: &str) -> Option<&'static str> {
+    let known = MESSAGE_IDS.iter().find(|(name, _)| *name == kind);
+    known.map(|(_, id)| *id)
+}
