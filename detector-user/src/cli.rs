@@ -18,11 +18,17 @@ use crate::sink::Output;
 pub const EXIT_DONE: u8 = 0;
 /// Exit code: it failed, and one line on standard error says why.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code: wrong usage.
+/// Exit code: wrong usage; of `tlswhy run` also a wrong configuration.
 pub const EXIT_USAGE: u8 = 2;
 
 /// Connections followed at once unless told otherwise.
 pub(crate) const DEFAULT_FLOWS: u32 = 262_144;
+
+const RUN_EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it failed; one line on standard error says why
+  2  wrong usage, or a wrong configuration file; each mistake is a line on standard error";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -101,7 +107,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch interfaces and write verdicts as connections fail
-    #[command(after_help = format!("{RUN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{RUN_EXAMPLES}\n\n{RUN_EXIT_CODES}"))]
     Run(Box<RunArgs>),
     /// Check a configuration file: all that is wrong in it, with line and column
     #[command(after_help = format!("{CHECK_EXAMPLES}\n\n{EXIT_CODES}"))]

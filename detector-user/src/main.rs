@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use detector_user::cli::{Cli, Command, EXIT_FAILED};
+use detector_user::cli::{Cli, Command, EXIT_FAILED, EXIT_USAGE};
+use detector_user::config::ConfigError;
 use detector_user::{command, doctor};
 
 /// Of a connection's cost in the agent a third was the system allocator's.
@@ -11,6 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let runs = matches!(cli.command, Command::Run(_));
     let result = match cli.command {
         Command::Run(arguments) => command::run::run(*arguments),
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
@@ -21,8 +23,14 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tlswhy: {error:#}");
-            ExitCode::from(EXIT_FAILED)
+            command::complain(&error);
+            // A service that is told wrongly need not be started again.
+            let is_told_wrongly = runs && error.is::<ConfigError>();
+            ExitCode::from(if is_told_wrongly {
+                EXIT_USAGE
+            } else {
+                EXIT_FAILED
+            })
         }
     }
 }

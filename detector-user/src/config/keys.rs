@@ -68,6 +68,7 @@ impl Complaint {
 
 const NETWORKS: &str = "a list of networks, such as [\"10.0.0.0/8\", \"2001:db8::/32\"]";
 const PATH: &str = "an absolute path, such as \"/var/lib/tlswhy\"";
+const FILE: &str = "the absolute path of a file, such as \"/var/log/tlswhy/verdicts.json\"";
 
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
@@ -114,7 +115,8 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "inspection.ca",
         takes: "a list of certificate files (PEM or DER) and names such as \"CN=Inspection CA\"",
-        about: "The CAs that sign intercepted certificates",
+        about: "The CAs that sign intercepted certificates. The service reads files as the user tlswhy, \
+                and none under /home and /root: /etc/tlswhy is a good place",
         live: true,
         read: |settings, value| {
             settings.knowledge.inspection_cas = list(value, |text| {
@@ -235,12 +237,12 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.json_file",
-        takes: PATH,
+        takes: FILE,
         about: "A file that verdicts are appended to as JSON lines, beside the other outputs. SIGHUP \
-                opens it anew, for logrotate",
+                opens it anew, for logrotate. The service may write under /var/log/tlswhy",
         live: false,
         read: |settings, value| {
-            settings.json_file = Some(path(value)?);
+            settings.json_file = Some(file(value)?);
             Ok(())
         },
         show: |settings| settings.json_file.as_deref().map(path_value),
@@ -454,6 +456,15 @@ fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
             path.display().to_string()
         )))
     }
+}
+
+fn file(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
+    let file = path(value)?;
+    if file.is_dir() {
+        let shown = file.display().to_string();
+        return Err(Complaint::new(format!("{shown:?} is a directory")));
+    }
+    Ok(file)
 }
 
 fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Value {

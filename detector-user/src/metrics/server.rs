@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 pub use super::socket::ServeError;
 use super::socket::{Listener, SocketFile};
 use super::{Metrics, MetricsAddress};
+use crate::privileges::give_up_all;
 
 /// Connections at once; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
@@ -69,6 +70,8 @@ impl Server {
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
+                // Whoever may connect sends to this thread.
+                give_up_all();
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
