@@ -1,14 +1,16 @@
 //! JSON lines appended to a file that others rotate.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Sink, SinkError};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json-file";
+/// For its owner and group.
+const MODE: u32 = 0o640;
 
 /// Appends each verdict as one line. `logrotate` may rename the file and have it opened anew, or copy
 /// and truncate it.
@@ -46,8 +48,21 @@ impl JsonFile {
 
 fn open(path: &Path) -> Result<File, SinkError> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640);
-    options.open(path).map_err(|source| SinkError::Open {
+    options.append(true).mode(MODE);
+    let opened = match options.create_new(true).open(path) {
+        Ok(file) => {
+            // Whatever the umask: the group is how others get at it. Where a file system knows no
+            // modes the verdicts are worth more.
+            let _ = file.set_permissions(Permissions::from_mode(MODE));
+            Ok(file)
+        }
+        // It is as somebody wanted it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create_new(false).create(true).open(path)
+        }
+        Err(error) => Err(error),
+    };
+    opened.map_err(|source| SinkError::Open {
         path: path.to_owned(),
         source,
     })
@@ -120,6 +135,29 @@ mod tests {
             .unwrap();
         sink.verdict(&pinning()).unwrap();
         assert_eq!(lines(&path), 1, "no hole where the old lines were");
+    }
+
+    /// The unit's umask lets nobody else read what is made.
+    #[test]
+    fn its_group_may_read_what_it_made_and_what_was_there_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("new"), folder.path().join("old"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::write(&old, "").unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o604)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Of this thread only: other tests keep theirs.
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+                let mut sink = JsonFile::open(&path).unwrap();
+                JsonFile::open(&old).unwrap();
+                assert_eq!((mode(&path), mode(&old)), (0o640, 0o604));
+                fs::remove_file(&path).unwrap();
+                sink.reopen().unwrap();
+                assert_eq!(mode(&path), 0o640, "opened anew");
+            });
+        });
     }
 
     #[test]
