@@ -41,7 +41,12 @@ pub(super) struct Repeats {
 pub(super) struct Fold {
     interval: Duration,
     kinds: LruCache<Kind, Folded>,
-    ready: Vec<Repeats>,
+    /// What is to be told and could not be yet, of as many kinds at most.
+    ready: LruCache<Kind, Repeats>,
+    /// Verdicts that were counted and not told of.
+    untold: u64,
+    /// Those of them that there was no room for, since this was asked last.
+    forgotten: u64,
 }
 
 impl Fold {
@@ -50,7 +55,9 @@ impl Fold {
         Self {
             interval,
             kinds: LruCache::new_unbounded(),
-            ready: Vec::new(),
+            ready: LruCache::new_unbounded(),
+            untold: 0,
+            forgotten: 0,
         }
     }
 
@@ -71,6 +78,7 @@ impl Fold {
         }
         folded.count += 1;
         folded.last = Some(verdict.clone());
+        self.untold += 1;
         true
     }
 
@@ -89,13 +97,14 @@ impl Fold {
         if self.kinds.len() > KINDS_MAX
             && let Some((_, oldest)) = self.kinds.remove_lru()
         {
-            self.ready.extend(repeats(oldest));
+            self.keep(repeats(oldest));
         }
     }
 
-    /// What there is to say of kinds whose interval is over, oldest first.
+    /// What there is to say of kinds whose interval is over, oldest first. Whoever takes it keeps it
+    /// or says that it was told.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Repeats> {
-        let mut due = std::mem::take(&mut self.ready);
+        let mut due = self.take_ready();
         for (_, folded) in self.kinds.iter_mut() {
             if folded.count > 0 && now.saturating_duration_since(folded.told) >= self.interval {
                 let last = folded.last.take();
@@ -112,19 +121,62 @@ impl Fold {
         due
     }
 
-    /// Keeps what could not be written for the next time.
+    /// Keeps what could not be written for the next time: one count for each kind, so that it takes
+    /// no more room however long that is.
     pub(super) fn keep(&mut self, repeats: impl IntoIterator<Item = Repeats>) {
-        self.ready.extend(repeats);
+        for more in repeats {
+            let kind = kind(&more.verdict);
+            match self.ready.get_mut(&kind) {
+                Some(kept) => kept.add(more),
+                None => drop(self.ready.insert(kind, more)),
+            }
+            if self.ready.len() > KINDS_MAX
+                && let Some((_, oldest)) = self.ready.remove_lru()
+            {
+                self.untold -= oldest.count;
+                self.forgotten += oldest.count;
+            }
+        }
+    }
+
+    /// Notes that repeats were told of.
+    pub(super) fn told(&mut self, repeats: &Repeats) {
+        self.untold -= repeats.count;
+    }
+
+    /// Verdicts that were counted and not told of.
+    pub(super) const fn untold(&self) -> u64 {
+        self.untold
+    }
+
+    /// Verdicts that were counted and never will be told of, since this was asked last.
+    pub(super) fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// All that was counted and not told.
     pub(super) fn rest(&mut self) -> Vec<Repeats> {
-        let mut rest = std::mem::take(&mut self.ready);
+        let mut rest = self.take_ready();
         while let Some((_, folded)) = self.kinds.remove_lru() {
             rest.extend(repeats(folded));
         }
         rest.sort_by_key(|repeats| repeats.first);
         rest
+    }
+
+    fn take_ready(&mut self) -> Vec<Repeats> {
+        let ready = self.ready.drain().map(|(_, repeats)| repeats);
+        ready.collect()
+    }
+}
+
+impl Repeats {
+    fn add(&mut self, more: Self) {
+        self.count += more.count;
+        self.first = self.first.min(more.first);
+        if more.verdict.time > self.verdict.time {
+            self.verdict = more.verdict;
+        }
     }
 }
 
@@ -232,5 +284,44 @@ mod tests {
         assert_eq!(folds.kinds.len(), KINDS_MAX);
         // The one told of longest ago had a repeat.
         assert_eq!(folds.due(now).len(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_merged_by_kind_and_bounded() {
+        let mut folds = Fold::new(MINUTE);
+        let start = Instant::now();
+        fold(&mut folds, &pinning(), start);
+        // Nobody takes the counts, an interval after the other.
+        for interval in 1..=3 {
+            let now = start + interval * MINUTE;
+            let mut verdict = pinning();
+            verdict.time += jiff::SignedDuration::from_mins(i64::from(interval));
+            folds.takes(&verdict, now - Duration::from_secs(1));
+            let due = folds.due(now);
+            folds.keep(due);
+        }
+        assert_eq!((folds.ready.len(), folds.untold()), (1, 3));
+        let due = folds.due(start + 3 * MINUTE);
+        assert_eq!((due.len(), due[0].count), (1, 3));
+        let after = |minutes| pinning().time + jiff::SignedDuration::from_mins(minutes);
+        assert_eq!((due[0].first, due[0].verdict.time), (after(1), after(3)));
+        folds.told(&due[0]);
+        assert_eq!(folds.untold(), 0);
+        let many = (0..KINDS_MAX + 5).map(|number| {
+            let mut verdict = pinning();
+            verdict.sni = Some(format!("{number}.test"));
+            let first = verdict.time;
+            let count = 2;
+            Repeats {
+                verdict,
+                count,
+                first,
+            }
+        });
+        folds.untold = 2 * (KINDS_MAX as u64 + 5);
+        folds.keep(many);
+        assert_eq!(folds.ready.len(), KINDS_MAX);
+        assert_eq!((folds.take_forgotten(), folds.take_forgotten()), (10, 0));
+        assert_eq!(folds.untold(), 2 * KINDS_MAX as u64);
     }
 }

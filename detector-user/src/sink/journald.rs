@@ -83,15 +83,23 @@ impl Journald {
 
     /// Writes how often verdicts came again. What cannot be written now is kept.
     fn write_repeats(&mut self, due: Vec<Repeats>) -> Result<(), SinkError> {
+        let mut result = Ok(());
         let mut due = due.into_iter();
         while let Some(repeats) = due.next() {
-            self.fill(&repeats.verdict, Some(&repeats))?;
-            if let Err(error) = self.send() {
-                self.fold.keep([repeats].into_iter().chain(due));
+            let filled = self.fill(&repeats.verdict, Some(&repeats));
+            let Err(error) = filled.and_then(|()| self.send()) else {
+                self.fold.told(&repeats);
+                continue;
+            };
+            self.fold.keep([repeats]);
+            if error.is_temporary() {
+                self.fold.keep(due);
                 return Err(error);
             }
+            // It concerns this one alone, and the others do not wait behind it.
+            result = Err(error);
         }
-        Ok(())
+        result
     }
 
     fn fill(&mut self, verdict: &Verdict, repeats: Option<&Repeats>) -> Result<(), SinkError> {
@@ -151,6 +159,14 @@ impl Sink for Journald {
 
     fn folded(&self) -> u64 {
         self.folded
+    }
+
+    fn untold(&self) -> u64 {
+        self.fold.untold()
+    }
+
+    fn take_forgotten(&mut self) -> u64 {
+        self.fold.take_forgotten()
     }
 }
 

@@ -66,6 +66,16 @@ pub trait Sink: Send {
     fn folded(&self) -> u64 {
         0
     }
+
+    /// How many of them stand in no count that was written yet.
+    fn untold(&self) -> u64 {
+        0
+    }
+
+    /// How many never will, because there was no room to keep their count; since this was asked last.
+    fn take_forgotten(&mut self) -> u64 {
+        0
+    }
 }
 
 /// Why a verdict did not get out.
@@ -118,6 +128,19 @@ pub enum SinkError {
     SpillFull {
         /// The sink's name.
         output: &'static str,
+    },
+    /// What waits on disk cannot be read at the moment.
+    #[error(
+        "{bytes} bytes of verdicts for the {output} output cannot be read from disk: they stay for the \
+         next start, and later ones go ahead: {source}"
+    )]
+    SpillUnreadable {
+        /// The sink's name.
+        output: &'static str,
+        /// How much stays.
+        bytes: u64,
+        /// What the system said.
+        source: io::Error,
     },
     /// Some verdicts that waited on disk cannot be read.
     #[error("some verdicts that waited on disk for the {output} output are damaged")]
@@ -184,6 +207,7 @@ impl SinkError {
             Self::Undelivered { .. } => "undelivered",
             Self::Spill { .. } => "spill",
             Self::SpillFull { .. } => "spill-full",
+            Self::SpillUnreadable { .. } => "spill-unreadable",
             Self::SpillDamaged { .. } => "spill-damaged",
             Self::Delivered { .. } => "delivered",
             Self::JournalMissing { .. } => "journald-missing",
