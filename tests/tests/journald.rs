@@ -307,16 +307,26 @@ fn a_restarted_journald_gets_the_next_verdict() {
 
 /// Sinks as `tlswhy run` starts them, with the journal alone.
 fn sinks(folder: &Path, fold: Duration) -> Sinks {
-    let options = SinkOptions {
+    start(SinkOptions {
+        fold,
+        ..options(folder)
+    })
+}
+
+fn options(folder: &Path) -> SinkOptions {
+    SinkOptions {
         outputs: vec![Output::Journald],
         json_file: None,
         queue: 16,
-        fold,
+        fold: Duration::ZERO,
         state_directory: Some(folder.to_owned()),
         spill_max: 1 << 20,
         runtime_directory: None,
         journal_socket: DEFAULT_SOCKET.into(),
-    };
+    }
+}
+
+fn start(options: SinkOptions) -> Sinks {
     let (sinks, warnings) = Sinks::start(&options).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     sinks
@@ -325,6 +335,7 @@ fn sinks(folder: &Path, fold: Duration) -> Sinks {
 fn from_port(port: u16) -> Verdict {
     let mut verdict = pinning();
     (verdict.revises, verdict.client.port) = (None, port);
+    verdict.community_id = format!("1:{port}");
     verdict
 }
 
@@ -375,6 +386,85 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     });
     let _ = second.close(PATIENCE);
     journal.entries(65);
+    // A third has nothing left to write: the next entry is its own.
+    let mut third = sinks(folder.path(), Duration::ZERO);
+    let _ = third.verdict(&from_port(66));
+    let _ = third.close(PATIENCE);
+    assert_eq!(ports(&journal.entries(66)), (1..=66).collect::<Vec<u16>>());
+}
+
+/// Each agent goes again through what the one before it had taken, also what waits on disk.
+#[test]
+fn what_waits_on_disk_and_is_come_to_again_is_written_once() {
+    let mut journal = PrivateJournal::start();
+    let (state, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let begin = || {
+        start(SinkOptions {
+            runtime_directory: Some(runtime.path().to_owned()),
+            ..options(state.path())
+        })
+    };
+    journal.stop();
+    let mut spilled = Vec::new();
+    for _ in 0..3 {
+        let mut sinks = begin();
+        for port in 1..=40 {
+            let _ = sinks.verdict(&from_port(port));
+            until("there is room", || sinks.status()[0].queued < 16);
+        }
+        let _ = sinks.close(Duration::ZERO);
+        assert!(sinks.losses().is_empty(), "{:?}", sinks.losses());
+        spilled.push(sinks.status()[0].spilled_bytes);
+    }
+    assert!(spilled[0] > 0);
+    assert_eq!(spilled, [spilled[0]; 3], "it waits once");
+    journal.restart();
+    for last in [45, 50] {
+        let mut sinks = begin();
+        for port in 1..=last {
+            let _ = sinks.verdict(&from_port(port));
+            until("there is room", || sinks.status()[0].queued < 16);
+        }
+        let _ = sinks.close(PATIENCE);
+        let written = journal.entries(usize::from(last));
+        assert_eq!(ports(&written), (1..=last).collect::<Vec<u16>>());
+    }
+}
+
+/// One that takes an entry now and then is never away, and still falls behind.
+#[test]
+fn for_a_journald_that_is_slow_verdicts_wait_on_disk_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let journald = UnixDatagram::bind(&socket).unwrap();
+    let mut sinks = start(SinkOptions {
+        journal_socket: socket,
+        ..options(folder.path())
+    });
+    let next = || {
+        let mut entry = vec![0; 64 << 10];
+        let length = journald.recv(&mut entry).unwrap();
+        let text = String::from_utf8_lossy(&entry[..length]).into_owned();
+        let mut fields = text.lines();
+        let port = fields.find_map(|field| field.strip_prefix("TLSWHY_CLIENT_PORT="));
+        port.unwrap().parse::<u16>().unwrap()
+    };
+    journald.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut given, mut taken) = (0, Vec::new());
+    while sinks.status()[0].spilled_bytes == 0 || given < 1500 {
+        given += 1;
+        let _ = sinks.verdict(&from_port(given));
+        until("there is room", || sinks.status()[0].queued < 16);
+        if given % 3 == 0 {
+            taken.push(next());
+        }
+        assert!(given < u16::MAX, "nothing ever waited on disk");
+    }
+    while taken.len() < usize::from(given) {
+        taken.push(next());
+    }
+    assert!(taken.into_iter().eq(1..=given));
+    assert!(sinks.losses().is_empty(), "{:?}", sinks.losses());
 }
 
 #[test]
@@ -489,7 +579,10 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
     let mut told = Vec::new();
     for port in 1..=100 {
         told.extend(sinks.verdict(&from_port(port)));
-        until("there is room", || sinks.status()[0].queued < 16);
+        until("there is room, or will be none", || {
+            let status = &sinks.status()[0];
+            status.queued < 8 || status.lost.contains_key("spill")
+        });
     }
     told.extend(sinks.flush());
     let words: Vec<String> = told.iter().map(ToString::to_string).collect();
@@ -499,9 +592,19 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
             .any(|it| it.contains("cannot wait on disk: No space left")),
         "{words:?}"
     );
-    let lost: u64 = sinks.losses().iter().map(|loss| loss.verdicts).sum();
-    assert!(lost > 0);
+    // What is on disk, and the last ones, for which there is memory.
+    until("none is in between", || sinks.status()[0].queued == 16);
+    let [loss] = sinks.losses()[..] else {
+        panic!("{:?}", sinks.losses())
+    };
+    assert_eq!((loss.output, loss.kind), ("journald", "spill"));
+    let kept = 100 - loss.verdicts as u16;
     journal.restart();
-    let entries = journal.entries(100 - lost as usize);
-    assert!(ports(&entries).is_sorted());
+    let entries = journal.entries(kept.into());
+    let on_disk = kept - 16;
+    let expected: Vec<u16> = (1..=on_disk).chain(85..=100).collect();
+    assert!(on_disk > 0, "{expected:?}");
+    assert_eq!(ports(&entries), expected);
+    let _ = sinks.close(PATIENCE);
+    assert_eq!(sinks.losses(), [loss], "nothing more");
 }

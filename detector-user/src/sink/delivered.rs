@@ -2,9 +2,9 @@
 //!
 //! An agent that is killed leaves connections half judged; the next one goes through them again and
 //! comes to verdicts that were given already. Each sink keeps the latest in a small file beside what
-//! is carried over.
+//! is carried over. One that waits on disk counts as given: it will be.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -22,16 +22,21 @@ const MAGIC: &[u8; 16] = b"tlswhy-delivered";
 /// The clock may have been set a little between a verdict and the same one after a restart.
 const TOLERANCE_NS: i64 = 50_000_000;
 
+/// Notes verdicts for the process after this one.
 pub(super) struct Delivered {
     file: File,
     next: u64,
-    /// Those of the process before this one, by identity.
-    before: HashMap<u64, Vec<i64>>,
+}
+
+/// The verdicts that the process before this one gave: when each was, by identity, oldest first.
+#[derive(Default)]
+pub(super) struct Earlier {
+    times: HashMap<u64, VecDeque<i64>>,
 }
 
 impl Delivered {
     /// Reads what the file at `path` has, and goes on in it.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Earlier)> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -41,45 +46,24 @@ impl Delivered {
             .open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut delivered = Self {
-            file,
-            next: 1,
-            before: HashMap::new(),
-        };
+        let mut slots = Vec::new();
         match bytes.strip_prefix(MAGIC) {
-            Some(slots) => delivered.read(slots),
+            Some(bytes) => slots = read(bytes),
             None => {
-                delivered.file.set_len(0)?;
-                delivered.file.write_all_at(MAGIC, 0)?;
+                file.set_len(0)?;
+                file.write_all_at(MAGIC, 0)?;
             }
         }
-        Ok(delivered)
-    }
-
-    fn read(&mut self, slots: &[u8]) {
-        for slot in slots.chunks_exact(SLOT) {
-            let number = |at: usize| {
-                let bytes = slot.get(at..).and_then(|bytes| bytes.first_chunk());
-                bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-            };
-            let (count, id, time_ns) = (number(0), number(8), number(16).cast_signed());
-            if count > 0 {
-                self.next = self.next.max(count + 1);
-                self.before.entry(id).or_default().push(time_ns);
-            }
+        let next = slots.last().map_or(1, |[count, ..]| count + 1);
+        let mut earlier = Earlier::default();
+        for [_, id, time_ns] in slots {
+            let times = earlier.times.entry(id).or_default();
+            times.push_back(time_ns.cast_signed());
         }
+        Ok((Self { file, next }, earlier))
     }
 
-    /// Whether the process before this one has given this verdict.
-    pub(super) fn has(&self, verdict: &Verdict) -> bool {
-        let time_ns = time_ns(verdict);
-        self.before.get(&id(verdict)).is_some_and(|times| {
-            let near = |time: &i64| time.abs_diff(time_ns) <= TOLERANCE_NS.unsigned_abs();
-            times.iter().any(near)
-        })
-    }
-
-    /// Notes that a verdict got out.
+    /// Notes that a verdict got out, or waits on disk and so will.
     pub(super) fn note(&mut self, verdict: &Verdict) -> io::Result<()> {
         let mut slot = [0; SLOT];
         let numbers = [self.next, id(verdict), time_ns(verdict).cast_unsigned()];
@@ -90,6 +74,53 @@ impl Delivered {
         self.next += 1;
         self.file.write_all_at(&slot, at)
     }
+
+    /// One whose disk is full.
+    #[cfg(test)]
+    pub(super) fn without_room() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Self { file, next: 1 }
+    }
+}
+
+impl Earlier {
+    /// Whether the process before this one has given this verdict. Each that it gave answers for one
+    /// only: a revision may come to a cause that an earlier revision had, and is news nevertheless.
+    pub(super) fn take(&mut self, verdict: &Verdict) -> bool {
+        // Nearly always, and then nothing is computed.
+        if self.times.is_empty() {
+            return false;
+        }
+        let (id, time_ns) = (id(verdict), time_ns(verdict));
+        let Some(times) = self.times.get_mut(&id) else {
+            return false;
+        };
+        let near = |time: &i64| time.abs_diff(time_ns) <= TOLERANCE_NS.unsigned_abs();
+        let found = times
+            .iter()
+            .position(near)
+            .and_then(|at| times.remove(at))
+            .is_some();
+        if times.is_empty() {
+            self.times.remove(&id);
+        }
+        found
+    }
+}
+
+/// The slots in use, oldest first: a count, the identity, and the time.
+fn read(bytes: &[u8]) -> Vec<[u64; 3]> {
+    let slot = |slot: &[u8]| {
+        let number = |at: usize| {
+            let bytes = slot.get(at..).and_then(|bytes| bytes.first_chunk());
+            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        [number(0), number(8), number(16)]
+    };
+    let mut slots: Vec<_> = bytes.chunks_exact(SLOT).map(slot).collect();
+    slots.retain(|[count, ..]| *count > 0);
+    slots.sort_unstable();
+    slots
 }
 
 fn time_ns(verdict: &Verdict) -> i64 {
@@ -115,6 +146,7 @@ fn id(verdict: &Verdict) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::Cause;
     use crate::verdict::tests::{injected_reset, pinning};
 
     fn later(verdict: &Verdict, milliseconds: i64) -> Verdict {
@@ -123,24 +155,48 @@ mod tests {
         later
     }
 
+    fn earlier(path: &Path) -> Earlier {
+        Delivered::open(path).unwrap().1
+    }
+
+    fn note(path: &Path, verdict: &Verdict) {
+        Delivered::open(path).unwrap().0.note(verdict).unwrap();
+    }
+
     #[test]
     fn what_got_out_before_is_known_after() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
-        let mut first = Delivered::open(&path).unwrap();
-        first.note(&pinning()).unwrap();
-        assert!(!first.has(&pinning()), "the same process may say it twice");
-        let second = Delivered::open(&path).unwrap();
-        assert!(second.has(&pinning()));
-        assert!(second.has(&later(&pinning(), 10)), "the clock was set");
+        note(&path, &pinning());
+        let known = |verdict: &Verdict| earlier(&path).take(verdict);
+        assert!(known(&pinning()));
+        assert!(known(&later(&pinning(), 10)), "the clock was set");
         assert!(
-            !second.has(&later(&pinning(), 1000)),
+            !known(&later(&pinning(), 1000)),
             "the ports were used again"
         );
-        assert!(!second.has(&injected_reset()));
+        assert!(!known(&injected_reset()));
         let mut revised = pinning();
         revised.revises = Some("x".into());
-        assert!(!second.has(&revised));
+        assert!(!known(&revised));
+    }
+
+    #[test]
+    fn each_that_got_out_answers_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("delivered");
+        let mut revision = pinning();
+        revision.revises = Some("x".into());
+        let mut back = revision.clone();
+        back.cause = Cause::CaNotTrusted;
+        for verdict in [&revision, &back, &revision] {
+            note(&path, verdict);
+        }
+        let mut earlier = earlier(&path);
+        let known = [&revision, &back, &revision, &back, &revision];
+        let known = known.map(|verdict| earlier.take(verdict));
+        assert_eq!(known, [true, true, true, false, false]);
+        assert!(earlier.times.is_empty());
     }
 
     #[test]
@@ -148,17 +204,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         for start in 0..3 {
-            let mut delivered = Delivered::open(&path).unwrap();
+            let (mut delivered, _) = Delivered::open(&path).unwrap();
             for number in 0..8_000 {
                 delivered
                     .note(&later(&pinning(), 1000 * (start * 8_000 + number)))
                     .unwrap();
             }
         }
-        let last = Delivered::open(&path).unwrap();
-        assert!(last.has(&later(&pinning(), 1000 * 23_999)));
-        assert!(last.has(&later(&pinning(), 1000 * 10_000)));
-        assert!(!last.has(&later(&pinning(), 1000 * 100)));
+        let mut earlier = earlier(&path);
+        assert!(earlier.take(&later(&pinning(), 1000 * 23_999)));
+        assert!(earlier.take(&later(&pinning(), 1000 * 10_000)));
+        assert!(!earlier.take(&later(&pinning(), 1000 * 100)));
     }
 
     #[test]
@@ -166,10 +222,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         std::fs::write(&path, "something else").unwrap();
-        Delivered::open(&path).unwrap().note(&pinning()).unwrap();
+        note(&path, &pinning());
         let bytes = std::fs::read(&path).unwrap();
-        assert!(Delivered::open(&path).unwrap().has(&pinning()));
+        assert!(earlier(&path).take(&pinning()));
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert!(!Delivered::open(&path).unwrap().has(&pinning()));
+        assert!(!earlier(&path).take(&pinning()));
     }
 }

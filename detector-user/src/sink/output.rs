@@ -129,20 +129,22 @@ impl SinkOptions {
                 }
             }
         });
-        let delivered =
-            self.runtime_directory.as_ref().and_then(|directory| {
-                match Delivered::open(&directory.join(format!("delivered-{output}"))) {
-                    Ok(delivered) => Some(delivered),
-                    Err(source) => {
-                        warnings.push(SinkError::Delivered { output, source }.to_string());
-                        None
-                    }
+        let directory = self.runtime_directory.as_ref();
+        let opened = directory.and_then(|directory| {
+            match Delivered::open(&directory.join(format!("delivered-{output}"))) {
+                Ok(opened) => Some(opened),
+                Err(source) => {
+                    warnings.push(SinkError::Delivered { output, source }.to_string());
+                    None
                 }
-            });
+            }
+        });
+        let (delivered, earlier) = opened.unzip();
         let extras = Extras {
             capacity: self.queue,
             spill,
             delivered,
+            earlier: earlier.unwrap_or_default(),
         };
         Queue::start(sink, extras).map_err(|source| SinkError::Write { output, source })
     }
