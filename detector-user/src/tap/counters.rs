@@ -59,7 +59,7 @@ pub struct Losses {
 
 #[derive(Debug)]
 struct Told {
-    reason: &'static str,
+    reason: String,
     count: u64,
     at: Instant,
 }
@@ -67,12 +67,12 @@ struct Told {
 impl Losses {
     /// What to say of a reason whose count is `total` at `now`: how many more it is than were
     /// told. `None` while there is nothing new, or it was told just now.
-    pub fn grown(&mut self, reason: &'static str, total: u64, now: Instant) -> Option<u64> {
+    pub fn grown(&mut self, reason: &str, total: u64, now: Instant) -> Option<u64> {
         let told = self.told.iter_mut().find(|told| told.reason == reason);
         let Some(told) = told else {
             if total > 0 {
                 self.told.push(Told {
-                    reason,
+                    reason: reason.to_owned(),
                     count: total,
                     at: now,
                 });

@@ -315,6 +315,16 @@ impl Watch {
         )
     }
 
+    /// Each sink tells of a kind of failure once; this, how many verdicts it cost.
+    fn tell_lost_verdicts(&mut self, now: std::time::Instant) {
+        for (sink, kind, total) in self.pipeline.tally().lost_verdicts {
+            let reason = format!("{sink} {kind}");
+            if let Some(more) = self.losses.grown(&reason, total, now) {
+                warn!("lost {more} verdicts for {sink} ({total} in all): {kind}");
+            }
+        }
+    }
+
     fn keep_house(&mut self) {
         let status = self.status();
         self.service_manager.alive(status);
@@ -322,6 +332,7 @@ impl Watch {
         self.pipeline.set_unix_offset(unix_offset_ns());
         self.rings.note_unix_offset(unix_offset_ns());
         let now = Instant::now().into_std();
+        self.tell_lost_verdicts(now);
         self.endpoint.turn();
         let Ok(counters) = self.counters.read() else {
             warn!("cannot read the kernel's counters");
