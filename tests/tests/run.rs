@@ -227,6 +227,50 @@ fn a_reload_is_taken_whole_or_not_at_all_and_no_tap_is_lost() {
     assert!(agent.stop(Signal::SIGTERM).unwrap().0.success());
 }
 
+/// A client has said hello, its gateway's agent reloads, and only then the server refuses.
+#[test]
+fn a_connection_that_is_under_way_at_a_reload_gets_its_verdict() {
+    let lab = Gateway::new("reload").unwrap();
+    let listener = inside(&lab.server, || TcpListener::bind("0.0.0.0:443").unwrap());
+    let file = configured("[watch]\nclients = [\"10.0.0.0/8\"]\n");
+    let path = file.path().to_str().unwrap();
+    let (agent, _) = lab.watch(&["--output", "json", "--config", path]).unwrap();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| output(&mut lab.curl("10.78.2.2", &[])).unwrap());
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut hello = [0; 4096];
+        assert!(connection.read(&mut hello).unwrap() > 100);
+        std::fs::write(file.path(), "[watch]\nclients = [\"10.78.0.0/16\"]\n").unwrap();
+        agent.signal(Signal::SIGHUP).unwrap();
+        let reloaded = agent.wait_for(PATIENCE, |line| line.contains("reloaded: watch.clients"));
+        reloaded.unwrap();
+        // A fatal alert: handshake_failure.
+        connection.write_all(&[21, 3, 3, 0, 2, 2, 40]).unwrap();
+        drop(connection);
+        assert!(!client.join().unwrap().status.success());
+    });
+    let verdict = next_verdict(&agent).unwrap();
+    assert_eq!(verdict["sni"], "www.lab.test", "{verdict}");
+    assert_eq!(
+        verdict["alert"]["description"], "handshake_failure",
+        "{verdict}"
+    );
+    assert_eq!(verdict["ended_by"], "server", "{verdict}");
+}
+
+#[test]
+fn auto_takes_what_a_default_route_leads_to_when_it_comes() {
+    let (_client, gateway) = pair();
+    let file = configured("[watch]\ninterfaces = [\"auto\"]\n");
+    let path = file.path().to_str().unwrap();
+    let (agent, said) = start(&gateway, &["--config", path]);
+    assert!(has_line(&said, "there is nothing to watch yet"), "{said:?}");
+    gateway.run("ip route add 192.0.2.0/24 dev g0").unwrap();
+    gateway.run("ip route add default dev g0").unwrap();
+    let tapped = agent.wait_for(PATIENCE, |line| line.contains("tap g0: "));
+    tapped.unwrap();
+}
+
 #[test]
 fn what_is_out_of_scope_is_not_judged() {
     let lab = Gateway::new("scope").unwrap();

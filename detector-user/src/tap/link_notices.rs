@@ -1,4 +1,4 @@
-//! Hearing of interfaces that come and go, without asking again and again.
+//! Hearing of interfaces and default routes that come and go, without asking again and again.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -7,8 +7,22 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
+use socket2::{SockFilter, SockRef};
 
-/// The kernel's notices about links. What they say is not read: that something changed is enough
+/// A filter that passes notices about routes to everywhere: those whose `rtm_dst_len`, the second byte
+/// behind the netlink header, is zero. A gateway may hear of thousands of others each second.
+const DEFAULT_ROUTES: [SockFilter; 4] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, 17),
+    SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+    SockFilter::new(RETURN, 0, 0, 0),
+];
+/// Of linux/filter.h: BPF_LD | BPF_B | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K.
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// The kernel's notices about links, or about default routes. What they say is not read: that something changed is enough
 /// to look at the list of interfaces anew.
 pub struct LinkNotices(OwnedFd);
 
@@ -18,17 +32,36 @@ impl LinkNotices {
     /// # Errors
     /// If the kernel refuses the socket.
     pub fn subscribe() -> io::Result<Self> {
+        let notices = Self::open()?;
+        notices.join(libc::RTMGRP_LINK)?;
+        Ok(notices)
+    }
+
+    /// Subscribes to notices about default routes of either IP version.
+    ///
+    /// # Errors
+    /// If the kernel refuses the socket.
+    pub fn subscribe_default_routes() -> io::Result<Self> {
+        let notices = Self::open()?;
+        // First, so that no other comes in between.
+        SockRef::from(&notices.0).attach_filter(&DEFAULT_ROUTES)?;
+        notices.join(libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE)?;
+        Ok(notices)
+    }
+
+    fn open() -> io::Result<Self> {
         let descriptor = socket(
             AddressFamily::Netlink,
             SockType::Raw,
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
             SockProtocol::NetlinkRoute,
         )?;
-        bind(
-            descriptor.as_raw_fd(),
-            &NetlinkAddr::new(0, libc::RTMGRP_LINK as u32),
-        )?;
         Ok(Self(descriptor))
+    }
+
+    fn join(&self, groups: i32) -> io::Result<()> {
+        let address = NetlinkAddr::new(0, groups.cast_unsigned());
+        Ok(bind(self.0.as_raw_fd(), &address)?)
     }
 
     /// Takes all notices there are.

@@ -40,6 +40,8 @@ use taps::Taps;
 const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
 /// How often losses and the clock are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// How long default routes may change before somebody looks again.
+const ROUTES: Duration = Duration::from_secs(1);
 /// Of so many connections followed at once, one may be in its handshake or at its end. A connection
 /// there takes three times the memory of an established one.
 const FLOWS_PER_WATCHED: u32 = 16;
@@ -119,6 +121,7 @@ struct Watch {
     /// with every turn of the house.
     observations: AsyncFd<OwnedFd>,
     notices: AsyncFd<LinkNotices>,
+    routes: AsyncFd<LinkNotices>,
     diagnostics: Diagnostics,
     counters: Counters,
     losses: Losses,
@@ -137,6 +140,8 @@ impl Watch {
         let settings = &config.settings;
         // Before the interfaces are listed: one that goes meanwhile is noticed.
         let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
+        let routes = LinkNotices::subscribe_default_routes()
+            .context("cannot watch for default routes that come")?;
         let interfaces = taps::choose(&settings.interfaces, is_strict(&arguments, &config))?;
         let options = options(settings, arguments.log, &interfaces);
         lift_memory_limit();
@@ -167,6 +172,7 @@ impl Watch {
         let mut watch = Self {
             observations: readable(&rings.observations)?,
             notices: waiting(notices)?,
+            routes: waiting(routes)?,
             diagnostics: Diagnostics::start(&mut taps.tap.kernel, arguments.log != LogLevel::Off)
                 .context("cannot read the eBPF programs' messages")?,
             counters: Counters::take(&mut taps.tap.kernel)?,
@@ -215,6 +221,7 @@ impl Watch {
         let mut is_drained = false;
         // The kernel leaves it to the agent to look again for what comes soon after something else.
         let mut look_again: Option<Instant> = None;
+        let mut look_at_routes = Instant::now();
         loop {
             let next = self.next_deadline();
             let wake = look_again.map_or(next, |again| again.min(next));
@@ -230,6 +237,10 @@ impl Watch {
                     self.service_manager.ready();
                 }
                 () = noticed(&self.notices) => self.taps.refresh(&mut self.pipeline),
+                () = noticed_after(look_at_routes, &self.routes) => {
+                    look_at_routes = Instant::now() + ROUTES;
+                    self.taps.follow_routes(&mut self.pipeline);
+                }
                 _ = self.housekeeping.tick() => self.keep_house(),
                 () = std::future::ready(()), if !is_drained => {}
                 guard = self.observations.readable() => {
@@ -471,6 +482,11 @@ async fn noticed(notices: &AsyncFd<LinkNotices>) {
         guard.clear_ready();
         guard.get_inner().drain();
     }
+}
+
+async fn noticed_after(from: Instant, notices: &AsyncFd<LinkNotices>) {
+    sleep_until(from).await;
+    noticed(notices).await;
 }
 
 /// A handle of a ring's own descriptor, so that waiting does not hold the ring.

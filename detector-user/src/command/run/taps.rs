@@ -104,6 +104,13 @@ impl Taps {
         self.take(choice, pipeline);
     }
 
+    /// Looks at the interfaces anew where a default route decides which are wanted.
+    pub(super) fn follow_routes(&mut self, pipeline: &mut Pipeline) {
+        if self.wanted.contains(&Wanted::Auto) {
+            self.refresh(pipeline);
+        }
+    }
+
     /// Watches other interfaces from now on.
     pub(super) fn want(&mut self, wanted: Vec<Wanted>, pipeline: &mut Pipeline) {
         self.wanted = wanted;
