@@ -93,9 +93,15 @@ impl Pipeline {
         self.tracker.set_knows_direction();
     }
 
-    /// Counts and times verdicts from now on. The tap's clock is to be the kernel's.
-    pub fn set_meter(&mut self, meter: Meter) {
+    /// Counts anew, and times verdicts from now on. The tap's clock is to be the kernel's.
+    pub fn begin_counting(&mut self, meter: Meter) {
         self.meter = Some(meter);
+        self.causes.clear();
+        self.established = 0;
+        self.unused = 0;
+        self.unfinished = 0;
+        self.revised = 0;
+        self.records = 0;
     }
 
     /// Verdicts by tap and cause, where they are counted so.
@@ -141,6 +147,11 @@ impl Pipeline {
     /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
     pub fn set_unix_offset(&mut self, offset_ns: i64) {
         self.tracker.set_unix_offset(offset_ns);
+    }
+
+    /// What is added to the tap's clock to get UNIX time, nanoseconds.
+    pub fn unix_offset(&self) -> i64 {
+        self.tracker.unix_offset()
     }
 
     /// Judges what is over at `now_ns` on the tap's clock. What was due earlier is judged as of then,

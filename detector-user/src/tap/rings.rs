@@ -56,6 +56,8 @@ pub struct Rings {
     /// Chunks read so far.
     read: u64,
     taken: u64,
+    /// When the latest observation was made that was handed on.
+    handed_on_ns: u64,
     malformed: u64,
     /// Where items are copied to, so that they survive this process.
     carry: Option<Carry>,
@@ -86,6 +88,7 @@ impl Rings {
             waiting: VecDeque::new(),
             read: 0,
             taken: 0,
+            handed_on_ns: 0,
             malformed: 0,
             carry: None,
         })
@@ -213,6 +216,7 @@ impl Rings {
                 break;
             }
             receiver.observation(observation);
+            self.handed_on_ns = self.handed_on_ns.max(observation.time_ns);
             self.waiting.pop_front();
         }
         let handed_on = before - self.waiting.len();
@@ -225,6 +229,11 @@ impl Rings {
     /// Observations taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// When the latest observation was made that was handed on, on the kernel's clock.
+    pub fn handed_on_ns(&self) -> u64 {
+        self.handed_on_ns
     }
 
     /// Chunks read so far.

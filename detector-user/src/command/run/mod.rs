@@ -1,5 +1,6 @@
 //! `tlswhy run`: taps interfaces and streams verdicts.
 
+mod catch_up;
 mod metrics;
 mod reload;
 mod taps;
@@ -33,6 +34,7 @@ use crate::tap::diagnostics::Diagnostics;
 use crate::tap::link_notices::LinkNotices;
 use crate::tap::object::{ObjectOptions, lift_memory_limit};
 use crate::tap::rings::Rings;
+use catch_up::CatchUp;
 use metrics::Endpoint;
 use taps::Taps;
 
@@ -42,6 +44,8 @@ const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// How long default routes may change before somebody looks again.
 const ROUTES: Duration = Duration::from_secs(1);
+/// What two readings of the clocks may differ by without anybody having set one.
+const READINGS_DIFFER_NS: u64 = 1_000_000;
 /// Of so many connections followed at once, one may be in its handshake or at its end. A connection
 /// there takes three times the memory of an established one.
 const FLOWS_PER_WATCHED: u32 = 16;
@@ -155,12 +159,12 @@ impl Watch {
         let memory = taps.tap.kernel.memory();
         let mut pipeline = pipeline(settings, &options, &taps, sinks);
         let endpoint = Endpoint::new(&options, memory);
-        pipeline.set_meter(endpoint.meter());
         keep_history(settings, &mut pipeline);
         let mut rings = Rings::take(&mut taps.tap.kernel)?;
         let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
-        pipeline.set_unix_offset(unix_offset_ns());
-        rings.note_unix_offset(unix_offset_ns());
+        // What was gone through again, an earlier agent had counted.
+        pipeline.begin_counting(endpoint.meter());
+        follow_calendar(&mut pipeline, &mut rings);
         if taps.tap.is_pinned() {
             // All programs are loaded, also those for interfaces that are still to come.
             give_up_loading();
@@ -251,19 +255,34 @@ impl Watch {
                 () = sleep_until(wake) => {}
             }
             let taken = self.rings.taken();
-            is_drained = self.rings.drain_some(&mut self.pipeline);
+            is_drained = self.take_turn();
             if was_woken || self.rings.taken() != taken {
                 look_again = Some(Instant::now() + LOOK_AGAIN);
             } else if look_again.is_some_and(|again| again <= Instant::now()) {
                 look_again = None;
             }
-            self.pipeline.advance(kernel_now_ns());
             if self.pipeline.is_closed() {
                 break;
             }
         }
         self.finish()?;
         Ok(EXIT_DONE)
+    }
+
+    /// Reads the rings and judges what is over; `false` if there may be more to read.
+    fn take_turn(&mut self) -> bool {
+        // What comes while they are read is not read yet.
+        let now_ns = kernel_now_ns();
+        let mut receiver = CatchUp::new(&mut self.pipeline, now_ns);
+        let is_drained = self.rings.drain_some(&mut receiver);
+        // What is still to be read may tell how a flow went on.
+        let read_ns = if is_drained {
+            now_ns
+        } else {
+            self.rings.handed_on_ns()
+        };
+        self.pipeline.advance(read_ns);
+        is_drained
     }
 
     fn next_deadline(&self) -> Instant {
@@ -281,8 +300,7 @@ impl Watch {
         self.taps.tap.tapped.clear();
         if is_pinned {
             // What is added all the while is the next agent's.
-            let _ = self.rings.drain_some(&mut self.pipeline);
-            self.pipeline.advance(kernel_now_ns());
+            let _ = self.take_turn();
         } else {
             // Nothing is added any more: this comes to an end.
             self.rings.drain(&mut self.pipeline);
@@ -340,8 +358,7 @@ impl Watch {
         let status = self.status();
         self.service_manager.alive(status);
         self.pipeline.flush();
-        self.pipeline.set_unix_offset(unix_offset_ns());
-        self.rings.note_unix_offset(unix_offset_ns());
+        follow_calendar(&mut self.pipeline, &mut self.rings);
         let now = Instant::now().into_std();
         self.tell_lost_verdicts(now);
         self.endpoint.turn();
@@ -375,6 +392,16 @@ impl Watch {
             warn!("lost {more} items of a wrong size: agent and eBPF object do not fit together");
         }
     }
+}
+
+/// Takes over what to add to the kernel's clock to get UNIX time, if somebody has set a clock. Two
+/// readings are never the same, and a verdict that comes again must have the time that it had.
+fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
+    let offset_ns = unix_offset_ns();
+    if offset_ns.abs_diff(pipeline.unix_offset()) > READINGS_DIFFER_NS {
+        pipeline.set_unix_offset(offset_ns);
+    }
+    rings.note_unix_offset(pipeline.unix_offset());
 }
 
 /// Whether all interfaces must be there from the start: somebody named them, or waits at a terminal.
