@@ -1,5 +1,7 @@
 //! `tlswhy run` as its users meet it: real handshakes, signals, and everything that goes wrong.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
