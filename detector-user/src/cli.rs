@@ -72,7 +72,7 @@ const DETACH_EXAMPLES: &str = "\
 Examples:
   systemctl stop tlswhy && tlswhy detach
 
-An agent that still runs goes on with what it has, and hears of no packet any more.";
+An agent that still runs must be stopped first: until then nothing is taken off.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:

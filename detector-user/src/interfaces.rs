@@ -227,11 +227,11 @@ impl Interface {
         self.kind.is_none() && !self.is_loopback()
     }
 
-    /// Whether an XDP program of ours goes on it: it is hardware with Ethernet frames, and has no
-    /// other's.
+    /// Whether an XDP program of ours may go on it: it is hardware with Ethernet frames. What is there
+    /// now makes no difference: it is our own after a restart, and another's may go.
     #[must_use]
     pub fn takes_xdp(&self) -> bool {
-        self.is_hardware() && self.framing() == Some(Framing::Ethernet) && self.xdp.is_none()
+        self.is_hardware() && self.framing() == Some(Framing::Ethernet)
     }
 
     /// Whether the device takes VLAN tags off frames before XDP sees them. Unknown counts as yes:

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
+use detector_user::tap::attach::{Abilities, Hook, KernelTap, Origin};
+use detector_user::tap::object::ObjectOptions;
+use detector_user::tap::pins::{Pins, Root};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
-use tests::gateway::{Gateway, PATIENCE, agent};
+use tests::gateway::{Gateway, PATIENCE, agent, next_verdict};
 use tests::wire::{inside, interface, until};
-use xtask::lab::{Process, output};
+use xtask::lab::{Namespace, Process, output};
 
 /// A BPF file system of a test's own, and a runtime directory.
 struct Kept {
@@ -67,11 +70,23 @@ fn start(lab: &Gateway, kept: &Kept, more: &[&str]) -> (Process, Vec<String>) {
     lab.watch(&arguments).unwrap()
 }
 
-fn detach(lab: &Gateway, kept: &Kept) -> String {
+fn try_to_detach(lab: &Gateway, kept: &Kept) -> Output {
     let mut command = lab.gateway.command(agent());
-    let output = output(command.arg("detach").arg("--pins").arg(kept.pins())).unwrap();
+    output(command.arg("detach").arg("--pins").arg(kept.pins())).unwrap()
+}
+
+fn detach(lab: &Gateway, kept: &Kept) -> String {
+    let output = try_to_detach(lab, kept);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn is_tapped(lab: &Gateway) -> bool {
+    inside(&lab.gateway, || {
+        let at = aya::programs::TcAttachType::Ingress;
+        let found = aya::programs::SchedClassifier::query_tcx("lan0", at).unwrap();
+        !found.1.is_empty() || interface("lan0").xdp.is_some()
+    })
 }
 
 /// A client that does not know the server's CA, from a port of its own.
@@ -167,13 +182,6 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
 fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     let lab = Gateway::new("replace").unwrap();
     let kept = Kept::new();
-    let is_tapped = || {
-        inside(&lab.gateway, || {
-            let at = aya::programs::TcAttachType::Ingress;
-            let found = aya::programs::SchedClassifier::query_tcx("lan0", at).unwrap();
-            !found.1.is_empty() || interface("lan0").xdp.is_some()
-        })
-    };
     let (mut first, said) = start(&lab, &kept, &["--flows", "1000"]);
     assert!(!has_line(&said, "earlier agent"), "{said:?}");
     let (_, rest) = first.stop(Signal::SIGTERM).unwrap();
@@ -181,7 +189,7 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
         has_line(&rest, "`tlswhy detach` takes them off"),
         "{rest:?}"
     );
-    assert!(is_tapped(), "programs go on");
+    assert!(is_tapped(&lab), "programs go on");
     let (mut second, said) = start(&lab, &kept, &["--flows", "2000"]);
     assert!(
         has_line(&said, "replaced, connections under way are not followed"),
@@ -194,8 +202,85 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
         "took 2 programs off their interfaces\n"
     );
     assert!(!kept.pins().exists());
-    until("no program stays", || !is_tapped());
+    until("no program stays", || !is_tapped(&lab));
     assert!(detach(&lab, &kept).starts_with("nothing was attached"));
+}
+
+#[test]
+fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
+    let lab = Gateway::new("beside").unwrap();
+    let kept = Kept::new();
+    let _server = lab.serve(&[]).unwrap();
+    let (mut first, _) = start(&lab, &kept, &[]);
+    let refused = try_to_detach(&lab, &kept);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("another tlswhy uses") && said.contains("stop it first"),
+        "{said}"
+    );
+    assert!(is_tapped(&lab));
+    output(&mut refusal(&lab, 41_000)).unwrap();
+    assert_eq!(next_verdict(&first).unwrap()["sni"], "www.lab.test");
+    first.stop(Signal::SIGTERM).unwrap();
+    let others = kept.pins().join("tc");
+    std::fs::create_dir(&others).unwrap();
+    assert!(detach(&lab, &kept).starts_with("took 2 programs off"));
+    assert!(others.exists());
+    until("no program stays", || !is_tapped(&lab));
+}
+
+/// How an agent's tap came to be, where it sees incoming frames, why not by XDP, and which program
+/// is there.
+type Taken = (Origin, Hook, Option<String>, Option<u32>);
+
+/// Taps an interface as an agent would that ends at once, with XDP although it is virtual.
+fn tap(namespace: &Namespace, name: &str, kept: &Kept, watched_flows: u32) -> Taken {
+    inside(namespace, || {
+        let abilities = Abilities {
+            virtual_xdp: true,
+            ..Abilities::of_this_kernel()
+        };
+        let options = ObjectOptions {
+            watched_flows,
+            ..ObjectOptions::default()
+        };
+        let pins = Pins::new(Root::lock(&kept.pins()).unwrap(), &options);
+        let listed = [interface(name)];
+        let (tap, origin) = KernelTap::attach_pinned(&listed, &options, abilities, pins).unwrap();
+        let tapped = &tap.tapped[0];
+        let program = interface(name).xdp.and_then(|it| it.id);
+        (origin, tapped.ingress, tapped.no_xdp.clone(), program)
+    })
+}
+
+#[test]
+fn xdp_of_an_earlier_agent_is_no_others() {
+    let lab = Gateway::new("xdp").unwrap();
+    let kept = Kept::new();
+    let (origin, hook, _, first) = tap(&lab.gateway, "lan0", &kept, 1000);
+    assert_eq!((origin, hook), (Origin::New, Hook::XdpNative));
+    let again = tap(&lab.gateway, "lan0", &kept, 1000);
+    assert_eq!(again, (Origin::Adopted, Hook::XdpNative, None, first));
+    let (origin, hook, no_xdp, other) = tap(&lab.gateway, "lan0", &kept, 2000);
+    assert_eq!(
+        (origin, hook, no_xdp),
+        (Origin::Replaced, Hook::XdpNative, None)
+    );
+    assert!(other.is_some() && other != first);
+    detach(&lab, &kept);
+}
+
+/// Interfaces' numbers mean something in one network namespace only.
+#[test]
+fn what_is_pinned_in_another_namespace_is_not_taken_over() {
+    let lab = Gateway::new("spaces").unwrap();
+    let kept = Kept::new();
+    let index = |namespace| inside(namespace, || interface("eth0").index);
+    assert_eq!(index(&lab.client), index(&lab.server));
+    assert_eq!(tap(&lab.client, "eth0", &kept, 1000).0, Origin::New);
+    assert_eq!(tap(&lab.server, "eth0", &kept, 1000).0, Origin::Replaced);
+    detach(&lab, &kept);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use detector_user::tap::rings::Rings;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
+use tests::gateway::agent;
 use tests::wire::{await_link, inside, interface, namespace, pair, send, until};
 use xtask::lab::{Namespace, run, words};
 
@@ -330,6 +331,55 @@ fn two_taps_on_one_interface_do_not_disturb_each_other() {
         send(&client, "c0", &hello(&mut talk));
         until("a second flow", || second.count(Counter::Started) == 2);
     });
+}
+
+/// Filters of ours on each side, as `tc` shows them.
+fn own_filters(gateway: &Namespace) -> [usize; 2] {
+    ["ingress", "egress"].map(|side| {
+        let filters = gateway.run(&format!("tc filter show dev g0 {side}"));
+        let filters = filters.unwrap_or_default();
+        filters
+            .lines()
+            .filter(|line| line.contains("tlswhy_"))
+            .count()
+    })
+}
+
+/// `tlswhy detach`, for what is not pinned.
+fn detach(gateway: &Namespace) -> String {
+    let mut command = gateway.command(agent());
+    run(command.args(["detach", "--pins", "/sys/fs/bpf/nowhere"])).unwrap()
+}
+
+#[rstest]
+#[case::added_by_the_agent(false)]
+#[case::somebody_elses(true)]
+fn filters_of_an_agent_that_was_killed_do_not_pile_up(#[case] has_clsact: bool) {
+    let (client, gateway) = pair();
+    if has_clsact {
+        gateway.run("tc qdisc add dev g0 clsact").unwrap();
+    }
+    let before = traces(&gateway, "g0");
+    // A process that is killed removes nothing.
+    let killed = || {
+        inside(&gateway, || {
+            let mut tap = Watched::new(&[interface("g0")], BEFORE_XDP_FRAGMENTS).tap;
+            std::mem::forget(std::mem::take(&mut tap.tapped));
+        });
+    };
+    killed();
+    assert_eq!(own_filters(&gateway), [1, 1]);
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], BEFORE_XDP_FRAGMENTS);
+        assert_eq!(own_filters(&gateway), [1, 1]);
+        detach(&gateway);
+        // Those of an agent that runs stay.
+        sees_both_directions(&client, &gateway, &mut watched);
+    });
+    await_traces(&gateway, "g0", &before);
+    killed();
+    assert_eq!(detach(&gateway), "took 2 programs off their interfaces\n");
+    await_traces(&gateway, "g0", &before);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Attaching to interfaces, and leaving them as they were.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -14,7 +15,7 @@ use aya::util::KernelVersion;
 
 use crate::interfaces::{Framing, Interface};
 use crate::tap::Maps;
-use crate::tap::clsact::Clsact;
+use crate::tap::clsact::{ADDED, Clsact, InUse, remove_abandoned};
 use crate::tap::error::{TapError, one_line, os_error};
 use crate::tap::object::{ObjectOptions, load, memory_of};
 use crate::tap::pins::{CLASSIFIERS, FoundLink, Pins, SideOf, XDP};
@@ -24,6 +25,10 @@ use crate::tap::pins::{CLASSIFIERS, FoundLink, Pins, SideOf, XDP};
 const XDP_FRAGMENTS: KernelVersion = KernelVersion::new(5, 18, 0);
 /// The first kernel with TCX links.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+/// How often, and how long apart, XDP is tried where an agent's own has just been unpinned: the
+/// kernel takes it off after a grace period.
+const RELEASE_TRIES: u32 = 100;
+const RELEASE_STEP: Duration = Duration::from_millis(10);
 
 /// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +110,15 @@ enum Attached {
 impl Tapped {
     /// Takes the programs off, pinned ones too.
     pub fn detach(self) {
-        for attached in self.attached {
-            if let Attached::Pinned(link) = attached {
-                // One that cannot be removed stays with the interface, and `tlswhy detach` says why.
-                let _ = link.unpin();
-            }
+        take_off(self.attached);
+    }
+}
+
+fn take_off(attached: Vec<Attached>) {
+    for one in attached {
+        if let Attached::Pinned(link) = one {
+            // One that cannot be removed stays with the interface, and `tlswhy detach` says why.
+            let _ = link.unpin();
         }
     }
 }
@@ -125,6 +134,12 @@ pub struct KernelTap {
     pins: Option<Pins>,
     abilities: Abilities,
     vlan_in_key: bool,
+    /// Why the XDP program is on no interface, where it should be.
+    no_xdp: Option<String>,
+    /// Interfaces whose XDP program was an earlier agent's; what was listed of them is no more.
+    had_own_xdp: BTreeSet<u32>,
+    /// Classifiers of clsact that this process answers for.
+    in_use: InUse,
 }
 
 /// The programs and their maps.
@@ -188,12 +203,20 @@ impl KernelTap {
         options: &ObjectOptions,
         abilities: Abilities,
     ) -> Result<Self, TapError> {
+        if !abilities.tcx {
+            remove_abandoned()?;
+        }
+        let mut ebpf = load(options).map_err(TapError::of_object)?;
+        let no_xdp = load_all(&mut ebpf, abilities)?;
         let mut tap = Self {
             tapped: Vec::new(),
-            kernel: Kernel::Loaded(Box::new(load(options).map_err(TapError::of_object)?)),
+            kernel: Kernel::Loaded(Box::new(ebpf)),
             pins: None,
             abilities,
             vlan_in_key: options.vlan_in_key,
+            no_xdp,
+            had_own_xdp: BTreeSet::new(),
+            in_use: InUse::default(),
         };
         for interface in interfaces {
             tap.add(interface)?;
@@ -213,17 +236,17 @@ impl KernelTap {
         abilities: Abilities,
         pins: Pins,
     ) -> Result<(Self, Origin), TapError> {
+        let had_own_xdp = pins.with_own_xdp();
         let adopted = if pins.is_whole() { adopt(&pins) } else { None };
-        let (kernel, found, origin) = match adopted {
-            Some(kernel) => {
+        let (kernel, no_xdp, found, origin) = match adopted {
+            Some((kernel, no_xdp)) => {
                 pins.remove_others()?;
-                let found = pins.links();
-                (kernel, found, Origin::Adopted)
+                (kernel, no_xdp, pins.links(), Origin::Adopted)
             }
             None => {
                 pins.remove_own()?;
                 let mut ebpf = load(options).map_err(TapError::of_object)?;
-                load_all(&mut ebpf, abilities)?;
+                let no_xdp = load_all(&mut ebpf, abilities)?;
                 // Only now: what is there goes on until this is sure to run. Native XDP has room for
                 // one program.
                 let others = pins.remove_others()?;
@@ -233,7 +256,8 @@ impl KernelTap {
                 } else {
                     Origin::New
                 };
-                (Kernel::Loaded(Box::new(ebpf)), Vec::new(), origin)
+                let kernel = Kernel::Loaded(Box::new(ebpf));
+                (kernel, no_xdp, Vec::new(), origin)
             }
         };
         let mut tap = Self {
@@ -242,6 +266,9 @@ impl KernelTap {
             pins: Some(pins),
             abilities,
             vlan_in_key: options.vlan_in_key,
+            no_xdp,
+            had_own_xdp,
+            in_use: InUse::default(),
         };
         tap.adopt_links(interfaces, found);
         for interface in interfaces {
@@ -249,6 +276,8 @@ impl KernelTap {
                 tap.add(interface)?;
             }
         }
+        // Interfaces that come are listed anew.
+        tap.had_own_xdp.clear();
         Ok((tap, origin))
     }
 
@@ -268,7 +297,17 @@ impl KernelTap {
         if self.vlan_in_key && interface.takes_xdp() && interface.strips_vlan_tags() {
             abilities.xdp = false;
         }
-        let attaching = Attaching::new(&mut self.kernel, interface, abilities, self.pins.as_ref());
+        let attaching = Attaching {
+            kernel: &mut self.kernel,
+            pins: self.pins.as_ref(),
+            interface,
+            abilities,
+            no_xdp: self.no_xdp.as_deref(),
+            had_own_xdp: self.had_own_xdp.contains(&interface.index),
+            in_use: &mut self.in_use,
+            attached: Vec::new(),
+            clsact: None,
+        };
         let tapped = attaching.tap()?;
         self.tapped.push(tapped);
         // Just pushed.
@@ -323,42 +362,52 @@ impl KernelTap {
     }
 }
 
-/// Programs and maps of a whole generation of pins; `None` if one cannot be opened after all.
-fn adopt(pins: &Pins) -> Option<Kernel> {
+/// Programs and maps of a whole generation of pins, and why XDP is not among them if it is not; `None`
+/// if one cannot be opened after all.
+fn adopt(pins: &Pins) -> Option<(Kernel, Option<String>)> {
     let mut programs = HashMap::new();
     for name in CLASSIFIERS {
         programs.insert(name, pins.program(name)?);
     }
-    if let Some(program) = pins.program(XDP) {
-        programs.insert(XDP, program);
-    }
-    Some(Kernel::Adopted {
+    let no_xdp = match pins.program(XDP) {
+        Some(program) => {
+            programs.insert(XDP, program);
+            None
+        }
+        None => Some("the kernel refused it when an earlier agent loaded it".to_owned()),
+    };
+    let kernel = Kernel::Adopted {
         programs,
         maps: pins.maps().collect(),
-    })
+    };
+    Some((kernel, no_xdp))
 }
 
-/// Loads every program, so that all can be pinned. XDP is left out where the kernel does not take it.
-fn load_all(ebpf: &mut Ebpf, abilities: Abilities) -> Result<(), TapError> {
-    let mut kernel_program = |name: &'static str| {
-        ebpf.program_mut(name)
-            .ok_or_else(|| TapError::missing(name))
-            .map(|program| match program {
-                Program::Xdp(program) => load_once(name, || program.load()),
-                Program::SchedClassifier(program) => load_once(name, || program.load()),
-                _ => Ok(()),
-            })
+/// Loads every program, so that all can be pinned and none needs rights later. XDP is left out where
+/// the kernel does not take it: returns why.
+fn load_all(ebpf: &mut Ebpf, abilities: Abilities) -> Result<Option<String>, TapError> {
+    let mut load = |name: &'static str| {
+        let program = ebpf.program_mut(name);
+        let loaded = match program.ok_or_else(|| TapError::missing(name))? {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            _ => Ok(()),
+        };
+        loaded.map_err(|error| TapError::of_program(name, &error))
     };
     for name in CLASSIFIERS {
-        kernel_program(name)??;
+        load(name)?;
     }
-    if abilities.xdp {
-        match kernel_program(XDP)? {
-            Err(TapError::Program { .. }) | Ok(()) => {}
-            Err(error) => return Err(error),
+    if !abilities.xdp {
+        return Ok(None);
+    }
+    match load(XDP) {
+        Ok(()) => Ok(None),
+        Err(TapError::Program { reason, .. }) => {
+            Ok(Some(format!("the kernel refused it: {reason}")))
         }
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// One interface being tapped.
@@ -367,6 +416,11 @@ struct Attaching<'a> {
     pins: Option<&'a Pins>,
     interface: &'a Interface,
     abilities: Abilities,
+    no_xdp: Option<&'a str>,
+    /// Whether an earlier agent's XDP program was on it when it was listed, and is being taken off.
+    had_own_xdp: bool,
+    in_use: &'a mut InUse,
+    // Dropped in this order, as in `Tapped`.
     attached: Vec<Attached>,
     clsact: Option<Clsact>,
 }
@@ -377,24 +431,26 @@ enum XdpTry {
     Not(Option<String>),
 }
 
-impl<'a> Attaching<'a> {
-    fn new(
-        kernel: &'a mut Kernel,
-        interface: &'a Interface,
-        abilities: Abilities,
-        pins: Option<&'a Pins>,
-    ) -> Self {
-        Self {
-            kernel,
-            pins,
-            interface,
-            abilities,
-            attached: Vec::new(),
-            clsact: None,
+impl Attaching<'_> {
+    fn tap(mut self) -> Result<Tapped, TapError> {
+        match self.both_sides() {
+            Ok((ingress, no_xdp, egress)) => Ok(Tapped {
+                name: self.interface.name.clone(),
+                index: self.interface.index,
+                ingress,
+                no_xdp,
+                egress,
+                attached: self.attached,
+                clsact: self.clsact,
+            }),
+            Err(error) => {
+                take_off(self.attached);
+                Err(error)
+            }
         }
     }
 
-    fn tap(mut self) -> Result<Tapped, TapError> {
+    fn both_sides(&mut self) -> Result<(Hook, Option<String>, Option<Hook>), TapError> {
         // Devices without a link layer have no native XDP.
         let ethernet = self.interface.framing() == Some(Framing::Ethernet);
         let (ingress_program, egress_program) = if ethernet {
@@ -420,15 +476,7 @@ impl<'a> Attaching<'a> {
         } else {
             Some(self.classifier(egress_program, TcAttachType::Egress)?)
         };
-        Ok(Tapped {
-            name: self.interface.name.clone(),
-            index: self.interface.index,
-            ingress,
-            no_xdp,
-            egress,
-            attached: self.attached,
-            clsact: self.clsact,
-        })
+        Ok((ingress, no_xdp, egress))
     }
 
     /// Native XDP. Not where another program has it, which is never replaced; and never generic XDP,
@@ -438,22 +486,17 @@ impl<'a> Attaching<'a> {
         if !(self.abilities.xdp && worth_it) {
             return Ok(XdpTry::Not(None));
         }
-        if let Some(other) = self.interface.xdp {
+        if let Some(why) = self.no_xdp {
+            return Ok(XdpTry::Not(Some(why.to_owned())));
+        }
+        if let Some(other) = self.interface.xdp.filter(|_| !self.had_own_xdp) {
             let which = other.id.map(|id| format!(" (id {id})")).unwrap_or_default();
             let why = format!("another XDP program{which} is there and stays");
             return Ok(XdpTry::Not(Some(why)));
         }
-        let program: &mut Xdp = program(self.kernel, "tlswhy_xdp")?;
-        match load_once("tlswhy_xdp", || program.load()) {
-            Ok(()) => {}
-            Err(TapError::Program { reason, .. }) => {
-                return Ok(XdpTry::Not(Some(format!(
-                    "the kernel refused it: {reason}"
-                ))));
-            }
-            Err(error) => return Err(error),
-        }
-        let refusal = match attach_xdp(program, self.interface.index) {
+        let program: &mut Xdp = program(self.kernel, XDP)?;
+        let tries = if self.had_own_xdp { RELEASE_TRIES } else { 1 };
+        let refusal = match attach_xdp(program, self.interface.index, tries) {
             Ok(link) => {
                 let attached = match self.pins {
                     None => Attached::Xdp(link),
@@ -483,14 +526,21 @@ impl<'a> Attaching<'a> {
             self.add_clsact()?;
         }
         let classifier: &mut SchedClassifier = program(self.kernel, name)?;
-        load_once(name, || classifier.load())?;
         let (hook, options) = if self.abilities.tcx {
             // First, at egress too: a program that gives a verdict ends the chain, and behind it
             // this one would be blind. It gives none itself, so those behind it run as before.
             (Hook::Tcx, TcAttachOptions::TcxOrder(LinkOrder::first()))
         } else {
+            if let Ok(about) = classifier.info() {
+                self.in_use.say(about.id());
+            }
+            let handle = self.clsact.as_ref().map_or(0, |_| ADDED).into();
             // The kernel picks a priority before all others there are, for the same reason.
-            (Hook::Clsact, TcAttachOptions::Netlink(NlOptions::default()))
+            let options = NlOptions {
+                handle,
+                ..NlOptions::default()
+            };
+            (Hook::Clsact, TcAttachOptions::Netlink(options))
         };
         let link = classifier
             .attach_with_options(&self.interface.name, direction, options)
@@ -542,7 +592,13 @@ impl<'a> Attaching<'a> {
     }
 }
 
-fn attach_xdp(program: &mut Xdp, interface: u32) -> Result<XdpLink, ProgramError> {
+fn attach_xdp(program: &mut Xdp, interface: u32, tries: u32) -> Result<XdpLink, ProgramError> {
+    for _ in 1..tries {
+        match program.attach_to_if_index(interface, XdpMode::Driver) {
+            Err(error) if is_taken(&error) => std::thread::sleep(RELEASE_STEP),
+            attached => return program.take_link(attached?),
+        }
+    }
     let id = program.attach_to_if_index(interface, XdpMode::Driver)?;
     program.take_link(id)
 }
@@ -559,17 +615,6 @@ where
         .program_mut(name)
         .ok_or_else(|| TapError::missing(name))?;
     P::try_from(found).map_err(|error| missing(one_line(&error)))
-}
-
-/// Loads a program unless it is loaded already.
-fn load_once(
-    name: &'static str,
-    load: impl FnOnce() -> Result<(), ProgramError>,
-) -> Result<(), TapError> {
-    match load() {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(TapError::of_program(name, &error)),
-    }
 }
 
 /// Another XDP program has the interface, or one above or below it.

@@ -84,6 +84,12 @@ pub enum TapError {
         /// The directory.
         directory: PathBuf,
     },
+    /// An agent runs whose pins were to be removed.
+    #[error("another tlswhy uses {}: stop it first", .directory.display())]
+    PinsInUse {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The interface went away while it was being tapped.
     #[error("cannot tap {interface}: it is gone")]
     Gone {

@@ -4,7 +4,7 @@ pub mod attach;
 pub mod capture;
 pub mod carry;
 pub mod clock;
-mod clsact;
+pub mod clsact;
 pub mod counters;
 pub mod diagnostics;
 mod error;

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! DIR/                    locked by the agent that uses it
-//!   GENERATION/           named after object and table sizes: what differs does not fit
+//!   GENERATION/           named after object, table sizes and network namespace: what differs does
+//!                         not fit
 //!     maps/NAME
 //!     programs/NAME       written last: without all of them a generation is not whole
 //!     links/INDEX-SIDE-HOOK
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -57,6 +60,9 @@ pub(super) const CLASSIFIERS: [&str; 4] = [
 /// The XDP program, which some kernels do not take.
 pub(super) const XDP: &str = "tlswhy_xdp";
 
+/// Bytes of a generation's name.
+const GENERATION: usize = 8;
+
 /// A side of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SideOf {
@@ -73,13 +79,19 @@ impl SideOf {
     }
 }
 
-/// A generation of pins that this process alone uses.
+/// A directory for pins that this process alone uses.
 #[derive(Debug)]
-pub struct Pins {
-    root: PathBuf,
-    generation: PathBuf,
+pub struct Root {
+    path: PathBuf,
     #[expect(dead_code, reason = "held for the lock")]
     lock: Flock<OwnedFd>,
+}
+
+/// A generation of pins in it.
+#[derive(Debug)]
+pub struct Pins {
+    root: Root,
+    generation: PathBuf,
 }
 
 /// A link that was found pinned and still sits on its interface.
@@ -91,44 +103,94 @@ pub(super) struct FoundLink {
     pub(super) hook: Hook,
 }
 
-impl Pins {
-    /// Takes `root`, which is made if it is not there, for an object with these options.
+impl Root {
+    /// Takes the directory for this process; it is made if it is not there.
     ///
     /// # Errors
-    /// [`TapError::Pins`]: it is on no BPF file system, somebody else uses it, or may not.
-    pub fn lock(root: &Path, options: &ObjectOptions) -> Result<Self, TapError> {
-        let failed = |what: &str, error: io::Error| TapError::pins(root, what, &error);
-        match fs::create_dir(root) {
+    /// [`TapError`]: it is on no BPF file system, another agent uses it, or this process may not.
+    pub fn lock(path: &Path) -> Result<Self, TapError> {
+        match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("cannot be made", error));
+                return Err(TapError::pins(path, "cannot be made", &error));
             }
             _ => {}
         }
-        let on_bpffs = nix::sys::statfs::statfs(root)
+        Self::lock_existing(path)
+    }
+
+    fn lock_existing(path: &Path) -> Result<Self, TapError> {
+        let failed = |what: &str, error: io::Error| TapError::pins(path, what, &error);
+        let directory: OwnedFd = fs::File::open(path)
+            .map_err(|error| failed("cannot be opened", error))?
+            .into();
+        // Nothing is ever removed on another file system, whatever was named.
+        let on_bpffs = nix::sys::statfs::fstatfs(&directory)
             .is_ok_and(|about| about.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC);
         if !on_bpffs {
             return Err(TapError::PinsElsewhere {
-                directory: root.to_owned(),
+                directory: path.to_owned(),
             });
         }
-        let directory: OwnedFd = fs::File::open(root)
-            .map_err(|error| failed("cannot be opened", error))?
-            .into();
         let lock =
             Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, code)| {
                 if code == nix::errno::Errno::EWOULDBLOCK {
                     TapError::PinsTaken {
-                        directory: root.to_owned(),
+                        directory: path.to_owned(),
                     }
                 } else {
                     failed("cannot be locked", code.into())
                 }
             })?;
         Ok(Self {
-            root: root.to_owned(),
-            generation: root.join(generation(options)),
+            path: path.to_owned(),
             lock,
         })
+    }
+
+    /// The generations in it. What is called otherwise is somebody else's.
+    fn generations(&self) -> Result<Vec<PathBuf>, TapError> {
+        let mut generations = entries(&self.path)
+            .map_err(|error| TapError::pins(&self.path, "cannot be read", &error))?;
+        generations.retain(|path| is_generation(path));
+        Ok(generations)
+    }
+
+    /// Removes everything that agents pinned here, and the directory; returns how many links that
+    /// took off.
+    ///
+    /// # Errors
+    /// [`TapError::Pins`]: what the system says, and about which file.
+    pub fn remove_all(self) -> Result<usize, TapError> {
+        let mut links = 0;
+        for generation in self.generations()? {
+            links += entries(&generation.join("links"))
+                .map_err(|error| TapError::pins(&generation, "cannot be read", &error))?
+                .len();
+            remove_generation(&generation)?;
+        }
+        // It may be somebody else's to make and to remove, or have more in it.
+        let _ = fs::remove_dir(&self.path);
+        Ok(links)
+    }
+}
+
+/// Takes the directory for pins if it is there.
+///
+/// # Errors
+/// As [`Root::lock`].
+pub fn lock_if_there(path: &Path) -> Result<Option<Root>, TapError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(TapError::pins(path, "cannot be looked at", &error)),
+        Ok(_) => Root::lock_existing(path).map(Some),
+    }
+}
+
+impl Pins {
+    /// The generation of an object with these options, in this thread's network namespace.
+    pub fn new(root: Root, options: &ObjectOptions) -> Self {
+        let generation = root.path.join(generation(options, network_namespace()));
+        Self { root, generation }
     }
 
     /// Whether everything that is needed is pinned here by an agent of the same object and options.
@@ -145,15 +207,12 @@ impl Pins {
     /// # Errors
     /// [`TapError::Pins`].
     pub(super) fn remove_others(&self) -> Result<usize, TapError> {
-        let mut removed = 0;
-        for path in entries(&self.root) {
-            if path != self.generation {
-                remove(&path)
-                    .map_err(|error| TapError::pins(&path, "cannot be removed", &error))?;
-                removed += 1;
-            }
+        let mut generations = self.root.generations()?;
+        generations.retain(|path| *path != self.generation);
+        for path in &generations {
+            remove_generation(path)?;
         }
-        Ok(removed)
+        Ok(generations.len())
     }
 
     /// Removes this generation.
@@ -161,11 +220,23 @@ impl Pins {
     /// # Errors
     /// [`TapError::Pins`].
     pub(super) fn remove_own(&self) -> Result<(), TapError> {
-        if !self.generation.exists() {
-            return Ok(());
+        match self.generation.exists() {
+            true => remove_generation(&self.generation),
+            false => Ok(()),
         }
-        remove(&self.generation)
-            .map_err(|error| TapError::pins(&self.generation, "cannot be removed", &error))
+    }
+
+    /// Interfaces whose XDP program is one that an agent pinned here, of whatever generation.
+    pub(super) fn with_own_xdp(&self) -> BTreeSet<u32> {
+        let generations = self.root.generations().unwrap_or_default();
+        let links = generations
+            .iter()
+            .flat_map(|it| entries(&it.join("links")).unwrap_or_default());
+        let found = links.filter_map(|path| found_link(&path));
+        found
+            .filter(|it| it.hook == Hook::XdpNative)
+            .map(|it| it.interface)
+            .collect()
     }
 
     /// Pins maps and programs of a loaded object.
@@ -238,7 +309,7 @@ impl Pins {
     /// gone is removed.
     pub(super) fn links(&self) -> Vec<FoundLink> {
         let mut found = Vec::new();
-        for path in entries(&self.generation.join("links")) {
+        for path in entries(&self.generation.join("links")).unwrap_or_default() {
             match found_link(&path) {
                 Some(link) => found.push(link),
                 None => {
@@ -259,30 +330,22 @@ impl Pins {
     }
 }
 
-/// Removes everything that was pinned under `root`, and `root`; returns how many links that took
-/// off.
-///
-/// # Errors
-/// What the system says, and about which file.
-pub fn remove_all(root: &Path) -> Result<usize, TapError> {
-    let links: usize = entries(root)
-        .iter()
-        .map(|generation| entries(&generation.join("links")).len())
-        .sum();
-    match remove(root) {
-        Ok(()) => Ok(links),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        // The directory itself may be somebody else's to make and to remove.
-        Err(_) if entries(root).is_empty() => Ok(links),
-        Err(error) => Err(TapError::pins(root, "cannot be removed", &error)),
+/// What is in a directory; nothing if there is none.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
     }
 }
 
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries.flatten().map(|entry| entry.path()).collect()
+fn is_generation(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.len() == 2 * GENERATION && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn remove_generation(path: &Path) -> Result<(), TapError> {
+    remove(path).map_err(|error| TapError::pins(path, "cannot be removed", &error))
 }
 
 /// Removes a directory with all that is in it, links first: while programs are on interfaces, what
@@ -292,7 +355,7 @@ fn remove(path: &Path) -> io::Result<()> {
     if links.is_dir() {
         fs::remove_dir_all(&links)?;
     }
-    for entry in entries(path) {
+    for entry in entries(path)? {
         if entry.is_dir() {
             remove(&entry)?;
         } else {
@@ -303,18 +366,25 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Names what the programs do and how large their tables are: an agent takes over what has the same
-/// name. The object's bytes would not do: they name the agent's version, too.
-fn generation(options: &ObjectOptions) -> String {
+/// name. The object's bytes would not do: they name the agent's version, too. An interface's number says
+/// which it is in one network namespace only.
+fn generation(options: &ObjectOptions, namespace: u64) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{options:?}"));
+    hash.update(namespace.to_le_bytes());
     match Object::parse(OBJECT) {
         Ok(object) => hash_object(&object, &mut hash),
         // It will not load either.
         Err(_) => hash.update(OBJECT),
     }
     let digest = hash.finalize();
-    let bytes = digest.iter().take(8);
+    let bytes = digest.iter().take(GENERATION);
     bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The kernel's number for this thread's network namespace.
+fn network_namespace() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").map_or(0, |about| about.ino())
 }
 
 fn hash_object(object: &Object, hash: &mut Sha256) {
@@ -377,7 +447,7 @@ fn interface_of(link: &FdLink) -> Option<u32> {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
             .map(|value| value.trim().to_owned())
     };
-    for path in entries(Path::new("/proc/self/fdinfo")) {
+    for path in entries(Path::new("/proc/self/fdinfo")).unwrap_or_default() {
         let about = fs::read_to_string(path).unwrap_or_default();
         if field(&about, "link_id").as_deref() == Some(&number) {
             return field(&about, "ifindex")?.parse().ok();
@@ -391,21 +461,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_tables_are_another_generation() {
+    fn other_tables_and_namespaces_are_other_generations() {
         let one = ObjectOptions::default();
         let other = ObjectOptions {
             watched_flows: one.watched_flows + 1,
             ..one
         };
-        assert_eq!(generation(&one), generation(&one));
-        assert_ne!(generation(&one), generation(&other));
-        assert_eq!(generation(&one).len(), 16);
+        assert_eq!(generation(&one, 1), generation(&one, 1));
+        assert_ne!(generation(&one, 1), generation(&other, 1));
+        assert_ne!(generation(&one, 1), generation(&one, 2));
+        assert!(is_generation(&Path::new("/x").join(generation(&one, 1))));
+        assert!(!is_generation(Path::new("/x/tc")));
     }
 
     #[test]
     fn what_is_no_bpf_file_system_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Pins::lock(directory.path(), &ObjectOptions::default()).unwrap_err();
+        let error = Root::lock(directory.path()).unwrap_err();
         assert!(matches!(error, TapError::PinsElsewhere { .. }), "{error}");
+        let error = lock_if_there(directory.path()).unwrap_err();
+        assert!(matches!(error, TapError::PinsElsewhere { .. }), "{error}");
+        assert!(directory.path().exists());
+        let missing = lock_if_there(&directory.path().join("x"));
+        assert!(missing.unwrap().is_none());
     }
 }

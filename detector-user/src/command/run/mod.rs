@@ -33,6 +33,7 @@ use crate::tap::counters::{Counters, Losses, forgotten, meaning};
 use crate::tap::diagnostics::Diagnostics;
 use crate::tap::link_notices::LinkNotices;
 use crate::tap::object::{ObjectOptions, lift_memory_limit};
+use crate::tap::pins::Root;
 use crate::tap::rings::Rings;
 use catch_up::CatchUp;
 use metrics::Endpoint;
@@ -73,6 +74,9 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     if let Some(name) = &config.settings.netns {
         network_namespace::enter(name)?;
     }
+    lift_memory_limit();
+    // Before the sinks, which go on with what an agent left for them.
+    let root = taps::lock(&config)?;
     let (sinks, warnings) = Sinks::start(&sink_options(&config.settings))?;
     for warning in warnings {
         warn!("{warning}");
@@ -84,7 +88,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     runtime.block_on(async {
         // From here on a signal ends this in order, so that it never leaves a filter behind.
         let signals = Signals::catch()?;
-        let watch = Watch::start(arguments, config, sinks)?;
+        let watch = Watch::start(arguments, config, root, sinks)?;
         watch.until(signals).await
     })
 }
@@ -140,7 +144,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(arguments: RunArgs, config: Config, sinks: Sinks) -> anyhow::Result<Self> {
+    fn start(
+        arguments: RunArgs,
+        config: Config,
+        root: Option<Root>,
+        sinks: Sinks,
+    ) -> anyhow::Result<Self> {
         let settings = &config.settings;
         // Before the interfaces are listed: one that goes meanwhile is noticed.
         let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
@@ -148,14 +157,9 @@ impl Watch {
             .context("cannot watch for default routes that come")?;
         let interfaces = taps::choose(&settings.interfaces, is_strict(&arguments, &config))?;
         let options = options(settings, arguments.log, &interfaces);
-        lift_memory_limit();
-        let mut taps = Taps::start(
-            settings.interfaces.clone(),
-            &interfaces,
-            &options,
-            settings.pins.as_deref(),
-            config.origin("state.pins") != Origin::Service,
-        )?;
+        let mut taps = Taps::start(settings.interfaces.clone(), &interfaces, &options, root)?;
+        // All programs are loaded, also those for interfaces that are still to come.
+        give_up_loading();
         let memory = taps.tap.kernel.memory();
         let mut pipeline = pipeline(settings, &options, &taps, sinks);
         let endpoint = Endpoint::new(&options, memory);
@@ -165,10 +169,6 @@ impl Watch {
         // What was gone through again, an earlier agent had counted.
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
-        if taps.tap.is_pinned() {
-            // All programs are loaded, also those for interfaces that are still to come.
-            give_up_loading();
-        }
         let service_manager = ServiceManager::find();
         let turn = service_manager.alive_every().unwrap_or(HOUSEKEEPING);
         let mut housekeeping = interval(turn.min(HOUSEKEEPING));
@@ -480,7 +480,8 @@ fn sink_options(settings: &Settings) -> SinkOptions {
     }
 }
 
-/// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them.
+/// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them. None of
+/// it depends on what is on the interfaces now, or else a restart could not go on with its own.
 fn options(settings: &Settings, log: LogLevel, interfaces: &[Interface]) -> ObjectOptions {
     let abilities = Abilities::of_this_kernel();
     let hides_vlan = |it: &Interface| abilities.xdp && it.takes_xdp() && it.strips_vlan_tags();
@@ -531,4 +532,30 @@ fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
 )]
 fn waiting<T: std::os::fd::AsRawFd>(descriptor: T) -> anyhow::Result<AsyncFd<T>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE).context("cannot wait for the kernel")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interfaces::XdpProgram;
+    use crate::interfaces::tests::ethernet;
+
+    #[test]
+    fn a_program_on_an_interface_does_not_change_what_is_loaded() {
+        let before = ethernet("nowhere0");
+        let mut after = before.clone();
+        after.xdp = Some(XdpProgram {
+            mode: "native",
+            id: Some(1),
+        });
+        let options = |it: &Interface| {
+            let options = options(
+                &Settings::default(),
+                LogLevel::Off,
+                std::slice::from_ref(it),
+            );
+            format!("{options:?}")
+        };
+        assert_eq!(options(&before), options(&after));
+    }
 }

@@ -1,16 +1,16 @@
 //! Interfaces that come, go and are called something else, while everything runs.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use tracing::{info, warn};
 
+use crate::config::{self, Config};
 use crate::interfaces::{self, Choice, Interface, Wanted};
 use crate::pipeline::Pipeline;
 use crate::tap::TapError;
 use crate::tap::attach::{Abilities, Hook, KernelTap, Origin, Tapped};
 use crate::tap::object::ObjectOptions;
-use crate::tap::pins::Pins;
+use crate::tap::pins::{Pins, Root};
 
 /// The tapped interfaces, and which are wanted.
 pub(super) struct Taps {
@@ -18,54 +18,47 @@ pub(super) struct Taps {
     wanted: Vec<Wanted>,
     /// Interfaces that could not be tapped, by index: each is told of once.
     refused: BTreeSet<u32>,
+    #[expect(
+        dead_code,
+        reason = "held where nothing can be pinned: it keeps a second agent away"
+    )]
+    lock: Option<Root>,
 }
 
 impl Taps {
-    /// Taps the interfaces that were chosen, taking over what is pinned. `must_pin`: somebody asked
-    /// for the pins, so that it would be wrong to go on without.
+    /// Taps the interfaces that were chosen, taking over what is pinned. `root` is where to pin.
     pub(super) fn start(
         wanted: Vec<Wanted>,
         interfaces: &[Interface],
         options: &ObjectOptions,
-        pins: Option<&Path>,
-        must_pin: bool,
+        root: Option<Root>,
     ) -> anyhow::Result<Self> {
         let abilities = Abilities::of_this_kernel();
         // A classifier of clsact is no link, and cannot be pinned.
-        let lockable = pins.filter(|_| abilities.tcx);
-        let lock = match lockable.map(|directory| Pins::lock(directory, options)) {
-            Some(Err(error @ TapError::PinsTaken { .. })) => return Err(error.into()),
-            Some(Err(error)) if must_pin => return Err(error.into()),
-            Some(Err(error)) => {
-                warn!("{error}; nothing is watched while the agent restarts");
-                None
-            }
-            Some(Ok(lock)) => Some(lock),
-            None => None,
+        let (pins, lock) = match root {
+            Some(root) if abilities.tcx => (Some(Pins::new(root, options)), None),
+            root => (None, root),
         };
-        let (tap, origin) = match lock {
+        let (tap, origin) = match pins {
             None => (
                 KernelTap::attach(interfaces, options, abilities)?,
                 Origin::New,
             ),
             Some(pins) => KernelTap::attach_pinned(interfaces, options, abilities, pins)?,
         };
-        match (origin, pins) {
-            (Origin::Adopted, _) => info!("goes on with the programs that an earlier agent left"),
-            (Origin::Replaced, _) => warn!(
+        match origin {
+            Origin::Adopted => info!("goes on with the programs that an earlier agent left"),
+            Origin::Replaced => warn!(
                 "the programs that an earlier agent left are of another version or for other tables: \
-                 replaced, connections under way are not followed"
+                 replaced, connections under way are not followed, and what nobody had read is lost"
             ),
-            (Origin::New, Some(_)) if !abilities.tcx => warn!(
-                "programs cannot be pinned before Linux 6.6: nothing is watched while the agent \
-                 restarts"
-            ),
-            (Origin::New, _) => {}
+            Origin::New => {}
         }
         Ok(Self {
             tap,
             wanted,
             refused: BTreeSet::new(),
+            lock,
         })
     }
 
@@ -182,6 +175,30 @@ fn announce(tapped: &Tapped) {
     );
     if let Some(why) = &tapped.no_xdp {
         info!("tap {}: no XDP: {why}", tapped.name);
+    }
+}
+
+/// Takes the directory for pins, before anything is done that a second agent with the same directories
+/// must not do. Where nobody asked for one it is no error that there is none.
+pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
+    let Some(directory) = &config.settings.pins else {
+        return Ok(None);
+    };
+    let can_pin = Abilities::of_this_kernel().tcx;
+    if !can_pin {
+        warn!(
+            "programs cannot be pinned before Linux 6.6: nothing is watched while the agent restarts"
+        );
+    }
+    match Root::lock(directory) {
+        Ok(root) => Ok(Some(root)),
+        Err(error @ TapError::PinsTaken { .. }) => Err(error.into()),
+        Err(_) if !can_pin => Ok(None),
+        Err(error) if config.origin("state.pins") != config::Origin::Service => Err(error.into()),
+        Err(error) => {
+            warn!("{error}; nothing is watched while the agent restarts");
+            Ok(None)
+        }
     }
 }
 
