@@ -3,7 +3,7 @@
 //! Root keeps what it has: there a thread without capabilities could not even write root's files.
 
 use caps::errors::CapsError;
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
 use tracing::warn;
 
 /// Sets that a capability is taken from; `Effective` first, which must be within `Permitted`.
@@ -13,6 +13,23 @@ const SETS: [CapSet; 4] = [
     CapSet::Inheritable,
     CapSet::Permitted,
 ];
+
+/// What a tap needs: attaching, maps, and loading programs.
+const TAPPING: [Capability; 3] = [
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+];
+
+/// Gives up what this thread has beyond what a tap needs, such as `CAP_SYS_ADMIN`, with which another
+/// network namespace was entered.
+pub(crate) fn keep_for_tapping() {
+    give_up(|set| {
+        let held = caps::read(None, set)?;
+        let kept: CapsHashSet = TAPPING.into_iter().filter(|it| held.contains(it)).collect();
+        caps::set(None, set, &kept)
+    });
+}
 
 /// Gives up all capabilities of this thread, for those that only read and write files and sockets.
 pub(crate) fn give_up_all() {

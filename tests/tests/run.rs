@@ -404,6 +404,28 @@ fn the_three_capabilities_suffice() {
     agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
 }
 
+/// Another namespace takes CAP_SYS_ADMIN to enter, and nothing of it stays; nor what loading takes.
+#[test]
+fn an_ordinary_user_is_left_with_two_capabilities() {
+    let (_client, gateway) = pair();
+    let held = "+bpf,+net_admin,+perfmon,+sys_admin,+dac_override";
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.arg(format!("--inh-caps={held}"));
+    command.arg(format!("--ambient-caps={held}"));
+    command.arg(agent());
+    command.args(["run", "-i", "g0", "--netns", gateway.name()]);
+    let agent = Process::start(&mut command).unwrap();
+    agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    // CAP_NET_ADMIN and CAP_BPF.
+    let expected = format!("{:016x}", 1u64 << 12 | 1 << 39);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        let line = status.lines().find(|line| line.starts_with(set)).unwrap();
+        assert!(line.ends_with(&expected), "{line}");
+    }
+}
+
 #[rstest]
 #[case("")]
 #[case(",+bpf,+perfmon")]

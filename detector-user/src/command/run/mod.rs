@@ -22,7 +22,7 @@ use crate::config::{Config, Origin, Settings};
 use crate::interfaces::Interface;
 use crate::network_namespace;
 use crate::pipeline::Pipeline;
-use crate::privileges::give_up_loading;
+use crate::privileges::{give_up_loading, keep_for_tapping};
 use crate::service_manager::ServiceManager;
 use crate::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
 use crate::summary::Summary;
@@ -75,6 +75,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
         network_namespace::enter(name)?;
     }
     lift_memory_limit();
+    keep_for_tapping();
     // Before the sinks, which go on with what an agent left for them.
     let root = taps::lock(&config)?;
     let (sinks, warnings) = Sinks::start(&sink_options(&config.settings))?;
