@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use detector_user::tap::TapError;
 use detector_user::tap::attach::{Abilities, Hook, KernelTap, Origin};
 use detector_user::tap::object::ObjectOptions;
 use detector_user::tap::pins::{Pins, Root};
@@ -11,6 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
+use tests::foreign::{Foreign, Place};
 use tests::gateway::{Gateway, PATIENCE, agent, next_verdict};
 use tests::wire::{inside, interface, until};
 use xtask::lab::{Namespace, Process, output};
@@ -109,6 +111,14 @@ fn has_line(lines: &[String], words: &str) -> bool {
     lines.iter().any(|line| line.contains(words))
 }
 
+/// How many connections an agent judged as failed, by its own account.
+fn failures(rest: &[String]) -> usize {
+    let judged = rest.iter().find(|line| line.starts_with("judged: "));
+    let failed = judged.and_then(|line| line.split(", ").find(|it| it.contains(" failed")));
+    let number = failed.and_then(|it| it.split(' ').next());
+    number.unwrap().parse().unwrap()
+}
+
 /// Connections fail all the while; in their midst the agent ends and another begins.
 #[rstest]
 #[case("kill", Signal::SIGKILL)]
@@ -145,7 +155,7 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
         before < usize::from(LAST - FIRST),
         "it was stopped too late to prove anything"
     );
-    let (second, said) = start(&lab, &kept, &[]);
+    let (mut second, said) = start(&lab, &kept, &[]);
     assert!(
         has_line(
             &said,
@@ -174,7 +184,11 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
         usize::from(LAST - FIRST + 1),
         "none comes twice"
     );
-    drop(second);
+    let (_, rest) = second.stop(Signal::SIGTERM).unwrap();
+    assert!(
+        failures(&rest) < usize::from(LAST - FIRST + 1),
+        "what the first agent counted is counted again: {rest:?}"
+    );
     detach(&lab, &kept);
 }
 
@@ -230,6 +244,58 @@ fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
     until("no program stays", || !is_tapped(&lab));
 }
 
+/// What a kernel allows, with XDP also on the lab's virtual interfaces.
+fn with_xdp() -> Abilities {
+    Abilities {
+        virtual_xdp: true,
+        ..Abilities::of_this_kernel()
+    }
+}
+
+/// Taps interfaces of the gateway over what is kept.
+fn tap_all(names: &[&str], kept: &Kept, abilities: Abilities) -> Result<KernelTap, TapError> {
+    let options = ObjectOptions::default();
+    let pins = Pins::new(Root::lock(&kept.pins()).unwrap(), &options);
+    let listed: Vec<_> = names.iter().map(|it| interface(it)).collect();
+    KernelTap::attach_pinned(&listed, &options, abilities, pins).map(|(tap, _)| tap)
+}
+
+#[test]
+fn an_interface_that_cannot_be_tapped_on_both_sides_keeps_nothing() {
+    let lab = Gateway::new("sides").unwrap();
+    let kept = Kept::new();
+    inside(&lab.gateway, || {
+        let index = interface("lan0").index;
+        // The kernel has room for 63 programs at one hook.
+        let foreign = || Foreign::attach(Place::TcxEgress, index, -1).ok();
+        let others: Vec<_> = std::iter::from_fn(foreign).take(100).collect();
+        assert!(others.len() < 100);
+        assert!(tap_all(&["lan0"], &kept, with_xdp()).is_err());
+        until("XDP is gone", || interface("lan0").xdp.is_none());
+        drop(others);
+        assert!(tap_all(&["lan0"], &kept, with_xdp()).is_ok());
+    });
+    detach(&lab, &kept);
+}
+
+#[test]
+fn programs_without_xdp_go_on_new_interfaces_too() {
+    let lab = Gateway::new("without").unwrap();
+    let kept = Kept::new();
+    let without_xdp = Abilities {
+        xdp: false,
+        ..with_xdp()
+    };
+    inside(&lab.gateway, || {
+        drop(tap_all(&["lan0"], &kept, without_xdp).unwrap());
+        let tap = tap_all(&["lan0", "wan0"], &kept, with_xdp()).unwrap();
+        let new = tap.tapped.iter().find(|it| it.name == "wan0").unwrap();
+        assert_eq!((new.ingress, new.egress), (Hook::Tcx, Some(Hook::Tcx)));
+        assert!(new.no_xdp.is_some());
+    });
+    detach(&lab, &kept);
+}
+
 /// How an agent's tap came to be, where it sees incoming frames, why not by XDP, and which program
 /// is there.
 type Taken = (Origin, Hook, Option<String>, Option<u32>);
@@ -237,17 +303,13 @@ type Taken = (Origin, Hook, Option<String>, Option<u32>);
 /// Taps an interface as an agent would that ends at once, with XDP although it is virtual.
 fn tap(namespace: &Namespace, name: &str, kept: &Kept, watched_flows: u32) -> Taken {
     inside(namespace, || {
-        let abilities = Abilities {
-            virtual_xdp: true,
-            ..Abilities::of_this_kernel()
-        };
         let options = ObjectOptions {
             watched_flows,
             ..ObjectOptions::default()
         };
         let pins = Pins::new(Root::lock(&kept.pins()).unwrap(), &options);
         let listed = [interface(name)];
-        let (tap, origin) = KernelTap::attach_pinned(&listed, &options, abilities, pins).unwrap();
+        let (tap, origin) = KernelTap::attach_pinned(&listed, &options, with_xdp(), pins).unwrap();
         let tapped = &tap.tapped[0];
         let program = interface(name).xdp.and_then(|it| it.id);
         (origin, tapped.ingress, tapped.no_xdp.clone(), program)

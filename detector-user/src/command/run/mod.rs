@@ -395,14 +395,22 @@ impl Watch {
     }
 }
 
-/// Takes over what to add to the kernel's clock to get UNIX time, if somebody has set a clock. Two
-/// readings are never the same, and a verdict that comes again must have the time that it had.
+/// Takes over what to add to the kernel's clock to get UNIX time, the same for what is judged now and
+/// for what will be gone through again.
 fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
-    let offset_ns = unix_offset_ns();
-    if offset_ns.abs_diff(pipeline.unix_offset()) > READINGS_DIFFER_NS {
-        pipeline.set_unix_offset(offset_ns);
+    let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
+    pipeline.set_unix_offset(offset_ns);
+    rings.note_unix_offset(offset_ns);
+}
+
+/// The one that was read only if somebody has set a clock. Two readings are never the same, and a
+/// verdict that comes again must have the time that it had.
+fn offset_to_use(read_ns: i64, used_ns: i64) -> i64 {
+    if read_ns.abs_diff(used_ns) > READINGS_DIFFER_NS {
+        read_ns
+    } else {
+        used_ns
     }
-    rings.note_unix_offset(pipeline.unix_offset());
 }
 
 /// Whether all interfaces must be there from the start: somebody named them, or waits at a terminal.
@@ -540,6 +548,16 @@ mod tests {
     use super::*;
     use crate::interfaces::XdpProgram;
     use crate::interfaces::tests::ethernet;
+
+    #[test]
+    fn a_clock_that_nobody_set_keeps_its_offset() {
+        assert_eq!(offset_to_use(5_000_000, 5_000_300), 5_000_300);
+        assert_eq!(offset_to_use(5_000_000, 8_000_000), 5_000_000);
+        assert_eq!(
+            offset_to_use(1_700_000_000_000_000_000, 0),
+            1_700_000_000_000_000_000
+        );
+    }
 
     #[test]
     fn a_program_on_an_interface_does_not_change_what_is_loaded() {
