@@ -317,6 +317,7 @@ fn options(folder: &Path) -> SinkOptions {
     SinkOptions {
         outputs: vec![Output::Journald],
         json_file: None,
+        waits_for_file: false,
         queue: 16,
         fold: Duration::ZERO,
         state_directory: Some(folder.to_owned()),

@@ -440,7 +440,8 @@ fn offloads(facts: &InterfaceFacts) -> Vec<Check> {
         let mend = format!("ethtool --features {name} rx-gro-hw off");
         checks.push(Check::warning("gro-hw", detail).mended_by(mend));
     }
-    if on.contains("rx-vlan-hw-parse") {
+    // A classifier is given the tags that were taken off.
+    if on.contains("rx-vlan-hw-parse") && facts.interface.is_hardware() {
         let detail = "VLAN tags are taken off before XDP: verdicts name no VLAN for what comes in";
         let mend = format!("ethtool --features {name} rx-vlan-offload off");
         checks.push(Check::warning("vlan-offload", detail).mended_by(mend));

@@ -16,7 +16,8 @@ const MODE: u32 = 0o640;
 /// and truncate it.
 pub struct JsonFile {
     path: PathBuf,
-    file: File,
+    /// `None` until it can be opened.
+    file: Option<File>,
     line: Vec<u8>,
 }
 
@@ -26,24 +27,29 @@ impl JsonFile {
     /// # Errors
     /// [`SinkError::Open`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
-        let path = path.into();
-        let file = open(&path)?;
-        Ok(Self {
-            path,
-            file,
-            line: Vec::new(),
-        })
+        let mut sink = Self::at(path);
+        sink.reopen()?;
+        Ok(sink)
     }
 
-    /// Writes the line whole or not at all: what got out of half a line is taken back.
-    fn append(&mut self) -> io::Result<()> {
-        let before = self.file.metadata()?.len();
-        let written = self.file.write_all(&self.line);
-        if written.is_err() && self.file.metadata().is_ok_and(|now| now.len() > before) {
-            let _ = self.file.set_len(before);
+    /// Opens or makes the file at `path` as soon as that is possible; verdicts wait until then.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            file: None,
+            line: Vec::new(),
         }
-        written
     }
+}
+
+/// Writes the line whole or not at all: what got out of half a line is taken back.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let written = file.write_all(line);
+    if written.is_err() && file.metadata().is_ok_and(|now| now.len() > before) {
+        let _ = file.set_len(before);
+    }
+    written
 }
 
 fn open(path: &Path) -> Result<File, SinkError> {
@@ -81,7 +87,11 @@ impl Sink for JsonFile {
         self.line.clear();
         serde_json::to_writer(&mut self.line, verdict).map_err(|error| failed(error.into()))?;
         self.line.push(b'\n');
-        self.append().map_err(failed)
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(open(&self.path)?),
+        };
+        append(file, &self.line).map_err(failed)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -89,7 +99,7 @@ impl Sink for JsonFile {
     }
 
     fn reopen(&mut self) -> Result<(), SinkError> {
-        self.file = open(&self.path)?;
+        self.file = Some(open(&self.path)?);
         Ok(())
     }
 }
@@ -158,6 +168,18 @@ mod tests {
                 assert_eq!(mode(&path), 0o640, "opened anew");
             });
         });
+    }
+
+    #[test]
+    fn what_cannot_be_opened_yet_is_tried_with_each_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("later").join("verdicts");
+        let mut sink = JsonFile::at(&path);
+        let error = sink.verdict(&pinning()).unwrap_err();
+        assert!(error.is_temporary(), "{error}");
+        fs::create_dir(folder.path().join("later")).unwrap();
+        sink.verdict(&pinning()).unwrap();
+        assert_eq!(lines(&path), 1);
     }
 
     #[test]

@@ -238,7 +238,10 @@ impl SinkError {
     pub const fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::JournalMissing { .. } | Self::JournalBusy { .. } | Self::JournalForbidden { .. }
+            Self::JournalMissing { .. }
+                | Self::JournalBusy { .. }
+                | Self::JournalForbidden { .. }
+                | Self::Open { .. }
         )
     }
 

@@ -47,6 +47,8 @@ pub struct SinkOptions {
     pub outputs: Vec<Output>,
     /// A file of JSON lines beside them.
     pub json_file: Option<PathBuf>,
+    /// Whether one that cannot be opened is waited for, as the other outputs are worth more.
+    pub waits_for_file: bool,
     /// Verdicts that may wait for each.
     pub queue: usize,
     /// How long repeats are only counted in the journal; zero writes them all.
@@ -100,8 +102,14 @@ impl Sinks {
             queues.push(options.queue(sink, spills, &mut warnings)?);
         }
         if let Some(path) = &options.json_file {
-            let sink = Box::new(JsonFile::open(path)?);
-            queues.push(options.queue(sink, false, &mut warnings)?);
+            let sink = match JsonFile::open(path) {
+                Err(error) if options.waits_for_file => {
+                    warnings.push(format!("{error}; verdicts for it wait in memory"));
+                    JsonFile::at(path)
+                }
+                opened => opened?,
+            };
+            queues.push(options.queue(Box::new(sink), false, &mut warnings)?);
         }
         Ok((Self::queued(queues), warnings))
     }

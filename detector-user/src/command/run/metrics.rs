@@ -4,6 +4,7 @@ use detector_common::counter::Counter;
 use tracing::{info, warn};
 
 use super::Watch;
+use crate::command::messages::kind;
 use crate::metrics::server::Server;
 use crate::metrics::{Meter, Metrics, MetricsAddress, Snapshot, TapState};
 use crate::tap::attach::{Hook, Tapped};
@@ -79,7 +80,7 @@ impl Endpoint {
                 self.server = Some(server);
             }
             Err(error) if !self.told => {
-                warn!("{error}; goes on without metrics and keeps trying");
+                warn!(target: kind::METRICS_UNAVAILABLE, "{error}; goes on without metrics and keeps trying");
                 self.told = true;
             }
             Err(_) => {}

@@ -16,7 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
-use super::{messages, show};
+use super::messages::{self, kind};
+use super::show;
 use crate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
 use crate::config::{Config, Origin, Settings};
 use crate::interfaces::Interface;
@@ -54,7 +55,7 @@ const FLOWS_PER_WATCHED: u32 = 16;
 const WATCHED_MIN: u32 = 16_384;
 /// Sets of tags for each watched flow: with two, hardly any set is ever full.
 const TAG_SETS_PER_WATCHED: u32 = 2;
-/// How long sinks may take at the end for what waits; systemd gives a service 90 seconds.
+/// How long sinks may take at the end for what waits; the unit allows 30 seconds.
 const SINKS_PATIENCE: Duration = Duration::from_secs(10);
 /// A wait without an end, as far as anybody will see.
 const NO_DEADLINE: Duration = Duration::from_secs(86_400);
@@ -78,9 +79,10 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     keep_for_tapping();
     // Before the sinks, which go on with what an agent left for them.
     let root = taps::lock(&config)?;
-    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings))?;
+    let is_service = arguments.runs_as_service();
+    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, is_service))?;
     for warning in warnings {
-        warn!("{warning}");
+        warn!(target: kind::STATE_UNUSABLE, "{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -350,7 +352,7 @@ impl Watch {
         for (sink, kind, total) in self.pipeline.tally().lost_verdicts {
             let reason = format!("{sink} {kind}");
             if let Some(more) = self.losses.grown(&reason, total, now) {
-                warn!("lost {more} verdicts for {sink} ({total} in all): {kind}");
+                warn!(target: kind::LOST, "lost {more} verdicts for {sink} ({total} in all): {kind}");
             }
         }
     }
@@ -371,6 +373,7 @@ impl Watch {
         let forgotten = forgotten(&counters, self.settled_max);
         if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
             warn!(
+                target: kind::LOST,
                 "forgot {more} established connections ({forgotten} in all) to make room for others: \
                  how they end is not told, see --flows"
             );
@@ -379,18 +382,19 @@ impl Watch {
             if loss.is_loss()
                 && let Some(more) = self.losses.grown(loss.name(), total, now)
             {
-                warn!("lost {more} {} ({total} in all)", meaning(loss));
+                warn!(target: kind::LOST, "lost {more} {} ({total} in all)", meaning(loss));
             }
         }
         let unkept = self.pipeline.unkept();
         if let Some(more) = self.losses.grown("unkept", unkept, now) {
             warn!(
+                target: kind::STATE_UNUSABLE,
                 "{more} facts learned did not get to the state directory ({unkept} in all): is it full?"
             );
         }
         let malformed = self.rings.malformed();
         if let Some(more) = self.losses.grown("malformed", malformed, now) {
-            warn!("lost {more} items of a wrong size: agent and eBPF object do not fit together");
+            warn!(target: kind::LOST, "lost {more} items of a wrong size: agent and eBPF object do not fit together");
         }
     }
 }
@@ -441,10 +445,10 @@ fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_s = since_epoch.map_or(0, |time| time.as_secs());
     match pipeline.keep_history(directory, settings.retention, now_s) {
-        Err(error) => warn!("{error}"),
+        Err(error) => warn!(target: kind::STATE_UNUSABLE, "{error}"),
         Ok(remembered) => {
             for warning in &remembered.warnings {
-                warn!("{warning}");
+                warn!(target: kind::STATE_UNUSABLE, "{warning}");
             }
             if remembered.facts > 0 {
                 info!("remembers {} facts from before", remembered.facts);
@@ -462,7 +466,7 @@ fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -
     let (carry, carried) = match Carry::open(directory) {
         Ok(opened) => opened,
         Err(error) => {
-            warn!("{error}");
+            warn!(target: kind::STATE_UNUSABLE, "{error}");
             return false;
         }
     };
@@ -476,10 +480,11 @@ fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -
     true
 }
 
-fn sink_options(settings: &Settings) -> SinkOptions {
+fn sink_options(settings: &Settings, is_service: bool) -> SinkOptions {
     SinkOptions {
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
+        waits_for_file: is_service,
         queue: settings.queue,
         fold: settings.fold,
         state_directory: settings.state_directory.clone(),
@@ -510,7 +515,7 @@ fn options(settings: &Settings, log: LogLevel, interfaces: &[Interface]) -> Obje
 /// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
 fn report(error: &SinkError) {
     if !error.is_final() {
-        warn!("{error}");
+        warn!(target: kind::LOST, "{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 use tracing::{info, warn};
 
 use super::Watch;
+use crate::command::messages::kind;
 use crate::config::Config;
 
 impl Watch {
@@ -14,9 +15,12 @@ impl Watch {
             Ok(new) => new,
             Err(error) => {
                 for line in error.to_string().lines() {
-                    warn!("{line}");
+                    warn!(target: kind::CONFIGURATION_REFUSED, "{line}");
                 }
-                warn!("the configuration was not taken: the one before stays in effect");
+                warn!(
+                    target: kind::CONFIGURATION_REFUSED,
+                    "the configuration was not taken: the one before stays in effect"
+                );
                 return;
             }
         };

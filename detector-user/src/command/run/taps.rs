@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
+use crate::command::messages::kind;
 use crate::config::{self, Config};
 use crate::interfaces::{self, Choice, Interface, Wanted};
 use crate::pipeline::Pipeline;
@@ -49,6 +50,7 @@ impl Taps {
         match origin {
             Origin::Adopted => info!("goes on with the programs that an earlier agent left"),
             Origin::Replaced => warn!(
+                target: kind::PROGRAMS_REPLACED,
                 "the programs that an earlier agent left are of another version or for other tables: \
                  replaced, connections under way are not followed, and what nobody had read is lost"
             ),
@@ -135,11 +137,11 @@ impl Taps {
             .map(|tapped| (tapped.index, tapped.name.clone()))
             .collect();
         for (index, name) in &gone {
-            warn!("tap {name}: the interface is gone");
+            warn!(target: kind::TAP_GONE, "tap {name}: the interface is gone");
             self.tap.remove(*index);
         }
         if !gone.is_empty() && self.tap.tapped.is_empty() {
-            warn!("no tapped interface is left: waiting for one");
+            warn!(target: kind::TAP_GONE, "no tapped interface is left: waiting for one");
         }
         self.refused
             .retain(|index| present.iter().any(|it| it.index == *index));
@@ -156,7 +158,7 @@ impl Taps {
                     pipeline.name_tap(interface.index, &interface.name);
                 }
                 Err(error) => {
-                    warn!("{error}");
+                    warn!(target: kind::TAP_REFUSED, "{error}");
                     self.refused.insert(interface.index);
                 }
             }
@@ -196,7 +198,7 @@ pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
         Err(_) if !can_pin => Ok(None),
         Err(error) if config.origin("state.pins") != config::Origin::Service => Err(error.into()),
         Err(error) => {
-            warn!("{error}; nothing is watched while the agent restarts");
+            warn!(target: kind::STATE_UNUSABLE, "{error}; nothing is watched while the agent restarts");
             Ok(None)
         }
     }
@@ -213,7 +215,7 @@ pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Inte
         warn!("tap {name}: there is no such interface yet");
     }
     for name in &choice.unreadable {
-        warn!("tap {name}: neither Ethernet nor bare IP packets, cannot be watched");
+        warn!(target: kind::TAP_REFUSED, "tap {name}: neither Ethernet nor bare IP packets, cannot be watched");
     }
     if choice.interfaces.is_empty() {
         warn!("there is nothing to watch yet: waiting for an interface");
