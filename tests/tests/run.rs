@@ -261,6 +261,23 @@ fn a_connection_that_is_under_way_at_a_reload_gets_its_verdict() {
 }
 
 #[test]
+fn lost_verdicts_are_said_with_their_number() {
+    let lab = Gateway::new("full").unwrap();
+    let _server = lab.serve(&[]).unwrap();
+    let file = configured("[output]\njson_file = \"/dev/full\"\nqueue = 16\nfold = \"0s\"\n");
+    let path = file.path().to_str().unwrap();
+    let (agent, _) = lab.watch(&["--config", path]).unwrap();
+    for _ in 0..30 {
+        output(&mut lab.curl("10.78.2.2", &[])).unwrap();
+    }
+    agent
+        .wait_for(PATIENCE, |line| {
+            line.contains("lost ") && line.contains(" verdicts for ") && line.contains(" in all)")
+        })
+        .unwrap();
+}
+
+#[test]
 fn auto_takes_what_a_default_route_leads_to_when_it_comes() {
     let (_client, gateway) = pair();
     let file = configured("[watch]\ninterfaces = [\"auto\"]\n");

@@ -237,28 +237,16 @@ impl KernelTap {
         pins: Pins,
     ) -> Result<(Self, Origin), TapError> {
         let had_own_xdp = pins.with_own_xdp();
-        let adopted = if pins.is_whole() { adopt(&pins) } else { None };
-        let (kernel, no_xdp, found, origin) = match adopted {
+        let (kernel, no_xdp, origin) = match adopt(&pins) {
             Some((kernel, no_xdp)) => {
                 pins.remove_others()?;
-                (kernel, no_xdp, pins.links(), Origin::Adopted)
+                (kernel, no_xdp, Origin::Adopted)
             }
-            None => {
-                pins.remove_own()?;
-                let mut ebpf = load(options).map_err(TapError::of_object)?;
-                let no_xdp = load_all(&mut ebpf, abilities)?;
-                // Only now: what is there goes on until this is sure to run. Native XDP has room for
-                // one program.
-                let others = pins.remove_others()?;
-                pins.pin(&mut ebpf)?;
-                let origin = if others > 0 {
-                    Origin::Replaced
-                } else {
-                    Origin::New
-                };
-                let kernel = Kernel::Loaded(Box::new(ebpf));
-                (kernel, no_xdp, Vec::new(), origin)
-            }
+            None => load_and_pin(&pins, options, abilities)?,
+        };
+        let found = match origin {
+            Origin::Adopted => pins.links(),
+            Origin::New | Origin::Replaced => Vec::new(),
         };
         let mut tap = Self {
             tapped: Vec::new(),
@@ -362,9 +350,12 @@ impl KernelTap {
     }
 }
 
-/// Programs and maps of a whole generation of pins, and why XDP is not among them if it is not; `None`
-/// if one cannot be opened after all.
+/// Programs and maps of a generation of pins, and why XDP is not among them if it is not; `None` if the
+/// generation is not whole.
 fn adopt(pins: &Pins) -> Option<(Kernel, Option<String>)> {
+    if !pins.is_whole() {
+        return None;
+    }
     let mut programs = HashMap::new();
     for name in CLASSIFIERS {
         programs.insert(name, pins.program(name)?);
@@ -381,6 +372,27 @@ fn adopt(pins: &Pins) -> Option<(Kernel, Option<String>)> {
         maps: pins.maps().collect(),
     };
     Some((kernel, no_xdp))
+}
+
+/// Loads the object and pins it in the place of what is there; also returns why there is no XDP, if
+/// there is none.
+fn load_and_pin(
+    pins: &Pins,
+    options: &ObjectOptions,
+    abilities: Abilities,
+) -> Result<(Kernel, Option<String>, Origin), TapError> {
+    pins.remove_own()?;
+    let mut ebpf = load(options).map_err(TapError::of_object)?;
+    let no_xdp = load_all(&mut ebpf, abilities)?;
+    // Only now: what is there goes on until this is sure to run. Native XDP has room for one program.
+    let others = pins.remove_others()?;
+    pins.pin(&mut ebpf)?;
+    let origin = if others > 0 {
+        Origin::Replaced
+    } else {
+        Origin::New
+    };
+    Ok((Kernel::Loaded(Box::new(ebpf)), no_xdp, origin))
 }
 
 /// Loads every program, so that all can be pinned and none needs rights later. XDP is left out where
