@@ -11,21 +11,21 @@ use nix::sys::socket::SockProtocol;
 use crate::interfaces;
 use crate::netlink::{Ask, attribute, request, text, u32_at};
 use crate::tap::error::TapError;
+use crate::tap::object::is_ours;
 
 /// From linux/pkt_sched.h.
 const TC_H_CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// Its two chains.
-const INGRESS: u32 = 0xffff_fff2;
-const EGRESS: u32 = 0xffff_fff3;
+pub(crate) const INGRESS: u32 = 0xffff_fff2;
+pub(crate) const EGRESS: u32 = 0xffff_fff3;
 /// `struct tcmsg`, which stands before the attributes (linux/rtnetlink.h).
 const TC_HEADER: usize = 20;
 /// From linux/rtnetlink.h and linux/pkt_cls.h.
+const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
-/// What the names of tlswhy's own programs begin with.
-const OURS: &str = "tlswhy_";
 /// The handle of filters in a queueing discipline that their agent added: whoever removes them knows
 /// that it is nobody else's.
 pub(super) const ADDED: u32 = 0x746c;
@@ -85,25 +85,24 @@ fn name(program: u32) -> io::Result<UnixDatagram> {
 
 /// A filter in one of the chains.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Filter {
+pub(crate) struct Filter {
     interface: u32,
     parent: u32,
     handle: u32,
     /// Priority and protocol.
     info: u32,
+    /// Such as `bpf`, `u32` or `flower`.
+    pub(crate) kind: String,
     /// Of an eBPF filter: its name, and its program's number.
-    program_name: Option<String>,
+    pub(crate) program_name: Option<String>,
     program: Option<u32>,
 }
 
 impl Filter {
     /// Whether it is ours and its agent is no more.
     fn is_abandoned(&self) -> bool {
-        let is_ours = self
-            .program_name
-            .as_ref()
-            .is_some_and(|it| it.starts_with(OURS));
-        is_ours && self.program.is_some_and(|program| name(program).is_ok())
+        self.program_name.as_deref().is_some_and(is_ours)
+            && self.program.is_some_and(|program| name(program).is_ok())
     }
 
     fn remove(&self) -> io::Result<()> {
@@ -113,8 +112,11 @@ impl Filter {
     }
 }
 
-/// The filters of one chain.
-fn filters(interface: u32, parent: u32) -> io::Result<Vec<Filter>> {
+/// The filters of one chain, in the order in which packets meet them.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn filters(interface: u32, parent: u32) -> io::Result<Vec<Filter>> {
     let answer = request(
         SockProtocol::NetlinkRoute,
         libc::RTM_GETTFILTER,
@@ -134,6 +136,9 @@ fn parsed(message: &[u8]) -> Option<Filter> {
         handle: u32_at(message, 8)?,
         parent: u32_at(message, 12)?,
         info: u32_at(message, 16)?,
+        kind: attribute(attributes, TCA_KIND)
+            .map(text)
+            .unwrap_or_default(),
         program_name: attribute(options, TCA_BPF_NAME).map(text),
         program: attribute(options, TCA_BPF_ID).and_then(|id| u32_at(id, 0)),
     };
@@ -185,6 +190,7 @@ mod tests {
         let mut options = Vec::new();
         put(&mut options, TCA_BPF_NAME, program.as_bytes());
         put(&mut options, TCA_BPF_ID, &u32::MAX.to_ne_bytes());
+        put(&mut message, TCA_KIND, b"bpf\0");
         put(&mut message, TCA_OPTIONS, &options);
         message
     }
@@ -194,6 +200,7 @@ mod tests {
         let whole = message(1, "cil_from_netdev");
         let filter = parsed(&whole).unwrap();
         assert_eq!(filter.program_name.as_deref(), Some("cil_from_netdev"));
+        assert_eq!(filter.kind, "bpf");
         assert_eq!((filter.interface, filter.handle, filter.info), (3, 1, 7));
         assert_eq!(parsed(&message(0, "x")), None);
         for length in 0..whole.len() {

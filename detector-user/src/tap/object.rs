@@ -71,6 +71,13 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
         .load(OBJECT)
 }
 
+/// Whether a program is of this object or of another version of it, by its name, of which the kernel
+/// keeps 15 bytes.
+#[must_use]
+pub fn is_ours(program: &str) -> bool {
+    program.starts_with("tlswhy_")
+}
+
 /// Bytes that a map takes in the kernel.
 pub(super) fn memory_of(map: &Map) -> Option<u64> {
     let data: &MapData = match map {
