@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::gateway::PATIENCE;
@@ -18,6 +18,8 @@ use xtask::demo::story::{Scene, Story};
 use xtask::lab::{Machine, Namespace, output, run, words};
 use xtask::package::{self, Packages};
 
+/// A refusal that others decide is told two seconds after it at the latest.
+const VERDICT_DUE: Duration = Duration::from_secs(3);
 /// CAP_NET_ADMIN and CAP_BPF (capabilities(7)).
 const KEPT: u64 = 1 << 12 | 1 << 39;
 
@@ -94,7 +96,7 @@ fn wait_until(what: &str, machine: &Machine, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what}:\n{}", messages(machine));
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -149,6 +151,13 @@ fn kill(machine: &Machine) {
         .unwrap();
 }
 
+/// Stops journald with its sockets, or starts it.
+fn journald(machine: &Machine, verb: &str) {
+    let units = "systemd-journald.socket systemd-journald-dev-log.socket \
+                 systemd-journald-audit.socket systemd-journald.service";
+    machine.run(&format!("systemctl {verb} {units}")).unwrap();
+}
+
 #[test]
 fn the_service_tells_the_story_through_kills_and_an_upgrade() {
     let tools = xtask::build_tools().unwrap();
@@ -179,6 +188,16 @@ fn the_service_tells_the_story_through_kills_and_an_upgrade() {
     play(scenes.next().unwrap());
     await_causes(&machine, &["pinning", "pinning", "ca-not-trusted"]);
 
+    // The verdict waits for the journal when its agent is killed.
+    let again = story.scenes().swap_remove(4);
+    journald(&machine, "stop");
+    play(again);
+    std::thread::sleep(VERDICT_DUE);
+    kill(&machine);
+    journald(&machine, "start");
+    let pinned_thrice = ["pinning", "pinning", "ca-not-trusted", "pinning"];
+    await_causes(&machine, &pinned_thrice);
+
     let old = main_pid(&machine);
     let mut upgrade = install(&machine, second)
         .stdout(Stdio::null())
@@ -189,17 +208,21 @@ fn the_service_tells_the_story_through_kills_and_an_upgrade() {
     assert_ne!(main_pid(&machine), old, "the new version runs");
     await_causes(
         &machine,
-        &["pinning", "pinning", "ca-not-trusted", "injected-reset"],
+        &[&pinned_thrice[..], &["injected-reset"]].concat(),
     );
     assert!(scenes.next().is_none());
 
     let file = machine.run("cat /var/log/tlswhy/verdicts.json").unwrap();
     let last: Vec<&str> = causes_of(&file);
-    assert_eq!(last, ["ca-not-trusted", "injected-reset"], "{file}");
+    assert_eq!(
+        last,
+        ["ca-not-trusted", "pinning", "injected-reset"],
+        "{file}"
+    );
 
     let said = messages(&machine);
     let adopted = "goes on with the programs that an earlier agent left";
-    assert_eq!(said.matches(adopted).count(), 4, "{said}");
+    assert_eq!(said.matches(adopted).count(), 5, "{said}");
     let explained = machine
         .shell(&commands("journal-fields.md", "Queries")[0])
         .unwrap();

@@ -75,8 +75,8 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "watch.interfaces",
         takes: "a list of interface names, globs such as \"lan*\", or \"auto\"",
-        about: "Interfaces to watch in both directions. `auto` is what carries a default route and \
-                the ports of bridges. A glob takes Ethernet interfaces that have a link. What is not \
+        about: "Interfaces to watch in both directions. `auto` is what carries a default route, \
+                and the ports of bridges. A glob takes Ethernet interfaces that have a link. What is not \
                 there yet is watched as soon as it appears",
         live: true,
         read: |settings, value| {
