@@ -185,7 +185,7 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "tlswhy_sink_queue_length",
         &["sink"],
-        "Verdicts that wait in memory for a sink",
+        "Verdicts that wait in memory for a sink, with the one being written",
         |scrape| by_sink(scrape, |sink| sink.queued as u64),
     ),
     gauge(

@@ -29,19 +29,8 @@ use crate::tap::attach::Hook;
 use crate::tap::error::TapError;
 use crate::tap::object::{OBJECT, ObjectOptions};
 
-/// Maps that somebody reads. The programs keep the others.
-const MAPS: [&str; 8] = [
-    "OBSERVATIONS",
-    "HANDSHAKES",
-    "COUNTERS",
-    "WATCHED",
-    "SETTLED",
-    "TAGS",
-    "PLACES",
-    "AYA_LOGS",
-];
-/// Of those, the ones that every object has.
-const NEEDED: [&str; 7] = [
+/// Maps that somebody reads, and every object has. The programs keep the others.
+const MAPS: [&str; 7] = [
     "OBSERVATIONS",
     "HANDSHAKES",
     "COUNTERS",
@@ -50,6 +39,8 @@ const NEEDED: [&str; 7] = [
     "TAGS",
     "PLACES",
 ];
+/// One that objects without diagnostics do not have.
+const LOGS: &str = "AYA_LOGS";
 /// Classifiers, one for each side and framing.
 pub(super) const CLASSIFIERS: [&str; 4] = [
     "tlswhy_ingress",
@@ -195,7 +186,7 @@ impl Pins {
 
     /// Whether everything that is needed is pinned here by an agent of the same object and options.
     pub(super) fn is_whole(&self) -> bool {
-        NEEDED.iter().all(|map| self.map_path(map).exists())
+        MAPS.iter().all(|map| self.map_path(map).exists())
             && CLASSIFIERS
                 .iter()
                 .all(|program| self.program_path(program).exists())
@@ -249,7 +240,7 @@ impl Pins {
             fs::create_dir_all(&path)
                 .map_err(|error| TapError::pins(&path, "cannot be made", &error))?;
         }
-        for name in MAPS {
+        for name in MAPS.into_iter().chain([LOGS]) {
             if let Some(map) = ebpf.map(name) {
                 let path = self.map_path(name);
                 map.pin(&path)
@@ -274,8 +265,8 @@ impl Pins {
 
     /// The maps by name.
     pub(super) fn maps(&self) -> impl Iterator<Item = (String, Map)> + '_ {
-        let with_map = |name: &&str| Some(((*name).to_owned(), self.map(name)?));
-        MAPS.iter().filter_map(with_map)
+        let with_map = |name: &str| Some((name.to_owned(), self.map(name)?));
+        MAPS.into_iter().chain([LOGS]).filter_map(with_map)
     }
 
     pub(super) fn program(&self, name: &str) -> Option<Program> {
