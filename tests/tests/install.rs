@@ -145,6 +145,17 @@ fn play(mut scene: Scene) {
     );
 }
 
+/// Plays a scene in which a connection is reset by a third party. On a busy machine the forged segment
+/// may come too late, and then it changes nothing.
+fn play_until_reset(mut scene: Scene) {
+    const CHANCES: u32 = 10;
+    let mut is_reset = || {
+        let result = output(&mut scene.command).unwrap();
+        !scene.worked(&result)
+    };
+    assert!((0..CHANCES).any(|_| is_reset()), "no reset came in time");
+}
+
 fn kill(machine: &Machine) {
     machine
         .run("systemctl kill --kill-who=main --signal=KILL tlswhy")
@@ -203,7 +214,7 @@ fn the_service_tells_the_story_through_kills_and_an_upgrade() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    play(scenes.next().unwrap());
+    play_until_reset(scenes.next().unwrap());
     assert!(upgrade.wait().unwrap().success());
     assert_ne!(main_pid(&machine), old, "the new version runs");
     await_causes(
