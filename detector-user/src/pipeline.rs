@@ -7,7 +7,7 @@ use std::time::Duration;
 use detector_common::observation::{ChunkHead, Observation};
 
 use crate::cli::Knowledge;
-use crate::history::{History, Remembered, StoreError};
+use crate::history::{History, Remembered};
 use crate::interception::Interceptors;
 use crate::judge::{Judged, Judgement, judge};
 use crate::legs::Legs;
@@ -118,20 +118,17 @@ impl Pipeline {
 
     /// Takes up what was learned before and is kept in `directory`, and keeps what is learned from
     /// now on. `now_s` is UNIX time in seconds.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it cannot be kept there.
     pub fn keep_history(
         &mut self,
         directory: &Path,
         retention: Duration,
         now_s: u64,
-    ) -> Result<Remembered, StoreError> {
-        let remembered = self.history.keep_in(directory, retention, now_s)?;
+    ) -> Remembered {
+        let remembered = self.history.keep_in(directory, retention, now_s);
         for mark in &remembered.marks {
             self.interceptors.remember(*mark);
         }
-        Ok(remembered)
+        remembered
     }
 
     /// Facts that were to be kept and did not get to the disk.

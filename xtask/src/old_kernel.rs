@@ -24,6 +24,11 @@ const TOOLS: &[Tool] = &[
         purpose: "booting an older kernel",
     },
     Tool {
+        probe: "bpftool",
+        package: "bpftool",
+        purpose: "running programs on an older kernel",
+    },
+    Tool {
         probe: "strip",
         package: "binutils",
         purpose: "making programs small for an older kernel's machine",

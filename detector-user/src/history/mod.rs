@@ -22,7 +22,6 @@ use crate::verdict::{Cause, Evidence, Intercepted, Verdict};
 use decide::{Decision, decide};
 use facts::{Change, Fact, Facts, Triple};
 use siblings::Siblings;
-pub use store::StoreError;
 use store::{Note, Store};
 
 /// Refusals by (client, app, name) remembered.
@@ -55,6 +54,9 @@ pub struct History {
     recognized: LruCache<Mark, ()>,
     count: u64,
     store: Option<Store>,
+    /// Facts that nothing was there to keep.
+    unkept: u64,
+    is_kept: bool,
 }
 
 /// What was learned before a restart.
@@ -112,23 +114,17 @@ impl Default for History {
             recognized: LruCache::new(UNDECIDED_MAX),
             count: 0,
             store: None,
+            unkept: 0,
+            is_kept: false,
         }
     }
 }
 
 impl History {
     /// Takes up what was kept in `directory` and is no older than `retention`, and keeps there what is
-    /// learned from now on.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it cannot be kept there.
-    pub fn keep_in(
-        &mut self,
-        directory: &Path,
-        retention: Duration,
-        now_s: u64,
-    ) -> Result<Remembered, StoreError> {
-        let (store, kept) = Store::open(directory, retention, now_s)?;
+    /// learned from now on. Where nothing can be written, what could be read is used all the same.
+    pub fn keep_in(&mut self, directory: &Path, retention: Duration, now_s: u64) -> Remembered {
+        let (store, kept) = Store::open(directory, retention, now_s);
         let mut remembered = Remembered {
             warnings: kept.warnings,
             ..Remembered::default()
@@ -150,13 +146,16 @@ impl History {
                 }
             }
         }
-        self.store = Some(store);
-        Ok(remembered)
+        self.is_kept = true;
+        self.store = store
+            .map_err(|error| remembered.warnings.push(error.to_string()))
+            .ok();
+        remembered
     }
 
     /// Facts that were to be kept and did not get to the disk.
     pub fn unkept(&self) -> u64 {
-        self.store.as_ref().map_or(0, Store::lost)
+        self.unkept + self.store.as_ref().map_or(0, Store::lost)
     }
 
     /// Takes in a judgement made at `now_ns` on the tap's clock; returns the verdicts that follow:
@@ -203,12 +202,10 @@ impl History {
             if_intercepted,
         } = judged;
         for mark in &subject.interception.recognized {
-            if let Some(store) = &self.store {
-                store.note(Note::Recognized {
-                    mark: *mark,
-                    time_s: subject.time_ns / 1_000_000_000,
-                });
-            }
+            self.note(Note::Recognized {
+                mark: *mark,
+                time_s: subject.time_ns / 1_000_000_000,
+            });
             self.recognize(*mark, &mut verdicts);
         }
         let own = match judgement {
@@ -257,13 +254,20 @@ impl History {
             &mut self.perhaps
         };
         let change = facts.learn(fact);
-        if let Some(store) = self.store.as_ref().filter(|_| change.worth_keeping) {
-            store.note(Note::Fact {
+        if change.worth_keeping {
+            self.note(Note::Fact {
                 fact: *fact,
                 intercepted,
             });
         }
         change
+    }
+
+    fn note(&mut self, note: Note) {
+        match &self.store {
+            Some(store) => store.note(note),
+            None => self.unkept += u64::from(self.is_kept),
+        }
     }
 
     fn note_refusal(&mut self, triple: Triple, subject: &Subject, probability: f64) {

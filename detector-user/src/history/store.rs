@@ -36,7 +36,7 @@ const VERSION: u32 = 1;
 /// Why nothing is remembered.
 #[derive(Debug, thiserror::Error)]
 #[error("what is learned is not kept: {}: {source}", .path.display())]
-pub struct StoreError {
+pub(super) struct StoreError {
     path: PathBuf,
     source: io::Error,
 }
@@ -97,7 +97,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Reads what `directory` has that is no older than `retention`, and begins to write there.
+    /// Reads what `directory` has that is no older than `retention`, and begins to write there. What
+    /// could be read is given even if nothing can be written.
     ///
     /// # Errors
     /// [`StoreError`]: it cannot be written there.
@@ -105,24 +106,29 @@ impl Store {
         directory: &Path,
         retention: Duration,
         now_s: u64,
-    ) -> Result<(Self, Remembered), StoreError> {
+    ) -> (Result<Self, StoreError>, Remembered) {
         let since_s = now_s.saturating_sub(retention.as_secs());
         let mut remembered = Remembered::default();
         for name in [OLDER, FILE] {
             read(&directory.join(name), since_s, &mut remembered);
         }
         latest_only(&mut remembered.notes);
+        let store = Self::begin(directory, &remembered.notes).map_err(|source| StoreError {
+            path: directory.join(FILE),
+            source,
+        });
+        (store, remembered)
+    }
+
+    /// Writes `notes` in place of what is there, and starts the thread that writes what follows.
+    fn begin(directory: &Path, notes: &[Note]) -> io::Result<Self> {
         let mut file = Lines {
             directory: directory.to_owned(),
             to: None,
             length: 0,
         };
-        file.rewrite(&remembered.notes)
-            .map_err(|source| StoreError {
-                path: directory.join(FILE),
-                source,
-            })?;
-        let (to_writer, notes) = sync_channel(WAITING);
+        file.rewrite(notes)?;
+        let (to_writer, waiting) = sync_channel(WAITING);
         let (done, is_done) = sync_channel(1);
         let lost = Arc::new(AtomicU64::new(0));
         let lost_here = Arc::clone(&lost);
@@ -130,19 +136,14 @@ impl Store {
             .name("history".to_owned())
             .spawn(move || {
                 give_up_all();
-                file.write_all(&notes, &lost_here);
+                file.write_all(&waiting, &lost_here);
                 let _ = done.send(());
-            })
-            .map_err(|source| StoreError {
-                path: directory.join(FILE),
-                source,
             })?;
-        let store = Self {
+        Ok(Self {
             to_writer: Some(to_writer),
             is_done,
             lost,
-        };
-        Ok((store, remembered))
+        })
     }
 
     pub(super) fn note(&self, note: Note) {
@@ -331,7 +332,8 @@ mod tests {
     }
 
     fn open(directory: &Path) -> (Store, Remembered) {
-        Store::open(directory, WEEK, NOW).unwrap()
+        let (store, remembered) = Store::open(directory, WEEK, NOW);
+        (store.unwrap(), remembered)
     }
 
     #[test]
@@ -390,15 +392,27 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_told() {
-        let error = Store::open(Path::new("/nonexistent"), WEEK, NOW)
-            .err()
-            .unwrap();
+        let (store, _) = Store::open(Path::new("/nonexistent"), WEEK, NOW);
+        let error = store.err().unwrap();
         assert!(
             error
                 .to_string()
                 .starts_with("what is learned is not kept: /nonexistent/history.jsonl"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_can_be_read_is_remembered_where_nothing_can_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = open(directory.path());
+        store.note(note(1, NOW - 1));
+        drop(store);
+        // What would be written first is in the way.
+        fs::create_dir(directory.path().join("history.jsonl.new")).unwrap();
+        let (store, remembered) = Store::open(directory.path(), WEEK, NOW);
+        assert!(store.is_err());
+        assert_eq!(remembered.notes, [note(1, NOW - 1)]);
     }
 
     #[test]

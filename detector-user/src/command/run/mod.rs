@@ -444,16 +444,12 @@ fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
     };
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_s = since_epoch.map_or(0, |time| time.as_secs());
-    match pipeline.keep_history(directory, settings.retention, now_s) {
-        Err(error) => warn!(target: kind::STATE_UNUSABLE, "{error}"),
-        Ok(remembered) => {
-            for warning in &remembered.warnings {
-                warn!(target: kind::STATE_UNUSABLE, "{warning}");
-            }
-            if remembered.facts > 0 {
-                info!("remembers {} facts from before", remembered.facts);
-            }
-        }
+    let remembered = pipeline.keep_history(directory, settings.retention, now_s);
+    for warning in &remembered.warnings {
+        warn!(target: kind::STATE_UNUSABLE, "{warning}");
+    }
+    if remembered.facts > 0 {
+        info!("remembers {} facts from before", remembered.facts);
     }
 }
 
