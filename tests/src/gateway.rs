@@ -13,13 +13,16 @@ use xtask::{Profile, build_agent};
 /// How long things in the lab may take; nothing measures it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The agent's binary, built once.
+/// The agent's binary: built once, or where there is no compiler the one that `TLSWHY_AGENT` names.
 ///
 /// # Panics
 /// If it does not build: no test can go on.
 pub fn agent() -> &'static Path {
     static AGENT: OnceLock<PathBuf> = OnceLock::new();
-    AGENT.get_or_init(|| build_agent(Profile::Debug).expect("the agent builds"))
+    AGENT.get_or_init(|| match std::env::var_os("TLSWHY_AGENT") {
+        Some(agent) => agent.into(),
+        None => build_agent(Profile::Debug).expect("the agent builds"),
+    })
 }
 
 /// The lab. Names begin with its own, so that several may stand at once.

@@ -60,7 +60,7 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 # Only these are the tests' own.
 rm -f /bin/ip /bin/tc /bin/sysctl
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin RUST_BACKTRACE=0
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin RUST_BACKTRACE=0 TLSWHY_AGENT=/tests/tlswhy
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
