@@ -9,10 +9,10 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use detector_common::flow::side_flags;
 use detector_common::observation::{ChunkHead, Observation, events};
-use detector_user::cli::Knowledge;
-use detector_user::pipeline::Pipeline;
-use detector_user::sink::{Sink, SinkError, Sinks};
-use detector_user::tap::Receiver;
+use detector_user::cause::knowledge::Knowledge;
+use detector_user::flow::receiver::Receiver;
+use detector_user::operate::pipeline::Pipeline;
+use detector_user::outlet::sink::{Sink, SinkError, Sinks};
 use detector_user::verdict::Verdict;
 use nix::time::{ClockId, clock_gettime};
 

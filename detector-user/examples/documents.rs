@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
-use detector_user::cli::Cli;
-use detector_user::config::{DEFAULT_FILE, DEFAULT_PINS, KEYS, Key};
+use detector_user::operate::cli::Cli;
+use detector_user::operate::config::{DEFAULT_FILE, DEFAULT_PINS, KEYS, Key};
 use roff::{Inline, Roff, bold, roman};
 
 const SECTION: &str = "8";

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use detector_user::cli::{Cli, Command, EXIT_FAILED, EXIT_USAGE};
-use detector_user::config::ConfigError;
-use detector_user::{command, doctor};
+use detector_user::operate::cli::{Cli, Command, EXIT_FAILED, EXIT_USAGE};
+use detector_user::operate::command;
+use detector_user::operate::config::ConfigError;
 
 /// Of a connection's cost in the agent a third was the system allocator's.
 #[global_allocator]
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
         Command::Pcap(arguments) => command::pcap::run(arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Doctor(arguments) => command::doctor::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -7,12 +7,12 @@ use detector_common::counter::Counter;
 use detector_common::flow::Record;
 use detector_common::headers::LinkType;
 use detector_common::observation::{ChunkHead, NEVER, Observation};
-use detector_user::capture::{Frame, LinkType as CaptureLinkType};
-use detector_user::tap::Receiver;
-use detector_user::tap::capture::CaptureTap;
-use detector_user::tap::counters::Counters;
-use detector_user::tap::object::{ObjectOptions, load};
-use detector_user::tap::rings::Rings;
+use detector_user::flow::receiver::Receiver;
+use detector_user::source::capture::{Frame, LinkType as CaptureLinkType};
+use detector_user::source::capture_tap::CaptureTap;
+use detector_user::source::tap::counters::Counters;
+use detector_user::source::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::rings::Rings;
 
 /// What an engine told of some frames.
 #[derive(Debug, Default, PartialEq)]

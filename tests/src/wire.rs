@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use detector_user::capture::CaptureFile;
-use detector_user::interfaces::{self, Interface};
+use detector_user::host::interfaces::{self, Interface};
+use detector_user::source::capture::CaptureFile;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use xtask::lab::{Namespace, Process, connect};

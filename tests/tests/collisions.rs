@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use detector_user::capture::{CaptureFile, LinkType};
-use detector_user::tap::object::ObjectOptions;
+use detector_user::source::capture::{CaptureFile, LinkType};
+use detector_user::source::tap::object::ObjectOptions;
 use tests::engines::{Host, Kernel, Program};
 
 const FEW: usize = 16;

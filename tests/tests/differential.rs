@@ -6,7 +6,7 @@ use tests::conversation::{Conversation, From, NETWORKS, Network, tls};
 use tests::engines::{Host, Kernel, Program, Told};
 
 use detector_common::observation::events;
-use detector_user::tap::object::ObjectOptions;
+use detector_user::source::tap::object::ObjectOptions;
 
 const XDP_PASS: u32 = 2;
 const TCX_NEXT: u32 = u32::MAX;

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use detector_user::sink::{DEFAULT_SOCKET, Journald, Output, Sink, SinkOptions, Sinks};
+use detector_user::outlet::sink::{DEFAULT_SOCKET, Journald, Output, Sink, SinkOptions, Sinks};
 use detector_user::verdict::{Evidence, Verdict};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};

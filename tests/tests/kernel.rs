@@ -3,7 +3,7 @@
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use detector_common::counter::Counter;
 use detector_common::observation::events;
-use detector_user::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::object::{ObjectOptions, load};
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::engines::{Kernel, Program};

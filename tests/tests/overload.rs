@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use detector_common::counter::Counter;
-use detector_user::cli::Knowledge;
-use detector_user::pipeline::Pipeline;
-use detector_user::sink::{Sink, SinkError, Sinks};
-use detector_user::summary::Summary;
-use detector_user::tap::object::ObjectOptions;
+use detector_user::cause::knowledge::Knowledge;
+use detector_user::operate::pipeline::Pipeline;
+use detector_user::outlet::sink::{Sink, SinkError, Sinks};
+use detector_user::outlet::summary::Summary;
+use detector_user::source::tap::object::ObjectOptions;
 use detector_user::verdict::{Cause, Verdict};
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::engines::{Kernel, Program};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use detector_user::tap::TapError;
-use detector_user::tap::attach::{Abilities, Hook, KernelTap, Origin};
-use detector_user::tap::object::ObjectOptions;
-use detector_user::tap::pins::{Pins, Root};
+use detector_user::source::tap::TapError;
+use detector_user::source::tap::attach::{Abilities, Hook, KernelTap, Origin};
+use detector_user::source::tap::object::ObjectOptions;
+use detector_user::source::tap::pins::{Pins, Root};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;

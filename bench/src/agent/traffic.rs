@@ -7,9 +7,9 @@
 use anyhow::Context;
 use detector_common::headers::LinkType;
 use detector_common::observation::{ChunkHead, Observation};
-use detector_user::capture::{Frame, LinkType as CaptureLinkType};
-use detector_user::tap::Receiver;
-use detector_user::tap::capture::CaptureTap;
+use detector_user::flow::receiver::Receiver;
+use detector_user::source::capture::{Frame, LinkType as CaptureLinkType};
+use detector_user::source::capture_tap::CaptureTap;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tests::conversation::{Conversation, From, Network, tls};
 

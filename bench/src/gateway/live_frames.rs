@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use detector_user::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::object::{ObjectOptions, load};
 use nix::net::if_::if_nametoindex;
 use tests::conversation::{Conversation, From, Network, tls};
 use xtask::lab::{Namespace, connect};

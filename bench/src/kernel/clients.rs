@@ -6,8 +6,8 @@ use aya::maps::{HashMap, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::Xdp;
 use aya::util::nr_cpus;
 use detector_common::flow::{Address, FlowKey, Settled};
-use detector_user::tap::object::{ObjectOptions, load};
-use detector_user::tap::rings::Rings;
+use detector_user::source::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::rings::Rings;
 
 use super::cases::{self, Case};
 use super::programs::{Nobody, references, run, xdp};

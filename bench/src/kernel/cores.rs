@@ -5,7 +5,7 @@ use std::thread;
 
 use anyhow::Context;
 use aya::programs::Xdp;
-use detector_user::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::object::{ObjectOptions, load};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 

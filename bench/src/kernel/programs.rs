@@ -4,9 +4,9 @@ use anyhow::Context;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use detector_common::observation::{ChunkHead, Observation};
-use detector_user::tap::Receiver;
-use detector_user::tap::object::{ObjectOptions, load};
-use detector_user::tap::rings::Rings;
+use detector_user::flow::receiver::Receiver;
+use detector_user::source::tap::object::{ObjectOptions, load};
+use detector_user::source::tap::rings::Rings;
 
 use super::cases::Case;
 

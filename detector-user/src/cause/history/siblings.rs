@@ -1,0 +1,135 @@
+//! Connections that an app opens beside others and drops: a browser opens six to one server, finds
+//! that one will do, and closes the rest within or right after their handshake. An app that looks for
+//! the nearest of several servers drops the others together, answered or not. They refuse nothing.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use hashlink::LruCache;
+
+use crate::cause::judge::Judged;
+use crate::cause::judge::subject::{Outcome, Subject};
+
+/// Successes remembered.
+const SUCCESSES_MAX: usize = 65_536;
+/// A success so long ago still explains why another connection was dropped.
+const BEFORE_NS: u64 = 600_000_000_000;
+/// How long a connection that was dropped in silence waits for a sibling that works.
+const WAIT_NS: u64 = 2_000_000_000;
+/// Connections that an app drops together end within this time.
+const TOGETHER_NS: u64 = 100_000_000;
+/// Connections that wait; beyond it the oldest is judged by what is known.
+const WAITING_MAX: usize = 65_536;
+
+/// Who succeeded where, and who waits for that.
+pub(super) struct Siblings {
+    successes: LruCache<u64, u64>,
+    /// When an app on a client last dropped a connection that had no answer yet.
+    dropped: LruCache<u64, u64>,
+    waiting: VecDeque<(u64, Judged)>,
+    spare: u64,
+}
+
+impl Default for Siblings {
+    fn default() -> Self {
+        Self {
+            successes: LruCache::new(SUCCESSES_MAX),
+            dropped: LruCache::new(SUCCESSES_MAX),
+            waiting: VecDeque::new(),
+            spare: 0,
+        }
+    }
+}
+
+impl Siblings {
+    /// Notes a success.
+    pub(super) fn note(&mut self, subject: &Subject) {
+        if subject.outcome == Outcome::Accepted {
+            for key in keys(subject) {
+                self.successes.insert(key, subject.time_ns);
+            }
+        }
+        if subject.quiet && subject.unanswered {
+            self.dropped.insert(app_key(subject), subject.ended_ns);
+        }
+    }
+
+    /// Lets a judgement through unless it should wait at `now_ns` on the tap's clock; `None` also
+    /// if it turns out to be spare.
+    pub(super) fn pass(&mut self, judged: Judged, now_ns: u64) -> Option<Judged> {
+        if !judged.subject.quiet {
+            return Some(judged);
+        }
+        if self.is_spare(&judged.subject) {
+            self.spare += 1;
+            return None;
+        }
+        let deadline = now_ns.saturating_add(WAIT_NS);
+        self.waiting.push_back((deadline, judged));
+        if self.waiting.len() > WAITING_MAX {
+            return self.waiting.pop_front().map(|(_, judged)| judged);
+        }
+        None
+    }
+
+    /// The next one that has waited long enough at `now_ns` and has no sibling that works.
+    pub(super) fn next_due(&mut self, now_ns: u64) -> Option<Judged> {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(deadline, _)| *deadline <= now_ns)
+        {
+            let (_, judged) = self.waiting.pop_front()?;
+            if !self.is_spare(&judged.subject) {
+                return Some(judged);
+            }
+            self.spare += 1;
+        }
+        None
+    }
+
+    /// When the next wait is over, on the tap's clock.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.waiting.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// How many were spare.
+    pub(super) fn spare(&self) -> u64 {
+        self.spare
+    }
+
+    fn is_spare(&self, subject: &Subject) -> bool {
+        let dropped_together = !subject.unanswered
+            && self
+                .dropped
+                .peek(&app_key(subject))
+                .is_some_and(|ended| subject.ended_ns.abs_diff(*ended) <= TOGETHER_NS);
+        dropped_together
+            || keys(subject).into_iter().any(|key| {
+                self.successes.peek(&key).is_some_and(|succeeded_ns| {
+                    subject.time_ns.saturating_sub(*succeeded_ns) <= BEFORE_NS
+                })
+            })
+    }
+}
+
+/// The same app on the same client, to the same name or to the same server.
+fn keys(subject: &Subject) -> [u64; 2] {
+    let of = |destination: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        (subject.client, subject.app).hash(&mut hasher);
+        destination(&mut hasher);
+        hasher.finish()
+    };
+    [
+        of(&|hasher| subject.name.hash(hasher)),
+        of(&|hasher| subject.server.hash(hasher)),
+    ]
+}
+
+fn app_key(subject: &Subject) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (subject.client, subject.app).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,360 @@
+//! Groups of connections, and what the history makes of each.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use rstest::rstest;
+
+use super::History;
+use crate::cause::interception::{Interception, Mark};
+use crate::cause::judge::subject::{Outcome, Subject};
+use crate::cause::judge::{Judged, Judgement};
+use crate::flow::tls::app::{App, app};
+use crate::flow::tls::client_hello::ClientHello;
+use crate::verdict::tests::pinning;
+use crate::verdict::{Cause, Intercepted, Verdict};
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// An app by a number.
+fn app_number(number: u16) -> App {
+    let mut hello = ClientHello::default();
+    hello.complete = true;
+    hello.cipher_suites = vec![number];
+    app(&hello).unwrap()
+}
+
+/// A connection: client, app, name, and what became of it.
+#[derive(Clone, Copy)]
+struct Story(u8, u16, &'static str, Outcome);
+
+const REFUSED: Outcome = Outcome::Refused { probability: 0.95 };
+use Outcome::Accepted;
+
+struct World {
+    history: History,
+    time_ns: u64,
+    intercepted: Intercepted,
+    marks: crate::cause::interception::Marks,
+    recognized: Vec<Mark>,
+    in_order: Option<bool>,
+    quiet: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            history: History::default(),
+            time_ns: 1_800_000_000 * SECOND,
+            intercepted: Intercepted::Yes,
+            marks: [None; 3],
+            recognized: vec![],
+            in_order: Some(true),
+            quiet: false,
+        }
+    }
+
+    fn take(&mut self, Story(client, number, name, outcome): Story) -> Vec<Verdict> {
+        self.time_ns += 10 * SECOND;
+        let subject = Subject {
+            client: IpAddr::V4(Ipv4Addr::new(10, 0, 1, client)),
+            app: Some(app_number(number)),
+            name: name.to_owned(),
+            server: SocketAddr::from(([10, 0, 2, name.len() as u8], 443)),
+            time_ns: self.time_ns,
+            ended_ns: self.time_ns + SECOND / 100,
+            unanswered: false,
+            quiet: self.quiet,
+            interception: Interception {
+                status: self.intercepted,
+                evidence: None,
+                marks: self.marks,
+                recognized: std::mem::take(&mut self.recognized),
+            },
+            certificate_shown: true,
+            certificate_in_order: self.in_order,
+            alert: None,
+            outcome,
+        };
+        let judgement = match outcome {
+            Accepted => Judgement::Established,
+            _ => {
+                let mut verdict = pinning();
+                verdict.cause = Cause::CertificateRejected;
+                verdict.confidence = 0.95;
+                verdict.intercepted = self.intercepted;
+                verdict.time = jiff::Timestamp::from_nanosecond(i128::from(self.time_ns)).unwrap();
+                verdict.community_id = format!("1:{}", self.time_ns);
+                verdict.evidence.clear();
+                Judgement::Failed(Box::new(verdict))
+            }
+        };
+        let mut judged = Judged {
+            judgement,
+            subject,
+            if_intercepted: None,
+        };
+        if self.intercepted == Intercepted::Unknown && outcome != Accepted {
+            let mut known = judged.clone();
+            known.subject.interception.status = Intercepted::Yes;
+            if let Judgement::Failed(verdict) = &mut known.judgement {
+                verdict.intercepted = Intercepted::Yes;
+            }
+            judged.if_intercepted = Some(Box::new(known));
+        }
+        self.history.take(judged, self.time_ns)
+    }
+
+    /// Takes all, and returns what was said last of each connection that failed.
+    fn last_said(&mut self, stories: &[Story]) -> Vec<(Cause, f64)> {
+        let mut said: Vec<(String, Cause, f64)> = Vec::new();
+        for story in stories {
+            for verdict in self.take(*story) {
+                let entry = (
+                    verdict.community_id.clone(),
+                    verdict.cause,
+                    verdict.confidence,
+                );
+                match said.iter_mut().find(|(id, ..)| *id == verdict.community_id) {
+                    Some(earlier) => {
+                        assert!(verdict.revises.is_some(), "said twice without revising");
+                        *earlier = entry;
+                    }
+                    None => said.push(entry),
+                }
+            }
+        }
+        said.into_iter()
+            .map(|(_, cause, sure)| (cause, sure))
+            .collect()
+    }
+}
+
+const A: &str = "api.bank.test";
+const B: &str = "www.shop.example";
+const C: &str = "news.site.invalid";
+
+/// Orders in which the same facts may come: the last word is the same.
+fn orders(stories: &[Story]) -> Vec<Vec<Story>> {
+    let mut reversed = stories.to_vec();
+    reversed.reverse();
+    let mut turned = stories.to_vec();
+    turned.rotate_left(stories.len() / 2);
+    vec![stories.to_vec(), reversed, turned]
+}
+
+#[rstest]
+#[case::app_accepts_others_and_others_accept_the_name(
+    &[Story(2, 1, B, Accepted), Story(2, 1, C, Accepted), Story(2, 9, A, Accepted), Story(2, 1, A, REFUSED)],
+    Cause::Pinning, 0.9
+)]
+#[case::an_app_refuses_one_name_on_two_clients(
+    &[Story(2, 1, B, Accepted), Story(2, 1, C, Accepted), Story(3, 1, A, REFUSED), Story(3, 1, B, Accepted),
+      Story(2, 1, A, REFUSED), Story(3, 1, C, Accepted)],
+    Cause::Pinning, 0.8
+)]
+#[case::an_app_that_accepts_nothing(
+    &[Story(2, 1, A, REFUSED), Story(2, 1, B, REFUSED), Story(2, 1, C, REFUSED)],
+    Cause::CaNotTrusted, 0.8
+)]
+#[case::an_apps_own_store(
+    &[Story(2, 1, A, REFUSED), Story(2, 1, B, REFUSED), Story(2, 1, C, REFUSED),
+      Story(2, 9, A, Accepted), Story(2, 9, B, Accepted)],
+    Cause::CaNotTrusted, 0.8
+)]
+#[case::no_app_of_a_client(
+    &[Story(2, 1, A, REFUSED), Story(2, 9, B, REFUSED), Story(2, 1, B, REFUSED), Story(2, 9, C, REFUSED)],
+    Cause::CaNotTrusted, 0.75
+)]
+#[case::accepted_by_the_same_app_elsewhere(
+    &[Story(2, 1, A, REFUSED), Story(3, 1, A, Accepted)],
+    Cause::CaNotTrusted, 0.8
+)]
+#[case::the_interceptors_own_fault(
+    &[Story(2, 1, B, Accepted), Story(2, 9, B, Accepted), Story(2, 5, B, Accepted),
+      Story(2, 1, A, REFUSED), Story(2, 9, A, REFUSED), Story(2, 5, A, REFUSED)],
+    Cause::ServerCertInvalid, 0.5
+)]
+fn groups(#[case] stories: &[Story], #[case] cause: Cause, #[case] least: f64) {
+    for order in orders(stories) {
+        for (said, sure) in World::new().last_said(&order) {
+            assert_eq!(said, cause);
+            assert!(sure >= least, "{sure}");
+        }
+    }
+}
+
+#[rstest]
+#[case::one_refusal(&[Story(2, 1, A, REFUSED)])]
+#[case::two_apps_refuse_one_name_and_nothing_else(&[Story(2, 1, A, REFUSED), Story(3, 9, A, REFUSED)])]
+#[case::the_app_took_the_name_before(&[Story(2, 1, A, Accepted), Story(2, 1, B, Accepted), Story(2, 1, A, REFUSED)])]
+fn too_little_to_decide(#[case] stories: &[Story]) {
+    for (said, _) in World::new().last_said(stories) {
+        assert_eq!(said, Cause::CertificateRejected);
+    }
+}
+
+/// Related names that one app refuses, all of them: it may pin its service as well.
+#[test]
+fn an_app_that_only_talks_to_its_own_service_is_not_sure_to_lack_the_ca() {
+    let own = ["a.bank.test", "b.bank.test", "c.bank.test"];
+    let stories = own.map(|name| Story(2, 1, name, REFUSED));
+    for (said, sure) in World::new().last_said(&stories) {
+        assert!(said != Cause::Pinning && (said == Cause::CertificateRejected || sure < 0.8));
+    }
+}
+
+#[rstest]
+#[case(Intercepted::No)]
+#[case(Intercepted::Unknown)]
+fn pinning_is_not_said_of_what_was_not_intercepted(#[case] intercepted: Intercepted) {
+    let mut world = World::new();
+    world.intercepted = intercepted;
+    let stories = [
+        Story(2, 1, B, Accepted),
+        Story(2, 1, C, Accepted),
+        Story(2, 9, A, Accepted),
+        Story(2, 1, A, REFUSED),
+    ];
+    assert_eq!(
+        world.last_said(&stories),
+        [(Cause::CertificateRejected, 0.95)]
+    );
+}
+
+/// A certificate that one cannot see may be invalid itself: with one app only that is not ruled out.
+#[test]
+fn an_unseen_certificate_keeps_one_apps_refusal_below_certainty() {
+    let mut world = World::new();
+    world.in_order = None;
+    let stories = [
+        Story(2, 1, B, Accepted),
+        Story(2, 1, C, Accepted),
+        Story(2, 1, "x.test", Accepted),
+        Story(2, 1, A, REFUSED),
+    ];
+    for (said, sure) in world.last_said(&stories) {
+        assert!(said != Cause::Pinning || sure < 0.8, "{sure}");
+    }
+}
+
+#[test]
+fn a_revision_names_what_it_revises() {
+    let mut world = World::new();
+    let first = world.take(Story(2, 1, A, REFUSED)).pop().unwrap();
+    assert_eq!(first.revises, None);
+    let more = [Story(2, 1, B, Accepted), Story(2, 9, A, Accepted)];
+    let mut revisions: Vec<Verdict> = more.into_iter().flat_map(|it| world.take(it)).collect();
+    let revision = revisions.remove(0);
+    assert_eq!(revision.cause, Cause::Pinning);
+    let revised = revision.revises.unwrap();
+    assert!(revised.ends_with(&first.community_id), "{revised}");
+    assert_eq!(revision.time, first.time, "it is the same connection");
+}
+
+/// What is recognized as an interceptor's late revises what came before.
+#[test]
+fn an_interceptor_recognized_late() {
+    let mark = crate::cause::interception::tests::mark(7);
+    let mut world = World::new();
+    world.intercepted = Intercepted::Unknown;
+    world.marks = [Some(mark), None, None];
+    for story in [
+        Story(2, 1, B, Accepted),
+        Story(2, 1, C, Accepted),
+        Story(2, 9, A, Accepted),
+    ] {
+        assert!(world.take(story).is_empty());
+    }
+    let verdict = world.take(Story(2, 1, A, REFUSED)).pop().unwrap();
+    assert_eq!(verdict.cause, Cause::CertificateRejected);
+    world.recognized = vec![mark];
+    let revisions = world.take(Story(7, 3, "else.test", Accepted));
+    let last = revisions.last().unwrap();
+    assert_eq!(
+        (last.cause, last.intercepted),
+        (Cause::Pinning, Intercepted::Yes)
+    );
+}
+
+#[test]
+fn facts_are_forgotten_after_days() {
+    let mut world = World::new();
+    for story in [
+        Story(2, 1, B, Accepted),
+        Story(2, 1, C, Accepted),
+        Story(2, 9, A, Accepted),
+    ] {
+        world.take(story);
+    }
+    world.time_ns += 8 * DAY;
+    let verdict = world.take(Story(2, 1, A, REFUSED)).pop().unwrap();
+    assert_eq!(verdict.cause, Cause::CertificateRejected);
+}
+
+/// A browser opens several connections to one server and drops those it does not need.
+#[test]
+fn a_spare_connection_is_no_failure_and_no_evidence() {
+    let mut world = World::new();
+    world.quiet = true;
+    assert!(
+        world.take(Story(2, 1, A, REFUSED)).is_empty(),
+        "it waits for a sibling"
+    );
+    assert!(world.history.next_deadline().is_some());
+    world.quiet = false;
+    assert!(world.take(Story(2, 1, A, Accepted)).is_empty());
+    assert!(world.history.advance(u64::MAX).is_empty());
+    assert_eq!(world.history.spare(), 1);
+}
+
+#[test]
+fn what_has_no_sibling_is_said_after_a_while() {
+    let mut world = World::new();
+    world.quiet = true;
+    assert!(world.take(Story(2, 1, A, REFUSED)).is_empty());
+    let deadline = world.history.next_deadline().unwrap();
+    assert!(world.history.advance(deadline - 1).is_empty());
+    assert_eq!(world.history.advance(deadline).len(), 1);
+}
+
+/// Memory stays bounded, whoever talks to whom.
+#[test]
+fn many_strangers_do_not_fill_the_memory() {
+    let mut world = World::new();
+    for number in 0..17_000_u32 {
+        let name: &'static str = Box::leak(format!("n{number}.test").into_boxed_str());
+        world.take(Story((number % 250) as u8, number as u16, name, REFUSED));
+    }
+    assert!(world.history.refusals.len() <= super::REFUSALS_MAX);
+}
+
+/// Before a restart the app accepted two names of the interceptor's; after it, it refuses a third.
+#[test]
+fn what_was_learned_before_a_restart_decides_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let restarted = |world: &mut World| {
+        world.history = History::default();
+        let now_s = world.time_ns / SECOND;
+        let week = std::time::Duration::from_secs(7 * 86_400);
+        world.history.keep_in(directory.path(), week, now_s)
+    };
+    let mut world = World::new();
+    assert_eq!(restarted(&mut world).facts, 0);
+    world.recognized = vec![Mark::of_number(5)];
+    world.last_said(&[
+        Story(1, 1, B, Accepted),
+        Story(1, 1, C, Accepted),
+        Story(2, 2, A, Accepted),
+    ]);
+    let remembered = restarted(&mut world);
+    assert_eq!(
+        (remembered.facts, remembered.marks),
+        (3, vec![Mark::of_number(5)])
+    );
+    let said = world.last_said(&[Story(1, 1, A, REFUSED)]);
+    assert_eq!(said[0].0, Cause::Pinning, "{said:?}");
+    let mut forgetful = World::new();
+    let said = forgetful.last_said(&[Story(1, 1, A, REFUSED)]);
+    assert_eq!(said[0].0, Cause::CertificateRejected, "{said:?}");
+}

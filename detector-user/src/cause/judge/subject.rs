@@ -1,0 +1,95 @@
+//! Whom a connection concerns, and what it tells of who accepts whom: what the history keeps.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cause::interception::Interception;
+use crate::cause::judge::facts::Facts;
+use crate::flow::tls::app::{App, app};
+use crate::flow::tls::certificate::Validity;
+
+/// Client, app, name and interceptor of one connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// The client's address.
+    pub client: IpAddr,
+    /// Its application; `None` if its hello did not come whole.
+    pub app: Option<App>,
+    /// The server name, or the server's address where there is none.
+    pub name: String,
+    /// The server's address.
+    pub server: SocketAddr,
+    /// When it began, nanoseconds since the UNIX epoch.
+    pub time_ns: u64,
+    /// Whether it was intercepted, and by whom.
+    pub interception: Interception,
+    /// Whether the server showed a certificate: a resumed session's did not.
+    pub certificate_shown: bool,
+    /// Whether the certificate is in order as far as one can see: dates and name.
+    pub certificate_in_order: Option<bool>,
+    /// AlertDescription the client refused with, if it did so in the clear.
+    pub alert: Option<u8>,
+    /// When it ended, likewise.
+    pub ended_ns: u64,
+    /// Whether the client had no answer from the server when it ended.
+    pub unanswered: bool,
+    /// Whether the client left without saying why, so that it may just have had no use for it.
+    pub quiet: bool,
+    /// What the client did.
+    pub outcome: Outcome,
+}
+
+/// What the client made of the certificate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome {
+    /// It used the connection.
+    Accepted,
+    /// It refused, as far as one can tell.
+    Refused {
+        /// How sure that is, 0 to 1.
+        probability: f64,
+    },
+    /// That does not show.
+    Nothing,
+}
+
+impl Subject {
+    pub(super) fn of(facts: &Facts<'_>, interception: Interception, outcome: Outcome) -> Self {
+        let timeline = facts.timeline;
+        let hello = timeline.handshake.client_hello.as_ref();
+        let leaf = timeline.handshake.certificate.as_ref();
+        let name = hello.and_then(|hello| hello.server_name.clone());
+        let now = i64::try_from(timeline.started_ns / 1_000_000_000).unwrap_or(i64::MAX);
+        let in_order = leaf.and_then(|leaf| leaf.as_ref().ok()).map(|leaf| {
+            leaf.validity_at(now) == Validity::Valid
+                && name.as_ref().is_none_or(|name| leaf.is_for(name))
+        });
+        Self {
+            client: timeline.client.ip(),
+            app: hello.and_then(app),
+            name: name.unwrap_or_else(|| timeline.server.ip().to_string()),
+            server: timeline.server,
+            time_ns: timeline.started_ns,
+            interception,
+            certificate_shown: !facts.resumed,
+            certificate_in_order: in_order,
+            alert: facts.failure_alert().and_then(|alert| alert.code),
+            quiet: quiet(facts),
+            unanswered: !facts.server_hello,
+            ended_ns: facts.failed_ns().unwrap_or(timeline.last_ns),
+            outcome,
+        }
+    }
+}
+
+/// Whoever waits so long for an answer wanted one.
+const PATIENT_NS: u64 = 3_000_000_000;
+
+fn quiet(facts: &Facts<'_>) -> bool {
+    let timeline = facts.timeline;
+    let waited_ns = timeline.last_ns.saturating_sub(timeline.started_ns);
+    let waited_in_vain = !facts.server_hello && waited_ns > PATIENT_NS;
+    facts.failure_alert().is_none()
+        && !facts.client.alert_for_finished
+        && !waited_in_vain
+        && (facts.unused() || facts.turned_away() || facts.client_left())
+}

@@ -1,0 +1,11 @@
+//! Causes: from a connection to the reason it failed, alone and beside all others.
+//!
+//! In: [`crate::flow::legs::Connection`], and the operator's [`knowledge`]. Out:
+//! [`crate::verdict::Verdict`]. Not here: output formats, clocks, I/O other than the facts that
+//! the history keeps on disk.
+
+pub mod history;
+pub mod inspection_ca;
+pub mod interception;
+pub mod judge;
+pub mod knowledge;

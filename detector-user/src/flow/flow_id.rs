@@ -1,0 +1,24 @@
+//! The identity of a flow.
+
+use std::hash::{Hash, Hasher};
+
+use detector_common::flow::FlowKey;
+
+/// Names a flow: its key and when it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowId {
+    pub(crate) key: FlowKey,
+    pub(crate) started_ns: u64,
+}
+
+impl Hash for FlowId {
+    /// In few large steps: it is looked up with everything that is told of a flow.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [one, other] = self.key.addresses;
+        let [one_port, other_port] = self.key.ports.map(u64::from);
+        state.write_u128(u128::from_ne_bytes(one.octets()));
+        state.write_u128(u128::from_ne_bytes(other.octets()));
+        state.write_u64(u64::from(self.key.interface) << 32 | one_port << 16 | other_port);
+        state.write_u64(self.started_ns);
+    }
+}

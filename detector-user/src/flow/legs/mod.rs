@@ -1,0 +1,333 @@
+//! Which flows of several taps are legs of one connection.
+//!
+//! A gateway with two taps sees a forwarded connection twice, with the same client random, also
+//! behind NAT. An interceptor between the taps makes two connections of it: the second begins, for
+//! the same server name, or without a name to the same server, once the first's ClientHello is there,
+//! and its server answers before the first's client is answered. That order is what is asked of two
+//! legs; names alone, also seen from two clients at two taps, make none.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use detector_common::flow::Sender;
+use hashlink::LruCache;
+
+use crate::flow::flow_id::FlowId;
+use crate::flow::timeline::{Beginning, FlowEvent, Timeline};
+
+/// Flows waiting for each other at once; beyond it the oldest is judged alone.
+const WAITING_MAX: usize = 1 << 16;
+/// Flows to one server looked through for a partner.
+const SAME_SERVER_MAX: usize = 64;
+/// How long an interceptor may take from its client's hello to its own.
+const INTERCEPTOR_NS: u64 = 5_000_000_000;
+/// How long a leg that is over waits for the other to end.
+const PARTNER_NS: u64 = 3_000_000_000;
+
+/// A connection through the gateway, as one tap or two saw it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The leg nearer to the client, or the only one.
+    pub client_leg: Box<Timeline>,
+    /// The leg nearer to the server, and what became of the connection between the taps.
+    pub server_leg: Option<(Passage, Box<Timeline>)>,
+    /// Whether it is told of early, since it works; its end is yet to come.
+    pub goes_on: bool,
+}
+
+/// What happens to a connection between two taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Passage {
+    /// Both taps saw the same client random: it was forwarded.
+    Forwarded,
+    /// The client randoms differ: somebody between the taps terminates TLS.
+    Intercepted,
+}
+
+/// What two legs have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Destination {
+    Name(String),
+    /// Interceptors that could not read their client's server name ask without one.
+    Address(SocketAddr),
+}
+
+struct Leg {
+    beginning: Beginning,
+    partner: Option<FlowId>,
+    /// Its connection was judged by the other leg alone: what it says comes too late.
+    too_late: bool,
+    over: Option<Box<Timeline>>,
+    deadline: Option<u64>,
+}
+
+/// Finds legs and hands on connections.
+pub struct Legs {
+    legs: LruCache<FlowId, Leg>,
+    by_random: HashMap<[u8; 32], FlowId>,
+    by_server: HashMap<Destination, VecDeque<FlowId>>,
+    due: BTreeSet<(u64, FlowId)>,
+    ready: Vec<Connection>,
+}
+
+impl Default for Legs {
+    fn default() -> Self {
+        Self {
+            legs: LruCache::new_unbounded(),
+            by_random: HashMap::new(),
+            by_server: HashMap::new(),
+            due: BTreeSet::new(),
+            ready: Vec::new(),
+        }
+    }
+}
+
+impl Legs {
+    /// Takes in what the tracker tells at `now_ns` on the tap's clock.
+    pub fn take(&mut self, event: FlowEvent, now_ns: u64) {
+        match event {
+            FlowEvent::Began(beginning) => self.began(beginning),
+            FlowEvent::Works(timeline) => self.works(timeline),
+            FlowEvent::Over(timeline) => self.over(timeline, now_ns),
+        }
+    }
+
+    /// Gives up waiting where it was long enough.
+    pub fn advance(&mut self, now_ns: u64) {
+        while let Some(&(deadline, flow)) = self.due.first() {
+            if deadline > now_ns {
+                break;
+            }
+            self.due.pop_first();
+            self.judge_alone(flow);
+        }
+    }
+
+    /// Gives up waiting everywhere: no more is to come.
+    pub fn finish(&mut self) {
+        self.advance(u64::MAX);
+    }
+
+    /// When the next wait is over, on the tap's clock.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.due.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Connections that are over.
+    pub fn take_ready(&mut self) -> Vec<Connection> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Takes back the list that [`take_ready`](Self::take_ready) gave, for its room.
+    pub fn reuse(&mut self, mut list: Vec<Connection>) {
+        if self.ready.is_empty() {
+            list.clear();
+            self.ready = list;
+        }
+    }
+
+    fn began(&mut self, beginning: Beginning) {
+        if self.legs.len() >= WAITING_MAX
+            && let Some((&oldest, _)) = self.legs.iter().next()
+        {
+            self.judge_alone(oldest);
+        }
+        let flow = beginning.flow;
+        let partner = self.partner(&beginning);
+        if let Some(partner) = partner
+            && let Some(leg) = self.legs.get_mut(&partner)
+        {
+            leg.partner = Some(flow);
+        } else {
+            self.by_random.insert(beginning.random, flow);
+        }
+        for destination in destinations(&beginning) {
+            let same = self.by_server.entry(destination).or_default();
+            same.push_back(flow);
+            if same.len() > SAME_SERVER_MAX {
+                same.pop_front();
+            }
+        }
+        self.legs.insert(
+            flow,
+            Leg {
+                beginning,
+                partner,
+                too_late: false,
+                over: None,
+                deadline: None,
+            },
+        );
+    }
+
+    /// The leg nearer to the server says of the client nothing that its own does not.
+    fn works(&mut self, timeline: Box<Timeline>) {
+        let is_server_leg = self.legs.peek(&timeline.flow).is_some_and(|leg| {
+            leg.partner
+                .and_then(|partner| self.legs.peek(&partner))
+                .is_some_and(|other| other.beginning.started_ns <= leg.beginning.started_ns)
+        });
+        if !is_server_leg {
+            self.ready.push(Connection {
+                client_leg: timeline,
+                server_leg: None,
+                goes_on: true,
+            });
+        }
+    }
+
+    fn partner(&self, beginning: &Beginning) -> Option<FlowId> {
+        let elsewhere = |flow: &FlowId| flow.key.interface != beginning.flow.key.interface;
+        let free = |flow: &FlowId| {
+            elsewhere(flow)
+                && self
+                    .legs
+                    .peek(flow)
+                    .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none())
+        };
+        if let Some(flow) = self.by_random.get(&beginning.random)
+            && free(flow)
+        {
+            return Some(*flow);
+        }
+        let same_server = self.by_server.get(&destinations(beginning).next()?)?;
+        same_server.iter().copied().find(|flow| {
+            free(flow)
+                && self.legs.peek(flow).is_some_and(|leg| {
+                    // Taps may tell of them in another order than they began in.
+                    may_be_intercepted(&leg.beginning, beginning)
+                        || may_be_intercepted(beginning, &leg.beginning)
+                })
+        })
+    }
+
+    fn over(&mut self, timeline: Box<Timeline>, now_ns: u64) {
+        let flow = timeline.flow;
+        let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
+        let Some(partner) = partner.filter(|partner| self.legs.contains_key(partner)) else {
+            if self.forget(flow).is_none_or(|leg| !leg.too_late) {
+                self.ready.push(Connection {
+                    client_leg: timeline,
+                    server_leg: None,
+                    goes_on: false,
+                });
+            }
+            return;
+        };
+        let other = self.legs.peek_mut(&partner).and_then(|leg| leg.over.take());
+        if let Some(other) = other {
+            self.forget(flow);
+            self.forget(partner);
+            return self.join(timeline, other);
+        }
+        if let Some(leg) = self.legs.peek_mut(&flow) {
+            let deadline = now_ns.saturating_add(PARTNER_NS);
+            leg.over = Some(timeline);
+            leg.deadline = Some(deadline);
+            self.due.insert((deadline, flow));
+        }
+    }
+
+    /// Judges a leg that has waited long enough; one still under way only loses its partner.
+    fn judge_alone(&mut self, flow: FlowId) {
+        let Some(leg) = self.forget(flow) else {
+            return;
+        };
+        if let Some(timeline) = leg.over {
+            if let Some(other) = leg.partner.and_then(|other| self.legs.peek_mut(&other)) {
+                // What a server leg says once its client's is judged would be a second verdict.
+                other.too_late = leg.beginning.started_ns <= other.beginning.started_ns
+                    || leg.beginning.random == other.beginning.random;
+            }
+            self.ready.push(Connection {
+                client_leg: timeline,
+                server_leg: None,
+                goes_on: false,
+            });
+        }
+    }
+
+    fn forget(&mut self, flow: FlowId) -> Option<Leg> {
+        let leg = self.legs.remove(&flow)?;
+        if self.by_random.get(&leg.beginning.random) == Some(&flow) {
+            self.by_random.remove(&leg.beginning.random);
+        }
+        for destination in destinations(&leg.beginning) {
+            if let Some(same) = self.by_server.get_mut(&destination) {
+                same.retain(|other| *other != flow);
+                if same.is_empty() {
+                    self.by_server.remove(&destination);
+                }
+            }
+        }
+        if let Some(deadline) = leg.deadline {
+            self.due.remove(&(deadline, flow));
+        }
+        Some(leg)
+    }
+
+    fn join(&mut self, one: Box<Timeline>, other: Box<Timeline>) {
+        let (client_leg, server_leg) = if one.started_ns <= other.started_ns {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        let passage = passage(&client_leg, &server_leg);
+        let Some(passage) = passage else {
+            self.ready
+                .extend([client_leg, server_leg].map(|leg| Connection {
+                    client_leg: leg,
+                    server_leg: None,
+                    goes_on: false,
+                }));
+            return;
+        };
+        self.ready.push(Connection {
+            client_leg,
+            server_leg: Some((passage, server_leg)),
+            goes_on: false,
+        });
+    }
+}
+
+/// Where it goes, the most telling first.
+fn destinations(beginning: &Beginning) -> impl Iterator<Item = Destination> {
+    let name = beginning.server_name.clone().map(Destination::Name);
+    name.into_iter()
+        .chain([Destination::Address(beginning.server)])
+}
+
+/// Whether the second hello may be an interceptor's, made for the first.
+fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool {
+    let wait = second.started_ns.saturating_sub(first.started_ns);
+    first.started_ns <= second.started_ns
+        && wait <= INTERCEPTOR_NS
+        && first.random != second.random
+        // A hello that comes in at the other tap too is another client's.
+        && first.egress != Some(true)
+        && second.egress != Some(false)
+}
+
+/// What happened between the taps; `None` if these are no legs of one connection after all.
+fn passage(client_leg: &Timeline, server_leg: &Timeline) -> Option<Passage> {
+    let random = |leg: &Timeline| Some(leg.handshake.client_hello.as_ref()?.random);
+    if random(client_leg)? == random(server_leg)? {
+        return Some(Passage::Forwarded);
+    }
+    let answered = |leg: &Timeline| {
+        let first = leg
+            .records
+            .iter()
+            .find(|record| record.sender == Sender::Server)?;
+        Some(leg.started_ns + u64::from(first.at_us) * 1000)
+    };
+    match (answered(client_leg), answered(server_leg)) {
+        // To answer its client an interceptor needs its server's answer.
+        (Some(client), Some(server)) => (server <= client).then_some(Passage::Intercepted),
+        (Some(client), None) => (server_leg.started_ns <= client).then_some(Passage::Intercepted),
+        (None, _) => Some(Passage::Intercepted),
+    }
+}

@@ -1,0 +1,216 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use detector_common::flow::{FlowKey, Side};
+use rstest::rstest;
+
+use super::*;
+use crate::flow::timeline::{Ending, TimelineRecord};
+use crate::flow::tls::Handshake;
+use crate::flow::tls::client_hello::ClientHello;
+
+const LAN: u32 = 1;
+const WAN: u32 = 2;
+const MS: u64 = 1_000_000;
+const NAME: &str = "www.lab.test";
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
+
+fn flow(interface: u32, number: u64) -> FlowId {
+    FlowId {
+        key: FlowKey {
+            interface,
+            ..FlowKey::default()
+        },
+        started_ns: number,
+    }
+}
+
+fn began(flow: FlowId, at_ns: u64, random: u8, egress: Option<bool>) -> FlowEvent {
+    FlowEvent::Began(Beginning {
+        flow,
+        started_ns: at_ns,
+        random: [random; 32],
+        server_name: Some(NAME.to_owned()),
+        server: SERVER,
+        egress,
+    })
+}
+
+fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> Box<Timeline> {
+    let mut hello = ClientHello::default();
+    hello.random = [random; 32];
+    let record = |at_ns: u64| TimelineRecord {
+        sender: Sender::Server,
+        at_us: u32::try_from((at_ns) / 1000).unwrap(),
+        content_type: 22,
+        version_minor: 3,
+        length: 90,
+        detail: [2, 0],
+        flags: 0,
+    };
+    Box::new(Timeline {
+        flow,
+        tap: "tap".into(),
+        client: SERVER,
+        server: SERVER,
+        vlan: vec![],
+        started_ns: at_ns,
+        last_ns: at_ns,
+        handshake: Handshake {
+            client_hello: Some(hello),
+            ..Handshake::default()
+        },
+        records: answered_ns
+            .map(|at| record(at - at_ns))
+            .into_iter()
+            .collect(),
+        closes: vec![],
+        sides: [Side::default(); 2],
+        settled: false,
+        ending: Ending::Closed,
+    })
+}
+
+/// A client's leg that begins at 10 ms and the other one's beginning; both end at 1 s.
+fn joined(
+    second: (u64, u8),
+    answered: (Option<u64>, Option<u64>),
+    egress: [Option<bool>; 2],
+) -> Vec<Option<Passage>> {
+    let mut legs = Legs::default();
+    let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
+    legs.take(began(lan, 10 * MS, 1, egress[0]), 0);
+    legs.take(began(wan, second.0, second.1, egress[1]), 0);
+    legs.take(
+        FlowEvent::Over(timeline(lan, 10 * MS, 1, answered.0)),
+        1000 * MS,
+    );
+    legs.take(
+        FlowEvent::Over(timeline(wan, second.0, second.1, answered.1)),
+        1001 * MS,
+    );
+    legs.finish();
+    let ready = legs.take_ready();
+    assert!(
+        ready
+            .iter()
+            .all(|one| one.client_leg.started_ns == 10 * MS || one.server_leg.is_none())
+    );
+    ready
+        .iter()
+        .map(|one| one.server_leg.as_ref().map(|(passage, _)| *passage))
+        .collect()
+}
+
+#[rstest]
+#[case::forwarded((11 * MS, 1), Some(Passage::Forwarded))]
+#[case::intercepted((11 * MS, 2), Some(Passage::Intercepted))]
+fn two_taps_see_one_connection(#[case] second: (u64, u8), #[case] passage: Option<Passage>) {
+    let answered = (Some(30 * MS), Some(20 * MS));
+    assert_eq!(joined(second, answered, [None; 2]), [passage]);
+}
+
+#[rstest]
+#[case::before_the_clients_hello((9 * MS, 2), (Some(30 * MS), Some(20 * MS)), [None; 2])]
+#[case::answered_after_the_client((11 * MS, 2), (Some(20 * MS), Some(30 * MS)), [None; 2])]
+#[case::long_after((6000 * MS, 2), (Some(6200 * MS), Some(6100 * MS)), [None; 2])]
+#[case::another_client((11 * MS, 2), (Some(30 * MS), Some(20 * MS)), [None, Some(false)])]
+#[case::towards_the_client((11 * MS, 2), (Some(30 * MS), Some(20 * MS)), [Some(true), None])]
+fn one_name_alone_makes_no_legs(
+    #[case] second: (u64, u8),
+    #[case] answered: (Option<u64>, Option<u64>),
+    #[case] egress: [Option<bool>; 2],
+) {
+    assert_eq!(joined(second, answered, egress), [None, None]);
+}
+
+#[test]
+fn an_origin_that_never_answered_belongs_to_the_client_that_was_told() {
+    let answered = (Some(30 * MS), None);
+    assert_eq!(
+        joined((11 * MS, 2), answered, [None; 2]),
+        [Some(Passage::Intercepted)]
+    );
+}
+
+/// sslsplit finds no server name in a hello of several segments.
+#[test]
+fn an_interceptors_hello_without_a_name_goes_to_the_same_server() {
+    let mut legs = Legs::default();
+    let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
+    legs.take(began(lan, 10 * MS, 1, None), 0);
+    let FlowEvent::Began(mut second) = began(wan, 11 * MS, 2, None) else {
+        unreachable!()
+    };
+    second.server_name = None;
+    legs.take(FlowEvent::Began(second), 0);
+    let over = [
+        timeline(lan, 10 * MS, 1, Some(30 * MS)),
+        timeline(wan, 11 * MS, 2, Some(20 * MS)),
+    ];
+    for leg in over {
+        legs.take(FlowEvent::Over(leg), 1000 * MS);
+    }
+    assert_eq!(legs.take_ready().len(), 1);
+}
+
+#[test]
+fn a_leg_waits_for_the_other_only_so_long() {
+    let mut legs = Legs::default();
+    let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
+    legs.take(began(lan, 10 * MS, 1, None), 0);
+    legs.take(began(wan, 11 * MS, 2, None), 0);
+    // Timelines have UNIX times, beginnings those of the tap's clock.
+    let over = timeline(lan, 10 * MS, 1, Some(30 * MS)).moved_by(5000 * MS as i64);
+    legs.take(FlowEvent::Over(Box::new(over)), 1000 * MS);
+    assert!(legs.take_ready().is_empty());
+    let deadline = legs.next_deadline().unwrap();
+    legs.advance(deadline);
+    assert_eq!(legs.take_ready().len(), 1);
+    // Its connection was told of: what the interceptor's leg says is no second one.
+    legs.take(
+        FlowEvent::Over(timeline(wan, 11 * MS, 2, Some(20 * MS))),
+        9000 * MS,
+    );
+    legs.finish();
+    assert!(legs.take_ready().is_empty());
+    assert!(legs.by_server.is_empty() && legs.by_random.is_empty() && legs.due.is_empty());
+}
+
+#[test]
+fn flows_of_one_tap_are_no_legs() {
+    let mut legs = Legs::default();
+    let (one, other) = (flow(LAN, 1), flow(LAN, 2));
+    legs.take(began(one, 10 * MS, 1, None), 0);
+    legs.take(began(other, 11 * MS, 2, None), 0);
+    legs.take(
+        FlowEvent::Over(timeline(one, 10 * MS, 1, Some(30 * MS))),
+        1000 * MS,
+    );
+    legs.take(
+        FlowEvent::Over(timeline(other, 11 * MS, 2, Some(20 * MS))),
+        1001 * MS,
+    );
+    assert_eq!(legs.take_ready().len(), 2);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut legs = Legs::default();
+    for number in 0..WAITING_MAX as u64 + 1000 {
+        let mut random = [0; 32];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        let beginning = Beginning {
+            flow: flow(LAN, number),
+            started_ns: number,
+            random,
+            server_name: Some(format!("{number}.lab.test")),
+            server: SERVER,
+            egress: None,
+        };
+        legs.take(FlowEvent::Began(beginning), number);
+    }
+    assert!(legs.legs.len() <= WAITING_MAX);
+    // All go to one address.
+    assert_eq!(legs.by_server.len(), legs.legs.len() + 1);
+    assert_eq!(legs.by_random.len(), legs.legs.len());
+}

@@ -1,0 +1,257 @@
+//! ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2), read field by field.
+//!
+//! The reader keeps what it could read of a hello that ends early: a server name in the first
+//! segment is worth having though the second was lost.
+
+use crate::flow::tls::extensions::{self, Extensions, is_grease, text, without_grease};
+use crate::flow::tls::reader::Reader;
+
+/// What a client offers. Lists are in the client's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientHello {
+    /// `legacy_version`.
+    pub legacy_version: u16,
+    /// The client random.
+    pub random: [u8; 32],
+    /// `legacy_session_id`.
+    pub session_id: Vec<u8>,
+    /// Cipher suites, GREASE (RFC 8701) and signalling values included.
+    pub cipher_suites: Vec<u16>,
+    /// `legacy_compression_methods`.
+    pub compression_methods: Vec<u8>,
+    /// Extension types, GREASE included.
+    pub extensions: Vec<u16>,
+    /// The server name: a host name in lower case; one with characters that no host name has is
+    /// kept as it came, escaped.
+    pub server_name: Option<String>,
+    /// Protocols of ALPN (RFC 7301); what is not printable is escaped.
+    pub alpn: Vec<String>,
+    /// First and last byte of the first ALPN protocol.
+    pub(super) first_alpn: Option<[u8; 2]>,
+    /// `supported_versions` without GREASE.
+    pub supported_versions: Vec<u16>,
+    /// `supported_groups` without GREASE.
+    pub groups: Vec<u16>,
+    /// Groups that a key share was sent for, without GREASE.
+    pub key_share_groups: Vec<u16>,
+    /// `signature_algorithms` without GREASE.
+    pub signature_algorithms: Vec<u16>,
+    /// Whether it offers a pre-shared key: it would resume a session.
+    pub pre_shared_key: bool,
+    /// Whether it sends early data.
+    pub early_data: bool,
+    /// Whether it has an encrypted_client_hello extension, real or GREASE: then the server name
+    /// may be only the outer one.
+    pub encrypted_client_hello: bool,
+    /// Whether it asks for OCSP stapling.
+    pub status_request: bool,
+    /// Its session ticket's length (RFC 5077): 0 asks for one, more would resume a session.
+    pub session_ticket: Option<u16>,
+    /// Whether all of it came and is well-formed.
+    pub complete: bool,
+}
+
+impl ClientHello {
+    /// Reads a ClientHello's body; `None` if not even its random is there.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let mut hello = Self {
+            legacy_version: reader.u16()?,
+            random: reader.array()?,
+            ..Self::default()
+        };
+        hello.complete = hello.read_rest(&mut reader).unwrap_or(false);
+        Some(hello)
+    }
+
+    fn read_rest(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+        self.session_id = reader.vector8()?.0.to_vec();
+        let suites = reader.vector16()?;
+        self.cipher_suites.reserve_exact(suites.0.len() / 2);
+        self.cipher_suites.extend(suites.numbers());
+        self.compression_methods = reader.vector8()?.0.to_vec();
+        if reader.is_empty() {
+            // Before TLS 1.3 a hello may have no extensions at all.
+            return Some(suites.0.len().is_multiple_of(2));
+        }
+        let (list, whole) = reader.open_vector16()?;
+        self.extensions.reserve_exact(Extensions::new(list).count());
+        let mut list = Extensions::new(list);
+        for (kind, data) in list.by_ref() {
+            self.extensions.push(kind);
+            // An extension whose inside is damaged is as good as one that is not there.
+            let _ = self.read_extension(kind, data);
+        }
+        Some(whole && list.is_at_end() && suites.0.len().is_multiple_of(2))
+    }
+
+    fn read_extension(&mut self, kind: u16, mut data: Reader<'_>) -> Option<()> {
+        match kind {
+            extensions::SERVER_NAME => self.read_server_name(data)?,
+            extensions::ALPN => self.read_alpn(data.vector16()?),
+            extensions::SUPPORTED_GROUPS => self.groups = without_grease(data.vector16()?),
+            extensions::SIGNATURE_ALGORITHMS => {
+                self.signature_algorithms = without_grease(data.vector16()?);
+            }
+            extensions::SUPPORTED_VERSIONS => {
+                self.supported_versions = without_grease(data.vector8()?);
+            }
+            extensions::KEY_SHARE => {
+                let shares = Extensions::new(data.vector16()?);
+                let groups = shares.map(|(group, _)| group);
+                self.key_share_groups
+                    .extend(groups.filter(|group| !is_grease(*group)));
+            }
+            extensions::PRE_SHARED_KEY => self.pre_shared_key = true,
+            extensions::EARLY_DATA => self.early_data = true,
+            extensions::ENCRYPTED_CLIENT_HELLO => self.encrypted_client_hello = true,
+            extensions::STATUS_REQUEST => self.status_request = true,
+            extensions::SESSION_TICKET => self.session_ticket = u16::try_from(data.0.len()).ok(),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn read_server_name(&mut self, mut data: Reader<'_>) -> Option<()> {
+        let mut list = data.vector16()?;
+        while !list.is_empty() {
+            let name_type = list.u8()?;
+            let name = list.vector16()?.0;
+            if name_type == 0 && !name.is_empty() && self.server_name.is_none() {
+                self.server_name = Some(server_name(name));
+            }
+        }
+        Some(())
+    }
+
+    fn read_alpn(&mut self, mut list: Reader<'_>) {
+        while let Some(protocol) = list.vector8() {
+            if self.alpn.is_empty()
+                && let (Some(first), Some(last)) = (protocol.0.first(), protocol.0.last())
+            {
+                self.first_alpn = Some([*first, *last]);
+            }
+            self.alpn.push(text(protocol.0));
+        }
+    }
+
+    /// The highest version offered.
+    pub fn highest_version(&self) -> u16 {
+        let offered = self.supported_versions.iter().copied().max();
+        offered.unwrap_or(self.legacy_version)
+    }
+
+    /// Whether it has an extension of this type.
+    pub fn has_extension(&self, kind: u16) -> bool {
+        self.extensions.contains(&kind)
+    }
+}
+
+/// A server name: in lower case if it can be a host name, else escaped.
+fn server_name(bytes: &[u8]) -> String {
+    let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    let mut name = text(bytes);
+    if bytes.iter().all(of_host) {
+        name.make_ascii_lowercase();
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tls::tests::{alpn, client_hello, extension, list16, sni, supported_versions};
+    use rstest::rstest;
+
+    fn read(extensions: &[Vec<u8>]) -> ClientHello {
+        ClientHello::parse(&client_hello(&[0x0a0a, 0x1301], extensions)).unwrap()
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let hello = read(&[
+            sni("Example.COM"),
+            alpn(&[b"h2", b"http/1.1"]),
+            supported_versions(&[0x8a8a, 0x0303, 0x0304]),
+            extension(10, &list16(&[0x9a9a, 0x11ec, 0x001d])),
+            extension(13, &list16(&[0x0403, 0x0804])),
+            extension(51, &[0, 10, 0x2a, 0x2a, 0, 1, 0, 0x11, 0xec, 0, 1, 9]),
+            extension(5, &[1, 0, 0, 0, 0]),
+            extension(35, &[1; 20]),
+            extension(42, &[]),
+            extension(0xfe0d, &[0]),
+            extension(41, &[0]),
+        ]);
+        assert!(hello.complete);
+        assert_eq!(hello.legacy_version, 0x0303);
+        assert_eq!(hello.random, [7; 32]);
+        assert_eq!(hello.session_id, [3; 4]);
+        assert_eq!(hello.cipher_suites, [0x0a0a, 0x1301]);
+        assert_eq!(hello.compression_methods, [0]);
+        assert_eq!(
+            hello.extensions,
+            [0, 16, 43, 10, 13, 51, 5, 35, 42, 0xfe0d, 41]
+        );
+        assert_eq!(hello.server_name.as_deref(), Some("example.com"));
+        assert_eq!(hello.alpn, ["h2", "http/1.1"]);
+        assert_eq!(hello.supported_versions, [0x0303, 0x0304]);
+        assert_eq!(hello.highest_version(), 0x0304);
+        assert_eq!(hello.groups, [0x11ec, 0x001d]);
+        assert_eq!(hello.key_share_groups, [0x11ec]);
+        assert_eq!(hello.signature_algorithms, [0x0403, 0x0804]);
+        assert_eq!(hello.session_ticket, Some(20));
+        assert!(hello.pre_shared_key && hello.early_data && hello.status_request);
+        assert!(hello.encrypted_client_hello);
+    }
+
+    #[test]
+    fn what_is_absent_is_none() {
+        let hello = read(&[]);
+        assert!(hello.complete);
+        assert_eq!((hello.server_name, hello.session_ticket), (None, None));
+        assert!(!hello.pre_shared_key && !hello.early_data && !hello.status_request);
+        assert!(!hello.encrypted_client_hello && hello.extensions.is_empty());
+    }
+
+    #[rstest]
+    #[case::underscore(b"_dmarc.Example.test", "_dmarc.example.test")]
+    #[case::idn(b"XN--bcher-kva.test", "xn--bcher-kva.test")]
+    #[case::trailing_dot(b"a.test.", "a.test.")]
+    #[case::escape_sequence(b"A\x1b[2J", r"A\x1b[2J")]
+    #[case::utf8("Bücher.test".as_bytes(), r"B\xc3\xbccher.test")]
+    #[case::zero(b"good.test\0.Evil.test", r"good.test\x00.Evil.test")]
+    #[case::backslash(br"a\x00", r"a\\x00")]
+    fn server_names(#[case] bytes: &[u8], #[case] expected: &str) {
+        assert_eq!(server_name(bytes), expected);
+    }
+
+    #[test]
+    fn a_name_is_kept_though_what_follows_is_lost() {
+        let body = client_hello(&[0x1301], &[sni("a.test"), extension(21, &[0; 300])]);
+        let hello = ClientHello::parse(&body[..body.len() - 1]).unwrap();
+        assert_eq!(hello.server_name.as_deref(), Some("a.test"));
+        assert_eq!(hello.extensions, [0]);
+        assert!(!hello.complete);
+    }
+
+    #[rstest]
+    #[case::empty_name(&[0, 3, 0, 0, 0])]
+    #[case::other_type(&[0, 4, 9, 0, 1, b'a'])]
+    #[case::cut(&[0, 9, 0, 0, 6, b'a'])]
+    #[case::empty(&[])]
+    fn no_server_name(#[case] data: &[u8]) {
+        let hello = read(&[extension(0, data)]);
+        assert_eq!(hello.server_name, None);
+        assert!(hello.complete && hello.has_extension(0));
+    }
+
+    #[test]
+    fn a_damaged_extension_list_is_incomplete() {
+        let mut body = client_hello(&[0x1301], &[sni("a.test"), extension(21, &[0; 4])]);
+        let length_of_last = body.len() - 5;
+        body[length_of_last] += 1;
+        let hello = ClientHello::parse(&body).unwrap();
+        assert!(!hello.complete);
+        assert_eq!(hello.server_name.as_deref(), Some("a.test"));
+    }
+}

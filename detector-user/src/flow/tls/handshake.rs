@@ -1,0 +1,160 @@
+//! All that both sides' plaintext says, read message by message.
+
+use crate::flow::tls::certificate::{self, CertificateError, Leaf};
+use crate::flow::tls::client_hello::ClientHello;
+use crate::flow::tls::names::{self, TLS_1_3};
+use crate::flow::tls::records::{self, Message, Plaintext, PlaintextEnd};
+use crate::flow::tls::server_hello::ServerHello;
+
+/// What the handshake said. Where TLS 1.3 encrypts, nothing was seen: see
+/// [`client_end`](Self::client_end) and [`server_end`](Self::server_end).
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// The first ClientHello.
+    pub client_hello: Option<ClientHello>,
+    /// Whether it came again, after a HelloRetryRequest.
+    pub client_hello_repeated: bool,
+    /// The ServerHello that counts: not a HelloRetryRequest.
+    pub server_hello: Option<ServerHello>,
+    /// Whether a HelloRetryRequest came before it (RFC 8446 §4.1.4).
+    pub hello_retry_request: bool,
+    /// What that request chose already: version, suite and the group it asks for.
+    pub retry: Option<ServerHello>,
+    /// The server's certificate, up to TLS 1.2.
+    pub certificate: Option<Result<Leaf, CertificateError>>,
+    /// Whether the server stapled an OCSP answer, up to TLS 1.2.
+    pub certificate_status: bool,
+    /// Whether the server sent a ServerKeyExchange, up to TLS 1.2.
+    pub server_key_exchange: bool,
+    /// Whether the server asked for a client certificate, up to TLS 1.2.
+    pub certificate_request: bool,
+    /// Whether the server's flight ended, up to TLS 1.2.
+    pub server_hello_done: bool,
+    /// Whether the server gave a session ticket in the clear, up to TLS 1.2.
+    pub new_session_ticket: bool,
+    /// Whether the server sent ChangeCipherSpec; in TLS 1.3 that means nothing.
+    pub server_change_cipher_spec: bool,
+    /// Certificates in the client's Certificate message, up to TLS 1.2: 0 if it has none.
+    pub client_certificates: Option<usize>,
+    /// Whether the client sent its ClientKeyExchange, up to TLS 1.2.
+    pub client_key_exchange: bool,
+    /// Whether the client proved to have its certificate's key, up to TLS 1.2.
+    pub client_certificate_verify: bool,
+    /// Whether the client sent ChangeCipherSpec; in TLS 1.3 that means nothing.
+    pub client_change_cipher_spec: bool,
+    /// Whether client bytes are missing or end within a message.
+    pub client_incomplete: bool,
+    /// Whether server bytes are missing or end within a message.
+    pub server_incomplete: bool,
+    /// How the client's plaintext ends.
+    pub client_end: PlaintextEnd,
+    /// How the server's plaintext ends.
+    pub server_end: PlaintextEnd,
+}
+
+impl Handshake {
+    pub(super) fn read_client(&mut self, plaintext: &Plaintext<'_>) {
+        for message in plaintext.messages() {
+            self.take_client_message(&message);
+        }
+        self.client_change_cipher_spec = plaintext.change_cipher_spec;
+        self.client_incomplete = plaintext.is_incomplete();
+        self.client_end = plaintext.end;
+    }
+
+    pub(super) fn read_server(&mut self, plaintext: &Plaintext<'_>) {
+        for message in plaintext.messages() {
+            self.take_server_message(&message);
+        }
+        self.server_change_cipher_spec = plaintext.change_cipher_spec;
+        self.server_incomplete = plaintext.is_incomplete();
+        self.server_end = plaintext.end;
+    }
+
+    fn take_client_message(&mut self, message: &Message<'_>) {
+        match message.handshake_type {
+            records::CLIENT_HELLO if self.client_hello.is_some() => {
+                self.client_hello_repeated = true;
+            }
+            records::CLIENT_HELLO => {
+                self.client_hello = ClientHello::parse(message.body);
+                if let Some(hello) = &mut self.client_hello {
+                    hello.complete &= message.complete;
+                }
+            }
+            records::CERTIFICATE if message.complete => {
+                self.client_certificates = Some(certificate::count(message.body));
+            }
+            records::CLIENT_KEY_EXCHANGE => self.client_key_exchange = true,
+            records::CERTIFICATE_VERIFY => self.client_certificate_verify = true,
+            _ => {}
+        }
+    }
+
+    fn take_server_message(&mut self, message: &Message<'_>) {
+        match message.handshake_type {
+            records::SERVER_HELLO => self.take_server_hello(message),
+            records::CERTIFICATE if self.certificate.is_none() => {
+                self.certificate = Some(Leaf::parse(message.body));
+            }
+            records::CERTIFICATE_STATUS => self.certificate_status = true,
+            records::SERVER_KEY_EXCHANGE => self.server_key_exchange = true,
+            records::CERTIFICATE_REQUEST => self.certificate_request = true,
+            records::SERVER_HELLO_DONE => self.server_hello_done = true,
+            records::NEW_SESSION_TICKET => self.new_session_ticket = true,
+            _ => {}
+        }
+    }
+
+    fn take_server_hello(&mut self, message: &Message<'_>) {
+        let Some(mut hello) = ServerHello::parse(message.body) else {
+            return;
+        };
+        hello.complete &= message.complete;
+        if hello.is_hello_retry_request() {
+            self.hello_retry_request = true;
+            self.retry.get_or_insert(hello);
+        } else {
+            self.server_hello.get_or_insert(hello);
+        }
+    }
+
+    /// The version that was agreed, 0x0304 for TLS 1.3. A HelloRetryRequest settles it already;
+    /// a hello cut before it says its version does not.
+    pub fn version(&self) -> Option<u16> {
+        let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
+        (hello.complete || hello.selected_version.is_some()).then(|| hello.version())
+    }
+
+    /// That version as people write it.
+    pub fn version_name(&self) -> Option<&'static str> {
+        self.version().and_then(names::version)
+    }
+
+    /// The cipher suite that was agreed; a HelloRetryRequest settles it already.
+    pub fn cipher_suite(&self) -> Option<u16> {
+        let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
+        Some(hello.cipher_suite)
+    }
+
+    /// Whether the session was resumed, so that no certificate was shown: by a pre-shared key in
+    /// TLS 1.3 (RFC 8446 §2.2), before that by the echoed session ID or by a ticket, after which
+    /// the server's ChangeCipherSpec follows its hello (RFC 5246 §7.3, RFC 5077 §3.1). `None` where
+    /// too little was seen.
+    pub fn is_resumed(&self) -> Option<bool> {
+        let server = self.server_hello.as_ref()?;
+        if self.version()? >= TLS_1_3 {
+            // The hello that shows its version may still be cut before the key.
+            return (server.complete || server.pre_shared_key).then_some(server.pre_shared_key);
+        }
+        if self.certificate.is_some() || self.server_key_exchange || self.server_hello_done {
+            return Some(false);
+        }
+        if self.server_change_cipher_spec {
+            return Some(true);
+        }
+        let client = self.client_hello.as_ref()?;
+        let echoed = !server.session_id.is_empty() && client.session_id == server.session_id;
+        echoed.then_some(true)
+    }
+}

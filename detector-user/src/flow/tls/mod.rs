@@ -1,0 +1,152 @@
+//! What the handshake says in the clear: hellos, and up to TLS 1.2 the certificates.
+//!
+//! Bytes come in pieces, in any order, with holes; what can be read of them is read, and what is
+//! missing is said to be missing.
+
+pub mod app;
+pub mod certificate;
+pub mod client_hello;
+pub mod distinguished_name;
+pub mod extensions;
+pub mod handshake;
+pub mod hello;
+pub mod ja4;
+pub mod names;
+mod reader;
+pub mod records;
+pub mod server_hello;
+pub mod stream;
+
+use detector_common::flow::Sender;
+
+use crate::flow::tls::client_hello::ClientHello;
+pub use crate::flow::tls::handshake::Handshake;
+use crate::flow::tls::records::{Plaintext, PlaintextEnd};
+use crate::flow::tls::stream::HandshakeStream;
+
+/// Both sides' handshake bytes while they come in.
+#[derive(Clone, Debug, Default)]
+pub struct HandshakeView {
+    client: Direction,
+    server: Direction,
+    /// What was read of directions whose bytes are no longer held.
+    read: Option<Box<Handshake>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Direction {
+    stream: HandshakeStream,
+    /// Its bytes were read for good; no more are taken.
+    closed: bool,
+}
+
+impl HandshakeView {
+    /// Takes in bytes that `sender` sent at `offset` of its stream.
+    pub fn feed(&mut self, sender: Sender, offset: u32, bytes: &[u8]) {
+        let direction = match sender {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        };
+        if !direction.closed {
+            direction.stream.feed(offset, bytes);
+        }
+    }
+
+    /// Bytes of memory held for the streams.
+    pub fn memory(&self) -> usize {
+        self.client.stream.memory() + self.server.stream.memory()
+    }
+
+    /// The ClientHello alone, as far as it came.
+    pub fn client_hello(&self) -> Option<ClientHello> {
+        match &self.read {
+            Some(read) => read.client_hello.clone(),
+            None => {
+                let mut handshake = Handshake::default();
+                handshake.read_client(&Plaintext::read(self.client.stream.contiguous()));
+                handshake.client_hello
+            }
+        }
+    }
+
+    /// Reads all that came.
+    pub fn parse(&self) -> Handshake {
+        let mut handshake = self.read.as_deref().cloned().unwrap_or_default();
+        if !self.client.closed {
+            let stream = &self.client.stream;
+            handshake.read_client(&Plaintext::read(stream.contiguous()));
+            handshake.client_incomplete |= stream.has_hole() || stream.is_full();
+        }
+        if !self.server.closed {
+            let stream = &self.server.stream;
+            handshake.read_server(&Plaintext::read(stream.contiguous()));
+            handshake.server_incomplete |= stream.has_hole() || stream.is_full();
+        }
+        handshake
+    }
+
+    /// Reads all that came and gives it away; what is kept then says nothing any more.
+    pub fn take(&mut self) -> Handshake {
+        match self.read.take() {
+            Some(read) if self.client.closed && self.server.closed => *read,
+            read => {
+                self.read = read;
+                self.parse()
+            }
+        }
+    }
+
+    /// Forgets everything and takes bytes of another flow, into the room it has.
+    pub fn restart(&mut self) {
+        self.read = None;
+        for direction in [&mut self.client, &mut self.server] {
+            direction.stream.restart();
+            direction.closed = false;
+        }
+    }
+
+    /// Reads all that came, lets go of the bytes, and takes no more.
+    pub fn finish(&mut self) -> &Handshake {
+        let handshake = self.parse();
+        for direction in [&mut self.client, &mut self.server] {
+            direction.stream.clear();
+            direction.closed = true;
+        }
+        self.read.insert(Box::new(handshake))
+    }
+
+    /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,
+    /// from somewhere on. Says whether it was.
+    pub fn finish_if_over(&mut self) -> bool {
+        let over = |direction: &Direction| {
+            direction.closed || {
+                let end = Plaintext::read(direction.stream.contiguous()).end;
+                matches!(end, PlaintextEnd::Encrypted | PlaintextEnd::NotTls)
+            }
+        };
+        let over = over(&self.client) && over(&self.server);
+        if over {
+            self.finish();
+        }
+        over
+    }
+
+    /// Whether bytes are missing before bytes that have come.
+    pub fn has_hole(&self) -> bool {
+        self.client.stream.has_hole() || self.server.stream.has_hole()
+    }
+
+    /// What was read of a view whose bytes are no longer needed; it takes no more.
+    pub fn of(handshake: Handshake) -> Self {
+        let mut view = Self {
+            read: Some(Box::new(handshake)),
+            ..Self::default()
+        };
+        view.client.closed = true;
+        view.server.closed = true;
+        view
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,337 @@
+//! What is kept of one flow.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
+use detector_common::observation::{ChunkHead, Observation, events};
+use detector_common::record::ALERT;
+
+use crate::flow::flow_id::FlowId;
+use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
+use crate::flow::tls::{Handshake, HandshakeView};
+use crate::flow::tracker::buffers::Buffers;
+use crate::flow::tracker::deadlines::Due;
+
+/// FIN, RST and what follows, kept per flow; a storm of resets says no more than its beginning.
+const CLOSES_MAX: usize = 24;
+/// After a reset its "sender" may go on talking, and a second reset may come.
+const AFTER_RESET_NS: u64 = 500_000_000;
+/// After both FINs a late reset may answer late data.
+const AFTER_CLOSE_NS: u64 = 200_000_000;
+/// After an alert its sender closes; if it does not, this is all there will be.
+const AFTER_ALERT_NS: u64 = 2_000_000_000;
+/// After one FIN the other side has as long to finish.
+const HALF_CLOSED_NS: u64 = 10_000_000_000;
+
+/// One flow under way.
+pub(super) struct Entry {
+    tap: Arc<str>,
+    started_ns: u64,
+    last_ns: u64,
+    client_endpoint: u8,
+    vlan: [u16; 2],
+    hello: bool,
+    hello_egress: bool,
+    announced: bool,
+    settled: bool,
+    view: HandshakeView,
+    /// The view holds what was read, and no bytes.
+    read: bool,
+    /// Records of before the flow was resumed.
+    earlier: Vec<TimelineRecord>,
+    resumed: bool,
+    records: Vec<TimelineRecord>,
+    closes: Vec<Close>,
+    sides: [Side; 2],
+    due: Due,
+}
+
+impl Entry {
+    pub(super) fn new(started_ns: u64, tap: Arc<str>, buffers: &mut Buffers) -> Self {
+        Self {
+            tap,
+            started_ns,
+            last_ns: started_ns,
+            client_endpoint: 0,
+            vlan: [0; 2],
+            hello: false,
+            hello_egress: false,
+            announced: false,
+            settled: false,
+            view: buffers.view(),
+            read: false,
+            earlier: Vec::new(),
+            resumed: false,
+            records: buffers.records(),
+            closes: Vec::new(),
+            sides: [Side::default(); 2],
+            due: Due::default(),
+        }
+    }
+
+    /// Whether the flow is known to begin with a ClientHello.
+    pub(super) fn has_hello(&self) -> bool {
+        self.hello
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.due.is_set()
+    }
+
+    pub(super) fn due(&self) -> &Due {
+        &self.due
+    }
+
+    pub(super) fn due_mut(&mut self) -> &mut Due {
+        &mut self.due
+    }
+
+    pub(super) fn feed(&mut self, sender: Sender, head: &ChunkHead, bytes: &[u8]) {
+        self.client_endpoint = head.client_endpoint;
+        self.vlan = head.vlan;
+        self.view.feed(sender, head.offset, bytes);
+    }
+
+    pub(super) fn observe(&mut self, observation: &Observation, buffers: &mut Buffers) {
+        let flow = &observation.watched.flow;
+        // Every observation is of a flow whose hello was confirmed; the first may have been lost.
+        if observation.events & events::HELLO != 0 {
+            self.hello_egress = observation.egress != 0;
+        }
+        self.hello = true;
+        self.last_ns = self.last_ns.max(observation.time_ns);
+        self.client_endpoint = flow.client_endpoint;
+        self.vlan = flow.vlan;
+        if flow.has(flow_flags::RESUMED) && !self.resumed {
+            self.resumed = true;
+            self.settled = true;
+            self.earlier = std::mem::take(&mut self.records);
+        }
+        if self.records.capacity() == 0 {
+            self.records = buffers.records();
+        }
+        merge_records(observation, &mut self.records);
+        let settles = observation.events & events::SETTLED != 0;
+        self.settled |= settles;
+        if settles {
+            // What is left of a settled flow is to wait for its end, perhaps for days.
+            let records = self.records.as_slice().into();
+            buffers.give_records(std::mem::replace(&mut self.records, records));
+        }
+        self.read_if_over(observation, buffers);
+        let sides_before = self.sides;
+        self.sides = flow.sides;
+        self.note_closes(observation, sides_before, buffers);
+    }
+
+    /// Reads the handshake once no more bytes of it follow, so that others may have their room while
+    /// the flow waits for its end.
+    fn read_if_over(&mut self, observation: &Observation, buffers: &mut Buffers) {
+        let sides = &observation.watched.flow.sides;
+        let is_whole = |side: &Side| side.has(side_flags::FIN) && !side.has(side_flags::HOLE);
+        let closed = sides.iter().all(is_whole) && !self.view.has_hole();
+        if !self.read && (self.settled || closed) {
+            self.read = true;
+            let read = HandshakeView::of(self.view.take());
+            buffers.give_view(std::mem::replace(&mut self.view, read));
+        }
+    }
+
+    fn note_closes(
+        &mut self,
+        observation: &Observation,
+        sides_before: [Side; 2],
+        buffers: &mut Buffers,
+    ) {
+        let kinds = [
+            (events::RESET, CloseKind::Reset),
+            (events::FIN, CloseKind::Fin),
+            (events::SPEAKS_ON, CloseKind::SpeaksOn),
+        ];
+        let sender = sender(observation.sender);
+        let [client, server] = &observation.watched.flow.sides;
+        let side = if sender == Sender::Client {
+            client
+        } else {
+            server
+        };
+        for (event, kind) in kinds {
+            if observation.events & event != 0 && self.closes.len() < CLOSES_MAX {
+                if self.closes.capacity() == 0 {
+                    self.closes = buffers.closes();
+                }
+                self.closes.push(Close {
+                    kind,
+                    sender,
+                    time_ns: observation.time_ns,
+                    egress: observation.egress != 0,
+                    records_before: side.record_count,
+                    measured: observation.measured,
+                    // A reset moves no baseline; a FIN moves its own, so the state before counts.
+                    sides: if kind == CloseKind::Fin && sides_before != [Side::default(); 2] {
+                        sides_before
+                    } else {
+                        observation.watched.flow.sides
+                    },
+                });
+            }
+        }
+    }
+
+    /// The flow's beginning, once: as soon as its whole hello is there, or more is told than that.
+    pub(super) fn announce(&mut self, flow: FlowId, knows_direction: bool) -> Option<Beginning> {
+        if self.announced || !self.hello {
+            return None;
+        }
+        let hello = self.view.client_hello()?;
+        let is_first = self.records.len() <= 1;
+        if is_first && !hello.complete {
+            return None;
+        }
+        self.announced = true;
+        Some(Beginning {
+            flow,
+            started_ns: self.started_ns,
+            random: hello.random,
+            server_name: hello.server_name,
+            server: endpoint(&flow, self.client_endpoint ^ 1),
+            egress: knows_direction.then_some(self.hello_egress),
+        })
+    }
+
+    /// When the flow is over if nothing more is told of it; `None` while it goes on.
+    pub(super) fn deadline(&self, now_ns: u64) -> Option<u64> {
+        let [client, server] = &self.sides;
+        let reset = client.has(side_flags::RST) || server.has(side_flags::RST);
+        let (client, server) = (client.has(side_flags::FIN), server.has(side_flags::FIN));
+        let alert = self
+            .records
+            .iter()
+            .any(|record| record.content_type == ALERT);
+        if reset {
+            Some(now_ns + AFTER_RESET_NS)
+        } else if client && server {
+            Some(now_ns + AFTER_CLOSE_NS)
+        } else if alert && !self.settled {
+            Some(now_ns + AFTER_ALERT_NS)
+        } else if client || server {
+            Some(now_ns + HALF_CLOSED_NS)
+        } else {
+            None
+        }
+    }
+
+    /// What there is to judge; `None` for what never was a TLS flow.
+    pub(super) fn timeline(&self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
+        self.hello.then(|| self.told(flow, why, self.view.parse()))
+    }
+
+    /// The same of a flow of which no more will be asked.
+    pub(super) fn last_timeline(&mut self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
+        self.hello.then(|| {
+            let handshake = self.view.take();
+            self.told(flow, why, handshake)
+        })
+    }
+
+    /// Leaves its room to others.
+    pub(super) fn give_back(self, buffers: &mut Buffers) {
+        buffers.give_records(self.records);
+        buffers.give_closes(self.closes);
+        buffers.give_view(self.view);
+    }
+
+    fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
+        let [client, server] = &self.sides;
+        let closed = client.has(side_flags::RST)
+            || server.has(side_flags::RST)
+            || (client.has(side_flags::FIN) && server.has(side_flags::FIN));
+        let ending = match why {
+            _ if closed => Ending::Closed,
+            Some(why) => why,
+            None => Ending::Silent,
+        };
+        Timeline {
+            flow,
+            tap: Arc::clone(&self.tap),
+            client: endpoint(&flow, self.client_endpoint),
+            server: endpoint(&flow, self.client_endpoint ^ 1),
+            vlan: self.vlan.into_iter().filter(|id| *id != 0).collect(),
+            started_ns: self.started_ns,
+            last_ns: self.last_ns,
+            handshake,
+            records: [self.earlier.as_slice(), &self.records].concat(),
+            closes: self.closes.clone(),
+            sides: self.sides,
+            settled: self.settled,
+            ending,
+        }
+    }
+}
+
+/// One of a flow's ends by its number in the key.
+fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
+    let index = usize::from(number & 1);
+    let address = flow.key.addresses.get(index).copied().unwrap_or_default();
+    let port = flow.key.ports.get(index).copied().unwrap_or_default();
+    let ip = match Ipv6Addr::from(address.octets()) {
+        ip if ip.to_ipv4_mapped().is_some() => IpAddr::V6(ip).to_canonical(),
+        ip => IpAddr::V6(ip),
+    };
+    SocketAddr::new(ip, port)
+}
+
+fn sender(number: u8) -> Sender {
+    if number == 0 {
+        Sender::Client
+    } else {
+        Sender::Server
+    }
+}
+
+/// Puts both sides' records in the order they were seen.
+fn merge_records(observation: &Observation, merged: &mut Vec<TimelineRecord>) {
+    let watched = &observation.watched;
+    let of_side = |number: usize| {
+        let count = watched.flow.sides.get(number).map(|side| side.record_count);
+        let records = watched.records.get(number).map_or(&[][..], |it| it);
+        records
+            .get(..usize::from(count.unwrap_or(0)))
+            .unwrap_or(records)
+    };
+    let sides = [of_side(0), of_side(1)];
+    // Time and rank, then side and place in it, from the highest bits on.
+    let mut ranks = [u64::MAX; 2 * RECORDS_MAX];
+    let all = (0_u64..).zip(&sides).flat_map(|(number, records)| {
+        let ranked = (0_u64..).zip(records.iter());
+        ranked.map(move |(index, record)| {
+            u64::from(record.at_us) << 24 | u64::from(record.order) << 16 | number << 8 | index
+        })
+    });
+    let count = ranks
+        .iter_mut()
+        .zip(all)
+        .map(|(rank, it)| *rank = it)
+        .count();
+    let ranks = ranks.get_mut(..count).unwrap_or_default();
+    ranks.sort_unstable();
+    merged.clear();
+    merged.extend(ranks.iter().filter_map(|rank| {
+        let [.., number, index] = rank.to_be_bytes();
+        let record = sides.get(usize::from(number))?.get(usize::from(index))?;
+        Some(TimelineRecord {
+            sender: sender(number),
+            at_us: record.at_us,
+            content_type: record.content_type,
+            version_minor: record.version_minor,
+            length: record.length,
+            detail: record.detail,
+            flags: record.flags,
+        })
+    }));
+}

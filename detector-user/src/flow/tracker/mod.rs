@@ -1,0 +1,272 @@
+//! One entry per flow, from its first bytes to the moment after its end.
+//!
+//! Time comes from outside, with [`Tracker::advance`], on the tap's clock; what is over is handed on
+//! as a [`Timeline`] in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
+
+mod buffers;
+mod deadlines;
+mod entry;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use detector_common::flow::Sender;
+use detector_common::observation::{ChunkHead, Observation};
+use hashlink::LruCache;
+use hashlink::linked_hash_map::RawEntryMut;
+
+use crate::flow::flow_id::FlowId;
+use crate::flow::timeline::{Ending, FlowEvent};
+use buffers::Buffers;
+use deadlines::Deadlines;
+use entry::Entry;
+
+/// Flows that are over are remembered this long in number, so that a late segment of one does not
+/// look like a new one.
+const FINISHED_MAX: usize = 1 << 16;
+/// A flow of which nothing was told for so long is given up: most implementations close idle
+/// connections much sooner, and one that goes on will be told of at its end.
+const IDLE_NS: u64 = 3_600_000_000_000;
+/// A beginning that never became a ClientHello.
+const PROVISIONAL_NS: u64 = 10_000_000_000;
+
+/// What the tracker did not follow to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackerCounts {
+    /// Flows whose ClientHello was seen.
+    pub flows: u64,
+    /// Flows handed on before their end to make room.
+    pub evicted: u64,
+}
+
+/// All flows under way.
+pub struct Tracker {
+    entries: LruCache<FlowId, Box<Entry>>,
+    capacity: usize,
+    due: Deadlines,
+    buffers: Buffers,
+    finished: LruCache<FlowId, ()>,
+    taps: HashMap<u32, Arc<str>>,
+    unnamed: Arc<str>,
+    events: Vec<FlowEvent>,
+    counts: TrackerCounts,
+    unix_offset_ns: i64,
+    knows_direction: bool,
+}
+
+impl Tracker {
+    /// Follows at most `capacity` flows at once.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            entries: LruCache::new_unbounded(),
+            capacity: capacity.max(1),
+            due: Deadlines::default(),
+            buffers: Buffers::default(),
+            finished: LruCache::new(FINISHED_MAX),
+            taps: HashMap::new(),
+            unnamed: Arc::from("?"),
+            events: Vec::new(),
+            counts: TrackerCounts::default(),
+            unix_offset_ns: 0,
+            knows_direction: false,
+        }
+    }
+
+    /// Names the tap of an interface, for flows that begin from now on.
+    pub fn name_tap(&mut self, interface: u32, name: &str) {
+        self.taps.insert(interface, Arc::from(name));
+        if self.taps.len() == 2 {
+            // Until now nobody had to know that they began.
+            let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
+            for id in ids {
+                self.announce(id);
+            }
+        }
+    }
+
+    /// Says that taps tell what comes in from what goes out; at first nothing is known of that.
+    pub fn set_knows_direction(&mut self) {
+        self.knows_direction = true;
+    }
+
+    /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
+    pub fn set_unix_offset(&mut self, offset_ns: i64) {
+        self.unix_offset_ns = offset_ns;
+    }
+
+    /// What is added to the tap's clock.
+    pub fn unix_offset(&self) -> i64 {
+        self.unix_offset_ns
+    }
+
+    /// Takes in an observation.
+    pub fn observation(&mut self, observation: &Observation) {
+        let id = FlowId {
+            key: observation.key,
+            started_ns: observation.watched.flow.started_ns,
+        };
+        self.make_room(id);
+        let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
+            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+        }) else {
+            return;
+        };
+        let known = entry.has_hello();
+        let worked = entry.is_settled();
+        entry.observe(observation, &mut self.buffers);
+        let works = entry.is_settled() && !worked;
+        let deadline = entry
+            .deadline(observation.time_ns)
+            .unwrap_or(observation.time_ns + IDLE_NS);
+        self.due.set(entry.due_mut(), id, deadline);
+        self.counts.flows += u64::from(!known);
+        if self.taps.len() > 1 {
+            self.announce(id);
+        }
+        if works {
+            self.tell_it_works(id);
+        }
+        self.due.tidy(&self.entries);
+    }
+
+    /// Takes in handshake bytes.
+    pub fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        let id = FlowId {
+            key: head.key,
+            started_ns: head.started_ns,
+        };
+        self.make_room(id);
+        let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
+            let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+        }) else {
+            return;
+        };
+        let sender = if head.sender == 0 {
+            Sender::Client
+        } else {
+            Sender::Server
+        };
+        entry.feed(sender, head, bytes);
+        if !entry.is_scheduled() {
+            let deadline = head.time_ns + PROVISIONAL_NS;
+            self.due.set(entry.due_mut(), id, deadline);
+        }
+        if self.taps.len() > 1 {
+            self.announce(id);
+        }
+    }
+
+    /// Ends what is over at `now_ns` on the tap's clock.
+    pub fn advance(&mut self, now_ns: u64) {
+        while let Some(id) = self.due.next_over(now_ns, &mut self.entries) {
+            self.end(id, None);
+        }
+    }
+
+    /// Ends everything: the capture or the agent does.
+    pub fn finish(&mut self) {
+        let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
+        ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
+        for id in ids {
+            self.end(id, Some(Ending::Cut));
+        }
+        self.due.clear();
+    }
+
+    /// What began and what came to its end, in the order it did.
+    pub fn take_events(&mut self) -> impl Iterator<Item = FlowEvent> + '_ {
+        self.events.drain(..)
+    }
+
+    /// Before when no flow ends if nothing more is seen of it, on the tap's clock.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.due.next()
+    }
+
+    /// Flows under way.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no flow is under way.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What was seen and given up.
+    pub fn counts(&self) -> TrackerCounts {
+        self.counts
+    }
+
+    /// Ends another flow if this one is new and there are as many as there may be.
+    fn make_room(&mut self, id: FlowId) {
+        if self.entries.len() >= self.capacity
+            && !self.entries.contains_key(&id)
+            && !self.finished.contains_key(&id)
+        {
+            self.evict();
+        }
+    }
+
+    fn tell_it_works(&mut self, id: FlowId) {
+        let timeline = self
+            .entries
+            .peek(&id)
+            .and_then(|entry| entry.timeline(id, None));
+        let offset_ns = self.unix_offset_ns;
+        self.events.extend(
+            timeline.map(|timeline| FlowEvent::Works(Box::new(timeline.moved_by(offset_ns)))),
+        );
+    }
+
+    fn announce(&mut self, id: FlowId) {
+        let knows_direction = self.knows_direction;
+        let beginning = self
+            .entries
+            .peek_mut(&id)
+            .and_then(|entry| entry.announce(id, knows_direction));
+        self.events.extend(beginning.map(FlowEvent::Began));
+    }
+
+    fn evict(&mut self) {
+        if let Some((&id, _)) = self.entries.iter().next() {
+            self.counts.evicted += 1;
+            self.end(id, Some(Ending::Evicted));
+        }
+    }
+
+    fn end(&mut self, id: FlowId, why: Option<Ending>) {
+        let Some(mut entry) = self.entries.remove(&id) else {
+            return;
+        };
+        self.finished.insert(id, ());
+        let timeline = entry.last_timeline(id, why);
+        entry.give_back(&mut self.buffers);
+        let offset_ns = self.unix_offset_ns;
+        self.events.extend(
+            timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
+        );
+    }
+}
+
+/// The flow's entry, new if need be; `None` for a flow that is over already.
+fn entry<'e>(
+    entries: &'e mut LruCache<FlowId, Box<Entry>>,
+    id: FlowId,
+    finished: &LruCache<FlowId, ()>,
+    new: impl FnOnce(FlowId) -> Entry,
+) -> Option<&'e mut Entry> {
+    match entries.raw_entry_mut().from_key(&id) {
+        RawEntryMut::Occupied(mut entry) => {
+            entry.to_back();
+            Some(entry.into_mut())
+        }
+        RawEntryMut::Vacant(_) if finished.contains_key(&id) => None,
+        RawEntryMut::Vacant(vacant) => {
+            let (_, entry) = vacant.insert(id, Box::new(new(id)));
+            Some(entry)
+        }
+    }
+}

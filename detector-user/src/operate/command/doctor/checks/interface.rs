@@ -1,0 +1,191 @@
+//! What the facts about an interface mean for watching it.
+
+use super::{TCX, Version, XDP_FRAGMENTS, is_since};
+use crate::host::interfaces::{Framing, InterfaceError};
+use crate::operate::command::doctor::classifiers::Owner;
+use crate::operate::command::doctor::facts::{InterfaceFacts, Interfaces};
+use crate::operate::command::doctor::report::Check;
+
+/// A smaller receive ring overflows at a burst that a gateway meets.
+const RECEIVE_SLOTS: u32 = 512;
+
+pub(super) fn none(error: &InterfaceError) -> Check {
+    let check = Check::problem("interface", error.to_string());
+    match error {
+        InterfaceError::NoneUp => check.mended_by("ip link set dev IF up"),
+        InterfaceError::Missing { .. } | InterfaceError::Unreadable { .. } => {
+            check.mended_by("ip -brief link")
+        }
+        InterfaceError::List(_) => check,
+    }
+}
+
+pub(super) fn each(interfaces: &Interfaces, version: Option<Version>) -> Vec<Check> {
+    let found = interfaces.found.iter();
+    let mut checks: Vec<Check> = found.flat_map(|it| interface(it, version)).collect();
+    for name in &interfaces.missing {
+        let check = Check::warning("interface", "there is no such interface yet");
+        checks.push(check.on(name).mended_by("ip -brief link"));
+    }
+    for name in &interfaces.unreadable {
+        let check = Check::problem(
+            "interface",
+            "neither Ethernet nor bare IP packets: cannot be watched",
+        );
+        checks.push(check.on(name).mended_by("ip -brief link"));
+    }
+    checks
+}
+
+fn interface(facts: &InterfaceFacts, version: Option<Version>) -> Vec<Check> {
+    let name = &facts.interface.name;
+    let mut checks = vec![link(facts), xdp_mode(facts, version)];
+    checks.extend(xdp_program(facts));
+    checks.extend(classifiers(facts));
+    checks.extend(offloads(facts));
+    checks.extend(receive_ring(facts));
+    checks.into_iter().map(|check| check.on(name)).collect()
+}
+
+fn link(facts: &InterfaceFacts) -> Check {
+    let interface = &facts.interface;
+    let driver = facts.driver.as_deref().unwrap_or("unknown driver");
+    let about = format!("{driver}, MTU {}", interface.mtu);
+    if !interface.is_up() {
+        Check::warning("interface", format!("{about}, down"))
+            .mended_by(format!("ip link set dev {} up", interface.name))
+    } else if interface.has_link() {
+        Check::ok("interface", format!("{about}, up"))
+    } else {
+        Check::warning(
+            "interface",
+            format!("{about}, up but without a link: is it plugged in?"),
+        )
+    }
+}
+
+/// How what comes in is seen, and why not by XDP.
+pub(super) fn xdp_mode(facts: &InterfaceFacts, version: Option<Version>) -> Check {
+    let interface = &facts.interface;
+    let instead = if is_since(version, TCX) {
+        "TCX"
+    } else {
+        "clsact"
+    };
+    let why = if interface.framing() != Some(Framing::Ethernet) {
+        "it has no Ethernet frames"
+    } else if !interface.is_hardware() {
+        "native XDP would copy the frames of a virtual interface"
+    } else if !is_since(version, XDP_FRAGMENTS) {
+        "XDP takes frames of several buffers from Linux 5.18 on"
+    } else if interface.xdp.is_some() && !facts.has_own_xdp() {
+        "another XDP program is on it"
+    } else {
+        match facts.native_xdp {
+            Some(true) => return Check::ok("xdp-mode", "ingress by native XDP"),
+            Some(false) => "the driver has no native XDP",
+            None => {
+                let tried =
+                    format!("ingress by native XDP if the driver takes it, else by {instead}");
+                return Check::ok("xdp-mode", tried);
+            }
+        }
+    };
+    Check::ok("xdp-mode", format!("ingress by {instead}: {why}"))
+}
+
+fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
+    let program = facts.interface.xdp?;
+    let name = facts.xdp_name.as_deref().unwrap_or("an XDP program");
+    let which = program
+        .id
+        .map(|id| format!(" (id {id}, {})", program.mode))
+        .unwrap_or_default();
+    if facts.has_own_xdp() {
+        let detail = format!("{name}{which}, which is tlswhy's own, is on it");
+        return Some(Check::ok("xdp-program", detail));
+    }
+    let detail = format!(
+        "{name}{which} is on it: tlswhy leaves it there, watches by TC, and sees what that passes"
+    );
+    let check = Check::warning("xdp-program", detail);
+    // Taking it off may cut off whoever put it there: the command only shows whose it is.
+    Some(match program.id {
+        Some(id) => check.mended_by(format!("bpftool prog show id {id}")),
+        None => check.mended_by(format!(
+            "ip -details link show dev {}",
+            facts.interface.name
+        )),
+    })
+}
+
+/// Programs at the classifier hooks. With TCX tlswhy goes before those that are there; one that is
+/// put before it later may hide packets from it.
+fn classifiers(facts: &InterfaceFacts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut hidden: Vec<String> = Vec::new();
+    let of = |owner| facts.classifiers.iter().filter(move |it| it.owner == owner);
+    for own in of(Owner::Tlswhy) {
+        let mut on_hook = facts.classifiers.iter().filter(|it| it.hook == own.hook);
+        if let Some(first) = on_hook.next().filter(|first| first.owner == Owner::Other) {
+            hidden.push(format!("{} on {}", first.name, first.hook));
+        }
+    }
+    let others: Vec<String> = of(Owner::Other)
+        .map(|it| format!("{} on {}", it.name, it.hook))
+        .collect();
+    if !hidden.is_empty() {
+        let detail = format!(
+            "{} comes before tlswhy: what it does not let through is not seen",
+            hidden.join(", ")
+        );
+        let check = Check::warning("tc-programs-there", detail);
+        checks.push(
+            check.mended_by("systemctl stop tlswhy && tlswhy detach && systemctl start tlswhy"),
+        );
+    } else if !others.is_empty() {
+        let detail = format!("{}: tlswhy goes before", others.join(", "));
+        checks.push(Check::ok("tc-programs-there", detail));
+    }
+    checks
+}
+
+pub(super) fn receive_ring(facts: &InterfaceFacts) -> Option<Check> {
+    let ring = facts.receive_ring?;
+    let detail = format!("receive rings have {} of {} slots", ring.slots, ring.most);
+    Some(if ring.slots >= RECEIVE_SLOTS.min(ring.most) {
+        Check::ok("ring-size", detail)
+    } else {
+        let why = "a burst may be dropped before anybody sees it";
+        let name = &facts.interface.name;
+        Check::warning("ring-size", format!("{detail}: {why}"))
+            .mended_by(format!("ethtool --set-ring {name} rx {}", ring.most))
+    })
+}
+
+fn offloads(facts: &InterfaceFacts) -> Vec<Check> {
+    let name = &facts.interface.name;
+    let Some(on) = &facts.offloads else {
+        let check = Check::warning("offloads", "the kernel does not say which are on");
+        return vec![check.mended_by(format!("ethtool --show-features {name}"))];
+    };
+    let mut checks = Vec::new();
+    if on.contains("rx-lro") {
+        let detail = "LRO merges segments before XDP sees them, and many drivers refuse native XDP";
+        let mend = format!("ethtool --features {name} lro off");
+        checks.push(Check::warning("lro", detail).mended_by(mend));
+    }
+    if on.contains("rx-gro-hw") {
+        let detail = "GRO-HW merges segments before XDP sees them, and some drivers then refuse \
+                      native XDP";
+        let mend = format!("ethtool --features {name} rx-gro-hw off");
+        checks.push(Check::warning("gro-hw", detail).mended_by(mend));
+    }
+    // A classifier is given the tags that were taken off.
+    if on.contains("rx-vlan-hw-parse") && facts.interface.is_hardware() {
+        let detail = "VLAN tags are taken off before XDP: verdicts name no VLAN for what comes in";
+        let mend = format!("ethtool --features {name} rx-vlan-offload off");
+        checks.push(Check::warning("vlan-offload", detail).mended_by(mend));
+    }
+    checks
+}

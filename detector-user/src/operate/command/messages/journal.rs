@@ -1,0 +1,121 @@
+//! Messages as journal entries, with their priority and kind.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::kind::message_id;
+use crate::outlet::sink::{DEFAULT_SOCKET, Entry};
+use crate::source::tap::diagnostics::TARGET;
+
+/// Sends each message to journald. One that journald does not take at once goes to standard error,
+/// which waits for it there.
+pub(super) struct JournalEntries {
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl JournalEntries {
+    /// Sends to the system's journald.
+    ///
+    /// # Errors
+    /// There are no sockets to be had.
+    pub(super) fn open() -> io::Result<Self> {
+        Self::at(Path::new(DEFAULT_SOCKET))
+    }
+
+    fn at(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        // Packets' news does not wait for messages.
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            path: path.to_owned(),
+            socket,
+        })
+    }
+}
+
+impl<S: Subscriber> Layer<S> for JournalEntries {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let about = event.metadata();
+        let mut message = Message(String::new());
+        if about.target() == TARGET {
+            message.0.push_str("eBPF: ");
+        }
+        event.record(&mut message);
+        let priority = priority(*about.level());
+        let mut entry = Entry::default();
+        entry.field("MESSAGE", &message.0);
+        entry.field("PRIORITY", priority);
+        entry.field("SYSLOG_IDENTIFIER", "tlswhy");
+        if let Some(id) = message_id(about.target()) {
+            entry.field("MESSAGE_ID", id);
+        }
+        if entry.send(&self.socket, &self.path).is_err() {
+            // The prefix is journald's for lines (sd-daemon(3)).
+            let _ = writeln!(io::stderr(), "<{priority}>{}", message.0);
+        }
+    }
+}
+
+/// The text of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+/// syslog(3)'s numbers.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "3",
+        Level::WARN => "4",
+        Level::INFO => "6",
+        _ => "7",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::operate::command::messages::kind;
+
+    #[test]
+    fn a_message_is_an_entry_with_its_priority_and_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journald = UnixDatagram::bind(&path).unwrap();
+        let entries = JournalEntries::at(&path).unwrap();
+        let subscriber = tracing_subscriber::registry().with(entries);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: kind::LOST, "lost {} of them", 3);
+            tracing::info!("ready");
+        });
+        let received = || {
+            let mut bytes = [0; 1024];
+            let length = journald.recv(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes[..length]).into_owned()
+        };
+        assert_eq!(
+            received(),
+            "MESSAGE=lost 3 of them\nPRIORITY=4\nSYSLOG_IDENTIFIER=tlswhy\n\
+             MESSAGE_ID=1b3204477ca14660b266f72f525f7176\n"
+        );
+        assert_eq!(
+            received(),
+            "MESSAGE=ready\nPRIORITY=6\nSYSLOG_IDENTIFIER=tlswhy\n"
+        );
+    }
+}

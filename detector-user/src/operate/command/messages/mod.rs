@@ -1,0 +1,84 @@
+//! What the agent says about itself while it runs: on standard error, or where that is the journal, as
+//! entries of its own.
+
+mod journal;
+pub(crate) mod kind;
+
+use std::fmt;
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::operate::cli::LogLevel;
+use crate::source::tap::diagnostics::TARGET;
+use journal::JournalEntries;
+
+/// Sends messages to standard error, or to journald where that reads it anyway: there they have
+/// their priority and say what kind they are of. Of the eBPF programs' messages those of `level` and
+/// graver are let through.
+///
+/// A standard error that is closed or full stops nobody: what cannot be written is dropped.
+pub(super) fn start(level: LogLevel) {
+    let filter = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target(TARGET, filter(level));
+    let entries = libsystemd::logging::connected_to_journal()
+        .then(JournalEntries::open)
+        .and_then(Result::ok);
+    let lines = entries.is_none().then(|| {
+        layer()
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+            .event_format(Line)
+    });
+    // Whoever calls this as a library may have set up its own.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(entries)
+        .with(lines)
+        .try_init();
+}
+
+/// One plain line, as the other commands write them: what runs, and after the program's name what
+/// is not as it should be. The programs' own messages carry their level.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let about = event.metadata();
+        if about.target() == TARGET {
+            write!(writer, "eBPF {}: ", about.level())?;
+        } else if *about.level() <= Level::WARN {
+            write!(writer, "tlswhy: ")?;
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}

@@ -1,0 +1,47 @@
+//! The commands, each from its arguments to its exit code.
+
+pub mod check_config;
+pub mod detach;
+pub mod doctor;
+pub(crate) mod messages;
+pub mod pcap;
+pub mod run;
+
+use std::io::{self, Write};
+
+use crate::outlet::sink::SinkError;
+
+/// Writes `text` to standard output. That nobody reads it any more is no error.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn show(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Says why a command failed. In the journal each line has its priority (sd-daemon(3)).
+pub fn complain(error: &anyhow::Error) {
+    let prefix = if libsystemd::logging::connected_to_journal() {
+        "<3>"
+    } else {
+        ""
+    };
+    let text = format!("tlswhy: {error:#}");
+    for line in text.lines() {
+        eprintln!("{prefix}{line}");
+    }
+}
+
+/// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
+fn report(error: &SinkError) {
+    if !matches!(error, SinkError::Closed { .. }) {
+        eprintln!("tlswhy: {error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! `tlswhy pcap`: the engine over captures.
+
+mod replay;
+mod side_by_side;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread;
+
+use anyhow::Context;
+use detector_common::counter::Counter;
+
+use super::report;
+use crate::flow::receiver::Receiver;
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
+use crate::operate::pipeline::Pipeline;
+use crate::outlet::sink::Sinks;
+use crate::outlet::summary::Summary;
+use crate::source::capture::LinkType;
+use crate::source::capture_tap::SETTLED_MAX;
+use replay::Replay;
+use side_by_side::side_by_side;
+
+/// Flows tracked at once; a capture of more live ones is judged in part, and says so.
+const FLOWS: usize = 1 << 20;
+
+/// Whom the engine feeds: the pipeline, or who carries it there.
+trait Feed: Receiver {
+    /// As [`Pipeline::name_tap`].
+    fn name_tap(&mut self, interface: u32, name: &str);
+    /// As [`Pipeline::keep_up`]; to be called before and after each frame.
+    fn keep_up(&mut self, now_ns: u64);
+    /// As [`Pipeline::advance`].
+    fn advance(&mut self, now_ns: u64);
+    /// As [`Pipeline::end_flows`].
+    fn end_flows(&mut self);
+    /// Whether nobody is left to take a verdict.
+    fn is_closed(&self) -> bool;
+}
+
+impl Feed for Pipeline {
+    fn name_tap(&mut self, interface: u32, name: &str) {
+        Pipeline::name_tap(self, interface, name);
+    }
+
+    fn keep_up(&mut self, now_ns: u64) {
+        Pipeline::keep_up(self, now_ns);
+    }
+
+    fn advance(&mut self, now_ns: u64) {
+        Pipeline::advance(self, now_ns);
+    }
+
+    fn end_flows(&mut self) {
+        Pipeline::end_flows(self);
+    }
+
+    fn is_closed(&self) -> bool {
+        Pipeline::is_closed(self)
+    }
+}
+
+/// What reading came to.
+struct Reading {
+    code: u8,
+    counters: Vec<(Counter, u64)>,
+    unread: BTreeMap<u32, u64>,
+}
+
+/// Reads the captures in the order given, as one run: a connection may go on in the next file,
+/// unless that begins earlier than this one ends. What was learned stays in any case.
+///
+/// # Errors
+/// If an output cannot be opened.
+pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
+    let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
+    let progress = arguments.shows_progress();
+    let threads = threads(&arguments);
+    let mut pipeline = Pipeline::new(FLOWS, arguments.knowledge, sinks, report);
+    let files = &arguments.files;
+    let Reading {
+        mut code,
+        counters,
+        unread,
+    } = if threads > 1 {
+        side_by_side(&mut pipeline, |feed| {
+            read(Replay::new(feed), files, progress)
+        })?
+    } else {
+        read(Replay::new(&mut pipeline), files, progress)
+    };
+    if pipeline.is_closed() {
+        return Ok(code);
+    }
+    pipeline.finish();
+    for (link, frames) in &unread {
+        eprintln!(
+            "tlswhy: {frames} frames of link type {} were not read",
+            LinkType(*link)
+        );
+        code = EXIT_FAILED;
+    }
+    if !arguments.quiet {
+        let summary = Summary {
+            tally: pipeline.tally(),
+            counters,
+            settled_max: SETTLED_MAX as u64,
+        };
+        eprintln!("{summary}");
+    }
+    Ok(code)
+}
+
+/// How many threads to read and judge with. A stream is followed by one: what comes is told at once.
+fn threads(arguments: &PcapArgs) -> usize {
+    let streams = |path: &std::path::PathBuf| !path.is_file();
+    if arguments.files.iter().any(streams) {
+        return 1;
+    }
+    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    arguments.threads.map_or_else(cores, usize::from)
+}
+
+fn read<F: Feed>(mut replay: Replay<'_, F>, files: &[impl AsRef<Path>], progress: bool) -> Reading {
+    let mut code = EXIT_DONE;
+    for file in files {
+        if let Err(error) = replay.file(file.as_ref(), progress) {
+            eprintln!("tlswhy: {error}");
+            code = EXIT_FAILED;
+        }
+        if replay.feed.is_closed() {
+            break;
+        }
+    }
+    Reading {
+        code,
+        counters: replay.tap.counters().collect(),
+        unread: replay.unread,
+    }
+}

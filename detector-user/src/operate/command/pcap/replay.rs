@@ -1,0 +1,113 @@
+//! Frames of captures, one file after another, through the engine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Feed;
+use crate::source::capture::{CaptureFile, Frame};
+use crate::source::capture_tap::{CaptureTap, link_type};
+
+/// Captures that follow each other may overlap by so much.
+const OVERLAP_NS: u64 = 1_000_000_000;
+/// Frames between looks at the reader's end and the progress bar.
+const BATCH: u64 = 4096;
+
+/// The engine, and whom it feeds.
+pub(super) struct Replay<'f, F> {
+    pub(super) tap: CaptureTap,
+    pub(super) feed: &'f mut F,
+    /// Frames of link types the engine does not read.
+    pub(super) unread: BTreeMap<u32, u64>,
+}
+
+impl<'f, F: Feed> Replay<'f, F> {
+    pub(super) fn new(feed: &'f mut F) -> Self {
+        Self {
+            tap: CaptureTap::default(),
+            feed,
+            unread: BTreeMap::new(),
+        }
+    }
+
+    /// Reads one capture to its end.
+    ///
+    /// # Errors
+    /// If it is damaged or cannot be read; what came before is fed.
+    pub(super) fn file(&mut self, path: &Path, progress: bool) -> anyhow::Result<()> {
+        let mut capture = CaptureFile::open(path)?;
+        let bar = progress_bar(path, progress);
+        let mut named = HashSet::new();
+        let result = loop {
+            let frame = match capture.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            let Some(link) = link_type(frame.link_type) else {
+                *self.unread.entry(frame.link_type.0).or_default() += 1;
+                continue;
+            };
+            if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
+                self.feed.end_flows();
+                self.tap.restart();
+            }
+            self.feed.keep_up(frame.time_ns);
+            let interface = frame.interface;
+            if named.insert(interface) {
+                // The first frame is kept aside while its interface is named, before any flow is.
+                let captured = frame.captured.to_vec();
+                let frame = Frame {
+                    captured: &[],
+                    ..frame
+                };
+                let name = capture.interface_name(interface).map(str::to_owned);
+                self.feed
+                    .name_tap(interface, &name.unwrap_or_else(|| file_name(path)));
+                let frame = Frame {
+                    captured: &captured,
+                    ..frame
+                };
+                self.tap.frame(&frame, link, interface, self.feed);
+            } else {
+                self.tap.frame(&frame, link, interface, self.feed);
+            }
+            self.feed.keep_up(self.tap.now_ns());
+            if capture.frames().is_multiple_of(BATCH) {
+                bar.set_position(capture.offset());
+                if self.feed.is_closed() {
+                    break Ok(());
+                }
+            }
+        };
+        self.feed.advance(self.tap.now_ns());
+        bar.finish_and_clear();
+        Ok(result?)
+    }
+}
+
+/// What a capture without interface names calls its tap.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A bar over the file's bytes, or nothing where nobody would see it.
+fn progress_bar(path: &Path, shown: bool) -> ProgressBar {
+    let len = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .unwrap_or(0);
+    if !shown || len == 0 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(len);
+    let style = ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {eta}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar.set_message(file_name(path));
+    bar
+}

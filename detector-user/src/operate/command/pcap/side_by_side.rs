@@ -1,0 +1,189 @@
+//! Reading and judging side by side: what the engine tells is carried to the pipeline in batches.
+//!
+//! Verdicts and their order are those of one thread, because the pipeline is called just as it would
+//! be: with the times that stand before and after each frame that tells something. Frames that tell
+//! nothing only move time on, and it does not matter to the pipeline how often it hears of that.
+
+use std::sync::mpsc::{Receiver as Inbox, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::anyhow;
+use detector_common::observation::{ChunkHead, Observation};
+
+use super::Feed;
+use crate::flow::receiver::Receiver;
+use crate::operate::pipeline::Pipeline;
+
+/// Batches on their way at once.
+const BATCHES: usize = 4;
+/// Steps in a batch.
+const STEPS: usize = 512;
+
+/// One call of the pipeline. What an observation or chunk holds lies beside the steps, in order.
+enum Step {
+    NameTap(u32, String),
+    KeepUp(u64),
+    Advance(u64),
+    EndFlows,
+    Observation,
+    Chunk { len: usize },
+}
+
+#[derive(Default)]
+struct Batch {
+    steps: Vec<Step>,
+    observations: Vec<Observation>,
+    heads: Vec<ChunkHead>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Does what it says, and empties it.
+    fn play(&mut self, pipeline: &mut Pipeline) {
+        let mut observations = self.observations.iter();
+        let mut heads = self.heads.iter();
+        let mut bytes = self.bytes.as_slice();
+        for step in &self.steps {
+            match step {
+                Step::NameTap(interface, name) => pipeline.name_tap(*interface, name),
+                Step::KeepUp(now_ns) => pipeline.keep_up(*now_ns),
+                Step::Advance(now_ns) => pipeline.advance(*now_ns),
+                Step::EndFlows => pipeline.end_flows(),
+                Step::Observation => {
+                    if let Some(observation) = observations.next() {
+                        pipeline.observation(observation);
+                    }
+                }
+                Step::Chunk { len } => {
+                    if let (Some(head), Some((chunk, rest))) =
+                        (heads.next(), bytes.split_at_checked(*len))
+                    {
+                        pipeline.chunk(head, chunk);
+                        bytes = rest;
+                    }
+                }
+            }
+        }
+        self.steps.clear();
+        self.observations.clear();
+        self.heads.clear();
+        self.bytes.clear();
+    }
+}
+
+/// The engine's end: fills batches and sends them.
+pub(super) struct Carrier {
+    batch: Batch,
+    full: SyncSender<Batch>,
+    empty: Inbox<Batch>,
+    /// The time before a frame of which nothing was told yet.
+    before_ns: Option<u64>,
+    /// Something was told of the frame.
+    told: bool,
+    closed: bool,
+}
+
+impl Carrier {
+    fn step(&mut self, step: Step) {
+        self.batch.steps.push(step);
+    }
+
+    /// A step that belongs to a frame: the time before it comes first.
+    fn tell(&mut self, step: Step) {
+        if let Some(before_ns) = self.before_ns.take() {
+            self.step(Step::KeepUp(before_ns));
+        }
+        self.told = true;
+        self.step(step);
+    }
+
+    fn send(&mut self) {
+        // Batches come back for as long as the pipeline takes any.
+        let next = self.empty.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.closed |= self.full.send(batch).is_err();
+    }
+}
+
+impl Receiver for Carrier {
+    fn observation(&mut self, observation: &Observation) {
+        self.tell(Step::Observation);
+        self.batch.observations.push(*observation);
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.tell(Step::Chunk { len: bytes.len() });
+        self.batch.heads.push(*head);
+        self.batch.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl Feed for Carrier {
+    fn name_tap(&mut self, interface: u32, name: &str) {
+        self.tell(Step::NameTap(interface, name.to_owned()));
+    }
+
+    fn keep_up(&mut self, now_ns: u64) {
+        if !self.told {
+            self.before_ns = Some(now_ns);
+            return;
+        }
+        self.told = false;
+        self.step(Step::KeepUp(now_ns));
+        if self.batch.steps.len() >= STEPS {
+            self.send();
+        }
+    }
+
+    fn advance(&mut self, now_ns: u64) {
+        self.step(Step::Advance(now_ns));
+    }
+
+    fn end_flows(&mut self) {
+        self.step(Step::EndFlows);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+/// Runs `read` on a thread of its own and the pipeline on this one, until all is read or nobody is
+/// left to take a verdict.
+///
+/// # Errors
+/// If the reading thread panicked.
+pub(super) fn side_by_side<T: Send>(
+    pipeline: &mut Pipeline,
+    read: impl FnOnce(&mut Carrier) -> T + Send,
+) -> anyhow::Result<T> {
+    let (full, inbox) = sync_channel::<Batch>(BATCHES);
+    let (back, empty) = sync_channel::<Batch>(BATCHES);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut carrier = Carrier {
+                batch: Batch::default(),
+                full,
+                empty,
+                before_ns: None,
+                told: false,
+                closed: false,
+            };
+            let result = read(&mut carrier);
+            carrier.send();
+            result
+        });
+        for mut batch in &inbox {
+            batch.play(pipeline);
+            if pipeline.is_closed() {
+                break;
+            }
+            // A reader that has ended, or has enough of them, needs none back.
+            let _ = back.try_send(batch);
+        }
+        drop(inbox);
+        reader
+            .join()
+            .map_err(|_| anyhow!("the thread that reads captures panicked"))
+    })
+}

@@ -1,0 +1,103 @@
+//! Going through what gathered while no agent ran, or while this one did not get to it.
+
+use detector_common::observation::{ChunkHead, Observation};
+
+use crate::flow::receiver::Receiver;
+use crate::operate::pipeline::Pipeline;
+
+/// From this age on observations are judged one by one, as of their own time. Younger ones are handed
+/// on together, which costs less.
+const LATE_NS: u64 = 1_000_000_000;
+
+/// Hands observations on so that late ones lead to what they would have led to in time.
+pub(super) struct CatchUp<'a> {
+    pipeline: &'a mut Pipeline,
+    late_before_ns: u64,
+}
+
+impl<'a> CatchUp<'a> {
+    /// `now_ns` is on the kernel's clock.
+    pub(super) fn new(pipeline: &'a mut Pipeline, now_ns: u64) -> Self {
+        Self {
+            pipeline,
+            late_before_ns: now_ns.saturating_sub(LATE_NS),
+        }
+    }
+}
+
+impl Receiver for CatchUp<'_> {
+    fn observation(&mut self, observation: &Observation) {
+        let at_ns = observation.time_ns;
+        if at_ns >= self.late_before_ns {
+            self.pipeline.observation(observation);
+            return;
+        }
+        self.pipeline.keep_up(at_ns);
+        self.pipeline.observation(observation);
+        self.pipeline.keep_up(at_ns);
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.pipeline.chunk(head, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::knowledge::Knowledge;
+    use crate::outlet::sink::Sinks;
+    use crate::source::capture::CaptureFile;
+    use crate::source::capture_tap::{CaptureTap, link_type};
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    #[derive(Default)]
+    struct Told(Vec<Observation>);
+
+    impl Receiver for Told {
+        fn observation(&mut self, observation: &Observation) {
+            self.0.push(*observation);
+        }
+
+        fn chunk(&mut self, _: &ChunkHead, _: &[u8]) {}
+    }
+
+    /// What the kernel would tell of a connection, but for its handshake's bytes.
+    fn connection() -> Vec<Observation> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/corpus/");
+        let name = "no-ca-wget-sslsplit-1.2.rejects-office-wget-sslsplit-tls12.pcap.gz";
+        let mut capture = CaptureFile::open(format!("{folder}{name}").as_ref()).unwrap();
+        let (mut tap, mut told) = (CaptureTap::default(), Told::default());
+        while let Some(frame) = capture.next_frame().unwrap() {
+            let link = link_type(frame.link_type).unwrap();
+            tap.frame(&frame, link, frame.interface, &mut told);
+        }
+        told.0
+    }
+
+    /// Connections judged when one has been handed on and something of an hour later, but no time has been
+    /// told beyond that.
+    fn judged(late_before_ns: u64) -> u64 {
+        let mut pipeline = Pipeline::new(100, Knowledge::default(), Sinks::new(Vec::new()), |_| {});
+        let mut observations = connection();
+        let mut later = observations[0];
+        later.watched.flow.started_ns += HOUR_NS;
+        later.time_ns += HOUR_NS;
+        observations.push(later);
+        let mut catch_up = CatchUp {
+            pipeline: &mut pipeline,
+            late_before_ns,
+        };
+        for observation in &observations {
+            catch_up.observation(observation);
+        }
+        pipeline.tally().unfinished
+    }
+
+    #[test]
+    fn what_is_late_is_judged_as_of_its_own_time() {
+        assert!(judged(u64::MAX) > 0);
+        assert_eq!(judged(0), 0, "younger ones wait for the end of the turn");
+    }
+}

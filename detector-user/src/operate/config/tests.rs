@@ -1,0 +1,178 @@
+use std::path::Path;
+
+use rstest::rstest;
+
+use super::file::parsed;
+use super::*;
+use crate::operate::cli::{Cli, Command};
+
+const HERE: &str = "/etc/tlswhy/tlswhy.toml";
+
+fn config(text: &str) -> Config {
+    parsed(text, Path::new(HERE)).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn arguments(line: &str) -> RunArgs {
+    match Cli::parse_arguments(line.split_whitespace())
+        .unwrap()
+        .command
+    {
+        Command::Run(run) => *run,
+        other => panic!("{other:?}"),
+    }
+}
+
+const FULL: &str = r#"
+[watch]
+interfaces = ["lan*", "auto", "wan0"]
+clients = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]
+netns = "edge"
+
+[inspection]
+ca = ["CN=Inspection CA"]
+interceptors = ["10.0.0.5"]
+intercepted = "always"
+
+[ignore]
+ports = [22, 3_389]
+networks = ["198.51.100.0/24"]
+
+[tables]
+flows = 0x10000
+observation_ring = "2MiB"
+handshake_ring = "16 MiB"
+
+[output]
+to = ["json", "journald"]
+json_file = "/var/log/tlswhy/verdicts.json"
+fold = "90s"
+queue = 100
+spill_max = "1MB"
+
+[metrics]
+listen = "127.0.0.1:9745"
+
+[state]
+directory = "/var/lib/tlswhy"
+runtime = "/run/tlswhy"
+retention = "2days"
+pins = ""
+"#;
+
+#[test]
+fn every_key_is_read_and_known_by_where_it_stands() {
+    let config = config(FULL);
+    for key in KEYS {
+        assert!(config.is_set(key.path), "{}", key.path);
+    }
+    insta::assert_snapshot!(config);
+}
+
+#[test]
+fn what_is_printed_gives_the_same_again() {
+    let first = config(FULL);
+    let again = config(&first.to_string());
+    assert_eq!(again.settings, first.settings);
+    let default = Config::default();
+    assert_eq!(config(&default.to_string()).settings, default.settings);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let text = r#"
+[watch]
+interface = ["lan0"]
+interfaces = ["lan0", "a/b"]
+clients = ["10.0.0.1/8", 7]
+[inspektion]
+[inspection]
+ca = "CN=X"
+interceptors = ["proxy"]
+intercepted = "perhaps"
+[ignore]
+ports = [0, 70000]
+[tables]
+flows = 7
+observation_ring = "3MiB"
+[output]
+to = ["text", "json"]
+fold = "soon"
+json_file = "verdicts.json"
+queue = "many"
+spill_max = "much"
+[metrics]
+listen = "192.0.2.1:9745"
+"#;
+    let problems = parsed(text, Path::new(HERE)).unwrap_err();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[rstest]
+#[case("[watch\ninterfaces = [", 1)]
+#[case("[watch]\ninterfaces = [\"lan0\"\n", 2)]
+#[case("[watch]\n\nclients = \"x\ny\"\n", 3)]
+#[case("watch = 1\n", 1)]
+#[case("[tables]\nflows = 1\nflows = 2\n", 3)]
+fn mistakes_in_the_syntax_have_a_place(#[case] text: &str, #[case] line: usize) {
+    let problems = parsed(text, Path::new(HERE)).unwrap_err();
+    assert_eq!(problems[0].line, line, "{problems:?}");
+}
+
+#[test]
+fn options_go_before_the_file_and_the_file_before_the_service() {
+    let mut config = config("[tables]\nflows = 1000\n[state]\ndirectory = \"/srv/state\"\n");
+    config.take_environment(&|name| Some(format!("/by/{name}:/other").into()));
+    config.take_command_line(&arguments("tlswhy run -i lan0 --flows 2000"));
+    let settings = &config.settings;
+    assert_eq!(settings.flows, 2000);
+    assert_eq!(
+        settings.state_directory.as_deref(),
+        Some(Path::new("/srv/state"))
+    );
+    let runtime = Path::new("/by/RUNTIME_DIRECTORY");
+    assert_eq!(settings.runtime_directory.as_deref(), Some(runtime));
+    assert_eq!(config.origin("tables.flows"), Origin::CommandLine);
+    assert_eq!(config.origin("state.runtime"), Origin::Service);
+    let line = Origin::File {
+        path: HERE.into(),
+        line: 4,
+    };
+    assert_eq!(config.origin("state.directory"), line);
+    assert_eq!(config.origin("output.queue"), Origin::Default);
+}
+
+#[test]
+fn what_differs_is_named() {
+    let changed = config("[output]\nfold = \"1s\"\n[watch]\nclients = [\"10.0.0.0/8\"]\n");
+    let paths: Vec<_> = Config::default()
+        .changed(&changed)
+        .iter()
+        .map(|key| key.path)
+        .collect();
+    assert_eq!(paths, ["watch.clients", "output.fold"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_and_one_that_is_no_text() {
+    let error = Config::from_file(Path::new("/nonexistent/tlswhy.toml")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot read /nonexistent/tlswhy.toml")
+    );
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"[watch]\n# \xff\n").unwrap();
+    let error = Config::from_file(file.path()).unwrap_err();
+    assert!(
+        error.to_string().ends_with(":2:3: this is not UTF-8 text"),
+        "{error}"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "(\\[(watch|output|tables)\\]\n|[a-z_]{1,9} = [0-9\\[\\]\"a-z/]{0,12}\n|.{0,20}){0,8}") {
+        let _ = parsed(&text, Path::new(HERE));
+    }
+}

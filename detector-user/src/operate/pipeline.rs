@@ -1,0 +1,315 @@
+//! Tracker, legs, judge, history and sinks in a row: what both `run` and `pcap` feed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use detector_common::observation::{ChunkHead, Observation};
+
+use crate::cause::history::{History, Remembered};
+use crate::cause::interception::Interceptors;
+use crate::cause::judge::{Judged, Judgement, judge};
+use crate::cause::knowledge::Knowledge;
+use crate::flow::legs::Legs;
+use crate::flow::receiver::Receiver;
+use crate::flow::tracker::Tracker;
+use crate::host::clock::kernel_now_ns;
+use crate::operate::scope::Scope;
+use crate::outlet::metrics::{Meter, VerdictCounts};
+use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
+use crate::outlet::tally::Tally;
+use crate::verdict::Verdict;
+
+/// From observations to verdicts.
+pub struct Pipeline {
+    tracker: Tracker,
+    legs: Legs,
+    interceptors: Interceptors,
+    history: History,
+    knowledge: Knowledge,
+    scope: Scope,
+    sinks: Sinks,
+    causes: BTreeMap<&'static str, u64>,
+    established: u64,
+    unused: u64,
+    unfinished: u64,
+    revised: u64,
+    records: u64,
+    /// Counts and times verdicts, where there is a clock to time them by.
+    meter: Option<Meter>,
+    /// Nothing is to be done before, unless something is told.
+    due_ns: u64,
+    on_error: fn(&SinkError),
+}
+
+impl Pipeline {
+    /// A pipeline that follows at most `flows` flows at once. `on_error` is told of each kind of
+    /// failure of each sink once.
+    pub fn new(flows: usize, knowledge: Knowledge, sinks: Sinks, on_error: fn(&SinkError)) -> Self {
+        Self {
+            tracker: Tracker::new(flows),
+            legs: Legs::default(),
+            interceptors: Interceptors::default(),
+            history: History::default(),
+            knowledge,
+            scope: Scope::default(),
+            sinks,
+            causes: BTreeMap::new(),
+            established: 0,
+            unused: 0,
+            unfinished: 0,
+            revised: 0,
+            records: 0,
+            meter: None,
+            due_ns: 0,
+            on_error,
+        }
+    }
+
+    /// Says that taps tell what comes in from what goes out.
+    pub fn set_knows_direction(&mut self) {
+        self.tracker.set_knows_direction();
+    }
+
+    /// Counts anew, and times verdicts from now on. The tap's clock is to be the kernel's.
+    pub fn begin_counting(&mut self, meter: Meter) {
+        self.meter = Some(meter);
+        self.causes.clear();
+        self.established = 0;
+        self.unused = 0;
+        self.unfinished = 0;
+        self.revised = 0;
+        self.records = 0;
+    }
+
+    /// Verdicts by tap and cause, where they are counted so.
+    pub fn verdicts(&self) -> VerdictCounts {
+        let meter = self.meter.as_ref();
+        meter.map_or_else(VerdictCounts::default, |meter| meter.counts().clone())
+    }
+
+    /// Says what the operator knows and wants looked at from now on.
+    pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
+        self.knowledge = knowledge;
+        self.scope = scope;
+    }
+
+    /// Takes up what was learned before and is kept in `directory`, and keeps what is learned from
+    /// now on. `now_s` is UNIX time in seconds.
+    pub fn keep_history(
+        &mut self,
+        directory: &Path,
+        retention: Duration,
+        now_s: u64,
+    ) -> Remembered {
+        let remembered = self.history.keep_in(directory, retention, now_s);
+        for mark in &remembered.marks {
+            self.interceptors.remember(*mark);
+        }
+        remembered
+    }
+
+    /// Facts that were to be kept and did not get to the disk.
+    pub fn unkept(&self) -> u64 {
+        self.history.unkept()
+    }
+
+    /// Names the tap of an interface.
+    pub fn name_tap(&mut self, interface: u32, name: &str) {
+        self.tracker.name_tap(interface, name);
+    }
+
+    /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
+    pub fn set_unix_offset(&mut self, offset_ns: i64) {
+        self.tracker.set_unix_offset(offset_ns);
+    }
+
+    /// What is added to the tap's clock to get UNIX time, nanoseconds.
+    pub fn unix_offset(&self) -> i64 {
+        self.tracker.unix_offset()
+    }
+
+    /// Judges what is over at `now_ns` on the tap's clock. What was due earlier is judged as of then,
+    /// so that it does not matter how often one looks.
+    pub fn advance(&mut self, now_ns: u64) {
+        let mut reached_ns = 0;
+        while let Some(due_ns) = self.next_deadline()
+            && reached_ns < due_ns
+            && due_ns < now_ns
+        {
+            self.advance_to(due_ns);
+            reached_ns = due_ns;
+        }
+        self.advance_to(now_ns);
+        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+    }
+
+    /// The same for callers with a clock of packets: to be called before and after each, it costs a
+    /// comparison unless there is something to do.
+    pub fn keep_up(&mut self, now_ns: u64) {
+        if now_ns >= self.due_ns {
+            self.advance(now_ns);
+        }
+    }
+
+    fn advance_to(&mut self, now_ns: u64) {
+        self.tracker.advance(now_ns);
+        self.judge(now_ns);
+    }
+
+    /// When something will be over if nothing more is told, on the tap's clock.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let deadlines = [
+            self.tracker.next_deadline(),
+            self.legs.next_deadline(),
+            self.history.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Judges everything that is left; what was learned stays.
+    pub fn end_flows(&mut self) {
+        self.tracker.finish();
+        self.judge(u64::MAX);
+        self.due_ns = 0;
+    }
+
+    /// Judges everything that is left and pushes it out.
+    pub fn finish(&mut self) {
+        self.end_flows();
+        self.flush();
+    }
+
+    /// Pushes verdicts out; what is under way stays as it is.
+    pub fn flush(&mut self) {
+        for error in self.sinks.flush() {
+            (self.on_error)(&error);
+        }
+    }
+
+    /// Ends all sinks, which have `patience` to write what waits.
+    pub fn close(&mut self, patience: Duration) {
+        for error in self.sinks.close(patience) {
+            (self.on_error)(&error);
+        }
+    }
+
+    /// Opens files anew that somebody may have moved away.
+    pub fn reopen(&mut self) {
+        for error in self.sinks.reopen() {
+            (self.on_error)(&error);
+        }
+    }
+
+    /// How sinks are doing.
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.sinks.status()
+    }
+
+    /// Whether nobody is left to take a verdict.
+    pub fn is_closed(&self) -> bool {
+        self.sinks.is_closed()
+    }
+
+    /// What was done so far.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            tracker: self.tracker.counts(),
+            under_way: self.tracker.len(),
+            established: self.established,
+            unused: self.unused + self.history.spare(),
+            unfinished: self.unfinished,
+            revised: self.revised,
+            records: self.records,
+            causes: self.causes.clone(),
+            lost_verdicts: self
+                .sinks
+                .losses()
+                .iter()
+                .map(|loss| (loss.output, loss.kind, loss.verdicts))
+                .collect(),
+        }
+    }
+
+    fn judge(&mut self, now_ns: u64) {
+        for event in self.tracker.take_events() {
+            self.legs.take(event, now_ns);
+        }
+        self.legs.advance(now_ns);
+        let mut ready = self.legs.take_ready();
+        for connection in ready.drain(..) {
+            let leg = &connection.client_leg;
+            if !self.scope.takes(leg.client, leg.server) {
+                continue;
+            }
+            let interception = self.interceptors.look(&connection, &self.knowledge);
+            let judged = judge(&connection, interception);
+            if !connection.goes_on {
+                let other = connection.server_leg.as_ref();
+                let other = other.map_or(0, |(_, leg)| leg.records.len());
+                self.records += (leg.records.len() + other) as u64;
+                self.count(&judged);
+            } else if judged.judgement != Judgement::Established {
+                continue;
+            }
+            let verdicts = self.history.take(judged, now_ns);
+            self.give(verdicts, now_ns);
+        }
+        self.legs.reuse(ready);
+        let verdicts = self.history.advance(now_ns);
+        self.give(verdicts, now_ns);
+    }
+
+    fn count(&mut self, judged: &Judged) {
+        match &judged.judgement {
+            Judgement::Established => self.established += 1,
+            Judgement::Unused => self.unused += 1,
+            Judgement::Unfinished => self.unfinished += 1,
+            // Counted when its verdict is given, if it is.
+            Judgement::Failed(_) => {}
+        }
+    }
+
+    /// Gives verdicts that were due at `due_ns` on the tap's clock.
+    fn give(&mut self, verdicts: Vec<Verdict>, due_ns: u64) {
+        for verdict in verdicts {
+            self.measure(&verdict, due_ns);
+            if verdict.revises.is_some() {
+                self.revised += 1;
+            } else {
+                *self.causes.entry(verdict.cause.name()).or_default() += 1;
+            }
+            for error in self.sinks.verdict(&verdict) {
+                (self.on_error)(&error);
+            }
+        }
+    }
+
+    fn measure(&mut self, verdict: &Verdict, due_ns: u64) {
+        let Some(meter) = &mut self.meter else {
+            return;
+        };
+        let now_ns = kernel_now_ns();
+        // In UNIX time by the same offset as the verdict's, so that a clock that is set changes little.
+        let now = now_ns.saturating_add_signed(self.tracker.unix_offset());
+        let ended = u64::try_from(verdict.time.as_nanosecond()).unwrap_or(now);
+        meter.verdict(
+            verdict,
+            Duration::from_nanos(now.saturating_sub(ended)),
+            // At the agent's own end nothing is waited for.
+            Duration::from_nanos(now_ns.saturating_sub(due_ns)),
+        );
+    }
+}
+
+impl Receiver for Pipeline {
+    fn observation(&mut self, observation: &Observation) {
+        self.due_ns = 0;
+        self.tracker.observation(observation);
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.due_ns = 0;
+        self.tracker.chunk(head, bytes);
+    }
+}

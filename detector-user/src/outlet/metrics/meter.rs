@@ -1,0 +1,172 @@
+//! Counting verdicts as they are given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::verdict::{Cause, Verdict};
+
+/// Seconds, from what one connection takes by itself to what many take that end together.
+const BUCKETS: [f64; 17] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0,
+    300.0,
+];
+/// Taps that have numbers of their own. Names of containers' interfaces come and go without an end.
+const TAPS_MAX: usize = 256;
+/// The tap of verdicts of further ones.
+const OTHER: &str = "other";
+
+/// Verdicts of one cause at one tap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// First verdicts on a connection.
+    pub given: u64,
+    /// Verdicts that replace one.
+    pub revised: u64,
+}
+
+/// Verdicts by tap and cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerdictCounts(BTreeMap<String, [Counted; Cause::ALL.len()]>);
+
+impl VerdictCounts {
+    fn count(&mut self, verdict: &Verdict) {
+        let has_own = self.0.len() < TAPS_MAX || self.0.contains_key(&verdict.tap);
+        let tap = if has_own { &verdict.tap } else { OTHER };
+        if !self.0.contains_key(tap) {
+            self.0.insert(tap.to_owned(), Default::default());
+        }
+        let counts = self.0.get_mut(tap);
+        let Some(counted) = counts.and_then(|it| it.get_mut(verdict.cause as usize)) else {
+            return;
+        };
+        match verdict.revises {
+            None => counted.given += 1,
+            Some(_) => counted.revised += 1,
+        }
+    }
+
+    /// Every cause at every tap, also at those of `taps` that had none.
+    pub fn with<'a>(
+        &'a self,
+        taps: impl Iterator<Item = &'a str>,
+    ) -> Vec<(&'a str, Cause, Counted)> {
+        let mut names: Vec<&str> = self.0.keys().map(String::as_str).chain(taps).collect();
+        names.sort_unstable();
+        names.dedup();
+        let causes = || Cause::ALL.into_iter().enumerate();
+        let of = |name: &str, at: usize| {
+            let counts = self.0.get(name).and_then(|counts| counts.get(at));
+            counts.copied().unwrap_or_default()
+        };
+        names
+            .iter()
+            .flat_map(|name| causes().map(move |(at, cause)| (*name, cause, of(name, at))))
+            .collect()
+    }
+}
+
+/// Counts verdicts and how long they took. Whoever scrapes has its histograms, too, and nothing else.
+#[derive(Debug)]
+pub struct Meter {
+    latency: Histogram,
+    lateness: Histogram,
+    counts: VerdictCounts,
+}
+
+impl Meter {
+    pub(super) fn new(latency: Histogram, lateness: Histogram) -> Self {
+        Self {
+            latency,
+            lateness,
+            counts: VerdictCounts::default(),
+        }
+    }
+
+    /// Counts a verdict. `latency` is the time since its connection's last packet, `lateness` since
+    /// nothing more was waited for. A verdict that replaces another waited for other connections:
+    /// its times say nothing.
+    pub fn verdict(&mut self, verdict: &Verdict, latency: Duration, lateness: Duration) {
+        self.counts.count(verdict);
+        if verdict.revises.is_none() {
+            self.latency.observe(latency.as_secs_f64());
+            self.lateness.observe(lateness.as_secs_f64());
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counts(&self) -> &VerdictCounts {
+        &self.counts
+    }
+}
+
+pub(super) fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::metrics::Metrics;
+    use crate::verdict::tests::pinning;
+
+    fn counts_of(verdicts: impl Iterator<Item = Verdict>) -> (Meter, Metrics) {
+        let metrics = Metrics::default();
+        let mut meter = metrics.meter();
+        for verdict in verdicts {
+            meter.verdict(&verdict, Duration::from_millis(30), Duration::ZERO);
+        }
+        (meter, metrics)
+    }
+
+    #[test]
+    fn what_replaces_another_is_counted_apart_and_not_timed() {
+        let first = pinning();
+        let again = Verdict {
+            revises: Some("x".into()),
+            ..pinning()
+        };
+        let (meter, metrics) = counts_of([first, again.clone(), again].into_iter());
+        let counts = meter.counts().with(std::iter::empty());
+        let counted = |given, revised| Counted { given, revised };
+        assert!(counts.contains(&("lan0", Cause::Pinning, counted(1, 2))));
+        assert!(counts.contains(&("lan0", Cause::Abandoned, counted(0, 0))));
+        let text = metrics.openmetrics().unwrap();
+        for line in [
+            "tlswhy_verdict_latency_seconds_bucket{le=\"0.025\"} 0\n",
+            "tlswhy_verdict_latency_seconds_bucket{le=\"0.05\"} 1\n",
+            "tlswhy_verdict_latency_seconds_count 1\n",
+            "tlswhy_verdict_lateness_seconds_count 1\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn every_cause_is_there_from_the_start() {
+        let counts = VerdictCounts::default();
+        assert_eq!(
+            counts.with(["a", "b"].into_iter()).len(),
+            2 * Cause::ALL.len()
+        );
+    }
+
+    #[test]
+    fn names_of_taps_without_an_end_do_not_fill_the_memory() {
+        let named = |number| Verdict {
+            tap: format!("veth{number}"),
+            ..pinning()
+        };
+        let (meter, _) = counts_of((0..1000).map(named));
+        let counts = meter.counts().with(std::iter::empty());
+        assert_eq!(counts.len(), (TAPS_MAX + 1) * Cause::ALL.len());
+        let other: u64 = counts
+            .iter()
+            .filter(|(tap, ..)| *tap == OTHER)
+            .map(|(.., counted)| counted.given)
+            .sum();
+        assert_eq!(other, 1000 - TAPS_MAX as u64);
+    }
+}

@@ -1,0 +1,96 @@
+//! The last lines of a run: what was seen, judged and lost.
+
+use std::fmt;
+
+use detector_common::counter::Counter;
+
+use crate::outlet::tally::Tally;
+use crate::source::tap::counters::forgotten;
+
+/// What a run saw, judged and lost.
+pub struct Summary {
+    /// What the pipeline did.
+    pub tally: Tally,
+    /// The engine's counters.
+    pub counters: Vec<(Counter, u64)>,
+    /// How many settled flows there was room for.
+    pub settled_max: u64,
+}
+
+impl Summary {
+    fn of(&self, wanted: Counter) -> u64 {
+        self.counters
+            .iter()
+            .filter(|(counter, _)| *counter == wanted)
+            .map(|(_, n)| n)
+            .sum()
+    }
+
+    fn packets(&self) -> u64 {
+        self.counters
+            .iter()
+            .filter(|(counter, _)| counter.is_way())
+            .map(|(_, n)| n)
+            .sum()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        let verdicts: u64 = tally.causes.values().sum();
+        write!(
+            f,
+            "seen: {} packets, {} TLS flows",
+            self.packets(),
+            tally.tracker.flows
+        )?;
+        let odd = [
+            Counter::LaterFragment,
+            Counter::TruncatedHeaders,
+            Counter::MalformedHeaders,
+            Counter::TooManyHeaders,
+        ];
+        for counter in odd {
+            if self.of(counter) > 0 {
+                write!(f, ", {} {}", self.of(counter), counter.name())?;
+            }
+        }
+        write!(
+            f,
+            "\njudged: {} established, {verdicts} failed",
+            tally.established
+        )?;
+        for (index, (cause, count)) in tally.causes.iter().enumerate() {
+            write!(f, "{}{count} {cause}", if index == 0 { " (" } else { ", " })?;
+        }
+        write!(
+            f,
+            "{}, {} unused, {} unfinished",
+            if verdicts > 0 { ")" } else { "" },
+            tally.unused,
+            tally.unfinished
+        )?;
+        if tally.revised > 0 {
+            write!(f, "; {} verdicts revised", tally.revised)?;
+        }
+        let mut lost: Vec<String> = self
+            .counters
+            .iter()
+            .filter(|(counter, count)| counter.is_loss() && *count > 0)
+            .map(|(counter, count)| format!("{count} {}", counter.name()))
+            .collect();
+        if tally.tracker.evicted > 0 {
+            lost.push(format!("{} flows evicted", tally.tracker.evicted));
+        }
+        let forgotten = forgotten(&self.counters, self.settled_max);
+        if forgotten > 0 {
+            lost.push(format!("the end of {forgotten} established flows"));
+        }
+        for (sink, kind, count) in &tally.lost_verdicts {
+            lost.push(format!("{count} verdicts to {sink} ({kind})"));
+        }
+        let nothing = if lost.is_empty() { "nothing" } else { "" };
+        write!(f, "\nlost: {nothing}{}", lost.join(", "))
+    }
+}

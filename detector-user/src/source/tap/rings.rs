@@ -1,0 +1,300 @@
+//! Reading the rings.
+//!
+//! That object and agent agree on the layout needs no check at run time: the agent's build script
+//! builds the object from the same `detector-common` and embeds it. Items of a wrong size are
+//! counted all the same.
+
+use std::collections::VecDeque;
+use std::mem::{MaybeUninit, size_of};
+
+use aya::maps::{Map, MapData, MapError, RingBuf};
+use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
+
+use crate::flow::receiver::Receiver;
+use crate::operate::pipeline::Pipeline;
+use crate::source::tap::Maps;
+use crate::source::tap::carry::{Carried, Carry, Record};
+
+/// Chunks read before observations are looked for again.
+const CHUNKS_AT_ONCE: usize = 256;
+/// Observations that wait for their flows' bytes at most: more than their ring holds.
+const WAITING_MAX: usize = 8192;
+/// Observations handed on before somebody else gets a turn, and rounds gone at most.
+const TURN: usize = 4096;
+const ROUNDS: usize = 64;
+/// Bytes before each item on a ring.
+const ITEM_HEADER: usize = 8;
+
+/// Types that cross the rings: made of numbers only, so that any bytes are a value.
+trait FromRing: Copy {}
+impl FromRing for Observation {}
+impl FromRing for ChunkHead {}
+
+/// Copies a value out of the first bytes of a ring's item, which need not be aligned.
+fn read<T: FromRing>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: `bytes` has at least as many bytes as T, all bit patterns are values of T (see
+    // FromRing), and the two do not overlap.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), size_of::<T>());
+        Some(value.assume_init())
+    }
+}
+
+/// Both rings.
+pub struct Rings {
+    /// Observations.
+    pub observations: RingBuf<MapData>,
+    /// Handshake bytes.
+    pub handshakes: RingBuf<MapData>,
+    /// Chunks that the handshake ring holds at most.
+    capacity: u64,
+    /// Observations off their ring, each with how many chunks had been read by then.
+    waiting: VecDeque<(u64, Observation)>,
+    /// Chunks read so far.
+    read: u64,
+    taken: u64,
+    /// When the latest observation was made that was handed on.
+    handed_on_ns: u64,
+    malformed: u64,
+    /// Where items are copied to, so that they survive this process.
+    carry: Option<Carry>,
+}
+
+impl Rings {
+    /// Takes the rings out of the object.
+    ///
+    /// # Errors
+    /// If the object has no such rings.
+    pub fn take(maps: &mut impl Maps) -> Result<Self, MapError> {
+        let mut ring = |name: &str| -> Result<(RingBuf<MapData>, usize), MapError> {
+            let map = maps.take(name).ok_or_else(|| MapError::InvalidName {
+                name: name.to_owned(),
+            })?;
+            let size = match &map {
+                Map::RingBuf(data) => data.info()?.max_entries() as usize,
+                _ => 0,
+            };
+            Ok((RingBuf::try_from(map)?, size))
+        };
+        let (observations, _) = ring("OBSERVATIONS")?;
+        let (handshakes, size) = ring("HANDSHAKES")?;
+        Ok(Self {
+            observations,
+            handshakes,
+            capacity: (size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1) as u64,
+            waiting: VecDeque::new(),
+            read: 0,
+            taken: 0,
+            handed_on_ns: 0,
+            malformed: 0,
+            carry: None,
+        })
+    }
+
+    /// Copies what is taken from now on to where it survives this process.
+    pub fn carry_in(&mut self, carry: Carry) {
+        self.carry = Some(carry);
+    }
+
+    /// Notes what to add to the kernel's clock to get UNIX time, with what is carried over.
+    pub fn note_unix_offset(&mut self, offset_ns: i64) {
+        if let Some(carry) = &mut self.carry {
+            carry.note_unix_offset(offset_ns);
+        }
+    }
+
+    /// Hands on again what an earlier agent had taken, as it came, except observations that it had
+    /// not handed on yet: their flows' bytes may still be on the ring. Returns how many were handed
+    /// on.
+    pub fn hand_on_again(&mut self, carried: &Carried, pipeline: &mut Pipeline) -> usize {
+        let mut handed_on = 0;
+        for record in carried.records() {
+            match record {
+                Record::Observation(item) => {
+                    self.waiting.extend(observation(item).map(|it| (0, it)));
+                }
+                Record::Chunk(item) => {
+                    if let Some((head, bytes)) = chunk(item) {
+                        pipeline.chunk(&head, bytes);
+                    }
+                }
+                Record::UnixOffset(offset_ns) => pipeline.set_unix_offset(offset_ns),
+                Record::HandedOn(number) => {
+                    for _ in 0..number {
+                        let Some((_, observation)) = self.waiting.pop_front() else {
+                            break;
+                        };
+                        pipeline.keep_up(observation.time_ns);
+                        pipeline.observation(&observation);
+                        pipeline.keep_up(observation.time_ns);
+                        handed_on += 1;
+                    }
+                }
+            }
+        }
+        handed_on
+    }
+
+    /// Hands on all there is. See [`Self::drain_some`] for the order.
+    pub fn drain(&mut self, receiver: &mut impl Receiver) {
+        while !self.drain_some(receiver) {}
+    }
+
+    /// Hands on what there is, but lets others have a turn under a flood: `false` if there may be
+    /// more.
+    ///
+    /// Observations are taken first and handed on last: the bytes that a flow's observation
+    /// stands on were sent before it, so they are there when it is looked at. However many bytes
+    /// there are, the ring of observations is emptied every few chunks; where both cannot be kept
+    /// up with, observations no longer wait for bytes, and it is bytes that the kernel drops.
+    #[must_use = "what is left on the rings raises no further event"]
+    pub fn drain_some(&mut self, receiver: &mut impl Receiver) -> bool {
+        let mut handed_on = 0;
+        for _ in 0..ROUNDS {
+            let was_emptied = self.take_observations();
+            let no_chunks = self.read_chunks(receiver);
+            handed_on += self.hand_on(receiver, no_chunks);
+            if was_emptied && no_chunks {
+                return true;
+            }
+            if handed_on >= TURN {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Takes observations off their ring; `true` if that was all.
+    fn take_observations(&mut self) -> bool {
+        while self.waiting.len() < WAITING_MAX {
+            let Some(item) = self.observations.next() else {
+                return true;
+            };
+            if let Some(carry) = &mut self.carry {
+                carry.write(Record::Observation(&item));
+            }
+            match observation(&item) {
+                Some(observation) => {
+                    self.waiting.push_back((self.read, observation));
+                    self.taken += 1;
+                }
+                None => self.malformed += 1,
+            }
+        }
+        false
+    }
+
+    /// Hands on some chunks; `true` if there are no more.
+    fn read_chunks(&mut self, receiver: &mut impl Receiver) -> bool {
+        for _ in 0..CHUNKS_AT_ONCE {
+            let Some(item) = self.handshakes.next() else {
+                return true;
+            };
+            self.read += 1;
+            if let Some(carry) = &mut self.carry {
+                carry.write(Record::Chunk(&item));
+            }
+            match chunk(&item) {
+                Some((head, bytes)) => receiver.chunk(&head, bytes),
+                None => self.malformed += 1,
+            }
+        }
+        false
+    }
+
+    /// Hands on observations whose flows' bytes have been read, or that cannot wait; returns how
+    /// many.
+    fn hand_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
+        let before = self.waiting.len();
+        while let Some((at, observation)) = self.waiting.front() {
+            // A ring that is filled as fast as it is read holds no more than its size of older ones.
+            let is_due = no_chunks || at + self.capacity <= self.read;
+            if !is_due && self.waiting.len() < WAITING_MAX {
+                break;
+            }
+            receiver.observation(observation);
+            self.handed_on_ns = self.handed_on_ns.max(observation.time_ns);
+            self.waiting.pop_front();
+        }
+        let handed_on = before - self.waiting.len();
+        if let Some(carry) = self.carry.as_mut().filter(|_| handed_on > 0) {
+            carry.write(Record::HandedOn(handed_on as u32));
+        }
+        handed_on
+    }
+
+    /// Observations taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// When the latest observation was made that was handed on, on the kernel's clock.
+    pub fn handed_on_ns(&self) -> u64 {
+        self.handed_on_ns
+    }
+
+    /// Chunks read so far.
+    pub fn chunks(&self) -> u64 {
+        self.read
+    }
+
+    /// Items that were no observation and no chunk; there are none unless object and agent differ.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+}
+
+fn observation(item: &[u8]) -> Option<Observation> {
+    (item.len() == size_of::<Observation>()).then(|| read(item))?
+}
+
+fn chunk(item: &[u8]) -> Option<(ChunkHead, &[u8])> {
+    let head: ChunkHead = read(item)?;
+    let room = item.get(size_of::<ChunkHead>()..)?;
+    let is_whole = matches!(room.len(), CHUNK_SMALL | CHUNK_MAX);
+    let bytes = room.get(..usize::from(head.len))?;
+    (is_whole && !bytes.is_empty()).then_some((head, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes as the kernel would have written them, at an address that is never aligned.
+    fn unaligned(len: usize) -> Vec<u8> {
+        (0..=len).map(|at| at as u8).collect()
+    }
+
+    #[test]
+    fn an_observation_is_its_exact_size_at_any_address() {
+        let bytes = unaligned(size_of::<Observation>());
+        let time = u64::from_ne_bytes(*bytes[1..].first_chunk().unwrap());
+        assert_eq!(observation(&bytes[1..]).map(|it| it.time_ns), Some(time));
+        assert_eq!(observation(&bytes), None, "too long");
+        assert_eq!(observation(&bytes[2..]), None, "too short");
+    }
+
+    #[test]
+    fn a_chunk_is_one_of_two_sizes_and_claims_what_it_has() {
+        let head_len = size_of::<ChunkHead>();
+        let with = |room: usize, len: u16| {
+            let mut item = unaligned(head_len + room);
+            let at = 1 + std::mem::offset_of!(ChunkHead, len);
+            item[at..at + 2].copy_from_slice(&len.to_ne_bytes());
+            chunk(&item[1..]).map(|(head, bytes)| (head.len, bytes.to_vec()))
+        };
+        let (len, bytes) = with(CHUNK_SMALL, 3).unwrap();
+        let first = (1 + head_len) as u8;
+        assert_eq!((len, bytes), (3, vec![first, first + 1, first + 2]));
+        assert!(with(CHUNK_MAX, CHUNK_MAX as u16).is_some());
+        assert!(with(CHUNK_SMALL, CHUNK_SMALL as u16 + 1).is_none());
+        assert!(with(CHUNK_SMALL - 1, 3).is_none());
+        assert!(with(CHUNK_SMALL, 0).is_none());
+        assert!(chunk(&unaligned(head_len)[2..]).is_none());
+        assert!(chunk(&[]).is_none());
+    }
+}
