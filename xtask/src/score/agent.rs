@@ -135,9 +135,27 @@ impl Agent {
     /// One run over captures in the order given.
     ///
     /// # Errors
-    /// If the agent cannot be run, was killed, called the command line wrong or writes what is no
-    /// verdict. A capture that it could not read is no error but [`Run::failure`].
+    /// As [`Agent::lines`], and if it writes what is no verdict.
     pub fn run(&self, captures: &[&Path], inspection_ca: &[OsString]) -> anyhow::Result<Run> {
+        let (text, failure) = self.lines(captures, inspection_ca)?;
+        let verdicts = text
+            .lines()
+            .map(|line| Verdict::parse(line).with_context(|| format!("no verdict: {line}")))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Run { verdicts, failure })
+    }
+
+    /// The verdicts of one run as the agent writes them, one JSON object a line, and what kept it
+    /// from reading all.
+    ///
+    /// # Errors
+    /// If the agent cannot be run, was killed or called the command line wrong. A capture that it
+    /// could not read is no error.
+    pub fn lines(
+        &self,
+        captures: &[&Path],
+        inspection_ca: &[OsString],
+    ) -> anyhow::Result<(String, Option<String>)> {
         let mut command = Command::new(&self.path);
         command.args(["pcap", "--quiet", "--output", "json"]);
         for name in &self.inspection_ca {
@@ -166,11 +184,7 @@ impl Agent {
             ),
         };
         let text = String::from_utf8(output.stdout).context("the agent wrote what is not UTF-8")?;
-        let verdicts = text
-            .lines()
-            .map(|line| Verdict::parse(line).with_context(|| format!("no verdict: {line}")))
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Run { verdicts, failure })
+        Ok((text, failure))
     }
 }
 
