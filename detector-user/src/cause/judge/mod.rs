@@ -243,6 +243,7 @@ fn verdict(
         ip: address.ip(),
         port: address.port(),
     };
+    let holds = |when| advice::holds(when, intercepted, facts);
     Verdict {
         time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
         tap: timeline.tap.to_string(),
@@ -262,9 +263,9 @@ fn verdict(
         alert: alert(facts),
         reset: reset(facts),
         duration_ms: Some(timeline.last_ns.saturating_sub(timeline.started_ns) as f64 / 1e6),
-        pan_os: Some(advice::pan_os(cause, facts).to_owned()),
+        pan_os: cause.pan_os(holds).map(str::to_owned),
         evidence: evidence(facts, interception, cause, findings),
-        advice: advice::advice(cause, &name, intercepted, facts),
+        advice: cause.advice(&name, holds),
         revises: None,
         server_leg: server_leg(facts),
     }

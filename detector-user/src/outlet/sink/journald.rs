@@ -14,9 +14,7 @@ use super::fold::{Fold, Repeats};
 use super::headline;
 use super::native_protocol::Entry;
 use super::{Sink, SinkError};
-use crate::verdict::{
-    Cause, Endpoint, ServerLeg, Verdict, written_confidence, written_milliseconds,
-};
+use crate::verdict::{Endpoint, ServerLeg, Verdict, written_confidence, written_milliseconds};
 
 /// Where systemd-journald listens.
 pub const DEFAULT_SOCKET: &str = "/run/systemd/journal/socket";
@@ -184,8 +182,8 @@ fn failure(path: &Path, source: io::Error) -> SinkError {
 
 fn add_journal_fields(entry: &mut Entry, verdict: &Verdict) {
     entry.field("MESSAGE", &headline::message(verdict));
-    entry.field("MESSAGE_ID", message_id(verdict.cause));
-    entry.field("PRIORITY", priority(verdict.cause));
+    entry.field("MESSAGE_ID", verdict.cause.message_id());
+    entry.field("PRIORITY", verdict.cause.severity().digit());
     entry.field("SYSLOG_IDENTIFIER", "tlswhy");
 }
 
@@ -196,7 +194,7 @@ fn add_repeat_fields(entry: &mut Entry, repeats: &Repeats) {
         &headline::repeats(verdict, repeats.count, repeats.first),
     );
     entry.field("MESSAGE_ID", REPEATS_ID);
-    entry.field("PRIORITY", priority(verdict.cause));
+    entry.field("PRIORITY", verdict.cause.severity().digit());
     entry.field("SYSLOG_IDENTIFIER", "tlswhy");
     entry.field("TLSWHY_REPEATS", &repeats.count.to_string());
     entry.field("TLSWHY_FIRST_TIME", &format!("{:.9}", repeats.first));
@@ -301,39 +299,8 @@ const fn yes_no(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-/// `PRIORITY`, syslog's severity: 4 (warning) where somebody has to act, 5 (notice) where a
-/// connection failed, 6 (informational) where it may well have been meant.
-const fn priority(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Pinning | Cause::CaNotTrusted | Cause::InjectedReset => "4",
-        Cause::CertificateRejected
-        | Cause::ServerCertInvalid
-        | Cause::UnsupportedParameters
-        | Cause::DecryptError
-        | Cause::ClientAuth => "5",
-        Cause::EndpointReset | Cause::Abandoned | Cause::Established => "6",
-    }
-}
-
 /// `MESSAGE_ID` of an entry that says how often a verdict came again.
 const REPEATS_ID: &str = "3c5f6b0a1f5c4b6e9d0e6a4c2f7b81d5";
-
-/// `MESSAGE_ID`, by which `journalctl` and its catalog know a cause. Never changes.
-const fn message_id(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Pinning => "0fa584efe7f247a7b46f0b7b6f821080",
-        Cause::CaNotTrusted => "94a6f6e9889a45f9bf12b9b05e074767",
-        Cause::CertificateRejected => "59fea368612141d5ba16cfcef02e03b4",
-        Cause::ServerCertInvalid => "f712d4abab954fd8ae46dcfa932ce47c",
-        Cause::UnsupportedParameters => "360af84f14364a31ac652276e5420f15",
-        Cause::DecryptError => "dd8329dc61de4cdba2c90408c1030b0a",
-        Cause::ClientAuth => "48d7ab7a1d3d4c1fa9402c6d0d30e84e",
-        Cause::InjectedReset => "f91454cc5e364baaaba60a397260c1e2",
-        Cause::EndpointReset => "54698894f083422d8db2e623700d3285",
-        Cause::Abandoned => "6089c786e0804bf6a8bfdb9617837d96",
-        Cause::Established => "10ec469089f34b87af92ce466ba791f5",
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -418,19 +385,6 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_has_a_message_id_of_its_own() {
-        let ids: HashSet<_> = Cause::ALL.into_iter().map(message_id).collect();
-        assert_eq!(ids.len(), Cause::ALL.len());
-        for id in ids {
-            assert_eq!(id.len(), 32);
-            assert!(
-                id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
-                "{id}"
-            );
-        }
-    }
-
-    #[test]
     fn a_journald_that_is_not_there_is_said_in_one_line() {
         let error = Journald::open("/nonexistent/socket").err().unwrap();
         assert_eq!(
@@ -490,6 +444,7 @@ mod catalog_tests {
 
     use super::*;
     use crate::operate::command::messages::kind::MESSAGE_IDS;
+    use crate::verdict::Cause;
 
     /// The catalog explains every message, and no other.
     #[test]
@@ -504,7 +459,7 @@ mod catalog_tests {
             .iter()
             .filter(|cause| **cause != Cause::Established);
         let ours: BTreeSet<&str> = causes
-            .map(|cause| message_id(*cause))
+            .map(|cause| cause.message_id())
             .chain([REPEATS_ID])
             .chain(MESSAGE_IDS.iter().map(|(_, id)| *id))
             .collect();

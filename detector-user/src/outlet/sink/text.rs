@@ -8,7 +8,9 @@ use clap::builder::styling::{AnsiColor, Style};
 use super::escape::escaped;
 use super::headline::{alert, destination, percent, reset};
 use super::{Sink, SinkError};
-use crate::verdict::{Cause, Intercepted, Party, Verdict, written_milliseconds, written_weight};
+use crate::verdict::{
+    Cause, Intercepted, Party, Severity, Verdict, written_milliseconds, written_weight,
+};
 
 const NAME: &str = "text";
 const PLAIN: Style = Style::new();
@@ -159,15 +161,11 @@ fn facts(verdict: &Verdict) -> Vec<String> {
 
 /// Red asks for action, yellow for a look, the rest is calm.
 const fn cause_style(cause: Cause) -> Style {
-    let colour = match cause {
-        Cause::Pinning | Cause::CaNotTrusted | Cause::InjectedReset => AnsiColor::Red,
-        Cause::CertificateRejected
-        | Cause::ServerCertInvalid
-        | Cause::UnsupportedParameters
-        | Cause::DecryptError
-        | Cause::ClientAuth => AnsiColor::Yellow,
-        Cause::EndpointReset | Cause::Abandoned => AnsiColor::Cyan,
-        Cause::Established => AnsiColor::Green,
+    let colour = match cause.severity() {
+        Severity::Warning => AnsiColor::Red,
+        Severity::Notice => AnsiColor::Yellow,
+        Severity::Informational if matches!(cause, Cause::Established) => AnsiColor::Green,
+        Severity::Informational => AnsiColor::Cyan,
     };
     colour.on_default().bold()
 }

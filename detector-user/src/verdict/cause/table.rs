@@ -1,0 +1,362 @@
+//! The table of causes. To add one, add its row; then run the tests of `verdict::cause::document`
+//! with `UPDATE_DOCUMENTS=1`, which write the catalog and the documents anew.
+
+use super::{Catalog, CauseRow, Reference, Scope, Severity, When, Wording};
+use crate::verdict::named::named;
+
+macro_rules! causes {
+    ($($variant:ident = $name:literal, $meaning:literal => $row:expr;)+) => {
+        named! {
+            /// Why a connection ended as it did.
+            pub enum Cause {
+                $(#[doc = $meaning] $variant = $name,)+
+            }
+        }
+
+        impl Cause {
+            /// Its row of the table.
+            #[must_use]
+            pub const fn row(self) -> &'static CauseRow {
+                match self {
+                    $(Self::$variant => &const { $row },)+
+                }
+            }
+
+            /// Its meaning, in one line.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)+
+                }
+            }
+        }
+    };
+}
+
+const fn always(text: &'static str) -> Wording {
+    when(When::Always, text)
+}
+
+const fn when(when: When, text: &'static str) -> Wording {
+    Wording { when, text }
+}
+
+causes! {
+    Pinning = "pinning", "The app accepts only its own certificate or key." => CauseRow {
+        severity: Severity::Warning,
+        message_id: "0fa584efe7f247a7b46f0b7b6f821080",
+        pan_os: &[always("policy-deny")],
+        advice: &[always(
+            "exclude this destination from decryption: the app accepts no certificate but its own",
+        )],
+        catalog: Some(Catalog {
+            subject: "An app accepts no certificate but its own: @TLSWHY_SNI@",
+            text: "\
+An app on @TLSWHY_CLIENT_IP@ (TLSWHY_JA4) refused the certificate that the
+interceptor (@TLSWHY_ISSUER@) showed for @TLSWHY_SNI@, and accepts the
+interceptor elsewhere or is alone in refusing it here: it pins.
+
+No CA that is installed on the client changes that. Exclude this destination
+from decryption; `journalctl TLSWHY_SNI=@TLSWHY_SNI@` shows who else is concerned.
+",
+        }),
+        reference: Reference {
+            scope: Scope::ManyConnections,
+            signs: "a refusal as under `certificate-rejected`, by an app that accepts the \
+                    interceptor for other names, of a name that other apps accept through it",
+            confidence: "50–95 %: one of the two alone gives little over 50 %, an alert in the \
+                         clear and both 93 %",
+            advice: "exclude the destination from decryption: no CA installed on the client \
+                     changes it",
+        },
+    };
+
+    CaNotTrusted = "ca-not-trusted",
+    "The client, or this app's own trust store, rejects every intercepted destination." => CauseRow {
+        severity: Severity::Warning,
+        message_id: "94a6f6e9889a45f9bf12b9b05e074767",
+        pan_os: &[always("policy-deny")],
+        advice: &[
+            when(
+                When::OtherAppsAccept,
+                "install the inspection CA in this app's own trust store: other apps on this \
+                 client have it",
+            ),
+            always("install the inspection CA on this client: no app there accepts it"),
+        ],
+        catalog: Some(Catalog {
+            subject: "A client does not trust the inspection CA: @TLSWHY_CLIENT_IP@",
+            text: "\
+@TLSWHY_CLIENT_IP@, or one app on it (TLSWHY_JA4), refuses every certificate
+that the interceptor (@TLSWHY_ISSUER@) shows, whatever the destination.
+
+Install the inspection CA there: in the system's store if all apps are
+concerned, in the app's own store (Java, Firefox, Python, Node) if it is one.
+TLSWHY_ADVICE says which it is.
+",
+        }),
+        reference: Reference {
+            scope: Scope::ManyConnections,
+            signs: "the same refusals by an app for several unrelated names, or by every app on \
+                    the client; no app there accepts the interceptor",
+            confidence: "30–95 %: it grows with names and apps, and with unknown_ca; closing \
+                         without an alert keeps it low",
+            advice: "install the inspection CA there: in the system's store if all apps on the \
+                     client refuse it, in the app's own store (Java, Firefox, Python, Node) if \
+                     other apps accept it",
+        },
+    };
+
+    CertificateRejected = "certificate-rejected",
+    "Rejected, and the facts do not yet tell pinning from a missing CA." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "59fea368612141d5ba16cfcef02e03b4",
+        pan_os: &[always("policy-deny")],
+        advice: &[
+            when(
+                When::NotIntercepted,
+                "check which CAs the client trusts: {name} was not intercepted",
+            ),
+            always(
+                "see whether this app accepts other inspected names and whether other apps accept \
+                 {name}: if so it pins, exclude {name} from decryption; if it rejects every \
+                 inspected name, install the inspection CA where this app looks for it",
+            ),
+        ],
+        catalog: Some(Catalog {
+            subject: "A certificate was refused: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ refused the certificate shown for @TLSWHY_SNI@. So far the
+facts do not tell an app that pins from a CA that is missing; as soon as other
+connections do, another entry revises this one (TLSWHY_REVISES).
+
+See whether other apps on this client, and this app elsewhere, get through.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "client sends bad_certificate, certificate_unknown, unknown_ca, access_denied \
+                    or the like; in TLS 1.3 a record as long as an alert where its Finished \
+                    should be; a client that closes after the server's flight; a handshake that \
+                    completes and is never used",
+            confidence: "95 % with an alert in the clear, 90 % by an alert's place (85 % where \
+                         the certificate is encrypted and may itself be invalid), 30–75 % \
+                         otherwise",
+            advice: "check whether this app accepts other inspected names, and whether other apps \
+                     accept this name",
+        },
+    };
+
+    ServerCertInvalid = "server-cert-invalid",
+    "The origin's own certificate is expired, self-signed, or for another name." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "f712d4abab954fd8ae46dcfa932ce47c",
+        pan_os: &[always("decrypt-cert-validation")],
+        advice: &[
+            when(
+                When::RefusedFromInterceptorOnly,
+                "see what certificate the interceptor makes for this name: apps that trust it \
+                 elsewhere refuse this one",
+            ),
+            always(
+                "renew or correct the certificate of {name}, or make a policy exception for it",
+            ),
+        ],
+        catalog: Some(Catalog {
+            subject: "A server's own certificate is not valid: @TLSWHY_SNI@",
+            text: "\
+The certificate of @TLSWHY_SNI@ at @TLSWHY_SERVER_IP@ is expired, not yet valid,
+self-signed, of a CA that is not trusted, or for another name. TLSWHY_EVIDENCE
+says which. Clients would refuse it without any interception, too.
+
+Have the server's certificate fixed, or make a policy exception for it.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "client sends certificate_expired or certificate_revoked; or it refuses a \
+                    certificate that is visibly outdated, self-signed or for another name (up to \
+                    TLS 1.2); behind an interceptor: the origin's certificate on the other leg",
+            confidence: "75 % and more",
+            advice: "renew or correct the certificate, or make an exception",
+        },
+    };
+
+    UnsupportedParameters = "unsupported-parameters",
+    "No common version, cipher, group or ALPN." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "360af84f14364a31ac652276e5420f15",
+        pan_os: &[always("decrypt-unsupport-param")],
+        advice: &[always(
+            "allow the versions and ciphers {name} needs in the decryption profile, or exclude it",
+        )],
+        catalog: Some(Catalog {
+            subject: "No common TLS version, cipher, group or ALPN: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ and @TLSWHY_SERVER_IP@, or the interceptor between them, found
+no parameters that both support.
+
+Widen the decryption profile (versions, suites, groups), or exclude the
+destination.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "either side sends handshake_failure, protocol_version, insufficient_security, \
+                    illegal_parameter, no_application_protocol, unrecognized_name or the like",
+            confidence: "94 %; handshake_failure alone may have another cause",
+            advice: "allow the parameters that the server needs, or exclude it",
+        },
+    };
+
+    DecryptError = "decrypt-error",
+    "`bad_record_mac`, `decode_error`, `decrypt_error` and the like." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "dd8329dc61de4cdba2c90408c1030b0a",
+        pan_os: &[always("decrypt-error")],
+        advice: &[always(
+            "capture this connection on both sides of the interceptor: a record for {name} could \
+             not be decrypted or read",
+        )],
+        catalog: Some(Catalog {
+            subject: "A TLS record could not be read: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ or @TLSWHY_SERVER_IP@ could not decrypt or decode a record that
+it received, and said so. Bytes were changed or lost on the way, or an
+implementation is at fault.
+
+Compare captures of both sides of the gateway: `tlswhy pcap` judges them.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "bad_record_mac, decode_error, decrypt_error, record_overflow, \
+                    unexpected_message; internal_error is weaker; up to TLS 1.2 also \
+                    handshake_failure or illegal_parameter for the server's signed key exchange; \
+                    in TLS 1.3 a server that answers data only with a record as long as an alert",
+            confidence: "82–94 %",
+            advice: "capture on both sides of the interceptor",
+        },
+    };
+
+    ClientAuth = "client-auth", "The server wants a client certificate." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "48d7ab7a1d3d4c1fa9402c6d0d30e84e",
+        pan_os: &[always("decrypt-cert-validation")],
+        advice: &[always(
+            "exclude {name} from decryption: mutual TLS cannot be intercepted",
+        )],
+        catalog: Some(Catalog {
+            subject: "The server wants a client certificate: @TLSWHY_SNI@",
+            text: "\
+The server (@TLSWHY_SNI@ at @TLSWHY_SERVER_IP@) asks clients for a certificate
+of their own. An interceptor has none to show: mutual TLS cannot be intercepted.
+
+Exclude this destination from decryption.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "the *server* sends an alert about a certificate, or certificate_required; in \
+                    TLS 1.3 a record as long as an alert after the client's flight with a \
+                    Certificate in it, and no other record",
+            confidence: "95 % in the clear, 92 % by its place",
+            advice: "exclude: mutual TLS cannot be intercepted",
+        },
+    };
+
+    InjectedReset = "injected-reset", "A third party reset the connection." => CauseRow {
+        severity: Severity::Warning,
+        message_id: "f91454cc5e364baaaba60a397260c1e2",
+        pan_os: RESET,
+        advice: &[always(
+            "find the device that sends this reset: compare its TTL with your path",
+        )],
+        catalog: Some(Catalog {
+            subject: "A third party reset a connection: @TLSWHY_SNI@",
+            text: "\
+Neither end sent the RST that ended this connection between @TLSWHY_CLIENT_IP@ and
+@TLSWHY_SERVER_IP@. TLSWHY_RESET_TELLS lists its tells, TLSWHY_RESET_FROM its
+sender as far as that is known.
+
+Look at the logs of filters and firewalls on the way.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a RST that its alleged sender did not send, by its tells (below)",
+            confidence: "by the weight of the tells",
+            advice: "find the device: the evidence gives its distance in hops, by its TTL",
+        },
+    };
+
+    EndpointReset = "endpoint-reset", "A peer itself reset it." => CauseRow {
+        severity: Severity::Informational,
+        message_id: "54698894f083422d8db2e623700d3285",
+        pan_os: RESET,
+        advice: &[when(
+            When::ResetIsAllOfItsSender,
+            "capture nearer to the server: its reset is all that was seen of it here",
+        )],
+        catalog: Some(Catalog {
+            subject: "A peer reset a connection: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_RESET_FROM@ of this connection itself reset it (RST) during the handshake
+or right after it. Where the interceptor is a peer, look at its log.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a RST without such tells, before the connection worked",
+            confidence: "88 %; 65 % if it is the only segment seen from its sender",
+            advice: "read the log of the side that sent it; where the reset is its only segment, \
+                     capture nearer to it",
+        },
+    };
+
+    Abandoned = "abandoned",
+    "A peer closed without a word during or right after the handshake." => CauseRow {
+        severity: Severity::Informational,
+        message_id: "6089c786e0804bf6a8bfdb9617837d96",
+        pan_os: &[always("tcp-fin")],
+        advice: &[when(
+            When::HandshakeFinished,
+            "nothing, unless it repeats: then see whether this app ever uses {name} elsewhere",
+        )],
+        catalog: Some(Catalog {
+            subject: "A connection was closed without a word: @TLSWHY_SNI@",
+            text: "\
+Between @TLSWHY_CLIENT_IP@ and @TLSWHY_SERVER_IP@, the @TLSWHY_ENDED_BY@ closed the
+connection during or right after the handshake and gave no reason. Some clients
+refuse certificates that way; many close connections that they no longer need.
+Only repetition makes it a fact.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a side closes without an alert before or right after the handshake, or no \
+                    host acknowledges the ClientHello",
+            confidence: "50–90 %",
+            advice: "no action unless it recurs",
+        },
+    };
+
+    Established = "established", "It worked." => CauseRow {
+        severity: Severity::Informational,
+        message_id: "10ec469089f34b87af92ce466ba791f5",
+        pan_os: &[always("tcp-fin")],
+        advice: &[],
+        catalog: None,
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "application data both ways",
+            confidence: "counted, not written",
+            advice: "",
+        },
+    };
+}
+
+const RESET: &[Wording] = &[
+    when(When::ResetInClientsName, "tcp-rst-from-client"),
+    always("tcp-rst-from-server"),
+];
