@@ -79,6 +79,34 @@ impl Timeline {
         }
         self
     }
+
+    /// Microseconds from the flow's beginning to a time; 0 for an earlier one.
+    #[must_use]
+    pub const fn micros_until(&self, time_ns: u64) -> u64 {
+        time_ns.saturating_sub(self.started_ns) / 1000
+    }
+
+    /// Nanoseconds since the UNIX epoch of a time in microseconds since the flow's beginning.
+    #[must_use]
+    pub const fn nanos_at(&self, at_us: u64) -> u64 {
+        self.started_ns + at_us * 1000
+    }
+
+    /// One side's records, in order.
+    pub fn records_of(&self, sender: Sender) -> impl Iterator<Item = &TimelineRecord> {
+        let records = self.records.iter();
+        records.filter(move |record| record.sender == sender)
+    }
+
+    /// One side's numbers as last told.
+    #[must_use]
+    pub const fn side(&self, sender: Sender) -> &Side {
+        let [client, server] = &self.sides;
+        match sender {
+            Sender::Client => client,
+            Sender::Server => server,
+        }
+    }
 }
 
 /// A record, and who sent it.

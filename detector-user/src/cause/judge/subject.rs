@@ -1,4 +1,4 @@
-//! Whom a connection concerns, and what it tells of who accepts whom: what the history keeps.
+//! The parties of a connection, and the client's answer to the certificate: the history's input.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,6 +6,7 @@ use crate::cause::interception::Interception;
 use crate::cause::judge::facts::Facts;
 use crate::flow::tls::app::{App, app};
 use crate::flow::tls::certificate::Validity;
+use crate::verdict::AlertDescription;
 
 /// Client, app, name and interceptor of one connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,9 +19,9 @@ pub struct Subject {
     pub name: String,
     /// The server's address.
     pub server: SocketAddr,
-    /// When it began, nanoseconds since the UNIX epoch.
+    /// Time of its beginning, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
-    /// Whether it was intercepted, and by whom.
+    /// Whether it was intercepted, and the interceptor.
     pub interception: Interception,
     /// Whether the server showed a certificate: a resumed session's did not.
     pub certificate_shown: bool,
@@ -28,24 +29,24 @@ pub struct Subject {
     pub certificate_in_order: Option<bool>,
     /// AlertDescription the client refused with, if it did so in the clear.
     pub alert: Option<u8>,
-    /// When it ended, likewise.
+    /// Time of its end, likewise.
     pub ended_ns: u64,
     /// Whether the client had no answer from the server when it ended.
     pub unanswered: bool,
-    /// Whether the client left without saying why, so that it may just have had no use for it.
+    /// Whether the client left without giving a reason, so that it may just have had no use for it.
     pub quiet: bool,
-    /// What the client did.
+    /// The client's answer to the certificate.
     pub outcome: Outcome,
 }
 
-/// What the client made of the certificate.
+/// The client's answer to the certificate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// It used the connection.
     Accepted,
     /// It refused, as far as one can tell.
     Refused {
-        /// How sure that is, 0 to 1.
+        /// Probability of that, 0 to 1.
         probability: f64,
     },
     /// That does not show.
@@ -56,10 +57,9 @@ impl Subject {
     pub(super) fn of(facts: &Facts<'_>, interception: Interception, outcome: Outcome) -> Self {
         let timeline = facts.timeline;
         let hello = timeline.handshake.client_hello.as_ref();
-        let leaf = timeline.handshake.certificate.as_ref();
         let name = hello.and_then(|hello| hello.server_name.clone());
         let now = i64::try_from(timeline.started_ns / 1_000_000_000).unwrap_or(i64::MAX);
-        let in_order = leaf.and_then(|leaf| leaf.as_ref().ok()).map(|leaf| {
+        let in_order = facts.leaf().map(|leaf| {
             leaf.validity_at(now) == Validity::Valid
                 && name.as_ref().is_none_or(|name| leaf.is_for(name))
         });
@@ -72,7 +72,10 @@ impl Subject {
             interception,
             certificate_shown: !facts.resumed,
             certificate_in_order: in_order,
-            alert: facts.failure_alert().and_then(|alert| alert.code),
+            alert: facts
+                .failure_alert()
+                .and_then(|alert| alert.description)
+                .map(AlertDescription::code),
             quiet: quiet(facts),
             unanswered: !facts.server_hello,
             ended_ns: facts.failed_ns().unwrap_or(timeline.last_ns),
@@ -81,7 +84,7 @@ impl Subject {
     }
 }
 
-/// Whoever waits so long for an answer wanted one.
+/// A client that waits so long for an answer wanted one.
 const PATIENT_NS: u64 = 3_000_000_000;
 
 fn quiet(facts: &Facts<'_>) -> bool {

@@ -73,7 +73,7 @@ fn assert_stands(path: &str, begin: &str, end: &str, expected: &str) {
     }
     assert_eq!(
         found, expected,
-        "{path}: run the test with UPDATE_DOCUMENTS=1 to write it anew"
+        "{path}: run the test with UPDATE_DOCUMENTS=1 to rewrite it"
     );
 }
 

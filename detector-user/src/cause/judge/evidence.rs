@@ -1,0 +1,255 @@
+//! Evidence as rules find it: typed facts, put into words only when a verdict is made.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use detector_common::flow::Sender;
+
+use crate::cause::judge::facts::{AlertFact, Flaw};
+use crate::cause::judge::resets::{Distance, Stage, Tell};
+use crate::verdict;
+
+/// One fact that a cause rests on, or that stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Evidence<'f> {
+    /// The client refused the certificate by an alert.
+    CertificateAlert {
+        /// The alert.
+        alert: AlertFact,
+        /// Whether it followed an encrypted flight rather than a Certificate in the clear.
+        after_flight: bool,
+    },
+    /// The client's alert says that the certificate is outdated or revoked.
+    ValidityAlert(AlertFact),
+    /// An alert stands where the client's Finished should be.
+    AlertForFinished,
+    /// The client closed without a word once it had the certificate.
+    SilentRefusal,
+    /// The client finished the handshake and closed at once, as a late pin check does.
+    UnusedAfterHandshake,
+    /// The client finished the handshake and closed.
+    ClosedUnused,
+    /// No host acknowledged the ClientHello.
+    Unacknowledged,
+    /// A side closed within the handshake.
+    ClosedEarly {
+        /// The side.
+        by: Sender,
+        /// Whether the server had answered the ClientHello.
+        answered: bool,
+    },
+    /// The certificate has a visible flaw.
+    Certificate(Flaw<'f>),
+    /// An alert about the parameters.
+    ParameterAlert(AlertFact),
+    /// An alert about a record that could not be decrypted or decoded.
+    DecryptAlert(AlertFact),
+    /// The client refused the signed key exchange.
+    KeyExchangeRefused(AlertFact),
+    /// The server answered the client's data with nothing but an alert, by its length.
+    ServerAlertForData,
+    /// The server refused the client's certificate by an alert.
+    ServerRefusesClient(AlertFact),
+    /// The server answered the client's certificate with nothing but an alert, by its length.
+    ServerAlertAfterFlight,
+    /// The server asks for a client certificate.
+    CertificateRequested {
+        /// Whether the client has one.
+        client_has_one: bool,
+    },
+    /// The leg behind the interceptor failed first, for this reason.
+    ServerLeg(&'f Self),
+    /// The origin's certificate behind the interceptor has a visible flaw.
+    ServerLegCertificate(Flaw<'f>),
+    /// The tells of a reset that is not its alleged sender's.
+    ResetTells(&'f [Tell<'f>]),
+    /// A side's own reset.
+    Reset {
+        /// The side.
+        by: Sender,
+        /// Whether other segments of that side were seen.
+        comparable: bool,
+    },
+    /// One tell of a reset.
+    ResetTell(Tell<'f>),
+    /// Distance of a reset's maker.
+    ResetDistance(Distance),
+    /// Progress of the connection when the reset came.
+    ResetStage(Stage),
+    /// An encrypted alert.
+    EncryptedAlert(AlertFact),
+    /// Segments are missing.
+    Gap,
+    /// Evidence that another part of the room has put into words.
+    Worded {
+        /// Its stable name.
+        name: &'f str,
+        /// The fact, for people.
+        detail: &'f str,
+    },
+}
+
+impl Evidence<'_> {
+    /// Its stable name, as in `docs/verdicts.md`.
+    pub fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::CertificateAlert { .. } | Self::ValidityAlert(_) => "client-alert",
+            Self::AlertForFinished => "alert-for-finished",
+            Self::SilentRefusal => "silent-refusal",
+            Self::UnusedAfterHandshake => "unused-after-handshake",
+            Self::ClosedUnused => "closed-unused",
+            Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
+            Self::Certificate(Flaw::Expired | Flaw::NotYetValid) => "certificate-outdated",
+            Self::Certificate(Flaw::OtherName { .. }) => "certificate-for-another-name",
+            Self::Certificate(Flaw::SelfSigned { .. }) => "certificate-self-signed",
+            Self::ParameterAlert(_) => "parameter-alert",
+            Self::DecryptAlert(_) => "decrypt-alert",
+            Self::KeyExchangeRefused(_) => "key-exchange-refused",
+            Self::ServerAlertForData => "server-alert-for-data",
+            Self::ServerRefusesClient(_) => "server-refuses-client",
+            Self::ServerAlertAfterFlight => "server-alert-after-flight",
+            Self::CertificateRequested { .. } => "certificate-requested",
+            Self::ServerLeg(_) => "server-leg",
+            Self::ServerLegCertificate(_) => "server-leg-certificate",
+            Self::ResetTells(_) => "reset-tells",
+            Self::Reset { .. } => "reset",
+            Self::ResetTell(tell) => return Cow::Owned(format!("reset-{}", tell.name())),
+            Self::ResetDistance(_) => "reset-distance",
+            Self::ResetStage(_) => "reset-stage",
+            Self::EncryptedAlert(_) => "encrypted-alert",
+            Self::Gap => "gap",
+            Self::Worded { name, .. } => name,
+        })
+    }
+
+    /// Puts it into words, with its weight for the verdict's cause.
+    pub fn written(&self, weight: f64) -> verdict::Evidence {
+        verdict::Evidence {
+            name: self.name().into_owned(),
+            detail: self.to_string(),
+            weight,
+        }
+    }
+}
+
+impl fmt::Display for Evidence<'_> {
+    /// The fact, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificateAlert {
+                alert,
+                after_flight,
+            } => {
+                let place = if *after_flight {
+                    "flight"
+                } else {
+                    "Certificate"
+                };
+                write!(f, "{} after the server's {place}", sent(alert))
+            }
+            Self::ValidityAlert(alert)
+            | Self::ParameterAlert(alert)
+            | Self::DecryptAlert(alert)
+            | Self::ServerRefusesClient(alert)
+            | Self::EncryptedAlert(alert) => sent(alert).fmt(f),
+            Self::KeyExchangeRefused(alert) => write!(
+                f,
+                "{} though all parameters were chosen: it did not like the server's key exchange",
+                sent(alert)
+            ),
+            Self::Certificate(flaw) => write!(f, "the certificate shown {flaw}"),
+            Self::ServerLegCertificate(flaw) => {
+                write!(f, "the origin's certificate behind the interceptor {flaw}")
+            }
+            Self::ServerLeg(first) => {
+                write!(f, "behind the interceptor it failed first: {first}")
+            }
+            Self::ResetTells(tells) => {
+                f.write_str("the reset is not its alleged sender's: ")?;
+                for (at, tell) in tells.iter().enumerate() {
+                    f.write_str(if at == 0 { "" } else { ", " })?;
+                    f.write_str(tell.name())?;
+                }
+                Ok(())
+            }
+            Self::Reset { by, comparable } => {
+                let only = if *comparable {
+                    ""
+                } else {
+                    ", the only segment of it that was seen"
+                };
+                write!(f, "{} reset the connection{only}", word(*by))
+            }
+            Self::ResetTell(tell) => tell.fmt(f),
+            Self::ResetDistance(distance) => distance.fmt(f),
+            Self::ResetStage(stage) => write!(f, "it came {stage}"),
+            _ => f.write_str(self.sentence()),
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// The sentence of evidence that has no numbers or names in it; empty of other evidence.
+    const fn sentence(&self) -> &str {
+        match self {
+            Self::AlertForFinished => {
+                "the client's only encrypted record is as long as an alert and stands where its \
+                 Finished should be"
+            }
+            Self::SilentRefusal => {
+                "client closed without a word once it had the server's certificate"
+            }
+            Self::UnusedAfterHandshake => {
+                "client finished the handshake, sent no data of its own and closed at once, as a \
+                 pin check after the handshake does"
+            }
+            Self::ClosedUnused => {
+                "client finished the handshake and closed without using the connection"
+            }
+            Self::Unacknowledged => {
+                "nobody acknowledged the ClientHello: it was lost on its way or filtered"
+            }
+            Self::ClosedEarly { by, answered } => match (by, answered) {
+                (Sender::Client, true) => "client closed within the handshake",
+                (Sender::Client, false) => "client closed before the server had answered",
+                (Sender::Server, true) => "server closed within the handshake",
+                (Sender::Server, false) => "server closed on the ClientHello without a word",
+            },
+            Self::ServerAlertForData => {
+                "server answered the client's Finished or data with nothing but a record as long \
+                 as an alert, and had not asked for a certificate"
+            }
+            Self::ServerAlertAfterFlight => {
+                "the client answered a request for its certificate, and the server that with \
+                 nothing but a record as long as an alert"
+            }
+            Self::CertificateRequested {
+                client_has_one: true,
+            } => "server asks for a client certificate",
+            Self::CertificateRequested {
+                client_has_one: false,
+            } => "server asks for a client certificate and the client has none",
+            Self::Gap => "segments are missing here: records may have been overlooked",
+            Self::Worded { detail, .. } => detail,
+            _ => "",
+        }
+    }
+}
+
+const fn word(sender: Sender) -> &'static str {
+    match sender {
+        Sender::Client => "client",
+        Sender::Server => "server",
+    }
+}
+
+/// `client sent fatal unknown_ca (48)`.
+fn sent(alert: &AlertFact) -> impl fmt::Display {
+    struct Sent(AlertFact);
+    impl fmt::Display for Sent {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{} sent {}", word(self.0.from), self.0)
+        }
+    }
+    Sent(*alert)
+}

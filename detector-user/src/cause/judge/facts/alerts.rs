@@ -1,0 +1,129 @@
+//! Alerts of a timeline, in the clear and encrypted.
+
+use std::fmt;
+
+use detector_common::flow::Sender;
+use detector_common::record::{ALERT, CHANGE_CIPHER_SPEC};
+
+use crate::flow::timeline::{Timeline, TimelineRecord};
+use crate::flow::tls::hello::TLS_1_3;
+use crate::flow::tls::names::is_tls12_alert_length;
+use crate::verdict::AlertDescription::{CloseNotify, UserCanceled};
+use crate::verdict::{AlertDescription, AlertLevel};
+
+/// An alert, read or inferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertFact {
+    /// Its sender.
+    pub from: Sender,
+    /// Its level, of one in the clear and registered.
+    pub level: Option<AlertLevel>,
+    /// Its description, of one in the clear.
+    pub description: Option<AlertDescription>,
+    /// Bytes of the record's body.
+    pub length: u16,
+    /// Whether the other side had closed before: then it is only the answer to that.
+    pub after_close: bool,
+}
+
+impl AlertFact {
+    /// Whether it ends the connection for a reason: close_notify, user_canceled and warnings up to
+    /// TLS 1.2 do not (RFC 8446 §6.1, RFC 5246 §7.2.2).
+    pub fn is_failure(&self, version: Option<u16>) -> bool {
+        match (self.level, self.description) {
+            _ if self.after_close => false,
+            (_, Some(CloseNotify | UserCanceled)) => false,
+            // In TLS 1.3 the level means nothing (RFC 8446 §6).
+            (Some(AlertLevel::Warning), Some(_)) => version.is_some_and(|it| it >= TLS_1_3),
+            _ => self.description.is_some(),
+        }
+    }
+
+    /// Whether it is in the clear and one of these.
+    pub fn is_one_of(&self, descriptions: &[AlertDescription]) -> bool {
+        self.description
+            .is_some_and(|it| descriptions.contains(&it))
+    }
+}
+
+impl fmt::Display for AlertFact {
+    /// `fatal certificate_unknown (46)`, or `an encrypted alert of 26 bytes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(description) = self.description else {
+            return write!(f, "an encrypted alert of {} bytes", self.length);
+        };
+        match self.level {
+            Some(level) => write!(f, "{level} {description}"),
+            None => write!(f, "{description}"),
+        }
+    }
+}
+
+/// Alerts of both sides, in order.
+#[derive(Default)]
+pub(super) struct Alerts {
+    pub(super) clear: Vec<AlertFact>,
+    /// Encrypted ones, which up to TLS 1.2 are known by their type.
+    pub(super) encrypted: Vec<AlertFact>,
+}
+
+impl Alerts {
+    pub(super) fn of(timeline: &Timeline, suite: Option<u16>, tls13: bool) -> Self {
+        let mut alerts = Self::default();
+        let mut encrypts = [false; 2];
+        for record in &timeline.records {
+            let [client, server] = &mut encrypts;
+            let encrypts = match record.sender {
+                Sender::Client => client,
+                Sender::Server => server,
+            };
+            match record.content_type {
+                CHANGE_CIPHER_SPEC => *encrypts = true,
+                // Two bytes cannot be encrypted; before ChangeCipherSpec nothing is.
+                ALERT if record.length == 2 && (tls13 || !*encrypts) => {
+                    alerts.clear.push(in_the_clear(timeline, record));
+                }
+                ALERT if can_be_alert(suite, record.length) => {
+                    alerts.encrypted.push(encrypted(timeline, record));
+                }
+                _ => {}
+            }
+        }
+        alerts
+    }
+}
+
+/// Whether a record up to TLS 1.2 is as long as an alert under this suite, as far as that is known.
+fn can_be_alert(suite: Option<u16>, length: u16) -> bool {
+    suite
+        .and_then(|suite| is_tls12_alert_length(suite, length))
+        .unwrap_or(true)
+}
+
+fn in_the_clear(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
+    let [level, description] = record.detail;
+    AlertFact {
+        level: AlertLevel::from_wire(level),
+        description: Some(description.into()),
+        ..encrypted(timeline, record)
+    }
+}
+
+fn encrypted(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
+    AlertFact {
+        from: record.sender,
+        level: None,
+        description: None,
+        length: record.length,
+        after_close: is_after_close(timeline, record),
+    }
+}
+
+/// Whether the other side had closed when this record came.
+fn is_after_close(timeline: &Timeline, record: &TimelineRecord) -> bool {
+    let at_us = timeline.nanos_at(record.at_us.into()) / 1000;
+    timeline
+        .closes
+        .iter()
+        .any(|close| close.sender != record.sender && close.time_ns / 1000 < at_us)
+}

@@ -1,0 +1,81 @@
+//! The client's records after the server's flight.
+
+use detector_common::flow::Sender;
+use detector_common::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC};
+
+use super::lengths::Lengths;
+use crate::flow::timeline::Timeline;
+
+/// Shape of the client's encrypted records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientRecords {
+    /// An alert stands where the Finished should be (TLS 1.3).
+    pub alert_for_finished: bool,
+    /// Its Finished, or its whole second flight, was sent.
+    pub finished: bool,
+    /// It answered a CertificateRequest: up to TLS 1.2 that is read, in TLS 1.3 a record before its
+    /// Finished is as long as an empty Certificate, or the flight is longer than a Finished.
+    pub sent_certificate: bool,
+    /// Records after the Finished as short as an alert.
+    pub alerts_after_finished: u8,
+    /// Application data of its own.
+    pub used: bool,
+}
+
+impl ClientRecords {
+    /// TLS 1.3 shows the client's Finished, alerts and data as one type; place and length tell.
+    pub(super) fn of_tls13(timeline: &Timeline, lengths: &Lengths) -> Self {
+        let hello = timeline.handshake.client_hello.as_ref();
+        // Header, empty context, empty list (RFC 8446 §4.4.2) instead of the alert's two bytes.
+        let empty_certificate = lengths.alert + 6;
+        let with_finished = lengths.finished + 8;
+        let mut client = Self {
+            used: hello.is_some_and(|hello| hello.early_data),
+            ..Self::default()
+        };
+        let records = timeline.records_of(Sender::Client);
+        for record in records.filter(|record| record.content_type == APPLICATION_DATA) {
+            let alert = lengths.is_clients_alert(timeline, record);
+            let finished = lengths.is_finished(record);
+            match (client.finished, alert) {
+                (true, true) => client.count_alert(),
+                (true, false) => client.used = true,
+                (false, true) => client.alert_for_finished = true,
+                (false, false) if finished || record.length > lengths.finished => {
+                    // Longer: a client certificate, empty or not, in one record with its followers.
+                    client.finished = finished
+                        || record.length == with_finished
+                        || record.length > 2 * lengths.finished;
+                    client.sent_certificate |= !finished;
+                }
+                (false, false) => {
+                    client.sent_certificate |=
+                        Lengths::is_padded_or_not(record.length, empty_certificate);
+                }
+            }
+        }
+        client
+    }
+
+    /// Up to TLS 1.2 record types tell.
+    pub(super) fn of_tls12(timeline: &Timeline) -> Self {
+        let mut client = Self {
+            sent_certificate: timeline.handshake.client_certificates.is_some(),
+            ..Self::default()
+        };
+        for record in timeline.records_of(Sender::Client) {
+            match record.content_type {
+                CHANGE_CIPHER_SPEC => client.finished = true,
+                ALERT if client.finished => client.count_alert(),
+                // An empty record hides the IV of the next (the BEAST countermeasure).
+                APPLICATION_DATA if record.length > 0 => client.used = true,
+                _ => {}
+            }
+        }
+        client
+    }
+
+    const fn count_alert(&mut self) {
+        self.alerts_after_finished = self.alerts_after_finished.saturating_add(1);
+    }
+}

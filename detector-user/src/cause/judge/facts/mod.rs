@@ -1,0 +1,228 @@
+//! Facts that a timeline shows, so that rules need not look at records.
+
+mod alerts;
+mod client_records;
+mod closing;
+mod flaw;
+mod lengths;
+mod reset_effect;
+mod server_records;
+
+use detector_common::flow::{Sender, side_flags};
+use detector_common::record::HANDSHAKE;
+
+pub use self::alerts::AlertFact;
+pub use self::client_records::ClientRecords;
+pub use self::flaw::Flaw;
+
+use self::alerts::Alerts;
+use self::lengths::Lengths;
+use self::server_records::ServerRecords;
+use crate::cause::judge::resets::{ResetFacts, resets};
+use crate::flow::timeline::{CloseKind, Timeline};
+use crate::flow::tls::certificate::Leaf;
+use crate::flow::tls::hello::TLS_1_3;
+
+/// All that rules read of one leg.
+pub struct Facts<'a> {
+    /// The leg.
+    pub timeline: &'a Timeline,
+    /// Version agreed on.
+    pub version: Option<u16>,
+    /// Whether the session was resumed: then no certificate was shown.
+    pub resumed: bool,
+    /// Alerts in the clear, in order.
+    pub alerts: Vec<AlertFact>,
+    /// Encrypted alert records up to TLS 1.2, in order.
+    pub encrypted_alerts: Vec<AlertFact>,
+    /// The client's encrypted records.
+    pub client: ClientRecords,
+    /// The server sent a ServerHello.
+    pub server_hello: bool,
+    /// The server sent more than its hello before the client closed: in TLS 1.3 encrypted records,
+    /// before that its certificate or ServerHelloDone.
+    pub server_flight: bool,
+    /// The client closed only after the connection had lain idle.
+    pub idled: bool,
+    /// The server sent encrypted records after the client's data that are more than an alert.
+    pub server_answered: bool,
+    /// The server's last encrypted record is as short as an alert and follows the client's flight.
+    pub server_alert_at_end: bool,
+    /// The first FIN or RST, and its sender.
+    pub first_close: Option<(Sender, CloseKind)>,
+    /// The first side to take leave: by an alert of any kind, in the clear or known by its place, by
+    /// FIN, or by a reset that is its own.
+    pub farewell: Option<Sender>,
+    /// Time of that, nanoseconds since the UNIX epoch.
+    pub farewell_ns: Option<u64>,
+    /// Tells of the resets.
+    pub resets: ResetFacts<'a>,
+    /// A side had taken leave before the first reset: by FIN or by an alert, encrypted ones that are
+    /// known by their place included.
+    pub reset_after_farewell: bool,
+    /// Both sides went on after the first reset: it changed nothing.
+    pub outlived_reset: bool,
+    /// Nothing at all came from the server, not even an acknowledgement.
+    pub unacknowledged: bool,
+    /// Bytes of the server's came, and none of them was a TLS record.
+    pub no_tls_answer: bool,
+    /// It worked: both sides exchanged application data.
+    pub established: bool,
+    /// Records are missing.
+    pub gaps: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads a leg; `elsewhere` is the same connection as another tap saw it, if it was only forwarded.
+    pub fn of(timeline: &'a Timeline, elsewhere: Option<&'a Timeline>) -> Self {
+        let handshake = &timeline.handshake;
+        let version = handshake.version();
+        let suite = handshake.cipher_suite();
+        let tls13 = version.is_some_and(|version| version >= TLS_1_3);
+        let lengths = Lengths::of(suite, tls13);
+        let alerts = Alerts::of(timeline, suite, tls13);
+        let client = if tls13 {
+            ClientRecords::of_tls13(timeline, &lengths)
+        } else {
+            ClientRecords::of_tls12(timeline)
+        };
+        let server = ServerRecords::of(timeline, &lengths, tls13);
+        let client_closed_us = closing::client_closed_us(timeline);
+        let resets = resets(timeline, elsewhere);
+        let first_close = closing::first_close(timeline);
+        let close = first_close
+            .filter(|close| close.kind == CloseKind::Fin || !resets.injected())
+            .map(|close| (timeline.micros_until(close.time_ns), close.sender));
+        let refused_by_server = server.alert_at_end && !server.answered;
+        let alert = closing::first_farewell_record(timeline, &lengths, refused_by_server);
+        let farewell = close
+            .into_iter()
+            .chain(alert)
+            .min_by_key(|(at_us, _)| *at_us);
+        Self {
+            timeline,
+            version,
+            resumed: handshake.is_resumed().unwrap_or(false),
+            alerts: alerts.clear,
+            encrypted_alerts: alerts.encrypted,
+            client,
+            server_hello: handshake.server_hello.is_some(),
+            server_flight: server_records::sent_flight(timeline, tls13, client_closed_us),
+            idled: closing::is_idled(timeline, client_closed_us),
+            server_answered: server.answered,
+            server_alert_at_end: server.alert_at_end,
+            first_close: first_close.map(|close| (close.sender, close.kind)),
+            farewell: farewell.map(|(_, sender)| sender),
+            farewell_ns: farewell.map(|(at_us, _)| timeline.nanos_at(at_us)),
+            resets,
+            reset_after_farewell: closing::is_reset_after_farewell(timeline, alert),
+            outlived_reset: reset_effect::outlived_reset(timeline),
+            unacknowledged: is_unacknowledged(timeline),
+            no_tls_answer: timeline.side(Sender::Server).has(side_flags::STARTED)
+                && timeline.records_of(Sender::Server).next().is_none(),
+            established: timeline.settled || (client.used && server.answered),
+            gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
+        }
+    }
+
+    /// The first alert in the clear that ends the connection for a reason.
+    pub fn failure_alert(&self) -> Option<&AlertFact> {
+        self.alerts
+            .iter()
+            .find(|alert| alert.is_failure(self.version))
+    }
+
+    /// Likewise, if this side sent it.
+    pub fn failure_alert_of(&self, sender: Sender) -> Option<&AlertFact> {
+        self.failure_alert().filter(|alert| alert.from == sender)
+    }
+
+    /// The server's certificate, if it was seen and could be read.
+    pub fn leaf(&self) -> Option<&'a Leaf> {
+        self.timeline.handshake.certificate.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether this side took leave first and the connection did end.
+    pub fn closed_by(&self, sender: Sender) -> bool {
+        self.first_close.is_some() && self.farewell == Some(sender)
+    }
+
+    /// Time of the client's first answer, nanoseconds since the UNIX epoch.
+    pub fn answered_ns(&self) -> Option<u64> {
+        let record = server_records::after_client_data(self.timeline).next()?;
+        Some(self.timeline.nanos_at(record.at_us.into()))
+    }
+
+    /// Time of the failure, nanoseconds since the UNIX epoch: the first alert, in the clear or known
+    /// by its place, or close.
+    pub fn failed_ns(&self) -> Option<u64> {
+        closing::failed_ns(self.timeline)
+            .into_iter()
+            .chain(self.farewell_ns)
+            .min()
+    }
+
+    /// Whether it is TLS at all: a hello that can be read, or an answer in records. A few bytes that
+    /// look like a hello's beginning prove nothing.
+    pub fn is_tls(&self) -> bool {
+        let hello = self.timeline.handshake.client_hello.is_some();
+        let answer = self.server_hello || self.alerts.iter().any(|it| it.from == Sender::Server);
+        answer || (hello && !self.no_tls_answer) || self.failure_alert().is_some()
+    }
+
+    /// Whether the client answers a server of which nothing was seen: the tap sees one direction only.
+    pub fn is_one_sided(&self) -> bool {
+        let server = self.timeline.side(Sender::Server);
+        !server.has(side_flags::SEEN | side_flags::RST) && !self.unacknowledged
+    }
+
+    /// Whether the handshake went through and the client left without having used it.
+    pub fn unused(&self) -> bool {
+        self.client.finished
+            && !self.client.used
+            && !self.established
+            && self.failure_alert().is_none()
+            && !self.misses_of(Sender::Client)
+            && self.closed_by(Sender::Client)
+    }
+
+    /// Whether the client left within the handshake, for any reason.
+    pub fn client_left(&self) -> bool {
+        !self.client.finished && !self.resets.injected() && self.closed_by(Sender::Client)
+    }
+
+    /// Whether the client turned away in silence once it had the server's certificate.
+    pub fn turned_away(&self) -> bool {
+        self.server_flight
+            && !self.client.finished
+            && !self.client.alert_for_finished
+            && self.alerts.is_empty()
+            && !self.resumed
+            && !self.misses_of(Sender::Client)
+            && self.closed_by(Sender::Client)
+    }
+
+    /// Whether the server asked for a client certificate where that shows.
+    pub fn asked_client(&self) -> bool {
+        let handshake = &self.timeline.handshake;
+        handshake.certificate_request || handshake.client_certificates.is_some()
+    }
+
+    /// Whether bytes of this side were not seen: then their absence proves nothing.
+    pub fn misses_of(&self, sender: Sender) -> bool {
+        self.timeline.side(sender).has(side_flags::GAP)
+    }
+
+    /// Whether it is TLS 1.3.
+    pub fn is_tls13(&self) -> bool {
+        self.version.is_some_and(|version| version >= TLS_1_3)
+    }
+}
+
+/// Whether the server acknowledged nothing of a client that sent a hello and no more.
+fn is_unacknowledged(timeline: &Timeline) -> bool {
+    !timeline.side(Sender::Server).has(side_flags::SEEN)
+        && timeline
+            .records_of(Sender::Client)
+            .all(|record| record.content_type == HANDSHAKE)
+}

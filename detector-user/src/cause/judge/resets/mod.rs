@@ -1,0 +1,262 @@
+//! The author of a reset: its tells against the flow it claims to belong to.
+//!
+//! The tells and their weights: Weaver, Sommer, Paxson, "Detecting Forged TCP Reset Packets" (NDSS
+//! 2009); RFC 5961; and a count over public captures, in which a zero window, a missing ACK flag or an
+//! odd IP ID say next to nothing by themselves.
+
+mod place;
+mod tell;
+
+use detector_common::flow::{Sender, Side, side_flags};
+use detector_common::headers::tcp_flags;
+use detector_common::observation::baseline;
+use detector_common::record::ALERT;
+
+pub use self::place::{Distance, Stage};
+pub use self::tell::Tell;
+use crate::flow::timeline::{Close, CloseKind, Timeline};
+use crate::verdict::Party;
+
+/// Injected at this score or above.
+const INJECTED: f64 = 2.0;
+/// TTL differences below this come of routes that change.
+const TTL_DISTANCE: u8 = 3;
+/// Segments that were on their way may arrive behind the reset.
+const STILL_ON_ITS_WAY_NS: u64 = 2_000_000;
+
+/// Facts about the resets of a flow together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetFacts<'a> {
+    /// The side in whose name the most telling reset was sent.
+    pub in_name_of: Option<Sender>,
+    /// Tells of that side's resets.
+    pub tells: Vec<Tell<'a>>,
+    /// Whether the side it names had said farewell before: by an alert or FIN of its own.
+    pub after_farewell: bool,
+    /// Whether other segments of that side were seen, so that there is something to compare with.
+    pub comparable: bool,
+    /// Distance of its maker, by the first reset's TTL.
+    pub distance: Option<Distance>,
+    /// Progress of the connection by then.
+    pub stage: Stage,
+}
+
+impl ResetFacts<'_> {
+    /// Whether there was a reset at all.
+    pub const fn any(&self) -> bool {
+        self.in_name_of.is_some()
+    }
+
+    /// Sum of the tells' weights.
+    pub fn score(&self) -> f64 {
+        self.tells.iter().map(Tell::weight).sum()
+    }
+
+    /// The sender of an injected one: this gateway, if it was made between its taps.
+    pub fn injector(&self) -> Party {
+        let made_here = |tell: &Tell<'_>| matches!(tell, Tell::NeverArrived { .. });
+        if self.tells.iter().any(made_here) {
+            Party::Gateway
+        } else {
+            Party::Middlebox
+        }
+    }
+
+    /// Whether a third party sent it.
+    pub fn injected(&self) -> bool {
+        self.any() && self.score() >= INJECTED
+    }
+}
+
+/// Reads every reset of a connection, also where another tap saw it; of resets in both sides' names
+/// the more telling count.
+pub fn resets<'a>(here: &'a Timeline, elsewhere: Option<&'a Timeline>) -> ResetFacts<'a> {
+    let Some(there) = elsewhere else {
+        return of_leg(here, None);
+    };
+    let (here, there) = (of_leg(here, Some(there)), of_leg(there, Some(here)));
+    if there.score() > here.score() {
+        there
+    } else {
+        here
+    }
+}
+
+/// The resets of one leg; `other` is the same connection seen at another tap.
+fn of_leg<'a>(timeline: &'a Timeline, other: Option<&'a Timeline>) -> ResetFacts<'a> {
+    let [client, server] =
+        [Sender::Client, Sender::Server].map(|side| of_side(timeline, other, side));
+    match (client, server) {
+        (Some(client), Some(server)) if server.score() >= client.score() => server,
+        (Some(client), _) => client,
+        (None, Some(server)) => server,
+        (None, None) => ResetFacts::default(),
+    }
+}
+
+fn of_side<'a>(
+    timeline: &'a Timeline,
+    other: Option<&'a Timeline>,
+    sender: Sender,
+) -> Option<ResetFacts<'a>> {
+    let resets: Vec<&Close> = timeline
+        .closes
+        .iter()
+        .filter(|close| close.kind == CloseKind::Reset && close.sender == sender)
+        .collect();
+    let first = resets.first()?;
+    // The side's numbers after all that was seen: its later segments count too.
+    let side = timeline.side(sender);
+    let fin_before = |by: Option<Sender>| {
+        timeline.closes.iter().any(|close| {
+            close.kind == CloseKind::Fin
+                && by.is_none_or(|by| close.sender == by)
+                && close.time_ns <= first.time_ns
+        })
+    };
+    let mut tells = Vec::new();
+    tells.extend(ttl(first, side, fin_before(None)));
+    tells.extend(sequence(first, sender));
+    tells.extend(acknowledgement(first));
+    tells.extend(payload(first));
+    tells.extend(sequence_change(&resets));
+    tells.extend(speaks_on(timeline, sender, first));
+    tells.extend(mac(first, side));
+    tells.extend(never_arrived(timeline, other, sender));
+    // By themselves these are as frequent among honest resets.
+    if !tells.is_empty() {
+        tells.extend(ip_id(first, side));
+        tells.extend(no_ack(first));
+    }
+    let comparable = side.has(side_flags::SEEN);
+    Some(ResetFacts {
+        in_name_of: Some(sender),
+        tells,
+        after_farewell: fin_before(Some(sender)) || said_farewell(timeline, sender, first),
+        comparable,
+        distance: Some(Distance {
+            ttl: first.measured.ttl,
+            own: comparable.then_some(side.ttl_max),
+            named: sender,
+        }),
+        stage: Stage::of(timeline, first),
+    })
+}
+
+fn said_farewell(timeline: &Timeline, sender: Sender, reset: &Close) -> bool {
+    let reset_us = timeline.micros_until(reset.time_ns);
+    timeline
+        .records_of(sender)
+        .any(|record| record.content_type == ALERT && u64::from(record.at_us) <= reset_us)
+}
+
+/// A TTL never seen in that direction. After a FIN it means nothing: a load balancer often answers
+/// for a server that is done.
+fn ttl(reset: &Close, side: &Side, had_fin: bool) -> Option<Tell<'static>> {
+    if had_fin || !side.has(side_flags::SEEN) {
+        return None;
+    }
+    let ttl = reset.measured.ttl;
+    let (min, max) = (side.ttl_min, side.ttl_max);
+    let distance = min.saturating_sub(ttl).max(ttl.saturating_sub(max));
+    (distance >= TTL_DISTANCE).then_some(Tell::Ttl {
+        ttl,
+        seen: (min, max),
+    })
+}
+
+/// Ahead of the data its sender had sent: a guess (RFC 5961 §3.2). Data that the capture lost but the
+/// peer acknowledged had been sent.
+fn sequence(reset: &Close, sender: Sender) -> Option<Tell<'static>> {
+    let known = reset.measured.baseline;
+    let [client, server] = &reset.sides;
+    let (side, peer) = match sender {
+        Sender::Client => (client, server),
+        Sender::Server => (server, client),
+    };
+    let acknowledged = peer.ack.wrapping_sub(side.next_seq) as i32;
+    let ahead = if peer.has(side_flags::SEEN) && acknowledged > 0 {
+        reset.measured.seq_ahead.wrapping_sub(acknowledged)
+    } else {
+        reset.measured.seq_ahead
+    };
+    (known & baseline::SEQ != 0 && known & baseline::STALE == 0 && ahead > 0)
+        .then_some(Tell::SequenceAhead(ahead))
+}
+
+/// It acknowledges data that the peer never sent, as a guess at the peer's numbers does.
+fn acknowledgement(reset: &Close) -> Option<Tell<'static>> {
+    let measured = &reset.measured;
+    let known = measured.baseline & baseline::ACK != 0 && measured.baseline & baseline::STALE == 0;
+    let ahead = measured.ack_ahead;
+    (known && measured.flags & tcp_flags::ACK != 0 && ahead > 0)
+        .then_some(Tell::AcknowledgementAhead(ahead))
+}
+
+fn payload(reset: &Close) -> Option<Tell<'static>> {
+    let len = reset.measured.payload_len.into();
+    (len > 0).then_some(Tell::Payload(len))
+}
+
+/// RST_SEQ_CHANGE of Weaver et al.: back-to-back resets at growing sequence numbers, which no
+/// conforming stack sends.
+fn sequence_change(resets: &[&Close]) -> Option<Tell<'static>> {
+    resets.windows(2).find_map(|pair| {
+        let [first, second] = pair else {
+            return None;
+        };
+        let step = second.measured.seq.wrapping_sub(first.measured.seq) as i32;
+        (step > 1 && second.measured.seq_ahead > 0).then_some(Tell::SequenceChange(step))
+    })
+}
+
+/// Its "sender" continues.
+fn speaks_on(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<'static>> {
+    let later = timeline.closes.iter().filter(|close| {
+        close.kind == CloseKind::SpeaksOn
+            && close.sender == sender
+            && close.measured.flags & tcp_flags::SYN == 0
+            // Segments under way may come behind the reset; new ones may not.
+            && (close.time_ns >= reset.time_ns + STILL_ON_ITS_WAY_NS
+                || close.measured.seq.wrapping_sub(reset.measured.seq) as i32 >= 0)
+    });
+    let count = later.count();
+    (count > 0).then_some(Tell::SenderSpeaksOn(count))
+}
+
+fn mac(reset: &Close, side: &Side) -> Option<Tell<'static>> {
+    (side.has(side_flags::SEEN) && side.mac != reset.measured.mac).then_some(Tell::SourceMac)
+}
+
+fn ip_id(reset: &Close, side: &Side) -> Option<Tell<'static>> {
+    let (seen, id) = (side.ip_id, reset.measured.ip_id);
+    let distance = id.wrapping_sub(seen).min(seen.wrapping_sub(id));
+    (side.has(side_flags::SEEN) && seen != 0 && id != 0 && distance > 1000)
+        .then_some(Tell::IpId { id, seen })
+}
+
+/// It left by one tap and never arrived at the other. Nearer to its sender it would have been seen
+/// before, so the tap nearer to the sender is asked.
+fn never_arrived<'a>(
+    timeline: &'a Timeline,
+    other: Option<&'a Timeline>,
+    sender: Sender,
+) -> Option<Tell<'a>> {
+    let other = other?;
+    let other_is_nearer = match sender {
+        Sender::Client => other.started_ns <= timeline.started_ns,
+        Sender::Server => other.started_ns >= timeline.started_ns,
+    };
+    let arrived = other
+        .closes
+        .iter()
+        .any(|close| close.kind == CloseKind::Reset && close.sender == sender);
+    (other_is_nearer && !arrived).then_some(Tell::NeverArrived {
+        seen_at: &timeline.tap,
+        never_at: &other.tap,
+    })
+}
+
+fn no_ack(reset: &Close) -> Option<Tell<'static>> {
+    (reset.measured.flags & tcp_flags::ACK == 0).then_some(Tell::NoAck)
+}

@@ -1,0 +1,120 @@
+//! Tells: differences between a reset and the flow it claims to belong to.
+
+use std::fmt;
+
+/// One tell, with the measurements that show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell<'a> {
+    /// A TTL never seen in that direction.
+    Ttl {
+        /// TTL or hop limit of the reset.
+        ttl: u8,
+        /// Least and greatest of the sender's other segments.
+        seen: (u8, u8),
+    },
+    /// Its sequence number is so many bytes ahead.
+    SequenceAhead(i32),
+    /// It acknowledges so many bytes that were never sent.
+    AcknowledgementAhead(i32),
+    /// It carries so many bytes of payload.
+    Payload(u32),
+    /// A second reset is so many bytes ahead of the first.
+    SequenceChange(i32),
+    /// Its sender sent so many segments after it.
+    SenderSpeaksOn(usize),
+    /// It has another source MAC address.
+    SourceMac,
+    /// It was made between two taps.
+    NeverArrived {
+        /// The tap that saw it.
+        seen_at: &'a str,
+        /// The tap nearer to its alleged sender, which did not.
+        never_at: &'a str,
+    },
+    /// Its IP ID is far from the sender's.
+    IpId {
+        /// The reset's.
+        id: u16,
+        /// The sender's last.
+        seen: u16,
+    },
+    /// It has no ACK flag.
+    NoAck,
+}
+
+impl Tell<'_> {
+    /// Its stable name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ttl { .. } => "ttl",
+            Self::SequenceAhead(_) => "sequence-ahead",
+            Self::AcknowledgementAhead(_) => "acknowledgement-ahead",
+            Self::Payload(_) => "payload",
+            Self::SequenceChange(_) => "sequence-change",
+            Self::SenderSpeaksOn(_) => "sender-speaks-on",
+            Self::SourceMac => "source-mac",
+            Self::NeverArrived { .. } => "never-arrived",
+            Self::IpId { .. } => "ip-id",
+            Self::NoAck => "no-ack",
+        }
+    }
+
+    /// Log-odds it adds to an injected reset.
+    pub const fn weight(&self) -> f64 {
+        match self {
+            // Proof.
+            Self::NeverArrived { .. } => 5.0,
+            Self::SequenceChange(_) | Self::SenderSpeaksOn(_) => 2.5,
+            Self::Ttl { .. } => 2.2,
+            Self::Payload(_) => 2.0,
+            Self::SequenceAhead(_) | Self::AcknowledgementAhead(_) => 1.5,
+            Self::SourceMac => 1.2,
+            // Closed sockets use zero or a counter of their own.
+            Self::IpId { .. } => 0.3,
+            // Half of all honest resets have none.
+            Self::NoAck => 0.1,
+        }
+    }
+}
+
+impl fmt::Display for Tell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ttl { ttl, seen } => {
+                write!(f, "its TTL is {ttl}, the sender's other segments have ")?;
+                match seen {
+                    (min, max) if min == max => write!(f, "{min}"),
+                    (min, max) => write!(f, "{min} to {max}"),
+                }
+            }
+            Self::SequenceAhead(ahead) => write!(
+                f,
+                "its sequence number is {ahead} beyond what the sender had sent"
+            ),
+            Self::AcknowledgementAhead(ahead) => {
+                write!(f, "it acknowledges {ahead} bytes that were never sent")
+            }
+            Self::Payload(len) => write!(f, "it carries {len} bytes of payload"),
+            Self::SequenceChange(step) => write!(
+                f,
+                "a second reset follows at a sequence number {step} higher"
+            ),
+            Self::SenderSpeaksOn(count) => write!(
+                f,
+                "its sender went on: {count} segments without RST after it"
+            ),
+            Self::SourceMac => {
+                f.write_str("it came from another MAC address than the sender's other segments")
+            }
+            Self::NeverArrived { seen_at, never_at } => write!(
+                f,
+                "it was seen at {seen_at} and never at {never_at}, nearer to its alleged sender: \
+                 it was made between"
+            ),
+            Self::IpId { id, seen } => {
+                write!(f, "its IP ID {id} is not near the sender's {seen}")
+            }
+            Self::NoAck => f.write_str("it has no ACK flag"),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Connections that a side closed without giving a reason.
+
+use detector_common::flow::Sender;
+
+use super::{Case, Holds};
+use crate::cause::judge::evidence::Evidence;
+use crate::flow::timeline::CloseKind;
+use crate::verdict::Intercepted;
+
+pub(super) fn closed_unused(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let telling = !facts.resumed && !facts.idled && case.intercepted != Intercepted::No;
+    let weight = if case.intercepted == Intercepted::Yes {
+        0.3
+    } else {
+        0.6
+    };
+    (facts.unused() && telling).then_some((Evidence::ClosedUnused, weight))
+}
+
+pub(super) fn closed_early(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let (by, kind) = facts.first_close?;
+    let unfinished = !facts.client.finished && !facts.client.alert_for_finished;
+    if facts.unacknowledged && by == Sender::Client && !facts.resets.injected() && unfinished {
+        return Some((Evidence::Unacknowledged, 2.2));
+    }
+    if kind != CloseKind::Fin || !unfinished || facts.failure_alert().is_some() {
+        return None;
+    }
+    let in_flight = by == Sender::Client && facts.server_flight;
+    let (answered, weight) = match by {
+        _ if in_flight => (true, 0.5),
+        _ if facts.server_hello => (true, 1.2),
+        Sender::Client => (false, 1.5),
+        Sender::Server => (false, 1.2),
+    };
+    Some((Evidence::ClosedEarly { by, answered }, weight))
+}

@@ -1,0 +1,210 @@
+//! Rules: a table of facts that speak for causes.
+//!
+//! A rule is the cause it speaks for, its source, and a function that returns evidence and its weight
+//! if it holds. Weights are log-odds: 3 is "twenty times as likely as not". To add a rule, write its
+//! function in the file of its kind, its evidence in [`evidence`](super::evidence), put it into
+//! [`RULES`], and test it with a timeline.
+
+mod abandonment;
+mod certificate;
+mod client_auth;
+mod parameters;
+mod records;
+mod refusal;
+mod resets;
+mod server_leg;
+
+use crate::cause::judge::evidence::Evidence;
+use crate::cause::judge::facts::Facts;
+use crate::verdict::{Cause, Intercepted};
+
+/// All that a rule may read.
+#[derive(Clone, Copy)]
+pub struct Case<'f> {
+    /// The leg nearer to the client.
+    pub facts: &'f Facts<'f>,
+    /// The leg behind an interceptor, if it was seen.
+    pub server_leg: Option<&'f ServerLeg<'f>>,
+    /// Whether the connection was intercepted.
+    pub intercepted: Intercepted,
+}
+
+/// The leg behind an interceptor, judged as a connection of its own.
+pub struct ServerLeg<'f> {
+    /// Its facts.
+    pub facts: &'f Facts<'f>,
+    /// Time of its failure, nanoseconds since the UNIX epoch.
+    pub failed_ns: u64,
+    /// Cause of its failure; [`Cause::Established`] if nothing speaks for any.
+    pub cause: Cause,
+    /// Probability of that cause, 0 to 1.
+    pub confidence: f64,
+    /// The weightiest evidence about it.
+    pub evidence: Option<Evidence<'f>>,
+}
+
+/// A rule's evidence and its weight; `None` if it does not hold.
+pub type Holds<'f> = Option<(Evidence<'f>, f64)>;
+
+/// One rule.
+pub struct Rule {
+    /// The cause it speaks for.
+    pub cause: RuleCause,
+    /// Its source: a specification, a study, or a measurement.
+    pub source: &'static str,
+    /// Whether it holds, with its evidence and weight.
+    pub holds: for<'f> fn(Case<'f>) -> Holds<'f>,
+}
+
+/// The cause that a rule speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleCause {
+    /// Always this one.
+    Of(Cause),
+    /// The one that the leg behind the interceptor failed for.
+    OfServerLeg,
+}
+
+/// A rule that holds.
+pub struct Finding<'f> {
+    /// The cause it speaks for.
+    pub cause: Cause,
+    /// The fact.
+    pub evidence: Evidence<'f>,
+    /// Log-odds it adds to the cause.
+    pub weight: f64,
+}
+
+impl Rule {
+    /// Applies it to a case.
+    pub fn apply<'f>(&self, case: Case<'f>) -> Option<Finding<'f>> {
+        let (evidence, weight) = (self.holds)(case)?;
+        let cause = match self.cause {
+            RuleCause::Of(cause) => cause,
+            RuleCause::OfServerLeg => case.server_leg?.cause,
+        };
+        Some(Finding {
+            cause,
+            evidence,
+            weight,
+        })
+    }
+}
+
+/// Applies all rules to a case.
+pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
+    RULES.iter().filter_map(|rule| rule.apply(case)).collect()
+}
+
+const fn rule(
+    cause: Cause,
+    source: &'static str,
+    holds: for<'f> fn(Case<'f>) -> Holds<'f>,
+) -> Rule {
+    Rule {
+        cause: RuleCause::Of(cause),
+        source,
+        holds,
+    }
+}
+
+/// All rules. Evidence of equal weight is written in this order.
+pub static RULES: &[Rule] = &[
+    rule(
+        Cause::CertificateRejected,
+        "RFC 8446 §6.2; measured with OpenSSL 3.0, Chromium, Go, rustls, GnuTLS, Java 17",
+        refusal::certificate_alert,
+    ),
+    rule(
+        Cause::CertificateRejected,
+        "measured, TLS 1.3: Chromium, Go, rustls, GnuTLS (19 bytes), Java 17 (35)",
+        refusal::alert_for_finished,
+    ),
+    rule(
+        Cause::CertificateRejected,
+        "measured: Node 20 closes without a word after the server's flight",
+        refusal::silent_refusal,
+    ),
+    rule(
+        Cause::CertificateRejected,
+        "measured: OkHttp, urllib3, curl and wget check pins after the handshake; IMC 2022",
+        refusal::unused_after_handshake,
+    ),
+    rule(
+        Cause::Abandoned,
+        "browsers' speculative connections, health checks, scanners",
+        abandonment::closed_unused,
+    ),
+    rule(Cause::Abandoned, "RFC 9293 §3.6", abandonment::closed_early),
+    rule(
+        Cause::ServerCertInvalid,
+        "RFC 8446 §6.2: certificate_expired, certificate_revoked",
+        certificate::validity_alert,
+    ),
+    rule(
+        Cause::ServerCertInvalid,
+        "RFC 5280 §4.1.2.5",
+        certificate::outdated,
+    ),
+    rule(
+        Cause::ServerCertInvalid,
+        "RFC 9525 §6",
+        certificate::for_another_name,
+    ),
+    rule(
+        Cause::ServerCertInvalid,
+        "RFC 5280 §3.2",
+        certificate::self_signed,
+    ),
+    rule(
+        Cause::UnsupportedParameters,
+        "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507",
+        parameters::parameter_alert,
+    ),
+    rule(Cause::DecryptError, "RFC 8446 §6.2", records::decrypt_alert),
+    rule(
+        Cause::DecryptError,
+        "RFC 5246 §7.4.3; measured with a damaged ServerKeyExchange: Java 17, Go",
+        records::key_exchange_refused,
+    ),
+    rule(
+        Cause::DecryptError,
+        "RFC 8446 §5.2: bad_record_mac; measured with a damaged record, OpenSSL and Go",
+        records::server_alert_for_data,
+    ),
+    rule(
+        Cause::ClientAuth,
+        "RFC 8446 §6.2: sent by the server these alerts are about the client's certificate",
+        client_auth::server_refuses_client,
+    ),
+    rule(
+        Cause::ClientAuth,
+        "measured, TLS 1.3: certificate_required comes after the client's Finished",
+        client_auth::server_alert_after_flight,
+    ),
+    rule(
+        Cause::ClientAuth,
+        "RFC 5246 §7.4.4",
+        client_auth::certificate_requested,
+    ),
+    Rule {
+        cause: RuleCause::OfServerLeg,
+        source: "RFC 8446 §6.2, RFC 9293 §3.10.7, of the interceptor as a client",
+        holds: server_leg::failed_first,
+    },
+    rule(
+        Cause::ServerCertInvalid,
+        "measured: sslsplit hides an origin's outdated certificate, and clients refuse its own",
+        server_leg::certificate,
+    ),
+    rule(
+        Cause::InjectedReset,
+        "Weaver, Sommer, Paxson, NDSS 2009; RFC 5961",
+        resets::injected,
+    ),
+    rule(
+        Cause::EndpointReset,
+        "RFC 9293 §3.10.7",
+        resets::of_endpoint,
+    ),
+];

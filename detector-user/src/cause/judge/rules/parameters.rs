@@ -1,0 +1,41 @@
+//! Parameters that the two sides do not have in common.
+
+use detector_common::flow::Sender;
+
+use super::{Case, Holds, records};
+use crate::cause::judge::evidence::Evidence;
+use crate::verdict::AlertDescription::{
+    self, HandshakeFailure, IllegalParameter, InappropriateFallback, InsufficientSecurity,
+    MissingExtension, NoApplicationProtocol, ProtocolVersion, UnrecognizedName,
+    UnsupportedExtension,
+};
+
+const ABOUT_PARAMETERS: [AlertDescription; 9] = [
+    HandshakeFailure,
+    IllegalParameter,
+    ProtocolVersion,
+    InsufficientSecurity,
+    InappropriateFallback,
+    MissingExtension,
+    UnsupportedExtension,
+    UnrecognizedName,
+    NoApplicationProtocol,
+];
+
+pub(super) fn parameter_alert(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let alert = *facts.failure_alert()?;
+    if !alert.is_one_of(&ABOUT_PARAMETERS) {
+        return None;
+    }
+    // handshake_failure says little: rustls sends it when a verifier refuses, servers when they
+    // miss a client certificate.
+    let vague = alert.is_one_of(&[HandshakeFailure])
+        && (alert.from == Sender::Client || facts.asked_client());
+    let weight = if vague || records::key_exchange_refused(case).is_some() {
+        0.9
+    } else {
+        2.8
+    };
+    Some((Evidence::ParameterAlert(alert), weight))
+}

@@ -1,0 +1,55 @@
+//! Records and messages that a side could not decrypt, decode or verify.
+
+use detector_common::flow::Sender;
+
+use super::{Case, Holds, client_auth};
+use crate::cause::judge::evidence::Evidence;
+use crate::flow::tls::names::is_finite_field;
+use crate::verdict::AlertDescription::{
+    self, BadRecordMac, DecodeError, DecompressionFailure, DecryptError, DecryptionFailed,
+    HandshakeFailure, IllegalParameter, InternalError, RecordOverflow, UnexpectedMessage,
+};
+
+const ABOUT_RECORDS: [AlertDescription; 8] = [
+    UnexpectedMessage,
+    BadRecordMac,
+    DecryptionFailed,
+    RecordOverflow,
+    DecompressionFailure,
+    DecodeError,
+    DecryptError,
+    InternalError,
+];
+
+pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
+    let alert = *case.facts.failure_alert()?;
+    let weight = if alert.is_one_of(&[InternalError]) {
+        1.5
+    } else {
+        2.8
+    };
+    alert
+        .is_one_of(&ABOUT_RECORDS)
+        .then_some((Evidence::DecryptAlert(alert), weight))
+}
+
+/// Up to TLS 1.2: handshake_failure or illegal_parameter once the server has chosen everything and
+/// signed it. A finite-field group is chosen as late, and refused as too small.
+pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let handshake = &facts.timeline.handshake;
+    let alert = *facts.failure_alert_of(Sender::Client)?;
+    let finite_field = handshake.cipher_suite().is_none_or(is_finite_field);
+    let refused = alert.is_one_of(&[HandshakeFailure, IllegalParameter])
+        && handshake.server_hello_done
+        && !facts.is_tls13()
+        && !finite_field;
+    refused.then_some((Evidence::KeyExchangeRefused(alert), 1.8))
+}
+
+pub(super) fn server_alert_for_data(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let refused = client_auth::is_refused_by_server(facts);
+    (refused && !facts.client.sent_certificate && !facts.gaps)
+        .then_some((Evidence::ServerAlertForData, 1.5))
+}

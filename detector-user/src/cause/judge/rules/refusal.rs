@@ -1,0 +1,101 @@
+//! Refusals of a certificate by the client.
+
+use detector_common::flow::Sender;
+
+use super::{Case, Holds};
+use crate::cause::judge::evidence::Evidence;
+use crate::cause::judge::facts::Flaw;
+use crate::verdict::AlertDescription::{
+    AccessDenied, BadCertificate, BadCertificateHashValue, BadCertificateStatusResponse,
+    CertificateUnknown, UnknownCa, UnsupportedCertificate,
+};
+use crate::verdict::{AlertDescription, Intercepted};
+
+/// Alerts about a certificate, and about stapled and fetched ones.
+const ABOUT_THE_CERTIFICATE: [AlertDescription; 7] = [
+    BadCertificate,
+    UnsupportedCertificate,
+    CertificateUnknown,
+    UnknownCa,
+    AccessDenied,
+    BadCertificateStatusResponse,
+    BadCertificateHashValue,
+];
+
+pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let alert = *facts.failure_alert_of(Sender::Client)?;
+    if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) {
+        return None;
+    }
+    let weight = if has_flaw(case) {
+        0.6
+    } else if may_hide_flaw(case) {
+        2.0
+    } else {
+        3.0
+    };
+    let after_flight = facts.is_tls13();
+    Some((
+        Evidence::CertificateAlert {
+            alert,
+            after_flight,
+        },
+        weight,
+    ))
+}
+
+/// Whether the certificate has a visible flaw, so that any client would refuse it.
+fn has_flaw(case: Case<'_>) -> bool {
+    let leaf = case.facts.leaf();
+    leaf.is_some_and(|leaf| Flaw::first(leaf, case.facts.timeline).is_some())
+}
+
+/// Whether the certificate is encrypted and the origin's own, for all one knows: then it may be one
+/// that every client refuses. Interceptors seldom show such.
+fn may_hide_flaw(case: Case<'_>) -> bool {
+    case.intercepted != Intercepted::Yes && case.facts.is_tls13()
+}
+
+pub(super) fn alert_for_finished(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let holds = facts.is_tls13()
+        && facts.client.alert_for_finished
+        && !facts.misses_of(Sender::Client)
+        && !facts.client.finished
+        && facts.server_flight
+        && !facts.resumed;
+    let weight = if may_hide_flaw(case) { 1.7 } else { 2.2 };
+    holds.then_some((Evidence::AlertForFinished, weight))
+}
+
+pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
+    if !case.facts.turned_away() || case.facts.idled {
+        return None;
+    }
+    let weight = match case.intercepted {
+        Intercepted::Yes => 1.6,
+        Intercepted::Unknown => 0.9,
+        // A browser that has another connection to the same server drops its spare ones.
+        Intercepted::No => 0.2,
+    };
+    Some((Evidence::SilentRefusal, weight))
+}
+
+pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    // Of a resumed session no certificate was shown: there was nothing to refuse. Nor was there
+    // without an interceptor: browsers open such connections to spare.
+    let direct = case.intercepted == Intercepted::No;
+    if !facts.unused() || facts.resumed || facts.idled || direct {
+        return None;
+    }
+    let twice = facts.client.alerts_after_finished >= 2;
+    let weight = match (case.intercepted, twice) {
+        (Intercepted::Yes, true) => 1.8,
+        (Intercepted::Yes, false) => 1.4,
+        (_, true) => 1.2,
+        (_, false) => 0.8,
+    };
+    Some((Evidence::UnusedAfterHandshake, weight))
+}

@@ -1,0 +1,219 @@
+//! The verdict on a connection that failed.
+
+use detector_common::flow::Sender;
+use jiff::Timestamp;
+
+use crate::cause::interception::Interception;
+use crate::cause::judge::evidence::Evidence;
+use crate::cause::judge::facts::{AlertFact, Facts};
+use crate::cause::judge::rules::{Case, Finding, ServerLeg};
+use crate::flow::timeline::Timeline;
+use crate::flow::tls::ja4::ja4;
+use crate::verdict::community_id::community_id_v1;
+use crate::verdict::{self, Alert, Cause, Intercepted, Party, Reset, Verdict, When};
+
+/// Where a verdict's fields come from, beside the cause.
+pub(super) struct Grounds<'f> {
+    /// The connection as the rules saw it.
+    pub(super) case: Case<'f>,
+    /// The leg nearer to the server, if another tap saw it.
+    pub(super) other_leg: Option<&'f Timeline>,
+    /// Whether it was intercepted, and the evidence of that.
+    pub(super) interception: &'f Interception,
+    /// Rules that hold.
+    pub(super) findings: &'f [Finding<'f>],
+}
+
+impl Grounds<'_> {
+    /// Makes the verdict.
+    pub(super) fn verdict(&self, cause: Cause, confidence: f64) -> Verdict {
+        let facts = self.case.facts;
+        let timeline = facts.timeline;
+        let handshake = &timeline.handshake;
+        let hello = handshake.client_hello.as_ref();
+        let sni = hello.and_then(|hello| hello.server_name.clone());
+        let address = || timeline.server.ip().to_string();
+        let name = sni.clone().unwrap_or_else(address);
+        let holds = |when| self.holds(when);
+        Verdict {
+            time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
+            tap: timeline.tap.to_string(),
+            community_id: community_id_v1(0, timeline.client, timeline.server),
+            client: timeline.client.into(),
+            server: timeline.server.into(),
+            vlan: timeline.vlan.clone(),
+            sni,
+            alpn: hello.map(|hello| hello.alpn.clone()),
+            ja4: hello.and_then(ja4),
+            tls_version: handshake.version_name().map(str::to_owned),
+            cause,
+            confidence,
+            intercepted: self.case.intercepted,
+            issuer: facts.leaf().map(|leaf| leaf.issuer.clone()),
+            ended_by: ended_by(facts, self.case.server_leg, cause),
+            alert: alert(facts),
+            reset: reset(facts),
+            duration_ms: Some(timeline.last_ns.saturating_sub(timeline.started_ns) as f64 / 1e6),
+            pan_os: cause.pan_os(holds).map(str::to_owned),
+            evidence: self.evidence(cause),
+            advice: cause.advice(&name, holds),
+            revises: None,
+            server_leg: self.other_leg.map(server_leg),
+        }
+    }
+
+    /// Whether a circumstance, on which the wording of advice depends, holds for the connection alone.
+    fn holds(&self, when: When) -> bool {
+        let facts = self.case.facts;
+        match when {
+            When::Always => true,
+            When::NotIntercepted => self.case.intercepted == Intercepted::No,
+            When::ResetIsAllOfItsSender => !facts.resets.comparable,
+            When::ResetInClientsName => facts.resets.in_name_of == Some(Sender::Client),
+            When::HandshakeFinished => facts.client.finished,
+            // Other connections show these.
+            When::RefusedFromInterceptorOnly | When::OtherAppsAccept => false,
+        }
+    }
+
+    /// Evidence for and against the cause, weightiest first, and the facts that stand beside it.
+    fn evidence(&self, cause: Cause) -> Vec<verdict::Evidence> {
+        let mut evidence = self.weighed(cause);
+        evidence.extend(self.beside(cause).into_iter().map(|fact| (fact, 0.0)));
+        evidence.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
+        let written = evidence.iter();
+        written
+            .map(|(fact, weight)| fact.written(*weight))
+            .collect()
+    }
+
+    fn weighed(&self, cause: Cause) -> Vec<(Evidence<'_>, f64)> {
+        let injected = cause == Cause::InjectedReset;
+        let sign = |finding: &Finding<'_>| if finding.cause == cause { 1.0 } else { -1.0 };
+        let findings = self.findings.iter();
+        let mut weighed: Vec<_> = findings
+            .map(|finding| (finding.evidence, finding.weight * sign(finding)))
+            // Told one by one below.
+            .filter(|(fact, _)| !(injected && matches!(fact, Evidence::ResetTells(_))))
+            .collect();
+        weighed.extend(self.case.facts.resets.tells.iter().map(|tell| {
+            let weight = if injected { tell.weight() } else { 0.0 };
+            (Evidence::ResetTell(*tell), weight)
+        }));
+        weighed
+    }
+
+    fn beside(&self, cause: Cause) -> Vec<Evidence<'_>> {
+        let facts = self.case.facts;
+        let resets = &facts.resets;
+        let mut beside = Vec::new();
+        if matches!(cause, Cause::InjectedReset | Cause::EndpointReset) {
+            beside.extend(resets.distance.map(Evidence::ResetDistance));
+            beside.extend(resets.any().then_some(Evidence::ResetStage(resets.stage)));
+        }
+        let encrypted = facts.encrypted_alerts.iter().copied();
+        beside.extend(encrypted.map(Evidence::EncryptedAlert));
+        let interception = self.interception.evidence.as_ref();
+        beside.extend(interception.map(|(name, detail)| Evidence::Worded { name, detail }));
+        beside.extend(facts.gaps.then_some(Evidence::Gap));
+        beside
+    }
+}
+
+fn server_leg(leg: &Timeline) -> verdict::ServerLeg {
+    let leaf = leg.handshake.certificate.as_ref();
+    let leaf = leaf.and_then(|leaf| leaf.as_ref().ok());
+    verdict::ServerLeg {
+        tap: leg.tap.to_string(),
+        community_id: community_id_v1(0, leg.client, leg.server),
+        client: leg.client.into(),
+        server: leg.server.into(),
+        tls_version: leg.handshake.version_name().map(str::to_owned),
+        issuer: leaf.map(|leaf| leaf.issuer.clone()),
+    }
+}
+
+const fn party(sender: Sender) -> Party {
+    match sender {
+        Sender::Client => Party::Client,
+        Sender::Server => Party::Server,
+    }
+}
+
+fn ended_by(facts: &Facts<'_>, server_leg: Option<&ServerLeg<'_>>, cause: Cause) -> Party {
+    if cause == Cause::InjectedReset {
+        return facts.resets.injector();
+    }
+    if let Some(leg) = server_leg.filter(|_| facts.established) {
+        // The client was served; the leg behind broke, where the interceptor is the client.
+        return match leg.facts.farewell {
+            Some(Sender::Client) => Party::Gateway,
+            Some(Sender::Server) => Party::Server,
+            None => Party::Unknown,
+        };
+    }
+    let first = facts
+        .failure_alert()
+        .map(|alert| alert.from)
+        .or(facts.farewell)
+        .or(facts.first_close.map(|(sender, _)| sender));
+    first.map_or(Party::Unknown, party)
+}
+
+/// The most telling alert: one in the clear, or one known by its place.
+fn alert(facts: &Facts<'_>) -> Option<Alert> {
+    if let Some(fact) = facts.failure_alert() {
+        return Some(as_read(fact));
+    }
+    if facts.client.alert_for_finished {
+        return Some(by_place(Sender::Client));
+    }
+    if facts.server_alert_at_end && !facts.server_answered {
+        return Some(by_place(Sender::Server));
+    }
+    // The alert that ends a connection that worked is close_notify.
+    facts
+        .encrypted_alerts
+        .first()
+        .filter(|_| !facts.established)
+        .or(facts.alerts.first())
+        .map(as_read)
+}
+
+fn as_read(fact: &AlertFact) -> Alert {
+    let description = fact.description;
+    Alert {
+        from: party(fact.from),
+        level: fact.level,
+        code: description.map(|it| it.code()),
+        description: description.and_then(|it| it.name()).map(str::to_owned),
+        encrypted: description.is_none(),
+    }
+}
+
+const fn by_place(from: Sender) -> Alert {
+    Alert {
+        from: party(from),
+        level: None,
+        code: None,
+        description: None,
+        encrypted: true,
+    }
+}
+
+fn reset(facts: &Facts<'_>) -> Option<Reset> {
+    let resets = &facts.resets;
+    let sender = resets.in_name_of?;
+    let injected = resets.injected();
+    let from = if injected {
+        resets.injector()
+    } else {
+        party(sender)
+    };
+    let tells = resets.tells.iter().map(|tell| tell.name().to_owned());
+    Some(Reset {
+        from,
+        injected,
+        tells: tells.collect(),
+    })
+}
