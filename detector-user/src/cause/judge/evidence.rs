@@ -130,6 +130,52 @@ impl Evidence<'_> {
             weight,
         }
     }
+
+    /// The sentence of evidence that has no numbers or names in it; empty of other evidence.
+    const fn sentence(&self) -> &str {
+        match self {
+            Self::AlertForFinished => {
+                "the client's only encrypted record is as long as an alert and stands where its \
+                 Finished should be"
+            }
+            Self::SilentRefusal => {
+                "client closed without a word once it had the server's certificate"
+            }
+            Self::UnusedAfterHandshake => {
+                "client finished the handshake, sent no data of its own and closed at once, as a \
+                 pin check after the handshake does"
+            }
+            Self::ClosedUnused => {
+                "client finished the handshake and closed without using the connection"
+            }
+            Self::Unacknowledged => {
+                "nobody acknowledged the ClientHello: it was lost on its way or filtered"
+            }
+            Self::ClosedEarly { by, answered } => match (by, answered) {
+                (Sender::Client, true) => "client closed within the handshake",
+                (Sender::Client, false) => "client closed before the server had answered",
+                (Sender::Server, true) => "server closed within the handshake",
+                (Sender::Server, false) => "server closed on the ClientHello without a word",
+            },
+            Self::ServerAlertForData => {
+                "server answered the client's Finished or data with nothing but a record as long \
+                 as an alert, and had not asked for a certificate"
+            }
+            Self::ServerAlertAfterFlight => {
+                "the client answered a request for its certificate, and the server that with \
+                 nothing but a record as long as an alert"
+            }
+            Self::CertificateRequested {
+                client_has_one: true,
+            } => "server asks for a client certificate",
+            Self::CertificateRequested {
+                client_has_one: false,
+            } => "server asks for a client certificate and the client has none",
+            Self::Gap => "segments are missing here: records may have been overlooked",
+            Self::Worded { detail, .. } => detail,
+            _ => "",
+        }
+    }
 }
 
 impl fmt::Display for Evidence<'_> {
@@ -184,54 +230,6 @@ impl fmt::Display for Evidence<'_> {
             Self::ResetDistance(distance) => distance.fmt(f),
             Self::ResetStage(stage) => write!(f, "it came {stage}"),
             _ => f.write_str(self.sentence()),
-        }
-    }
-}
-
-impl Evidence<'_> {
-    /// The sentence of evidence that has no numbers or names in it; empty of other evidence.
-    const fn sentence(&self) -> &str {
-        match self {
-            Self::AlertForFinished => {
-                "the client's only encrypted record is as long as an alert and stands where its \
-                 Finished should be"
-            }
-            Self::SilentRefusal => {
-                "client closed without a word once it had the server's certificate"
-            }
-            Self::UnusedAfterHandshake => {
-                "client finished the handshake, sent no data of its own and closed at once, as a \
-                 pin check after the handshake does"
-            }
-            Self::ClosedUnused => {
-                "client finished the handshake and closed without using the connection"
-            }
-            Self::Unacknowledged => {
-                "nobody acknowledged the ClientHello: it was lost on its way or filtered"
-            }
-            Self::ClosedEarly { by, answered } => match (by, answered) {
-                (Sender::Client, true) => "client closed within the handshake",
-                (Sender::Client, false) => "client closed before the server had answered",
-                (Sender::Server, true) => "server closed within the handshake",
-                (Sender::Server, false) => "server closed on the ClientHello without a word",
-            },
-            Self::ServerAlertForData => {
-                "server answered the client's Finished or data with nothing but a record as long \
-                 as an alert, and had not asked for a certificate"
-            }
-            Self::ServerAlertAfterFlight => {
-                "the client answered a request for its certificate, and the server that with \
-                 nothing but a record as long as an alert"
-            }
-            Self::CertificateRequested {
-                client_has_one: true,
-            } => "server asks for a client certificate",
-            Self::CertificateRequested {
-                client_has_one: false,
-            } => "server asks for a client certificate and the client has none",
-            Self::Gap => "segments are missing here: records may have been overlooked",
-            Self::Worded { detail, .. } => detail,
-            _ => "",
         }
     }
 }

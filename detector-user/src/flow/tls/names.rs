@@ -5,59 +5,6 @@ use tls_parser::{TlsCipherEncMode, TlsCipherKx, TlsCipherMac, TlsCipherSuite};
 /// TLS 1.3's version number.
 pub const TLS_1_3: u16 = 0x0304;
 
-/// The level of an alert (RFC 8446 §6).
-pub fn alert_level(level: u8) -> Option<&'static str> {
-    match level {
-        1 => Some("warning"),
-        2 => Some("fatal"),
-        _ => None,
-    }
-}
-
-/// The description of an alert (IANA TLS Alerts registry; RFC 8446 §6, RFC 5246 §7.2).
-pub fn alert_description(code: u8) -> Option<&'static str> {
-    Some(match code {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        21 => "decryption_failed",
-        22 => "record_overflow",
-        30 => "decompression_failure",
-        40 => "handshake_failure",
-        41 => "no_certificate",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        52 => "too_many_cids_requested",
-        60 => "export_restriction",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        100 => "no_renegotiation",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        111 => "certificate_unobtainable",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        114 => "bad_certificate_hash_value",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        117 => "general_error",
-        120 => "no_application_protocol",
-        121 => "ech_required",
-        _ => return None,
-    })
-}
-
 /// A protocol version as people write it: `1.2` for 0x0303; `ssl3.0` for 0x0300.
 pub fn version(version: u16) -> Option<&'static str> {
     Some(match version {
@@ -205,7 +152,6 @@ mod tests {
         // TLS_NULL_WITH_NULL_NULL and signalling values protect nothing.
         assert_eq!(tls12_alert_lengths(0x0000), None);
         assert_eq!(tls12_alert_lengths(0x00ff), None);
-        assert_eq!((alert_description(255), alert_level(3)), (None, None));
         assert_eq!((version(0x7f1c), cipher_suite(0x0a0a)), (None, None));
     }
 
@@ -220,23 +166,9 @@ mod tests {
         assert_eq!(cipher_suite(suite), Some(name));
     }
 
-    #[rstest]
-    #[case(0, "close_notify")]
-    #[case(40, "handshake_failure")]
-    #[case(42, "bad_certificate")]
-    #[case(46, "certificate_unknown")]
-    #[case(48, "unknown_ca")]
-    #[case(112, "unrecognized_name")]
-    #[case(116, "certificate_required")]
-    #[case(120, "no_application_protocol")]
-    fn alerts_are_named_as_registered(#[case] code: u8, #[case] name: &str) {
-        assert_eq!(alert_description(code), Some(name));
-    }
-
     #[test]
-    fn versions_and_levels_are_named() {
+    fn versions_are_named() {
         let named = [0x0301, 0x0302, 0x0303, 0x0304].map(version);
         assert_eq!(named, ["1.0", "1.1", "1.2", "1.3"].map(Some));
-        assert_eq!([1, 2].map(alert_level), ["warning", "fatal"].map(Some));
     }
 }

@@ -1,0 +1,44 @@
+//! Connections that worked, and captures that do not show it.
+
+use super::*;
+
+/// A short request is as long as a padded alert, of a client whose Finished shows that it pads nothing.
+#[test]
+fn a_short_request_is_no_alert() {
+    let end = [
+        CLIENT_CCS,
+        app(C, 53),
+        app(C, 35),
+        app(S, 900),
+        app(C, 19),
+        Fin(C),
+    ];
+    let judged = judged(true, &[&FLIGHT_13, &end]);
+    assert_eq!(judged, Judgement::Established, "{judged:?}");
+}
+
+#[rstest]
+#[case::request_and_answer(true, &[CLIENT_CCS, app(C, 53), app(C, 300), app(S, 250), app(S, 4000), Fin(C), Fin(S)])]
+#[case::reset_after_a_complete_answer(true, &[CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000), Reset(C)])]
+#[case::closed_by_notify(true, &[app(C, 53), app(C, 90), app(S, 900), app(C, 19), app(S, 19), Fin(C), Fin(S), Reset(C)])]
+#[case::tls12(false, &[app(C, 300), app(S, 4000), Record(S, 21, 26, [0; 2]), Fin(S), Fin(C)])]
+fn what_worked_is_no_failure(#[case] tls13: bool, #[case] end: &[Step]) {
+    let timeline = timeline(tls13, &handshaken(tls13, end));
+    assert_eq!(
+        judge(&timeline, &Knowledge::default()),
+        Judgement::Established
+    );
+    // Not even where every connection is intercepted.
+    assert_eq!(judge(&timeline, &intercepted()), Judgement::Established);
+}
+
+#[test]
+fn a_capture_of_one_direction_shows_no_failure() {
+    let steps = [HELLO, CLIENT_CCS, app(C, 53), app(C, 300), Fin(C)];
+    let mut timeline = timeline(true, &steps);
+    timeline.sides[1] = Side::default();
+    assert_eq!(
+        judge(&timeline, &Knowledge::default()),
+        Judgement::Unfinished
+    );
+}

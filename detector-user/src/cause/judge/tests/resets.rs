@@ -1,0 +1,94 @@
+//! Resets and their tells.
+
+use super::*;
+
+/// A forged reset that loses the race changes nothing.
+#[test]
+fn a_reset_that_lost_is_no_failure() {
+    let steps = [
+        app(C, 53),
+        OddReset(S),
+        app(C, 300),
+        app(S, 4000),
+        SpeaksOn(S),
+        Fin(S),
+        Fin(C),
+    ];
+    assert_eq!(judged(true, &[&FLIGHT_13, &steps]), Judgement::Established);
+}
+
+#[rstest]
+#[case::odd_ttl_after_fin(&[Fin(S), OddReset(S)])]
+#[case::odd_ttl_after_alert(&[alert(S, 40), OddReset(S)])]
+#[case::repeated(&[Reset(C), Reset(C), Reset(C)])]
+fn honest_resets_are_not_called_injected(#[case] end: &[Step]) {
+    if let Judgement::Failed(verdict) = judged(false, &[&[HELLO], end]) {
+        assert_ne!(verdict.cause, Cause::InjectedReset, "{verdict:?}");
+    }
+}
+
+/// The story: the reset that follows a client's own refusal changes nothing about the cause.
+#[test]
+fn a_reset_after_the_refusal_stands_beside_it() {
+    let end = [alert(C, 46), Fin(C), OddReset(S), SpeaksOn(S)];
+    let verdict = verdict(judged(false, &[&FLIGHT_12, &end]));
+    assert_eq!(verdict.cause, Cause::CertificateRejected);
+    assert!(verdict.reset.unwrap().injected);
+}
+
+/// What the capture lost but the peer acknowledged had been sent.
+#[test]
+fn a_gap_in_the_capture_is_no_guess_at_the_sequence_number() {
+    let mut timeline = timeline(false, &[&FLIGHT_12[..], &[Reset(C)]].concat());
+    let set = |timeline: &mut Timeline, acknowledged: u32| {
+        let close = timeline.closes.last_mut().unwrap();
+        close.measured.seq_ahead = 7;
+        close.sides[0].next_seq = 100;
+        close.sides[1].ack = acknowledged;
+    };
+    let tells = |timeline: &Timeline| match judge(timeline, &Knowledge::default()) {
+        Judgement::Failed(verdict) => verdict.reset.unwrap().tells,
+        other => panic!("{other:?}"),
+    };
+    set(&mut timeline, 100);
+    assert_eq!(tells(&timeline), ["sequence-ahead"]);
+    set(&mut timeline, 107);
+    assert_eq!(tells(&timeline), [""; 0]);
+}
+
+/// The evidence says from how far away a reset came and how far the connection was by then.
+#[rstest]
+#[case::on_the_hello(&[HELLO, OddReset(S)], "it came upon the ClientHello")]
+#[case::in_the_flight(&[HELLO, SERVER_HELLO, app(S, 900), OddReset(S)], "it came within the server's flight or right after it")]
+fn a_resets_place_is_told(#[case] steps: &[Step], #[case] stage: &str) {
+    let verdict = verdict(judged(true, &[steps]));
+    let detail = |name: &str| {
+        let mut all = verdict.evidence.iter();
+        all.find(|it| it.name == name).map(|it| it.detail.as_str())
+    };
+    assert_eq!(detail("reset-stage"), Some(stage));
+    let distance = detail("reset-distance").unwrap();
+    assert!(
+        distance.contains("the server is about 7 hops away"),
+        "{distance}"
+    );
+}
+
+/// Forged, but behind the data that had gone by, or far beyond any window: nobody takes such a reset.
+#[rstest]
+#[case::behind(-44)]
+#[case::far_beyond(364_625_207)]
+fn a_reset_out_of_the_window_broke_nothing(#[case] ahead: i32) {
+    let used = [
+        CLIENT_CCS,
+        app(C, 53),
+        app(C, 300),
+        app(S, 4000),
+        OddReset(S),
+    ];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used].concat());
+    let judged = |timeline: &Timeline| judge(timeline, &Knowledge::default());
+    assert_eq!(verdict(judged(&timeline)).cause, Cause::InjectedReset);
+    timeline.closes[0].measured.seq_ahead = ahead;
+    assert_eq!(judged(&timeline), Judgement::Established);
+}
