@@ -194,7 +194,7 @@ fn acknowledgement(reset: &Close) -> Option<Tell<'static>> {
 }
 
 fn payload(reset: &Close) -> Option<Tell<'static>> {
-    let len = reset.measured.payload_len.into();
+    let len = reset.measured.payload_len;
     (len > 0).then_some(Tell::Payload(len))
 }
 

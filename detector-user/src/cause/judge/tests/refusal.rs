@@ -67,7 +67,7 @@ fn a_resumed_session_refuses_no_certificate() {
     assert_eq!(judge(&timeline, &intercepted()), Judgement::Unused);
 }
 
-/// Whoever refuses does so at once; a connection kept for later use that never came was fine.
+/// A refusal comes at once; a connection kept for later use that never came was fine.
 #[test]
 fn a_connection_left_idle_refuses_nothing() {
     let end = [CLIENT_CCS, app(C, 53), Fin(C), Fin(S)];
@@ -78,7 +78,7 @@ fn a_connection_left_idle_refuses_nothing() {
     assert_eq!(judge(&timeline, &intercepted()), Judgement::Unused);
 }
 
-/// What the client sent may be what was not seen.
+/// The missing bytes may be those that the client sent.
 #[rstest]
 #[case::left_after_the_flight(&[CLIENT_CCS, Fin(C)])]
 #[case::left_after_its_finished(&[CLIENT_CCS, app(C, 53), Fin(C)])]

@@ -36,7 +36,7 @@ fn a_reset_after_the_refusal_stands_beside_it() {
     assert!(verdict.reset.unwrap().injected);
 }
 
-/// What the capture lost but the peer acknowledged had been sent.
+/// Data that the capture lost but the peer acknowledged had been sent.
 #[test]
 fn a_gap_in_the_capture_is_no_guess_at_the_sequence_number() {
     let mut timeline = timeline(false, &[&FLIGHT_12[..], &[Reset(C)]].concat());
