@@ -111,3 +111,12 @@ fn the_journals_fields_are_documented_as_the_table_has_them() {
     let begin = "| `MESSAGE_ID` | means |\n| --- | --- |\n";
     assert_stands(path, begin, "| `3c5f6b0a", &message_ids());
 }
+
+#[test]
+fn the_schema_has_the_names_of_all_causes() {
+    let names = Cause::ALL
+        .map(|cause| format!("        \"{cause}\""))
+        .join(",\n");
+    let begin = "docs/verdicts.md explains each.\",\n      \"enum\": [\n";
+    assert_stands("docs/verdict.schema.json", begin, "\n      ]", &names);
+}
