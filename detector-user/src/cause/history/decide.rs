@@ -6,11 +6,10 @@
 
 use super::Refusals;
 use super::facts::{Facts, Triple};
-use crate::verdict::{Cause, Evidence};
+use crate::verdict::{AlertDescription, Cause, Evidence, When};
 
 /// From this weight on the facts of others decide.
 const DECIDES: f64 = 1.0;
-const UNKNOWN_CA: u8 = 48;
 
 /// What other connections make of a refusal.
 #[derive(Clone, Debug)]
@@ -21,8 +20,8 @@ pub(super) struct Decision {
     /// How sure it is that the client did.
     pub(super) refusal: f64,
     pub(super) evidence: Vec<Evidence>,
-    pub(super) advice: String,
-    pub(super) pan_os: &'static str,
+    pub(super) advice: Option<String>,
+    pub(super) pan_os: Option<&'static str>,
 }
 
 /// What rules ask about.
@@ -169,11 +168,8 @@ pub(super) fn decide(
         confidence: own.exp() / (own.exp() + others + 1.0),
         refusal: refusals.sureness(),
         evidence,
-        advice: case.advice(cause),
-        pan_os: match cause {
-            Cause::ServerCertInvalid => "decrypt-cert-validation",
-            _ => "policy-deny",
-        },
+        advice: cause.advice("this name", |when| case.holds(when)),
+        pan_os: cause.pan_os(|when| case.holds(when)),
     })
 }
 
@@ -241,22 +237,15 @@ impl Case<'_> {
         })
     }
 
-    fn advice(&self, cause: Cause) -> String {
-        match cause {
-            Cause::Pinning => "exclude this destination from decryption: the app accepts no \
-                               certificate but its own"
-                .to_owned(),
-            Cause::CaNotTrusted if self.other_apps_here_accept() > 0.0 => {
-                "install the inspection CA in this app's own trust store: other apps on this \
-                 client have it"
-                    .to_owned()
-            }
-            Cause::CaNotTrusted => {
-                "install the inspection CA on this client: no app there accepts it".to_owned()
-            }
-            _ => "see what certificate the interceptor makes for this name: apps that trust it \
-                  elsewhere refuse this one"
-                .to_owned(),
+    /// Whether a circumstance, on which the wording of advice depends, holds.
+    fn holds(&self, when: When) -> bool {
+        match when {
+            When::Always | When::RefusedFromInterceptorOnly => true,
+            When::OtherAppsAccept => self.other_apps_here_accept() > 0.0,
+            When::NotIntercepted
+            | When::ResetIsAllOfItsSender
+            | When::ResetInClientsName
+            | When::HandshakeFinished => false,
         }
     }
 }
@@ -405,7 +394,7 @@ fn other_apps_accept(case: &Case<'_>) -> Option<(String, f64)> {
 
 fn unknown_ca(case: &Case<'_>) -> Option<(String, f64)> {
     let (hosts, _) = case.app_refuses();
-    let says_so = case.refusals.alert == Some(UNKNOWN_CA);
+    let says_so = case.refusals.alert == Some(AlertDescription::UnknownCa);
     (says_so && case.app_accepts() <= 0.0 && hosts >= 1.5).then(|| {
         let detail = "it says unknown_ca, which few pin checks do".to_owned();
         (detail, 0.6)

@@ -18,7 +18,7 @@ use hashlink::LruCache;
 use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
-use crate::verdict::{Cause, Evidence, Intercepted, Verdict};
+use crate::verdict::{AlertDescription, Cause, Evidence, Intercepted, Verdict};
 use decide::{Decision, decide};
 use facts::{Change, Fact, Facts, Triple};
 use siblings::Siblings;
@@ -78,8 +78,8 @@ pub(crate) struct Refusals {
     last_ns: u64,
     /// How sure the surest of them is.
     probability: f64,
-    /// AlertDescription the client gave.
-    alert: Option<u8>,
+    /// Description of the client's alert.
+    alert: Option<AlertDescription>,
     /// Who issued the certificate it refused.
     issuer: Option<Mark>,
     /// Whether that certificate was in order as far as one could see.
@@ -508,8 +508,8 @@ fn decided(alone: &Verdict, decision: Option<&Decision>) -> Verdict {
     };
     verdict.cause = cause;
     verdict.confidence = confidence;
-    verdict.pan_os = Some(decision.pan_os.to_owned());
-    verdict.advice = Some(decision.advice.clone());
+    verdict.pan_os = decision.pan_os.map(str::to_owned);
+    verdict.advice = decision.advice.clone();
     verdict.evidence.extend(decision.evidence.iter().cloned());
     verdict
         .evidence

@@ -27,8 +27,8 @@ pub struct Subject {
     pub certificate_shown: bool,
     /// Whether the certificate is in order as far as one can see: dates and name.
     pub certificate_in_order: Option<bool>,
-    /// AlertDescription the client refused with, if it did so in the clear.
-    pub alert: Option<u8>,
+    /// Description of the alert that the client refused with, if it did so in the clear.
+    pub alert: Option<AlertDescription>,
     /// Time of its end, likewise.
     pub ended_ns: u64,
     /// Whether the client had no answer from the server when it ended.
@@ -72,10 +72,7 @@ impl Subject {
             interception,
             certificate_shown: !facts.resumed,
             certificate_in_order: in_order,
-            alert: facts
-                .failure_alert()
-                .and_then(|alert| alert.description)
-                .map(AlertDescription::code),
+            alert: facts.failure_alert().and_then(|alert| alert.description),
             quiet: quiet(facts),
             unanswered: !facts.server_hello,
             ended_ns: facts.failed_ns().unwrap_or(timeline.last_ns),
