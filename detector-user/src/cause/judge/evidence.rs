@@ -9,7 +9,8 @@ use crate::cause::judge::facts::{AlertFact, Flaw};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
 use crate::verdict;
 
-/// One fact that a cause rests on, or that stands beside it.
+/// One fact that a cause rests on, or that stands beside it. It is `Copy`: it borrows names from the
+/// timeline and owns no string, so that a connection that worked costs none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Evidence<'f> {
     /// The client refused the certificate by an alert.
@@ -229,7 +230,17 @@ impl fmt::Display for Evidence<'_> {
             Self::ResetTell(tell) => tell.fmt(f),
             Self::ResetDistance(distance) => distance.fmt(f),
             Self::ResetStage(stage) => write!(f, "it came {stage}"),
-            _ => f.write_str(self.sentence()),
+            Self::AlertForFinished
+            | Self::SilentRefusal
+            | Self::UnusedAfterHandshake
+            | Self::ClosedUnused
+            | Self::Unacknowledged
+            | Self::ClosedEarly { .. }
+            | Self::ServerAlertForData
+            | Self::ServerAlertAfterFlight
+            | Self::CertificateRequested { .. }
+            | Self::Gap
+            | Self::Worded { .. } => f.write_str(self.sentence()),
         }
     }
 }

@@ -52,6 +52,8 @@ proptest! {
             // One connection alone shows neither.
             prop_assert!(!matches!(verdict.cause, Cause::Pinning | Cause::CaNotTrusted));
             prop_assert!(!verdict.evidence.is_empty());
+            let mut evidence = verdict.evidence.iter();
+            prop_assert!(evidence.all(|it| !it.name.is_empty() && !it.detail.is_empty()));
         }
     }
 }
