@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Party;
 use super::named::named;
+use super::party::Party;
 
 /// A TLS alert (RFC 8446 §6). An encrypted one shows neither level nor code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

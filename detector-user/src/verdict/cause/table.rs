@@ -1,7 +1,7 @@
 //! The table of causes. To add one, add its row; then run the tests of `verdict::cause::document`
 //! with `UPDATE_DOCUMENTS=1`, which write the catalog and the documents.
 
-use super::{Catalog, CauseRow, Reference, Scope, Severity, When, Wording};
+use super::row::{Catalog, CauseRow, Reference, Scope, Severity, When, Wording};
 use crate::verdict::named::named;
 
 macro_rules! causes {

@@ -2,7 +2,8 @@
 
 use detector_common::flow::Sender;
 
-use super::{Case, Holds, records};
+use super::case::{Case, Holds};
+use super::records;
 use crate::cause::judge::evidence::Evidence;
 use crate::verdict::AlertDescription::{
     self, HandshakeFailure, IllegalParameter, InappropriateFallback, InsufficientSecurity,

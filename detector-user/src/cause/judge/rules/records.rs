@@ -2,7 +2,8 @@
 
 use detector_common::flow::Sender;
 
-use super::{Case, Holds, client_auth};
+use super::case::{Case, Holds};
+use super::client_auth;
 use crate::cause::judge::evidence::Evidence;
 use crate::flow::tls::names::is_finite_field;
 use crate::verdict::AlertDescription::{

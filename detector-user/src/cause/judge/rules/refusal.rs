@@ -2,7 +2,7 @@
 
 use detector_common::flow::Sender;
 
-use super::{Case, Holds};
+use super::case::{Case, Holds};
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Flaw;
 use crate::verdict::AlertDescription::{
