@@ -5,6 +5,8 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Records kept per side.
 pub const RECORDS_MAX: usize = 16;
 
@@ -12,7 +14,21 @@ pub const RECORDS_MAX: usize = 16;
 ///
 /// In memory it is the 16 bytes in network order; two words rather than an array, because the
 /// eBPF compiler carries arrays of bytes one register a byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
 #[repr(C)]
 pub struct Address {
     words: [u64; 2],
@@ -50,7 +66,21 @@ impl Address {
 }
 
 /// A TCP connection as one tap sees it, the same for both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
 #[repr(C)]
 pub struct FlowKey {
     /// Both addresses, in an order that does not depend on who sends.
@@ -99,7 +129,9 @@ pub enum Sender {
 }
 
 /// One TLS record as its header shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Record {
     /// When its header was seen, in microseconds since the flow began, saturating.
@@ -128,7 +160,9 @@ pub mod record_flags {
 }
 
 /// What one side has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Side {
     /// When its last segment came, nanoseconds on the host's clock; 0 before any.
@@ -206,7 +240,9 @@ impl Side {
 }
 
 /// The part of a flow that outlives its handshake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Flow {
     /// When its ClientHello came, nanoseconds on the host's clock. With the key it names the flow.
@@ -242,7 +278,9 @@ impl Flow {
 }
 
 /// What is kept of one side of a settled flow: the baseline for its end. Fields as in [`Side`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct SettledSide {
     last_ns: u64,
@@ -262,7 +300,9 @@ pub struct SettledSide {
 
 /// An established flow, until its end: most flows are this most of the time, so it is small. Fields
 /// as in [`Flow`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Settled {
     started_ns: u64,
@@ -352,7 +392,9 @@ impl SettledSide {
 }
 
 /// A flow whose every segment is looked at: in its handshake, or at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Watched {
     /// Numbers of both sides.
@@ -362,7 +404,9 @@ pub struct Watched {
 }
 
 /// A watched flow as the kernel keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Kept {
     /// The flow.

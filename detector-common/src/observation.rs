@@ -4,6 +4,8 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::flow::{Flow, FlowKey, Watched};
 
 /// Version of the layout of everything that crosses the rings or stays in maps.
@@ -34,7 +36,9 @@ pub const NEVER: u64 = u64::MAX;
 pub const LOOK_AGAIN_NS: u64 = 25_000_000;
 
 /// One segment against the baseline of its flow as it was before the segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Measured {
     /// Nanoseconds since the same side's last segment, or [`NEVER`].
@@ -84,7 +88,9 @@ pub mod baseline {
 }
 
 /// Something worth telling about one flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Observation {
     /// When, nanoseconds on the host's clock.
@@ -105,6 +111,24 @@ pub struct Observation {
     pub reserved: u32,
 }
 
+impl Observation {
+    /// Reads an item of the observation ring, which need not be aligned; `None` if it is not of an
+    /// observation's size.
+    ///
+    /// ```
+    /// use detector_common::observation::Observation;
+    /// use zerocopy::IntoBytes;
+    ///
+    /// let observation = Observation { time_ns: 7, ..Observation::default() };
+    /// let item = observation.as_bytes();
+    /// assert_eq!(Observation::read(item), Some(observation));
+    /// assert_eq!(Observation::read(&item[1..]), None);
+    /// ```
+    pub fn read(item: &[u8]) -> Option<Self> {
+        Self::read_from_bytes(item).ok()
+    }
+}
+
 /// The most handshake bytes in one chunk.
 pub const CHUNK_MAX: usize = 1536;
 /// Room in the smaller of the two kinds of chunk.
@@ -113,7 +137,9 @@ pub const CHUNK_SMALL: usize = 512;
 pub const CARRY_MAX: u32 = 16 * 1024;
 
 /// What stands before the bytes of a chunk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct ChunkHead {
     /// When, nanoseconds on the host's clock.
@@ -136,8 +162,16 @@ pub struct ChunkHead {
     pub reserved: u32,
 }
 
+impl ChunkHead {
+    /// Reads the head of an item of the handshake ring, which need not be aligned; returns it with
+    /// the room behind it, or `None` if the item is shorter than a head.
+    pub fn read(item: &[u8]) -> Option<(Self, &[u8])> {
+        Self::read_from_prefix(item).ok()
+    }
+}
+
 /// A piece of the handshake's bytes with room for `N`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Chunk<const N: usize> {
     /// What and where.

@@ -5,6 +5,8 @@
 //! what it could not take, and says "perhaps" to all until those are gone: a packet of a watched
 //! flow is never missed.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::flow::FlowKey;
 
 /// Tags a set has room for.
@@ -32,7 +34,9 @@ pub struct Spot {
 }
 
 /// A set of tags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(transparent)]
 pub struct TagSet(pub u64);
 

@@ -9,7 +9,8 @@ use detector_common::tag_set::{Spot, TagSet};
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
 use crate::maps::{
-    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, TAG_MASK, TAG_SEED, TAGS, WATCHED, lend,
+    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, TAG_MASK, TAG_SEED, TAGS, WATCHED, borrow,
+    borrow_mut,
 };
 
 /// Places tried for one whose flow is over or idle, before a busy one is taken.
@@ -28,15 +29,18 @@ impl Tables for Maps {
     #[inline(always)]
     fn may_watch(&mut self, key: &FlowKey) -> bool {
         let spot = spot(key);
-        match TAGS.get(spot.set) {
-            Some(set) => set.may_hold(spot),
+        match TAGS.get_ptr(spot.set) {
+            // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
+            Some(set) => unsafe { set.read_volatile() }.may_hold(spot),
             None => true,
         }
     }
 
     #[inline(always)]
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
-        lend(WATCHED.get_ptr_mut(key)).map(|kept| &mut kept.watched)
+        // SAFETY: just looked up. The engine borrows one watched flow at a time, as it does so
+        // through `&mut self`, and checks what it uses of it as an index or a length.
+        unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }.map(|kept| &mut kept.watched)
     }
 
     #[inline(always)]
@@ -46,9 +50,11 @@ impl Tables for Maps {
         now_ns: u64,
         begin: impl FnOnce(&mut Flow),
     ) -> Option<&mut Watched> {
-        let scratch = lend(SCRATCH.get_ptr_mut(0))?;
+        // SAFETY: just looked up, this CPU's own, and given up before `keep` borrows it again.
+        let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
         begin(&mut scratch.kept.watched.flow);
-        keep(key, now_ns).map(|kept| &mut kept.watched)
+        // SAFETY: as in `watched`.
+        unsafe { keep(key, now_ns) }.map(|kept| &mut kept.watched)
     }
 
     #[inline(always)]
@@ -58,8 +64,11 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn settle(&mut self, key: &FlowKey) {
-        let kept = lend(WATCHED.get_ptr_mut(key));
-        if let (Some(kept), Some(scratch)) = (kept, lend(SCRATCH.get_ptr_mut(0))) {
+        // SAFETY: just looked up; the flow is only copied, and other CPUs may have changed it last.
+        let kept = unsafe { borrow(WATCHED.get_ptr(key)) };
+        // SAFETY: just looked up, and this CPU's own.
+        let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) };
+        if let (Some(kept), Some(scratch)) = (kept, scratch) {
             scratch.settled = Settled::of(&kept.watched.flow);
             // A full LRU table evicts its oldest; that is no error.
             let _ = SETTLED.insert(key, &scratch.settled, 0);
@@ -69,7 +78,9 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
-        let settled = lend(SETTLED.get_ptr_mut(key))?;
+        // SAFETY: just looked up; the flow is only copied. Another that the table put in its place
+        // meanwhile is taken for it, as is one whose key came back.
+        let settled = unsafe { borrow(SETTLED.get_ptr(key)) }?;
         let watched = self.watch(key, now_ns, |flow| settled.resume(flow))?;
         // An entry that the table evicted meanwhile is gone all the same.
         let _ = SETTLED.remove(key);
@@ -81,11 +92,15 @@ impl Tables for Maps {
 /// the flow that used the scratch before are not cleared.
 ///
 /// A function of its own, as all here that few packets ask for: the verifier walks it once a call.
+///
+/// # Safety
+/// This CPU uses no other reference to the scratch meanwhile, nor to the flow while it uses this one.
 #[inline(never)]
-fn keep<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Kept> {
+unsafe fn keep<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Kept> {
     let place = make_room(now_ns);
-    let scratch = lend(SCRATCH.get_ptr_mut(0))?;
-    let slot = lend(PLACES.get_ptr_mut(place))?;
+    // SAFETY: just looked up, and this CPU's own, and the caller's contract.
+    let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
+    let slot = PLACES.get_ptr_mut(place)?;
     scratch.kept.place = place;
     // The tag goes first: a segment on another CPU must not miss the flow.
     change_tags(key, true);
@@ -97,8 +112,11 @@ fn keep<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Kept> {
             .insert(key, &scratch.kept, u64::from(BPF_EXIST))
             .ok()?;
     }
-    *slot = *key;
-    lend(WATCHED.get_ptr_mut(key))
+    // SAFETY: a live, aligned value of the map. Whoever reads a key that is half written finds no
+    // flow by it, or one that is in another place.
+    unsafe { slot.write(*key) };
+    // SAFETY: just looked up, and the caller's contract.
+    unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }
 }
 
 /// Takes the next place, in turn, whose flow is over or idle; of some that are not, the one idle
@@ -112,7 +130,8 @@ fn make_room(now_ns: u64) -> u32 {
     let mut chosen = 0;
     let mut chosen_ns = u64::MAX;
     for _ in 0..PLACES_TRIED {
-        let place = (fetch_add(hand, 1) % places) as u32;
+        // SAFETY: a live, aligned value of the map.
+        let place = (unsafe { fetch_add(hand, 1) } % places) as u32;
         let last_ns = last_segment(place);
         if last_ns < chosen_ns {
             chosen = place;
@@ -141,9 +160,10 @@ fn make_room(now_ns: u64) -> u32 {
 /// is none.
 #[inline(always)]
 fn last_segment(place: u32) -> u64 {
-    let kept = PLACES
-        .get(place)
-        .and_then(|key| lend(WATCHED.get_ptr_mut(key)));
+    // SAFETY: just looked up. Another CPU may be writing the key: see `keep`.
+    let key = unsafe { borrow(PLACES.get_ptr(place)) };
+    // SAFETY: just looked up; other CPUs may be writing it, and any number is a time.
+    let kept = key.and_then(|key| unsafe { borrow(WATCHED.get_ptr(key)) });
     let Some(kept) = kept.filter(|kept| kept.place == place) else {
         return 0;
     };
@@ -161,7 +181,8 @@ fn last_segment(place: u32) -> u64 {
 
 #[inline(always)]
 fn evict(place: u32, reason: Counter) {
-    if let Some(key) = PLACES.get(place) {
+    // SAFETY: just looked up. Another CPU may be writing the key: see `keep`.
+    if let Some(key) = unsafe { borrow(PLACES.get_ptr(place)) } {
         remove(key);
         count(reason);
     }
@@ -197,7 +218,8 @@ fn change_tags(key: &FlowKey, put: bool) {
         } else {
             old.without(spot)
         };
-        if compare_exchange(set.cast(), old.0, new.0) {
+        // SAFETY: as above; a set is one word.
+        if unsafe { compare_exchange(set.cast(), old.0, new.0) } {
             return;
         }
     }

@@ -7,6 +7,7 @@ use detector_common::counter::Counter;
 use detector_common::flow::{FlowKey, Kept, Settled};
 use detector_common::observation::LAYOUT_VERSION;
 use detector_common::tag_set::TagSet;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Flows whose every segment is looked at. The agent sets the size of this and of what follows.
 ///
@@ -36,6 +37,7 @@ pub(crate) static SETTLED: LruHashMap<FlowKey, Settled> = LruHashMap::with_max_e
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// What is made in [`SCRATCH`].
+#[derive(FromBytes, IntoBytes)]
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) kept: Kept,
@@ -79,13 +81,37 @@ pub(crate) static VLAN_IN_KEY: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<u32> = Global::new(LAYOUT_VERSION);
 
-/// Lends a map's value.
+/// Borrows a map's value for reading, to the end of the program's run.
 ///
-/// Two CPUs may hold the same one: each side of a flow is written by the CPU that sees that side,
-/// and what both write (flags, order, the observation count) is advisory.
+/// # Safety
+/// As for [`borrow_mut`].
 #[inline(always)]
-pub(crate) fn lend<'a, V>(value: Option<*mut V>) -> Option<&'a mut V> {
-    // SAFETY: the kernel returned a pointer to a live value of this type, which stays valid to
-    // the end of the program's run.
+pub(crate) unsafe fn borrow<'a, V: FromBytes + Immutable>(
+    value: Option<*const V>,
+) -> Option<&'a V> {
+    // SAFETY: the caller's contract.
+    value.map(|value| unsafe { &*value })
+}
+
+/// Borrows a map's value, to the end of the program's run.
+///
+/// # Safety
+/// - `value` was returned by a look-up in this run of the program. Until the program returns the
+///   kernel keeps it mapped, aligned and of its size, even if the entry is removed or given to
+///   another key meanwhile.
+/// - This CPU uses no other reference to the value while it uses this one.
+/// - Unless the map is per CPU, other CPUs may write the value at the same time, which Rust's
+///   memory model calls a data race. The caller must be right with any number in any field: no
+///   field is an index, a length or a pointer without a check of the very number that is used.
+///
+/// The last point is bounded from both ends. The bounds on `V` make every mix of bytes a value, and
+/// the verifier proves the compiled instructions memory-safe for any content of a map: a race costs
+/// a wrong number in one flow's observation. Each side of a flow is written by the CPU that receives
+/// that side's segments, so that only flags, the record order and the observation count are shared.
+#[inline(always)]
+pub(crate) unsafe fn borrow_mut<'a, V: FromBytes + IntoBytes>(
+    value: Option<*mut V>,
+) -> Option<&'a mut V> {
+    // SAFETY: the caller's contract.
     value.map(|value| unsafe { &mut *value })
 }

@@ -37,16 +37,30 @@ fn forget(value: u32) -> u32 {
     value ^ unsafe { ZERO.0.get().read_volatile() }
 }
 
-/// `N` bytes at `offset` of the frame's linear part, which lies from `data` to `end`.
+/// A frame in kernel memory. The two kinds differ in their context and their helper.
 ///
-/// The bounds are read from the context anew for each window: a pointer that is kept carries along
-/// what the verifier knows of it, and splits its paths.
+/// # Safety
+/// [`Frame::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
+/// written, while the frame is borrowed.
+unsafe trait Frame {
+    /// Where the linear part begins, and the address behind its last byte.
+    ///
+    /// Read from the context anew for each window: a pointer that is kept carries along what the
+    /// verifier knows of it, and splits its paths.
+    fn bounds(&self) -> (usize, usize);
+
+    /// Copies `len` bytes at `offset` to `to` by the kernel's helper, which also reaches into
+    /// fragments; 0 if they are all there.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `len` bytes.
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64;
+}
+
+/// `N` bytes at `offset` of the frame's linear part.
 #[inline(always)]
-fn linear_window<'a, const N: usize>(
-    data: usize,
-    end: usize,
-    offset: usize,
-) -> Option<&'a [u8; N]> {
+fn linear_window<F: Frame, const N: usize>(frame: &F, offset: usize) -> Option<&[u8; N]> {
+    let (data, end) = frame.bounds();
     if offset > OFFSET_MAX {
         return None;
     }
@@ -54,8 +68,8 @@ fn linear_window<'a, const N: usize>(
     if start + N > end {
         return None;
     }
-    // SAFETY: start..start + N lies between data and data_end, as just checked and as the
-    // verifier proves again; u8 has no alignment.
+    // SAFETY: start..start + N lies in the linear part, as just checked and as the verifier proves
+    // again; u8 has no alignment.
     Some(unsafe { &*(start as *const [u8; N]) })
 }
 
@@ -69,7 +83,8 @@ fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
     (less < MAX).then_some(less + 1)
 }
 
-/// Reads `count` bytes by the helper `load`, which also reaches into fragments.
+/// `count` (1 to 8) bytes as `load` writes them, the first in the highest byte and zeros behind
+/// them. `load` gets a pointer that is valid for writes of as many bytes as it is told.
 #[inline(always)]
 fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> {
     let mut head = [0u8; 8];
@@ -77,17 +92,19 @@ fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> 
     (load(head.as_mut_ptr(), count as u32) == 0).then(|| u64::from_be_bytes(head))
 }
 
-/// Copies `len` bytes to the beginning of `to` by the helper `load`.
+/// Copies the `len` bytes at `offset` to the beginning of `to`.
 #[inline(always)]
-fn load_bytes<const ROOM: usize>(
+fn load_bytes<F: Frame, const ROOM: usize>(
+    frame: &F,
+    offset: usize,
     to: &mut [u8; ROOM],
     len: usize,
-    load: impl FnOnce(*mut u8, u32) -> i64,
 ) -> bool {
     let Some(len) = bounded::<ROOM>(len) else {
         return false;
     };
-    load(to.as_mut_ptr(), len as u32) == 0
+    // SAFETY: `len` is `ROOM` at most.
+    unsafe { frame.load(offset as u32, to.as_mut_ptr(), len as u32) == 0 }
 }
 
 /// A frame at XDP.
@@ -102,17 +119,30 @@ impl<'a> XdpFrame<'a> {
     }
 }
 
-impl Packet for XdpFrame<'_> {
+// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
+unsafe impl Frame for XdpFrame<'_> {
     #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+    fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is the one the program was called with.
-        let (data, end) = unsafe {
+        unsafe {
             (
                 (&raw const (*self.context.ctx).data).read_volatile() as usize,
                 (&raw const (*self.context.ctx).data_end).read_volatile() as usize,
             )
-        };
-        linear_window(data, end, offset)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_xdp_load_bytes(self.context.ctx, offset, to.cast(), len) }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        linear_window(self, offset)
     }
 
     #[inline(always)]
@@ -121,17 +151,14 @@ impl Packet for XdpFrame<'_> {
             return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
-            // SAFETY: `to` is valid for `len` (at most 8) bytes.
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
+            // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
+            unsafe { self.load(offset as u32, to, len) }
         })
     }
 
     #[inline(always)]
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(to, len, |to, len| {
-            // SAFETY: `to` is valid for `len` bytes.
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
-        })
+        load_bytes(self, offset, to, len)
     }
 
     #[inline(always)]
@@ -164,17 +191,30 @@ impl<'a> SkbFrame<'a> {
     }
 }
 
-impl Packet for SkbFrame<'_> {
+// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
+unsafe impl Frame for SkbFrame<'_> {
     #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+    fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is the one the program was called with.
-        let (data, end) = unsafe {
+        unsafe {
             (
                 (&raw const (*self.context.skb.skb).data).read_volatile() as usize,
                 (&raw const (*self.context.skb.skb).data_end).read_volatile() as usize,
             )
-        };
-        linear_window(data, end, offset)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset, to.cast(), len) }
+    }
+}
+
+impl Packet for SkbFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        linear_window(self, offset)
     }
 
     #[inline(always)]
@@ -183,17 +223,14 @@ impl Packet for SkbFrame<'_> {
             return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
-            // SAFETY: `to` is valid for `len` (at most 8) bytes.
-            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
+            // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
+            unsafe { self.load(offset as u32, to, len) }
         })
     }
 
     #[inline(always)]
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(to, len, |to, len| {
-            // SAFETY: `to` is valid for `len` bytes.
-            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
-        })
+        load_bytes(self, offset, to, len)
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@ mod programs {
     use aya_ebpf::maps::{LruHashMap, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use detector_common::flow::{Address, FlowKey};
+    use zerocopy::FromBytes;
 
     /// One entry per flow, found by the same key as the engine's.
     #[map]
@@ -143,7 +144,7 @@ mod programs {
         let [a, b, c, d] = ports;
         key.ports = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
         match FLOWS.get_ptr_mut(&key) {
-            // SAFETY: the kernel returned a pointer to a live value.
+            // SAFETY: a live, aligned value; what another CPU counts at the same moment may be lost.
             Some(packets) => unsafe { *packets += 1 },
             None => {
                 // A full LRU table evicts its oldest.
@@ -155,12 +156,12 @@ mod programs {
 
     /// A value at a fixed offset of the frame.
     #[inline(always)]
-    fn read<T: Copy>(context: &XdpContext, offset: usize) -> Option<T> {
+    fn read<T: FromBytes>(context: &XdpContext, offset: usize) -> Option<T> {
         let start = context.data() + offset;
         if start + size_of::<T>() > context.data_end() {
             return None;
         }
-        // SAFETY: the bytes lie within the frame, and T is made of bytes.
+        // SAFETY: the bytes lie within the frame, and any bytes are a T.
         Some(unsafe { (start as *const T).read_unaligned() })
     }
 }

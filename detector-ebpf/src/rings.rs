@@ -2,15 +2,17 @@
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::maps::ring_buf::RingBufEntry;
 use detector_common::counter::Counter;
 use detector_common::engine::Output;
 use detector_common::observation::{
     CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, LOOK_AGAIN_NS, Observation,
 };
 use detector_common::packet::Packet;
+use zerocopy::FromBytes;
 
 use crate::counters::count;
-use crate::maps::{HANDSHAKES, OBSERVATIONS, WOKEN, lend};
+use crate::maps::{HANDSHAKES, OBSERVATIONS, WOKEN, borrow_mut};
 
 /// The rings.
 #[derive(Default)]
@@ -26,7 +28,8 @@ impl Rings {
     /// found something, so that it needs none for what comes sooner after one.
     #[inline(always)]
     fn wake_up(&self) -> u64 {
-        let Some(woken_ns) = lend(WOKEN.get_ptr_mut(0)) else {
+        // SAFETY: just looked up, and this CPU's own.
+        let Some(woken_ns) = (unsafe { borrow_mut(WOKEN.get_ptr_mut(0)) }) else {
             return 0;
         };
         if self.now_ns.wrapping_sub(*woken_ns) < LOOK_AGAIN_NS / 2 {
@@ -35,6 +38,14 @@ impl Rings {
         *woken_ns = self.now_ns;
         0
     }
+}
+
+/// The value that a ring's reserved room holds so far: whatever was there before.
+#[inline(always)]
+fn reserved<T: FromBytes>(entry: &mut RingBufEntry<T>) -> &mut T {
+    // SAFETY: the room is the ring's memory, which the kernel zeroed and programs wrote since; any
+    // bytes are a T.
+    unsafe { entry.assume_init_mut() }
 }
 
 /// Sends one chunk with room for `N` bytes.
@@ -48,8 +59,8 @@ fn send_chunk<const N: usize, P: Packet>(
     let Some(mut entry) = HANDSHAKES.reserve::<Chunk<N>>(0) else {
         return false;
     };
-    // SAFETY: all bit patterns are valid chunks; bytes behind `head.len` mean nothing.
-    let chunk = unsafe { entry.assume_init_mut() };
+    // Bytes behind `head.len` mean nothing.
+    let chunk = reserved(&mut entry);
     fill(&mut chunk.head);
     let copied = packet.copy(offset, &mut chunk.bytes, len);
     if copied {
@@ -77,8 +88,7 @@ impl Output for Rings {
         let Some(mut entry) = OBSERVATIONS.reserve::<Observation>(0) else {
             return false;
         };
-        // SAFETY: all bit patterns are valid observations, and `fill` writes every field.
-        fill(unsafe { entry.assume_init_mut() });
+        fill(reserved(&mut entry));
         entry.submit(self.wake_up());
         true
     }
