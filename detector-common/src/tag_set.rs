@@ -1,34 +1,34 @@
-//! Which flows may be watched, told by one word.
+//! Tag filter: a membership test for watched flows that reads one 64-bit word.
 //!
-//! Every watched flow has a tag in one of many sets, found by a hash of its key. A packet whose tag
-//! is not in its set belongs to no watched flow, and needs no look-up. A set that is full counts
-//! what it could not take, and says "perhaps" to all until those are gone: a packet of a watched
-//! flow is never missed.
+//! Each watched flow has a tag in one of many sets, selected by a hash of its key. A packet whose tag
+//! is not in its set belongs to no watched flow and needs no look-up. A full set counts the flows it
+//! could not store and matches every tag until they are gone: there are false positives, as in a
+//! cuckoo filter, and no false negatives.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow::FlowKey;
 
-/// Tags a set has room for.
+/// Tags per set.
 const LANES: u32 = 4;
 /// Bits of a lane.
 const LANE_BITS: u32 = 15;
-/// Marks a lane in use, so that 0 is a free one.
+/// Bit that marks a lane in use; 0 is a free lane.
 const IN_USE: u64 = 1 << (LANE_BITS - 1);
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
 /// A one in every lane.
 const ONES: u64 = 1 | 1 << LANE_BITS | 1 << (2 * LANE_BITS) | 1 << (3 * LANE_BITS);
 /// The top bit of every lane.
 const TOPS: u64 = ONES * IN_USE;
-/// How many flows the set holds beyond its lanes is in the bits above them.
+/// Bit position of the overflow count: flows in the set that have no lane.
 const BEYOND_SHIFT: u32 = LANES * LANE_BITS;
-/// As many are not counted down again: the set says "perhaps" for good.
+/// Highest overflow count. It is never decremented: the set matches every tag from then on.
 const BEYOND_MAX: u64 = u64::MAX >> BEYOND_SHIFT;
 
-/// Where a flow's tag belongs, and the tag.
+/// Tag of a flow, and the set it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// Number of the set; hosts take as many low bits as they have sets.
+    /// Index of the set; hosts mask it to the number of their sets.
     pub set: u32,
     tag: u64,
 }
@@ -41,11 +41,11 @@ pub struct Spot {
 pub struct TagSet(pub u64);
 
 impl Spot {
-    /// The spot of a flow, the same for both directions and whichever order its endpoints are in.
-    /// `seed` keeps strangers from choosing who shares a set.
+    /// Computes the tag of a flow, the same for either order of its endpoints. `seed` prevents
+    /// strangers from choosing flows that share a set.
     #[inline(always)]
     pub fn of(key: &FlowKey, seed: u64) -> Self {
-        // Odd numbers without pattern, of xxHash.
+        // Odd multipliers of xxHash.
         const END: u64 = 0x9e37_79b1_85eb_ca87;
         const PLACE: u64 = 0xc2b2_ae3d_27d4_eb4f;
         let [a, b] = &key.addresses;
@@ -70,13 +70,13 @@ impl Spot {
 }
 
 impl TagSet {
-    /// Whether a flow with this spot may be held; never `false` for one that is.
+    /// Whether the set may contain a flow with this tag; never `false` for one it contains.
     #[inline(always)]
     pub fn may_hold(self, spot: Spot) -> bool {
         self.lanes_with(spot) | (self.0 >> BEYOND_SHIFT) != 0
     }
 
-    /// The set with one more flow.
+    /// Returns the set with one more flow.
     #[inline(always)]
     pub fn with(self, spot: Spot) -> Self {
         let free = lowest(!self.0 & TOPS);
@@ -89,10 +89,10 @@ impl TagSet {
         }
     }
 
-    /// The set with one flow less, which was put in before.
+    /// Returns the set without one flow, which was added before.
     ///
-    /// Flows with the same tag are not told apart, nor need be: as many lanes and counts are taken
-    /// as are given back, and a count that is left says "perhaps" to any.
+    /// Flows with equal tags need not be distinguished: each addition took one lane or one overflow
+    /// count, and each removal frees one. A remaining overflow count matches every tag.
     #[inline(always)]
     pub fn without(self, spot: Spot) -> Self {
         let held = lowest(self.lanes_with(spot));
@@ -105,22 +105,22 @@ impl TagSet {
         }
     }
 
-    /// The top bits of lanes that hold the tag, if any does; the lowest is right, those above it may
-    /// be set in vain.
+    /// Returns the top bits of the lanes that hold the tag. The lowest is exact; a borrow may set
+    /// those above it by mistake.
     #[inline(always)]
     fn lanes_with(self, spot: Spot) -> u64 {
         let differs = self.0 ^ spot.tag.wrapping_mul(ONES);
-        // Taking one from each lane borrows where it was zero.
+        // Subtracting one from each lane borrows if it was zero.
         differs.wrapping_sub(ONES) & !differs & TOPS
     }
 
-    /// A set that says "perhaps" to all for good.
+    /// Returns a set that matches every tag from now on.
     pub const fn uncertain() -> Self {
         Self(BEYOND_MAX << BEYOND_SHIFT)
     }
 }
 
-/// A one in the lowest of the lanes whose top bits are given; 0 if none is.
+/// Returns a one in the lowest lane of those whose top bits are set; 0 if there is none.
 #[inline(always)]
 fn lowest(tops: u64) -> u64 {
     (tops & tops.wrapping_neg()) / IN_USE
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_have_one_spot() {
+    fn both_directions_have_one_tag() {
         let there = key(7);
         let mut back = there;
         back.addresses.swap(0, 1);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_is_found_and_what_is_out_is_not() {
+    fn added_tags_match_and_others_do_not() {
         let set = TagSet::default().with(spot(1)).with(spot(2)).with(spot(1));
         assert!(set.may_hold(spot(1)) && set.may_hold(spot(2)));
         assert!(!set.may_hold(spot(0)) && !set.may_hold(spot(3)));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_says_perhaps_until_what_it_could_not_take_is_gone() {
+    fn a_full_set_matches_all_until_the_overflow_is_gone() {
         let full = (1..=4).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
         assert!(!full.may_hold(spot(9)));
         let beyond = full.with(spot(5)).with(spot(6));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_count_on_stays_uncertain() {
+    fn a_saturated_count_stays() {
         let mut set = (0..100).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
         for tag in 0..100 {
             set = set.without(spot(tag));
