@@ -1,8 +1,8 @@
-//! Atomic instructions (Linux 5.12), which the compiler has no names for on this target.
+//! Atomic instructions (Linux 5.12) that the compiler cannot select for this target.
 
 use core::arch::asm;
 
-/// Adds to a number; returns what it was.
+/// Adds to a number; returns the previous value.
 ///
 /// # Safety
 /// `number` is a live, aligned value of a map.
@@ -21,7 +21,7 @@ pub(crate) unsafe fn fetch_add(number: *mut u64, more: u64) -> u64 {
     old
 }
 
-/// Puts `new` where `old` is; `false` if something else is there.
+/// Replaces `old` by `new`; `false` if the number is another.
 ///
 /// # Safety
 /// `number` is a live, aligned value of a map.

@@ -1,10 +1,10 @@
-//! Counting.
+//! Per-CPU counters.
 
 use detector_common::counter::Counter;
 
 use crate::maps::COUNTERS;
 
-/// Adds one on this CPU.
+/// Increments a counter on this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(number) = COUNTERS.get_ptr_mut(counter as u32) {

@@ -1,4 +1,4 @@
-//! Context accessors: the only place with packet pointers.
+//! Frames in kernel memory: the only code with packet pointers.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -11,22 +11,21 @@ use detector_common::packet::{Packet, first_bytes};
 /// The verifier refuses packet offsets that it cannot bound by this.
 const OFFSET_MAX: usize = 0xffff - 64;
 
-/// Hides from the compiler how a value came about, so that the very register the verifier has
-/// seen checked is the one that is used.
+/// Hides a value's origin from the compiler, so that the register used is the one whose check the
+/// verifier saw.
 #[inline(always)]
 fn opaque(mut value: usize) -> usize {
-    // A move to itself rather than nothing: the kernel wants one line of source per instruction.
+    // A move to itself rather than nothing: BTF line information needs an instruction.
     // SAFETY: the register keeps its value; nothing else is read or written.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
-/// A number that is always zero, though neither compiler nor verifier may take it for granted:
-/// it lies in a map that could be written.
+/// A number that is always zero, unknown to compiler and verifier because it lies in a writable map.
 #[repr(transparent)]
 struct Zero(UnsafeCell<u32>);
 
-// SAFETY: nothing ever writes it.
+// SAFETY: nothing writes it.
 unsafe impl Sync for Zero {}
 
 static ZERO: Zero = Zero(UnsafeCell::new(0));
@@ -43,10 +42,10 @@ fn forget(value: u32) -> u32 {
 /// [`Frame::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
 /// written, while the frame is borrowed.
 unsafe trait Frame {
-    /// Where the linear part begins, and the address behind its last byte.
+    /// Returns the addresses of the linear part's first byte and after its last.
     ///
-    /// Read from the context anew for each window: a pointer that is kept carries along what the
-    /// verifier knows of it, and splits its paths.
+    /// Read from the context for each window: the verifier would track a stored pointer, and split
+    /// paths by its bounds.
     fn bounds(&self) -> (usize, usize);
 
     /// Copies `len` bytes at `offset` to `to` by the kernel's helper, which also reaches into
@@ -57,7 +56,7 @@ unsafe trait Frame {
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64;
 }
 
-/// `N` bytes at `offset` of the frame's linear part.
+/// Returns `N` bytes at `offset` of the frame's linear part.
 #[inline(always)]
 fn linear_window<F: Frame, const N: usize>(frame: &F, offset: usize) -> Option<&[u8; N]> {
     let (data, end) = frame.bounds();
@@ -73,18 +72,18 @@ fn linear_window<F: Frame, const N: usize>(frame: &F, offset: usize) -> Option<&
     Some(unsafe { &*(start as *const [u8; N]) })
 }
 
-/// A number from 1 to `MAX`, checked on the very register that a helper gets.
+/// Returns the number if it is 1 to `MAX`, checked on the register that a helper gets.
 ///
-/// Older verifiers (6.1 is one) forget what was checked of the number it came from, and learn
-/// nothing from a comparison with 0: one less is compared, and the one is added again.
+/// Older verifiers (such as Linux 6.1) lose bounds over copies, and derive none from a comparison
+/// with 0: the number minus one is compared, and one is added again.
 #[inline(always)]
 fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
     let less = opaque(number.wrapping_sub(1));
     (less < MAX).then_some(less + 1)
 }
 
-/// `count` (1 to 8) bytes as `load` writes them, the first in the highest byte and zeros behind
-/// them. `load` gets a pointer that is valid for writes of as many bytes as it is told.
+/// Returns `count` (1 to 8) bytes as `load` writes them, as a big-endian word padded with zeros.
+/// `load` gets a pointer that is valid for writes of the number of bytes it gets.
 #[inline(always)]
 fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> {
     let mut head = [0u8; 8];

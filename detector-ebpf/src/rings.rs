@@ -1,4 +1,4 @@
-//! Observations and handshake bytes on rings.
+//! Ring buffers of observations and handshake bytes, as the engine's output.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -14,18 +14,18 @@ use zerocopy::FromBytes;
 use crate::counters::count;
 use crate::maps::{HANDSHAKES, OBSERVATIONS, WOKEN, borrow_mut};
 
-/// The rings.
+/// The ring buffers.
 #[derive(Default)]
 pub(crate) struct Rings {
-    /// When the packet was looked at; 0 if nothing asked.
+    /// Time of the packet, nanoseconds; 0 until it is needed.
     now_ns: u64,
 }
 
 impl Rings {
-    /// Flags to submit an observation with: whether it may wake the agent.
+    /// Returns the flags for submitting an observation: whether it may wake the agent.
     ///
-    /// A wake-up costs a packet six microseconds. The agent looks again [`LOOK_AGAIN_NS`] after it
-    /// found something, so that it needs none for what comes sooner after one.
+    /// A wake-up costs a packet six microseconds. The agent polls again [`LOOK_AGAIN_NS`] after it
+    /// found an item, so one wake-up within that time is enough.
     #[inline(always)]
     fn wake_up(&self) -> u64 {
         // SAFETY: just looked up, and this CPU's own.
@@ -40,7 +40,7 @@ impl Rings {
     }
 }
 
-/// The value that a ring's reserved room holds so far: whatever was there before.
+/// Returns a ring's reserved room with its previous content, as a value.
 #[inline(always)]
 fn reserved<T: FromBytes>(entry: &mut RingBufEntry<T>) -> &mut T {
     // SAFETY: the room is the ring's memory, which the kernel zeroed and programs wrote since; any
@@ -59,13 +59,12 @@ fn send_chunk<const N: usize, P: Packet>(
     let Some(mut entry) = HANDSHAKES.reserve::<Chunk<N>>(0) else {
         return false;
     };
-    // Bytes behind `head.len` mean nothing.
+    // Bytes beyond `head.len` stay as they were.
     let chunk = reserved(&mut entry);
     fill(&mut chunk.head);
     let copied = packet.copy(offset, &mut chunk.bytes, len);
     if copied {
-        // Nobody needs to wake up for bytes alone: an observation follows, and its reader reads
-        // both rings. A wake-up costs a packet six microseconds.
+        // No wake-up for bytes alone: an observation follows, and its reader drains both rings.
         entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     } else {
         entry.discard(0);
