@@ -140,6 +140,24 @@ fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
 
 /// Walks the headers of one frame.
 ///
+/// ```
+/// use detector_common::counter::Counter;
+/// use detector_common::headers::{LinkType, Tap, tcp_flags, walk};
+///
+/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false };
+/// // IPv4 from 10.0.0.1 to 10.0.0.2, then TCP from port 49152 to 443 with SYN.
+/// let ip = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// let tcp = [0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0];
+/// let frame = [ip, tcp].concat();
+///
+/// let segment = walk(&frame.as_slice(), &tap).unwrap();
+/// assert_eq!(segment.key.ports, [49152, 443]);
+/// assert!(segment.has(tcp_flags::SYN));
+/// assert_eq!((segment.payload_offset, segment.payload_len), (40, 0));
+///
+/// assert_eq!(walk(&&frame[..30], &tap), Err(Counter::TruncatedHeaders));
+/// ```
+///
 /// # Errors
 /// The [`Counter`] of the reason why the frame has no TCP segment to process.
 #[inline(always)]

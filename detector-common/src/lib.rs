@@ -1,9 +1,9 @@
 //! The engine of tlswhy: from the bytes of one frame to an observation about one TLS connection.
 //!
-//! One code, two hosts. The eBPF programs and the capture reader are thin shells round
-//! [`engine::inspect`]; what differs between them (how bytes are read, where flows are kept, where
-//! observations go) stands behind three small traits: [`packet::Packet`], [`engine::Tables`] and
-//! [`engine::Output`]. The engine measures and never judges.
+//! One code, two hosts: the eBPF programs and the capture reader are thin shells around
+//! [`engine::inspect`]. Three small traits separate them: [`packet::Packet`] reads bytes,
+//! [`engine::Tables`] stores flows, [`engine::Output`] sends observations. The engine measures and
+//! never judges. It reads hostile bytes; its promises are in `SECURITY.md`.
 //!
 //! ```text
 //! frame ─► headers::walk ─► Segment ─► engine::inspect ─► Observation, HandshakeChunk

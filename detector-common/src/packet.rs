@@ -1,6 +1,17 @@
 //! Access to a frame's bytes in kernel memory, a capture file or a test.
 
 /// The bytes of one frame, starting at its link-layer header.
+///
+/// Implemented for `&[u8]`:
+///
+/// ```
+/// use detector_common::packet::Packet;
+///
+/// let frame: &[u8] = &[1, 2, 3, 4];
+/// assert_eq!(frame.window::<2>(1), Some(&[2, 3]));
+/// assert_eq!(frame.window::<2>(3), None);
+/// assert_eq!(frame.head(2, 2), Some(0x0304_0000_0000_0000));
+/// ```
 pub trait Packet {
     /// The `N` bytes at `offset`, if they can be read in place.
     ///

@@ -34,6 +34,16 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// Parses a head of at least five bytes; `None` if it is no plausible record header.
+    ///
+    /// ```
+    /// use detector_common::record::{ALERT, RecordHeader};
+    ///
+    /// // A fatal certificate_unknown alert of TLS 1.2.
+    /// let head = u64::from_be_bytes([ALERT, 3, 3, 0, 2, 2, 46, 0]);
+    /// let header = RecordHeader::parse(head).unwrap();
+    /// assert_eq!((header.content_type, header.length), (ALERT, 2));
+    /// assert_eq!(RecordHeader::parse(0), None);
+    /// ```
     #[inline(always)]
     pub fn parse(head: u64) -> Option<Self> {
         let header = Self {

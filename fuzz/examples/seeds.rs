@@ -11,16 +11,34 @@ use tlswhy_fuzz::{Host, push_frame, tap};
 
 /// Seeds' names and the captures they are made of.
 const CAPTURES: [(&str, &str); 10] = [
-    ("reset-on-hello", "reset-on-hello-behaviour-curl-direct-tls13"),
-    ("handshake-failure", "handshake-failure-behaviour-java-direct-tls13"),
-    ("close-in-flight", "close-in-flight-behaviour-go-direct-tls13"),
-    ("damaged-record", "damaged-by-server-behaviour-go-direct-tls12"),
+    (
+        "reset-on-hello",
+        "reset-on-hello-behaviour-curl-direct-tls13",
+    ),
+    (
+        "handshake-failure",
+        "handshake-failure-behaviour-java-direct-tls13",
+    ),
+    (
+        "close-in-flight",
+        "close-in-flight-behaviour-go-direct-tls13",
+    ),
+    (
+        "damaged-record",
+        "damaged-by-server-behaviour-go-direct-tls12",
+    ),
     ("expired-tls12", "bad-expired-curl-direct-tls12"),
     ("expired-tls13", "bad-expired-curl-direct-tls13"),
-    ("client-certificate", "no-certificate-partner-curl-direct-tls12"),
+    (
+        "client-certificate",
+        "no-certificate-partner-curl-direct-tls12",
+    ),
     ("retry-request", "retry-request-groups-go-direct-tls13"),
     ("resumption", "resumes-shop-go-direct-tls12"),
-    ("interceptor", "pin-go-squid-1.3.accepts-shop-go-squid-tls13"),
+    (
+        "interceptor",
+        "pin-go-squid-1.3.accepts-shop-go-squid-tls13",
+    ),
 ];
 /// Frames of a capture that become a seed.
 const FRAMES_MAX: usize = 60;
@@ -38,7 +56,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         put("capture", name, &fs::read(&path)?)?;
         put("capture", &format!("{name}-plain"), &pcap(&frames))?;
         put("engine", name, &engine(&frames))?;
-        put("headers", name, &[&[0], frames.iter().max_by_key(|frame| frame.len()).ok_or("no frame")?.as_slice()].concat())?;
+        put(
+            "headers",
+            name,
+            &[
+                &[0],
+                frames
+                    .iter()
+                    .max_by_key(|frame| frame.len())
+                    .ok_or("no frame")?
+                    .as_slice(),
+            ]
+            .concat(),
+        )?;
         put("records", name, &records(&frames))?;
         put("handshake", name, &handshake(&frames))?;
     }
@@ -63,7 +93,11 @@ fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     for (second, frame) in (0u32..).zip(frames) {
         let len = frame.len() as u32;
-        file.extend([second, 0, len, len].iter().flat_map(|word| word.to_le_bytes()));
+        file.extend(
+            [second, 0, len, len]
+                .iter()
+                .flat_map(|word| word.to_le_bytes()),
+        );
         file.extend(frame);
     }
     file
@@ -106,9 +140,16 @@ fn handshake(frames: &[Vec<u8>]) -> Vec<u8> {
     }
     let mut seed = Vec::new();
     let first = host.chunks.first().map(|(head, _)| head.key);
-    for (head, bytes) in host.chunks.iter().filter(|(head, _)| Some(head.key) == first) {
+    for (head, bytes) in host
+        .chunks
+        .iter()
+        .filter(|(head, _)| Some(head.key) == first)
+    {
         let place = (head.offset as u16) << 1 | u16::from(head.sender);
-        push_frame(&mut seed, &[&place.to_be_bytes(), bytes.as_slice()].concat());
+        push_frame(
+            &mut seed,
+            &[&place.to_be_bytes(), bytes.as_slice()].concat(),
+        );
     }
     seed
 }

@@ -17,7 +17,11 @@ fuzz_target!(|input: &[u8]| {
         frames(input).filter_map(|piece| {
             let (place, bytes) = piece.split_first_chunk::<2>()?;
             let place = u32::from(u16::from_be_bytes(*place));
-            let sender = if place & 1 == 0 { Sender::Client } else { Sender::Server };
+            let sender = if place & 1 == 0 {
+                Sender::Client
+            } else {
+                Sender::Server
+            };
             Some((sender, place >> 1, bytes))
         })
     };
@@ -30,7 +34,11 @@ fuzz_target!(|input: &[u8]| {
     for (sender, offset, bytes) in pieces() {
         view.feed(sender, offset, bytes);
     }
-    assert_eq!(parsed, format!("{:?}", view.parse()), "a retransmission was believed");
+    assert_eq!(
+        parsed,
+        format!("{:?}", view.parse()),
+        "a retransmission was believed"
+    );
     let _ = view.client_hello();
     assert_eq!(parsed, format!("{:?}", view.take()));
 });

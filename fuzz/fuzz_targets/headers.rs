@@ -48,11 +48,18 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(segment.key.reserved, 0);
     assert!(tap.vlan_in_key || segment.key.vlan == [0; 2]);
     // No read beyond the frame, whatever the lengths claim.
-    assert_eq!(frame.head(segment.payload_offset, 7).is_some(), segment.payload_offset + 7 <= frame.len());
+    assert_eq!(
+        frame.head(segment.payload_offset, 7).is_some(),
+        segment.payload_offset + 7 <= frame.len()
+    );
 
     segment.order_endpoints();
     let key = segment.key;
     assert!(segment.endpoint <= 1);
     segment.order_endpoints();
-    assert_eq!((segment.endpoint, segment.key), (0, key), "the order is not final");
+    assert_eq!(
+        (segment.endpoint, segment.key),
+        (0, key),
+        "the order is not final"
+    );
 });

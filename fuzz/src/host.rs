@@ -68,8 +68,11 @@ impl Host {
         if output.table_full {
             assert_eq!(self.flows.watched.len(), FLOWS_MAX);
         }
-        self.observed
-            .extend(output.observed.map(|observation| (observation.key, observation)));
+        self.observed.extend(
+            output
+                .observed
+                .map(|observation| (observation.key, observation)),
+        );
         self.chunks.append(&mut output.chunks);
         self.flows.check();
         outcome
@@ -136,11 +139,14 @@ impl Tables for Flows {
     }
 
     fn forget(&mut self, key: &FlowKey) {
-        self.remove(key).expect("a flow that is not watched is forgotten");
+        self.remove(key)
+            .expect("a flow that is not watched is forgotten");
     }
 
     fn settle(&mut self, key: &FlowKey) {
-        let watched = self.remove(key).expect("a flow that is not watched settles");
+        let watched = self
+            .remove(key)
+            .expect("a flow that is not watched settles");
         if self.settled.len() == FLOWS_MAX {
             self.settled.pop_first();
         }
@@ -176,7 +182,10 @@ impl Output for Checked<'_> {
         fill(&mut observation);
         assert!(self.observed.is_none(), "two observations of one frame");
         let segment = self.segment.expect("an observation without a segment");
-        assert!(self.started.contains(&observation.key), "no hello began this flow");
+        assert!(
+            self.started.contains(&observation.key),
+            "no hello began this flow"
+        );
         check_segment(&observation, &segment);
         check_flow(&observation, self.now_ns);
         assert_eq!(observation.time_ns, self.now_ns);
@@ -235,8 +244,14 @@ fn check_segment(observation: &Observation, segment: &Segment) {
     assert_eq!((measured.seq, measured.ack), (segment.seq, segment.ack));
     assert_eq!(measured.payload_len, segment.payload_len);
     assert_eq!((measured.flags, measured.ttl), (segment.flags, segment.ttl));
-    assert_eq!((measured.window, measured.ip_id), (segment.window, segment.ip_id));
-    assert_eq!((measured.mac, measured.options_len), (segment.source_mac, segment.options_len));
+    assert_eq!(
+        (measured.window, measured.ip_id),
+        (segment.window, segment.ip_id)
+    );
+    assert_eq!(
+        (measured.mac, measured.options_len),
+        (segment.source_mac, segment.options_len)
+    );
     assert_eq!(measured.reserved, [0; 4]);
 
     let flow = &observation.watched.flow;
