@@ -21,16 +21,16 @@ const ONES: u64 = 1 | 1 << LANE_BITS | 1 << (2 * LANE_BITS) | 1 << (3 * LANE_BIT
 /// The top bit of every lane.
 const TOPS: u64 = ONES * IN_USE;
 /// Bit position of the overflow count: flows in the set that have no lane.
-const BEYOND_SHIFT: u32 = LANES * LANE_BITS;
+const OVERFLOW_SHIFT: u32 = LANES * LANE_BITS;
 /// Highest overflow count. It is never decremented: the set matches every tag from then on.
-const BEYOND_MAX: u64 = u64::MAX >> BEYOND_SHIFT;
+const OVERFLOW_MAX: u64 = u64::MAX >> OVERFLOW_SHIFT;
 
 /// Tag of a flow, and the set it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
     /// Index of the set; hosts mask it to the number of their sets.
     pub set: u32,
-    tag: u64,
+    bits: u64,
 }
 
 /// A set of tags.
@@ -64,7 +64,7 @@ impl Spot {
             .wrapping_mul(PLACE);
         Self {
             set: (word >> 32) as u32,
-            tag: (word >> 18) & (IN_USE - 1) | IN_USE,
+            bits: (word >> 18) & (IN_USE - 1) | IN_USE,
         }
     }
 }
@@ -72,20 +72,20 @@ impl Spot {
 impl TagSet {
     /// Whether the set may contain a flow with this tag; never `false` for one it contains.
     #[inline(always)]
-    pub fn may_hold(self, spot: Spot) -> bool {
-        self.lanes_with(spot) | (self.0 >> BEYOND_SHIFT) != 0
+    pub fn may_hold(self, tag: Spot) -> bool {
+        self.lanes_with(tag) | (self.0 >> OVERFLOW_SHIFT) != 0
     }
 
     /// Returns the set with one more flow.
     #[inline(always)]
-    pub fn with(self, spot: Spot) -> Self {
+    pub fn with(self, tag: Spot) -> Self {
         let free = lowest(!self.0 & TOPS);
         if free != 0 {
-            return Self(self.0 | spot.tag.wrapping_mul(free));
+            return Self(self.0 | tag.bits.wrapping_mul(free));
         }
-        match self.0 >> BEYOND_SHIFT {
-            BEYOND_MAX => self,
-            _ => Self(self.0 + (1 << BEYOND_SHIFT)),
+        match self.0 >> OVERFLOW_SHIFT {
+            OVERFLOW_MAX => self,
+            _ => Self(self.0 + (1 << OVERFLOW_SHIFT)),
         }
     }
 
@@ -94,29 +94,29 @@ impl TagSet {
     /// Flows with equal tags need not be distinguished: each addition took one lane or one overflow
     /// count, and each removal frees one. A remaining overflow count matches every tag.
     #[inline(always)]
-    pub fn without(self, spot: Spot) -> Self {
-        let held = lowest(self.lanes_with(spot));
+    pub fn without(self, tag: Spot) -> Self {
+        let held = lowest(self.lanes_with(tag));
         if held != 0 {
             return Self(self.0 & !LANE_MASK.wrapping_mul(held));
         }
-        match self.0 >> BEYOND_SHIFT {
-            0 | BEYOND_MAX => self,
-            _ => Self(self.0 - (1 << BEYOND_SHIFT)),
+        match self.0 >> OVERFLOW_SHIFT {
+            0 | OVERFLOW_MAX => self,
+            _ => Self(self.0 - (1 << OVERFLOW_SHIFT)),
         }
     }
 
     /// Returns the top bits of the lanes that hold the tag. The lowest is exact; a borrow may set
     /// those above it by mistake.
     #[inline(always)]
-    fn lanes_with(self, spot: Spot) -> u64 {
-        let differs = self.0 ^ spot.tag.wrapping_mul(ONES);
+    fn lanes_with(self, tag: Spot) -> u64 {
+        let differs = self.0 ^ tag.bits.wrapping_mul(ONES);
         // Subtracting one from each lane borrows if it was zero.
         differs.wrapping_sub(ONES) & !differs & TOPS
     }
 
     /// Returns a set that matches every tag from now on.
     pub const fn uncertain() -> Self {
-        Self(BEYOND_MAX << BEYOND_SHIFT)
+        Self(OVERFLOW_MAX << OVERFLOW_SHIFT)
     }
 }
 
@@ -142,10 +142,10 @@ mod tests {
         }
     }
 
-    fn spot(tag: u64) -> Spot {
+    fn tag(number: u64) -> Spot {
         Spot {
             set: 0,
-            tag: tag | IN_USE,
+            bits: number | IN_USE,
         }
     }
 
@@ -165,8 +165,8 @@ mod tests {
     fn neighbours_are_spread() {
         let mut sets = [0u8; 1024];
         for number in 0..1024 {
-            let spot = Spot::of(&key(number), 0);
-            sets[spot.set as usize % 1024] += 1;
+            let tag = Spot::of(&key(number), 0);
+            sets[tag.set as usize % 1024] += 1;
         }
         assert!(sets.iter().all(|&flows| flows <= 8));
         assert!(sets.iter().filter(|&&flows| flows == 0).count() < 450);
@@ -174,37 +174,37 @@ mod tests {
 
     #[test]
     fn added_tags_match_and_others_do_not() {
-        let set = TagSet::default().with(spot(1)).with(spot(2)).with(spot(1));
-        assert!(set.may_hold(spot(1)) && set.may_hold(spot(2)));
-        assert!(!set.may_hold(spot(0)) && !set.may_hold(spot(3)));
-        let set = set.without(spot(1));
-        assert!(set.may_hold(spot(1)), "there were two");
-        let set = set.without(spot(1)).without(spot(2));
+        let set = TagSet::default().with(tag(1)).with(tag(2)).with(tag(1));
+        assert!(set.may_hold(tag(1)) && set.may_hold(tag(2)));
+        assert!(!set.may_hold(tag(0)) && !set.may_hold(tag(3)));
+        let set = set.without(tag(1));
+        assert!(set.may_hold(tag(1)), "there were two");
+        let set = set.without(tag(1)).without(tag(2));
         assert_eq!(set, TagSet::default());
-        assert!(!set.may_hold(spot(0)));
+        assert!(!set.may_hold(tag(0)));
     }
 
     #[test]
     fn a_full_set_matches_all_until_the_overflow_is_gone() {
-        let full = (1..=4).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
-        assert!(!full.may_hold(spot(9)));
-        let beyond = full.with(spot(5)).with(spot(6));
-        assert!(beyond.may_hold(spot(9)) && beyond.may_hold(spot(5)));
-        let one_left = beyond.without(spot(5));
-        assert!(one_left.may_hold(spot(6)));
-        assert!(!one_left.without(spot(6)).may_hold(spot(6)));
+        let full = (1..=4).fold(TagSet::default(), |set, number| set.with(tag(number)));
+        assert!(!full.may_hold(tag(9)));
+        let overflowing = full.with(tag(5)).with(tag(6));
+        assert!(overflowing.may_hold(tag(9)) && overflowing.may_hold(tag(5)));
+        let one_left = overflowing.without(tag(5));
+        assert!(one_left.may_hold(tag(6)));
+        assert!(!one_left.without(tag(6)).may_hold(tag(6)));
         // A lane that is given back does not take the count with it.
-        assert!(one_left.without(spot(1)).may_hold(spot(6)));
+        assert!(one_left.without(tag(1)).may_hold(tag(6)));
     }
 
     #[test]
     fn a_saturated_count_stays() {
-        let mut set = (0..100).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
-        for tag in 0..100 {
-            set = set.without(spot(tag));
+        let mut set = (0..100).fold(TagSet::default(), |set, number| set.with(tag(number)));
+        for number in 0..100 {
+            set = set.without(tag(number));
         }
-        assert!(set.may_hold(spot(77)));
-        assert!(TagSet::uncertain().may_hold(spot(3)));
-        assert_eq!(TagSet::uncertain().without(spot(3)), TagSet::uncertain());
+        assert!(set.may_hold(tag(77)));
+        assert!(TagSet::uncertain().may_hold(tag(3)));
+        assert_eq!(TagSet::uncertain().without(tag(3)), TagSet::uncertain());
     }
 }
