@@ -407,7 +407,7 @@ pub struct Watched {
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
-pub struct Kept {
+pub struct WatchedEntry {
     /// The flow.
     pub watched: Watched,
     /// Index of its key in the map of places, the order of eviction.
@@ -426,7 +426,7 @@ const _: () = {
     assert!(offset_of!(Side, application_records) == 56 && offset_of!(Side, reserved) == 70);
     assert!(size_of::<Flow>() == 160 && offset_of!(Flow, vlan) == 152);
     assert!(size_of::<Watched>() == 160 + 2 * 12 * RECORDS_MAX);
-    assert!(size_of::<Kept>() == size_of::<Watched>() + 8);
+    assert!(size_of::<WatchedEntry>() == size_of::<Watched>() + 8);
     assert!(size_of::<SettledSide>() == 40 && size_of::<Settled>() == 96);
     assert!(offset_of!(Settled, vlan) == 88 && offset_of!(SettledSide, ttl_min) == 36);
 };

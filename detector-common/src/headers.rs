@@ -134,7 +134,7 @@ struct Transport {
 
 /// Returns the offset with its origin hidden from the eBPF verifier.
 #[inline(always)]
-fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
+fn hide_origin<P: Packet>(packet: &P, offset: usize) -> usize {
     packet.forget(offset as u32) as usize & OFFSET_MASK
 }
 
@@ -163,7 +163,7 @@ fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
 #[inline(always)]
 pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     let mut network = link_layer(packet, tap.link)?;
-    network.offset = forget_origin(packet, network.offset);
+    network.offset = hide_origin(packet, network.offset);
     network.vlan = network.vlan.map(|id| packet.forget(u32::from(id)) as u16);
     let mut key = FlowKey {
         addresses: [Address::default(); 2],
@@ -181,7 +181,7 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
         ETHERTYPE_IPV6 => ipv6(packet, network.offset, &mut key)?,
         _ => return Err(Counter::NotIp),
     };
-    transport.offset = forget_origin(packet, transport.offset);
+    transport.offset = hide_origin(packet, transport.offset);
     tcp(packet, &network, &transport, key)
 }
 
@@ -402,7 +402,7 @@ fn tcp<P: Packet>(
         flags: u8_at(header, 13),
         window: be16(header, 14),
         options_len: (header_len - 20) as u8,
-        payload_offset: forget_origin(packet, payload_offset),
+        payload_offset: hide_origin(packet, payload_offset),
         payload_len: (ip.end - payload_offset) as u32,
     })
 }

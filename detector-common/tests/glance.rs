@@ -1,4 +1,4 @@
-//! What a glance says holds of the walk, too.
+//! The fast path agrees with the header walk.
 #![expect(
     clippy::unwrap_used,
     reason = "a frame that cannot be built or walked is a failed test"
@@ -65,7 +65,7 @@ fn tap(raw: bool) -> Tap {
 }
 
 #[test]
-fn what_matters_to_nobody_is_known_at_a_glance() {
+fn uneventful_segments_take_the_fast_path() {
     for (ipv6, raw) in [(false, false), (false, true), (true, false), (true, true)] {
         for payload in [&[][..], &[23, 3, 3, 0, 9], &[0; 1400]] {
             assert!(check(&frame(ipv6, raw, payload), &tap(raw)).is_some());
@@ -78,7 +78,7 @@ fn what_matters_to_nobody_is_known_at_a_glance() {
 
 proptest! {
     #[test]
-    fn whatever_a_frame_is_they_agree(
+    fn fast_path_and_walk_agree_on_any_frame(
         ipv6: bool,
         raw: bool,
         payload in proptest::collection::vec(any::<u8>(), 0..20),

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use detector_common::counter::Counter;
 use detector_common::engine::Tables;
-use detector_common::flow::{Flow, FlowKey, Kept, Settled, Watched, side_flags};
+use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
 use detector_common::tag_set::{Spot, TagSet};
 
 use crate::atomic::{compare_exchange, fetch_add};
@@ -28,10 +28,10 @@ pub(crate) struct Maps;
 impl Tables for Maps {
     #[inline(always)]
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let spot = spot(key);
-        match TAGS.get_ptr(spot.set) {
+        let tag = tag(key);
+        match TAGS.get_ptr(tag.set) {
             // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
-            Some(set) => unsafe { set.read_volatile() }.may_hold(spot),
+            Some(set) => unsafe { set.read_volatile() }.may_hold(tag),
             None => true,
         }
     }
@@ -96,7 +96,7 @@ impl Tables for Maps {
 /// # Safety
 /// This CPU uses no other reference to the scratch meanwhile, nor to the flow while it uses this one.
 #[inline(never)]
-unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Kept> {
+unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut WatchedEntry> {
     let place = free_place(now_ns);
     // SAFETY: just looked up, and this CPU's own, and the caller's contract.
     let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
@@ -197,27 +197,23 @@ fn remove(key: &FlowKey) {
 }
 
 #[inline(always)]
-fn spot(key: &FlowKey) -> Spot {
-    let mut spot = Spot::of(key, TAG_SEED.load());
-    spot.set &= TAG_MASK.load();
-    spot
+fn tag(key: &FlowKey) -> Spot {
+    let mut tag = Spot::of(key, TAG_SEED.load());
+    tag.set &= TAG_MASK.load();
+    tag
 }
 
 /// Adds the flow's tag to its set, or removes it.
 #[inline(never)]
 fn change_tags(key: &FlowKey, add: bool) {
-    let spot = spot(key);
-    let Some(set) = TAGS.get_ptr_mut(spot.set) else {
+    let tag = tag(key);
+    let Some(set) = TAGS.get_ptr_mut(tag.set) else {
         return;
     };
     for _ in 0..TAG_TRIES {
         // SAFETY: a live, aligned word of the map; the exchange fails if it changes meanwhile.
         let old = unsafe { set.read_volatile() };
-        let new = if add {
-            old.with(spot)
-        } else {
-            old.without(spot)
-        };
+        let new = if add { old.with(tag) } else { old.without(tag) };
         // SAFETY: as above; a set is one word.
         if unsafe { compare_exchange(set.cast(), old.0, new.0) } {
             return;

@@ -4,7 +4,7 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use detector_common::counter::Counter;
-use detector_common::flow::{FlowKey, Kept, Settled};
+use detector_common::flow::{FlowKey, Settled, WatchedEntry};
 use detector_common::observation::LAYOUT_VERSION;
 use detector_common::tag_set::TagSet;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -13,7 +13,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 ///
 /// No LRU map: it would evict silently, and leave the flow's tag behind.
 #[map]
-pub(crate) static WATCHED: HashMap<FlowKey, Kept> = HashMap::with_max_entries(65_536 + 256, 0);
+pub(crate) static WATCHED: HashMap<FlowKey, WatchedEntry> =
+    HashMap::with_max_entries(65_536 + 256, 0);
 
 /// Tags of the flows in [`WATCHED`], in [`TAG_MASK`] + 1 sets.
 #[map]
@@ -40,7 +41,7 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 #[derive(FromBytes, IntoBytes)]
 #[repr(C)]
 pub(crate) struct Scratch {
-    pub(crate) kept: Kept,
+    pub(crate) kept: WatchedEntry,
     pub(crate) settled: Settled,
 }
 

@@ -31,7 +31,7 @@ unsafe impl Sync for Zero {}
 static ZERO: Zero = Zero(UnsafeCell::new(0));
 
 #[inline(always)]
-fn forget(value: u32) -> u32 {
+fn black_box(value: u32) -> u32 {
     // SAFETY: a valid, aligned number that nothing writes.
     value ^ unsafe { ZERO.0.get().read_volatile() }
 }
@@ -162,7 +162,7 @@ impl Packet for XdpFrame<'_> {
 
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
-        forget(value)
+        black_box(value)
     }
 
     #[inline(always)]
@@ -234,7 +234,7 @@ impl Packet for SkbFrame<'_> {
 
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
-        forget(value)
+        black_box(value)
     }
 
     #[inline(always)]

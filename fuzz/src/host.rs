@@ -88,15 +88,15 @@ struct Flows {
 }
 
 impl Flows {
-    fn tag_set(&mut self, spot: Spot) -> &mut TagSet {
-        &mut self.tags[spot.set as usize % TAG_SETS]
+    fn tag_set(&mut self, tag: Spot) -> &mut TagSet {
+        &mut self.tags[tag.set as usize % TAG_SETS]
     }
 
     fn remove(&mut self, key: &FlowKey) -> Option<Watched> {
         let watched = self.watched.remove(key)?;
-        let spot = Spot::of(key, 0);
-        let set = self.tag_set(spot);
-        *set = set.without(spot);
+        let tag = Spot::of(key, 0);
+        let set = self.tag_set(tag);
+        *set = set.without(tag);
         Some(watched)
     }
 
@@ -110,8 +110,8 @@ impl Flows {
 
 impl Tables for Flows {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let spot = Spot::of(key, 0);
-        self.tag_set(spot).may_hold(spot)
+        let tag = Spot::of(key, 0);
+        self.tag_set(tag).may_hold(tag)
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
@@ -128,9 +128,9 @@ impl Tables for Flows {
             if self.watched.len() == FLOWS_MAX {
                 return None;
             }
-            let spot = Spot::of(key, 0);
-            let set = self.tag_set(spot);
-            *set = set.with(spot);
+            let tag = Spot::of(key, 0);
+            let set = self.tag_set(tag);
+            *set = set.with(tag);
         }
         let mut watched: Watched = leftover();
         begin(&mut watched.flow);
