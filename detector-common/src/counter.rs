@@ -64,7 +64,7 @@ impl Counter {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Whether it is an outcome: each packet has exactly one.
-    pub const fn is_way(self) -> bool {
+    pub const fn is_outcome(self) -> bool {
         (self as u32) <= (Self::Followed as u32)
     }
 

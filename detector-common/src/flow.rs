@@ -183,9 +183,9 @@ pub struct Side {
     /// Sequence number after the hole.
     pub hole_end: u32,
     /// Sequence number up to which handshake bytes were sent to user space without a hole.
-    pub carried_to: u32,
+    pub sent_to: u32,
     /// Sequence number of the first encrypted record.
-    pub carry_stop: u32,
+    pub plaintext_end: u32,
     /// Application-data records, saturating.
     pub application_records: u16,
     /// Last window, unscaled.
@@ -222,8 +222,8 @@ pub mod side_flags {
     pub const GAP: u16 = 8;
     /// `hole_seq` and `hole_end` are known: the bytes between them may still arrive.
     pub const HOLE: u16 = 16;
-    /// `carry_stop` is known.
-    pub const CARRY_STOP: u16 = 32;
+    /// `plaintext_end` is known.
+    pub const PLAINTEXT_END: u16 = 32;
     /// FIN was seen.
     pub const FIN: u16 = 64;
     /// RST was seen.
@@ -375,12 +375,12 @@ impl SettledSide {
             start_seq: self.start_seq,
             next_seq: self.next_seq,
             ack: self.ack,
-            carried_to: self.start_seq,
-            carry_stop: self.start_seq,
+            sent_to: self.start_seq,
+            plaintext_end: self.start_seq,
             application_records: self.application_records,
             window: self.window,
             ip_id: self.ip_id,
-            flags: self.flags & !gone | side_flags::GAP | side_flags::CARRY_STOP,
+            flags: self.flags & !gone | side_flags::GAP | side_flags::PLAINTEXT_END,
             ttl_min: self.ttl_min,
             ttl_max: self.ttl_max,
             options_len: self.options_len,

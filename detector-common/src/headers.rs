@@ -135,7 +135,7 @@ struct Transport {
 /// Returns the offset with its origin hidden from the eBPF verifier.
 #[inline(always)]
 fn hide_origin<P: Packet>(packet: &P, offset: usize) -> usize {
-    packet.forget(offset as u32) as usize & OFFSET_MASK
+    packet.black_box(offset as u32) as usize & OFFSET_MASK
 }
 
 /// Walks the headers of one frame.
@@ -164,7 +164,9 @@ fn hide_origin<P: Packet>(packet: &P, offset: usize) -> usize {
 pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     let mut network = link_layer(packet, tap.link)?;
     network.offset = hide_origin(packet, network.offset);
-    network.vlan = network.vlan.map(|id| packet.forget(u32::from(id)) as u16);
+    network.vlan = network
+        .vlan
+        .map(|id| packet.black_box(u32::from(id)) as u16);
     let mut key = FlowKey {
         addresses: [Address::default(); 2],
         ports: [0; 2],

@@ -17,8 +17,8 @@
 pub mod bytes;
 pub mod counter;
 pub mod engine;
+pub mod fast_path;
 pub mod flow;
-pub mod glance;
 pub mod headers;
 pub mod observation;
 pub mod packet;

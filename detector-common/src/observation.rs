@@ -24,7 +24,7 @@ pub mod events {
     /// RST.
     pub const RESET: u16 = 16;
     /// A segment of a side that sent RST before.
-    pub const SPEAKS_ON: u16 = 32;
+    pub const SENT_AFTER_RESET: u16 = 32;
     /// The flow is established: its segments are not processed until FIN, RST or alert.
     pub const SETTLED: u16 = 64;
 }
@@ -33,7 +33,7 @@ pub mod events {
 pub const NEVER: u64 = u64::MAX;
 /// Interval at which the agent polls the rings after it found an item, nanoseconds. The kernel sends
 /// no wake-up within half of it after the last.
-pub const LOOK_AGAIN_NS: u64 = 25_000_000;
+pub const POLL_INTERVAL_NS: u64 = 25_000_000;
 
 /// One segment, measured against its flow's baseline before it.
 #[derive(
@@ -134,7 +134,7 @@ pub const CHUNK_MAX: usize = 1536;
 /// Capacity of the smaller of the two kinds of chunk, in bytes.
 pub const CHUNK_SMALL: usize = 512;
 /// Maximum handshake bytes sent per side.
-pub const CARRY_MAX: u32 = 16 * 1024;
+pub const HANDSHAKE_BYTES_MAX: u32 = 16 * 1024;
 
 /// Header of a chunk.
 #[derive(

@@ -37,7 +37,7 @@ pub trait Packet {
     /// The verifier follows each path with every value it can derive. Paths that differ only in such
     /// a value are verified once if it is hidden where they meet.
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn black_box(&self, value: u32) -> u32 {
         value
     }
 

@@ -27,7 +27,7 @@ const OVERFLOW_MAX: u64 = u64::MAX >> OVERFLOW_SHIFT;
 
 /// Tag of a flow, and the set it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct FlowTag {
     /// Index of the set; hosts mask it to the number of their sets.
     pub set: u32,
     bits: u64,
@@ -40,7 +40,7 @@ pub struct Spot {
 #[repr(transparent)]
 pub struct TagSet(pub u64);
 
-impl Spot {
+impl FlowTag {
     /// Computes the tag of a flow, the same for either order of its endpoints. `seed` prevents
     /// strangers from choosing flows that share a set.
     #[inline(always)]
@@ -72,13 +72,13 @@ impl Spot {
 impl TagSet {
     /// Whether the set may contain a flow with this tag; never `false` for one it contains.
     #[inline(always)]
-    pub fn may_hold(self, tag: Spot) -> bool {
+    pub fn may_contain(self, tag: FlowTag) -> bool {
         self.lanes_with(tag) | (self.0 >> OVERFLOW_SHIFT) != 0
     }
 
     /// Returns the set with one more flow.
     #[inline(always)]
-    pub fn with(self, tag: Spot) -> Self {
+    pub fn with(self, tag: FlowTag) -> Self {
         let free = lowest(!self.0 & TOPS);
         if free != 0 {
             return Self(self.0 | tag.bits.wrapping_mul(free));
@@ -94,7 +94,7 @@ impl TagSet {
     /// Flows with equal tags need not be distinguished: each addition took one lane or one overflow
     /// count, and each removal frees one. A remaining overflow count matches every tag.
     #[inline(always)]
-    pub fn without(self, tag: Spot) -> Self {
+    pub fn without(self, tag: FlowTag) -> Self {
         let held = lowest(self.lanes_with(tag));
         if held != 0 {
             return Self(self.0 & !LANE_MASK.wrapping_mul(held));
@@ -108,14 +108,14 @@ impl TagSet {
     /// Returns the top bits of the lanes that hold the tag. The lowest is exact; a borrow may set
     /// those above it by mistake.
     #[inline(always)]
-    fn lanes_with(self, tag: Spot) -> u64 {
+    fn lanes_with(self, tag: FlowTag) -> u64 {
         let differs = self.0 ^ tag.bits.wrapping_mul(ONES);
         // Subtracting one from each lane borrows if it was zero.
         differs.wrapping_sub(ONES) & !differs & TOPS
     }
 
     /// Returns a set that matches every tag from now on.
-    pub const fn uncertain() -> Self {
+    pub const fn saturated() -> Self {
         Self(OVERFLOW_MAX << OVERFLOW_SHIFT)
     }
 }
@@ -142,8 +142,8 @@ mod tests {
         }
     }
 
-    fn tag(number: u64) -> Spot {
-        Spot {
+    fn tag(number: u64) -> FlowTag {
+        FlowTag {
             set: 0,
             bits: number | IN_USE,
         }
@@ -155,17 +155,17 @@ mod tests {
         let mut back = there;
         back.addresses.swap(0, 1);
         back.ports.swap(0, 1);
-        assert_eq!(Spot::of(&there, 9), Spot::of(&back, 9));
+        assert_eq!(FlowTag::of(&there, 9), FlowTag::of(&back, 9));
         let mut crossed = there;
         crossed.ports.swap(0, 1);
-        assert_ne!(Spot::of(&there, 9), Spot::of(&crossed, 9));
+        assert_ne!(FlowTag::of(&there, 9), FlowTag::of(&crossed, 9));
     }
 
     #[test]
     fn neighbours_are_spread() {
         let mut sets = [0u8; 1024];
         for number in 0..1024 {
-            let tag = Spot::of(&key(number), 0);
+            let tag = FlowTag::of(&key(number), 0);
             sets[tag.set as usize % 1024] += 1;
         }
         assert!(sets.iter().all(|&flows| flows <= 8));
@@ -175,26 +175,26 @@ mod tests {
     #[test]
     fn added_tags_match_and_others_do_not() {
         let set = TagSet::default().with(tag(1)).with(tag(2)).with(tag(1));
-        assert!(set.may_hold(tag(1)) && set.may_hold(tag(2)));
-        assert!(!set.may_hold(tag(0)) && !set.may_hold(tag(3)));
+        assert!(set.may_contain(tag(1)) && set.may_contain(tag(2)));
+        assert!(!set.may_contain(tag(0)) && !set.may_contain(tag(3)));
         let set = set.without(tag(1));
-        assert!(set.may_hold(tag(1)), "there were two");
+        assert!(set.may_contain(tag(1)), "there were two");
         let set = set.without(tag(1)).without(tag(2));
         assert_eq!(set, TagSet::default());
-        assert!(!set.may_hold(tag(0)));
+        assert!(!set.may_contain(tag(0)));
     }
 
     #[test]
     fn a_full_set_matches_all_until_the_overflow_is_gone() {
         let full = (1..=4).fold(TagSet::default(), |set, number| set.with(tag(number)));
-        assert!(!full.may_hold(tag(9)));
+        assert!(!full.may_contain(tag(9)));
         let overflowing = full.with(tag(5)).with(tag(6));
-        assert!(overflowing.may_hold(tag(9)) && overflowing.may_hold(tag(5)));
+        assert!(overflowing.may_contain(tag(9)) && overflowing.may_contain(tag(5)));
         let one_left = overflowing.without(tag(5));
-        assert!(one_left.may_hold(tag(6)));
-        assert!(!one_left.without(tag(6)).may_hold(tag(6)));
+        assert!(one_left.may_contain(tag(6)));
+        assert!(!one_left.without(tag(6)).may_contain(tag(6)));
         // A lane that is given back does not take the count with it.
-        assert!(one_left.without(tag(1)).may_hold(tag(6)));
+        assert!(one_left.without(tag(1)).may_contain(tag(6)));
     }
 
     #[test]
@@ -203,8 +203,8 @@ mod tests {
         for number in 0..100 {
             set = set.without(tag(number));
         }
-        assert!(set.may_hold(tag(77)));
-        assert!(TagSet::uncertain().may_hold(tag(3)));
-        assert_eq!(TagSet::uncertain().without(tag(3)), TagSet::uncertain());
+        assert!(set.may_contain(tag(77)));
+        assert!(TagSet::saturated().may_contain(tag(3)));
+        assert_eq!(TagSet::saturated().without(tag(3)), TagSet::saturated());
     }
 }

@@ -71,7 +71,7 @@ impl Track<'_> {
             let first = self.first_byte(start);
             self.side.flags |= side_flags::STARTED;
             self.side.start_seq = first;
-            self.side.carried_to = first;
+            self.side.sent_to = first;
             if !self.resumed() {
                 self.side.flags |= side_flags::SYNCED;
                 self.side.header_seq = first;
@@ -80,8 +80,8 @@ impl Track<'_> {
         let Some(mut cursor) = self.cursor(packet, segment, start, end) else {
             return Ok(());
         };
-        cursor.flags = packet.forget(u32::from(cursor.flags)) as u8;
-        cursor.have = packet.forget(cursor.have);
+        cursor.flags = packet.black_box(u32::from(cursor.flags)) as u8;
+        cursor.have = packet.black_box(cursor.have);
         self.read(packet, segment, start, cursor)
     }
 
@@ -229,12 +229,13 @@ impl Track<'_> {
                 .seq
                 .wrapping_add(HEADER_LEN)
                 .wrapping_add(u32::from(header.length));
-            cursor.seq = packet.forget(next);
-            self.events = packet.forget(u32::from(self.events)) as u16;
+            cursor.seq = packet.black_box(next);
+            self.events = packet.black_box(u32::from(self.events)) as u16;
             cursor.have = 0;
-            cursor.flags = packet.forget(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
+            cursor.flags =
+                packet.black_box(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
         }
-        let synced = packet.forget(u32::from(synced)) != 0;
+        let synced = packet.black_box(u32::from(synced)) != 0;
         if late {
             self.close_hole(cursor.seq, synced);
         } else {
@@ -333,10 +334,10 @@ impl Track<'_> {
         // Not at ChangeCipherSpec: after a HelloRetryRequest the ServerHello is yet to come
         // (RFC 8446 App. D.4), and up to TLS 1.2 little else follows in the clear's guise.
         if header.content_type == APPLICATION_DATA
-            && (!self.side.has(side_flags::CARRY_STOP) || before(seq, self.side.carry_stop))
+            && (!self.side.has(side_flags::PLAINTEXT_END) || before(seq, self.side.plaintext_end))
         {
-            self.side.flags |= side_flags::CARRY_STOP;
-            self.side.carry_stop = seq;
+            self.side.flags |= side_flags::PLAINTEXT_END;
+            self.side.plaintext_end = seq;
         }
     }
 

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use detector_common::counter::Counter;
 use detector_common::engine::Tables;
 use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
-use detector_common::tag_set::{Spot, TagSet};
+use detector_common::tag_set::{FlowTag, TagSet};
 
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
@@ -31,7 +31,7 @@ impl Tables for Maps {
         let tag = tag(key);
         match TAGS.get_ptr(tag.set) {
             // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
-            Some(set) => unsafe { set.read_volatile() }.may_hold(tag),
+            Some(set) => unsafe { set.read_volatile() }.may_contain(tag),
             None => true,
         }
     }
@@ -58,7 +58,7 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn forget(&mut self, key: &FlowKey) {
+    fn unwatch(&mut self, key: &FlowKey) {
         remove(key);
     }
 
@@ -197,8 +197,8 @@ fn remove(key: &FlowKey) {
 }
 
 #[inline(always)]
-fn tag(key: &FlowKey) -> Spot {
-    let mut tag = Spot::of(key, TAG_SEED.load());
+fn tag(key: &FlowKey) -> FlowTag {
+    let mut tag = FlowTag::of(key, TAG_SEED.load());
     tag.set &= TAG_MASK.load();
     tag
 }
@@ -223,6 +223,6 @@ fn change_tags(key: &FlowKey, add: bool) {
         // Other CPUs were faster each time. Saturated, the set misses no flow, whatever else happens
         // to it; a tag that was not removed only costs needless look-ups.
         // SAFETY: as above.
-        unsafe { set.write_volatile(TagSet::uncertain()) };
+        unsafe { set.write_volatile(TagSet::saturated()) };
     }
 }

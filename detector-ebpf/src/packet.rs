@@ -161,7 +161,7 @@ impl Packet for XdpFrame<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn black_box(&self, value: u32) -> u32 {
         black_box(value)
     }
 
@@ -233,7 +233,7 @@ impl Packet for SkbFrame<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn black_box(&self, value: u32) -> u32 {
         black_box(value)
     }
 

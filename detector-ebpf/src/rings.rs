@@ -6,7 +6,7 @@ use aya_ebpf::maps::ring_buf::RingBufEntry;
 use detector_common::counter::Counter;
 use detector_common::engine::Output;
 use detector_common::observation::{
-    CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, LOOK_AGAIN_NS, Observation,
+    CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation, POLL_INTERVAL_NS,
 };
 use detector_common::packet::Packet;
 use zerocopy::FromBytes;
@@ -24,7 +24,7 @@ pub(crate) struct Rings {
 impl Rings {
     /// Returns the flags for submitting an observation: whether it may wake the agent.
     ///
-    /// A wake-up costs a packet six microseconds. The agent polls again [`LOOK_AGAIN_NS`] after it
+    /// A wake-up costs a packet six microseconds. The agent polls again [`POLL_INTERVAL_NS`] after it
     /// found an item, so one wake-up within that time is enough.
     #[inline(always)]
     fn wake_up(&self) -> u64 {
@@ -32,7 +32,7 @@ impl Rings {
         let Some(woken_ns) = (unsafe { borrow_mut(WOKEN.get_ptr_mut(0)) }) else {
             return 0;
         };
-        if self.now_ns.wrapping_sub(*woken_ns) < LOOK_AGAIN_NS / 2 {
+        if self.now_ns.wrapping_sub(*woken_ns) < POLL_INTERVAL_NS / 2 {
             return u64::from(BPF_RB_NO_WAKEUP);
         }
         *woken_ns = self.now_ns;
@@ -83,7 +83,7 @@ impl Output for Rings {
     }
 
     #[inline(always)]
-    fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
         let Some(mut entry) = OBSERVATIONS.reserve::<Observation>(0) else {
             return false;
         };
@@ -93,7 +93,7 @@ impl Output for Rings {
     }
 
     #[inline(always)]
-    fn carry<P: Packet>(
+    fn send_chunk<P: Packet>(
         &mut self,
         packet: &P,
         offset: usize,

@@ -4,8 +4,8 @@
 //! passes nothing that the walk would have the engine look at.
 #![no_main]
 
+use detector_common::fast_path::flow_key;
 use detector_common::flow::FlowKey;
-use detector_common::glance::glance;
 use detector_common::headers::{tcp_flags, walk};
 use detector_common::packet::Packet;
 use detector_common::record::{ALERT, HANDSHAKE};
@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let tap = tlswhy_fuzz::tap(*choice);
     let walked = walk(&frame, &tap);
-    if let Some(key) = glance(&frame, &tap) {
+    if let Some(key) = flow_key(&frame, &tap) {
         let segment = walked.expect("the fast path passed a frame that cannot be walked");
         assert_eq!(ordered(key), ordered(segment.key));
         assert!(!segment.has(tcp_flags::FIN | tcp_flags::RST));
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     let mut segment = match walked {
         Ok(segment) => segment,
         Err(reason) => {
-            assert!(reason.is_way());
+            assert!(reason.is_outcome());
             return;
         }
     };

@@ -6,7 +6,7 @@
 #![no_main]
 
 use detector_common::headers::Tap;
-use detector_common::observation::CARRY_MAX;
+use detector_common::observation::HANDSHAKE_BYTES_MAX;
 use detector_common::record::{APPLICATION_DATA, HEADER_LEN, RecordHeader};
 use libfuzzer_sys::fuzz_target;
 use tlswhy_fuzz::{Host, tap};
@@ -127,5 +127,5 @@ fuzz_target!(|input: &[u8]| {
     assert!(sent.starts_with(&carried));
     let encrypted = expected.iter().find(|(kind, ..)| *kind == APPLICATION_DATA);
     let clear = encrypted.map_or(readable.min(sent.len()), |(.., at)| *at);
-    assert!(carried.len() >= clear.min(CARRY_MAX as usize));
+    assert!(carried.len() >= clear.min(HANDSHAKE_BYTES_MAX as usize));
 });

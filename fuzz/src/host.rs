@@ -6,10 +6,12 @@ use detector_common::counter::Counter;
 use detector_common::engine::{OBSERVATIONS_MAX, Output, Tables, inspect};
 use detector_common::flow::{Flow, FlowKey, RECORDS_MAX, Settled, Side, Watched, side_flags};
 use detector_common::headers::{Segment, Tap, tcp_flags, walk};
-use detector_common::observation::{CARRY_MAX, CHUNK_MAX, ChunkHead, Observation, events};
+use detector_common::observation::{
+    CHUNK_MAX, ChunkHead, HANDSHAKE_BYTES_MAX, Observation, events,
+};
 use detector_common::packet::Packet;
 use detector_common::record::{ALERT, APPLICATION_DATA, HANDSHAKE, HEAD_MAX, LENGTH_MAX};
-use detector_common::tag_set::{Spot, TagSet};
+use detector_common::tag_set::{FlowTag, TagSet};
 use zerocopy::FromBytes;
 
 /// Few enough that inputs fill the tables.
@@ -56,7 +58,7 @@ impl Host {
             table_full: false,
         };
         let outcome = inspect(&frame, tap, &mut self.flows, &mut output);
-        assert!(outcome.is_way(), "{outcome:?} is no packet's way");
+        assert!(outcome.is_outcome(), "{outcome:?} is no packet's way");
         match walked {
             Ok(_) => assert!(matches!(outcome, Counter::Unwatched | Counter::Followed)),
             Err(reason) => assert_eq!(outcome, reason),
@@ -88,13 +90,13 @@ struct Flows {
 }
 
 impl Flows {
-    fn tag_set(&mut self, tag: Spot) -> &mut TagSet {
+    fn tag_set(&mut self, tag: FlowTag) -> &mut TagSet {
         &mut self.tags[tag.set as usize % TAG_SETS]
     }
 
     fn remove(&mut self, key: &FlowKey) -> Option<Watched> {
         let watched = self.watched.remove(key)?;
-        let tag = Spot::of(key, 0);
+        let tag = FlowTag::of(key, 0);
         let set = self.tag_set(tag);
         *set = set.without(tag);
         Some(watched)
@@ -110,8 +112,8 @@ impl Flows {
 
 impl Tables for Flows {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let tag = Spot::of(key, 0);
-        self.tag_set(tag).may_hold(tag)
+        let tag = FlowTag::of(key, 0);
+        self.tag_set(tag).may_contain(tag)
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
@@ -128,7 +130,7 @@ impl Tables for Flows {
             if self.watched.len() == FLOWS_MAX {
                 return None;
             }
-            let tag = Spot::of(key, 0);
+            let tag = FlowTag::of(key, 0);
             let set = self.tag_set(tag);
             *set = set.with(tag);
         }
@@ -138,7 +140,7 @@ impl Tables for Flows {
         self.watched.get_mut(key)
     }
 
-    fn forget(&mut self, key: &FlowKey) {
+    fn unwatch(&mut self, key: &FlowKey) {
         self.remove(key)
             .expect("a flow that is not watched is forgotten");
     }
@@ -177,7 +179,7 @@ impl Output for Checked<'_> {
         self.now_ns
     }
 
-    fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
         let mut observation: Observation = leftover();
         fill(&mut observation);
         assert!(self.observed.is_none(), "two observations of one frame");
@@ -195,7 +197,7 @@ impl Output for Checked<'_> {
         true
     }
 
-    fn carry<P: Packet>(
+    fn send_chunk<P: Packet>(
         &mut self,
         packet: &P,
         offset: usize,
@@ -208,7 +210,7 @@ impl Output for Checked<'_> {
         let payload = segment.payload_offset..segment.payload_offset + segment.payload_len as usize;
         assert!(payload.contains(&offset) && offset + len <= payload.end);
         assert!((1..=CHUNK_MAX).contains(&len) && usize::from(head.len) == len);
-        assert!(head.offset + u32::from(head.len) <= CARRY_MAX);
+        assert!(head.offset + u32::from(head.len) <= HANDSHAKE_BYTES_MAX);
         assert!(head.sender <= 1 && head.client_endpoint <= 1 && head.reserved == 0);
         assert_eq!(head.key, segment.key);
         let mut bytes = [0xa5; CHUNK_MAX];
@@ -223,7 +225,7 @@ impl Output for Checked<'_> {
     }
 
     fn count(&mut self, event: Counter) {
-        assert!(!event.is_way());
+        assert!(!event.is_outcome());
         let segment = self.segment.expect("an event without a segment");
         match event {
             Counter::Started => {
@@ -266,7 +268,7 @@ fn check_segment(observation: &Observation, segment: &Segment) {
     assert_eq!(is(events::RESET), reset);
     assert!(!is(events::FIN) || (segment.has(tcp_flags::FIN) && !reset));
     assert!(!is(of_records) || (segment.payload_len > 0 && !reset));
-    assert!(!is(events::SPEAKS_ON) || (side.has(side_flags::RST) && !reset));
+    assert!(!is(events::SENT_AFTER_RESET) || (side.has(side_flags::RST) && !reset));
 }
 
 /// That a flow's numbers are within their bounds.
@@ -298,5 +300,5 @@ fn check_side(side: &Side) {
     assert!(side.ttl_min <= side.ttl_max);
     assert!(side.options_len <= 40);
     assert_eq!(side.reserved, [0; 2]);
-    assert!(side.carried_to.wrapping_sub(side.start_seq) <= CARRY_MAX);
+    assert!(side.sent_to.wrapping_sub(side.start_seq) <= HANDSHAKE_BYTES_MAX);
 }

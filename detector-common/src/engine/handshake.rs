@@ -4,11 +4,11 @@ use crate::counter::Counter;
 use crate::engine::Output;
 use crate::flow::{FlowKey, Side, side_flags};
 use crate::headers::Segment;
-use crate::observation::{CARRY_MAX, CHUNK_MAX};
+use crate::observation::{CHUNK_MAX, HANDSHAKE_BYTES_MAX};
 use crate::packet::Packet;
 use crate::tracking::before;
 
-/// Maximum chunks of one segment: together [`CARRY_MAX`] and a little more.
+/// Maximum chunks of one segment: together [`HANDSHAKE_BYTES_MAX`] and a little more.
 const CHUNKS_PER_SEGMENT: usize = 11;
 
 /// The flow and side that bytes come from, for the heads of their chunks.
@@ -32,19 +32,19 @@ pub(super) fn send_handshake<P: Packet, O: Output>(
 ) {
     let start = segment.payload_seq();
     let mut end = start.wrapping_add(segment.payload_len);
-    let cap = side.start_seq.wrapping_add(CARRY_MAX);
+    let cap = side.start_seq.wrapping_add(HANDSHAKE_BYTES_MAX);
     if before(cap, end) {
         end = cap;
     }
-    if side.has(side_flags::CARRY_STOP) && before(side.carry_stop, end) {
-        end = side.carry_stop;
+    if side.has(side_flags::PLAINTEXT_END) && before(side.plaintext_end, end) {
+        end = side.plaintext_end;
     }
-    let mut from = if before(start, side.carried_to) {
-        side.carried_to
+    let mut from = if before(start, side.sent_to) {
+        side.sent_to
     } else {
         start
     };
-    let contiguous = from == side.carried_to;
+    let contiguous = from == side.sent_to;
     for _ in 0..CHUNKS_PER_SEGMENT {
         if !before(from, end) {
             break;
@@ -56,7 +56,7 @@ pub(super) fn send_handshake<P: Packet, O: Output>(
             left
         };
         let offset = (from.wrapping_sub(start) & 0xf_ffff) as usize;
-        let sent = output.carry(
+        let sent = output.send_chunk(
             packet,
             segment.payload_offset + offset,
             len as usize,
@@ -75,9 +75,9 @@ pub(super) fn send_handshake<P: Packet, O: Output>(
         if !sent {
             output.count(Counter::HandshakeLost);
         }
-        from = packet.forget(from.wrapping_add(len));
+        from = packet.black_box(from.wrapping_add(len));
     }
-    if contiguous && before(side.carried_to, from) {
-        side.carried_to = from;
+    if contiguous && before(side.sent_to, from) {
+        side.sent_to = from;
     }
 }

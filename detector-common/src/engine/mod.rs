@@ -9,8 +9,8 @@ mod segment;
 
 use crate::counter::Counter;
 use crate::engine::segment::{NextState, process};
+use crate::fast_path::flow_key;
 use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags, side_flags};
-use crate::glance::glance;
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::observation::{ChunkHead, Observation};
 use crate::packet::Packet;
@@ -38,7 +38,7 @@ pub trait Tables {
         begin: impl FnOnce(&mut Flow),
     ) -> Option<&mut Watched>;
     /// Stops watching and discards the flow.
-    fn forget(&mut self, key: &FlowKey);
+    fn unwatch(&mut self, key: &FlowKey);
     /// Stops watching and stores the flow as [`crate::flow::Settled`].
     fn settle(&mut self, key: &FlowKey);
     /// Begins to watch the settled flow of `key` again at `now_ns`; `None` if there is none.
@@ -51,10 +51,10 @@ pub trait Output {
     /// Called for segments of watched flows only.
     fn now_ns(&mut self) -> u64;
     /// Sends an observation that `fill` writes, every field of it; `false` if it was lost.
-    fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
+    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
     /// Sends `len` (1 to [`CHUNK_MAX`](crate::observation::CHUNK_MAX)) bytes of the packet from
     /// `offset`, with the head that `fill` writes, every field of it; `false` if they were lost.
-    fn carry<P: Packet>(
+    fn send_chunk<P: Packet>(
         &mut self,
         packet: &P,
         offset: usize,
@@ -93,7 +93,7 @@ pub trait Output {
 ///         begin(&mut watched.flow);
 ///         Some(watched)
 ///     }
-///     fn forget(&mut self, _: &FlowKey) {
+///     fn unwatch(&mut self, _: &FlowKey) {
 ///         self.0 = None;
 ///     }
 ///     fn settle(&mut self, _: &FlowKey) {
@@ -114,13 +114,13 @@ pub trait Output {
 ///     fn now_ns(&mut self) -> u64 {
 ///         1
 ///     }
-///     fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+///     fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
 ///         let mut observation = Observation::default();
 ///         fill(&mut observation);
 ///         self.observations.push(observation);
 ///         true
 ///     }
-///     fn carry<P: Packet>(
+///     fn send_chunk<P: Packet>(
 ///         &mut self,
 ///         packet: &P,
 ///         offset: usize,
@@ -154,7 +154,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     tables: &mut T,
     output: &mut O,
 ) -> Counter {
-    if let Some(key) = glance(packet, tap)
+    if let Some(key) = flow_key(packet, tap)
         && !tables.may_watch(&key)
     {
         return Counter::Unwatched;
@@ -170,7 +170,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
         return Counter::Unwatched;
     }
     segment.order_endpoints();
-    segment.endpoint = packet.forget(u32::from(segment.endpoint)) as u8;
+    segment.endpoint = packet.black_box(u32::from(segment.endpoint)) as u8;
 
     let key = &segment.key;
     let known = if may_be_watched {
@@ -197,7 +197,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
         }
         NextState::Removed => {
             output.count(Counter::NotHello);
-            tables.forget(key);
+            tables.unwatch(key);
         }
     }
     Counter::Followed

@@ -30,8 +30,8 @@ pub(super) fn process<P: Packet, O: Output>(
 ) -> NextState {
     let now_ns = output.now_ns();
     let sender = u32::from(segment.endpoint != watched.flow.client_endpoint);
-    let sender = packet.forget(sender) as u8 & 1;
-    let receiver = packet.forget(u32::from(sender ^ 1)) as u8 & 1;
+    let sender = packet.black_box(sender) as u8 & 1;
+    let receiver = packet.black_box(u32::from(sender ^ 1)) as u8 & 1;
     let distance = distance(&watched.flow, sender, receiver, segment, now_ns);
     let expected = expected(&watched.flow, receiver);
     let mut events = 0;
@@ -44,9 +44,9 @@ pub(super) fn process<P: Packet, O: Output>(
         return NextState::Watched;
     };
     if side.has(side_flags::RST) && !segment.has(tcp_flags::RST) {
-        events |= events::SPEAKS_ON;
+        events |= events::SENT_AFTER_RESET;
     }
-    let mut events = packet.forget(u32::from(events)) as u16;
+    let mut events = packet.black_box(u32::from(events)) as u16;
     if segment.payload_len > 0 && !segment.has(tcp_flags::RST) {
         let mut track = track(
             expected,
@@ -58,11 +58,11 @@ pub(super) fn process<P: Packet, O: Output>(
             now_ns,
         );
         let result = track.segment(packet, segment);
-        events |= packet.forget(u32::from(track.events)) as u16;
+        events |= packet.black_box(u32::from(track.events)) as u16;
         if result.is_err() {
             return NextState::Removed;
         }
-        side.flags = packet.forget(u32::from(side.flags)) as u16;
+        side.flags = packet.black_box(u32::from(side.flags)) as u16;
         let source = Source {
             key: &segment.key,
             started_ns: flow.started_ns,
@@ -73,7 +73,7 @@ pub(super) fn process<P: Packet, O: Output>(
         };
         send_handshake(packet, segment, side, &source, output);
     }
-    side.flags = packet.forget(u32::from(side.flags)) as u16;
+    side.flags = packet.black_box(u32::from(side.flags)) as u16;
     events |= update(side, segment, now_ns);
     let [outer, _] = flow.vlan;
     if outer == 0 {
@@ -83,7 +83,7 @@ pub(super) fn process<P: Packet, O: Output>(
     if settles {
         events |= events::SETTLED;
     }
-    let events = packet.forget(u32::from(events)) as u16;
+    let events = packet.black_box(u32::from(events)) as u16;
     if events != 0 {
         send_observation(
             tap, sender, segment, &distance, events, watched, now_ns, output,
@@ -220,7 +220,7 @@ fn send_observation<O: Output>(
         return;
     }
     watched.flow.observations += 1;
-    let sent = output.observe(|observation| {
+    let sent = output.send_observation(|observation| {
         observation.time_ns = now_ns;
         write_measured(&mut observation.measured, segment, distance);
         observation.watched = *watched;

@@ -19,7 +19,7 @@ const PROTOCOL_TCP: u8 = 6;
 /// TCP without FIN or RST whose payload, if any, begins with neither a handshake nor an alert record.
 /// `None` means that the frame takes the header walk.
 #[inline(always)]
-pub fn glance<P: Packet>(packet: &P, tap: &Tap) -> Option<FlowKey> {
+pub fn flow_key<P: Packet>(packet: &P, tap: &Tap) -> Option<FlowKey> {
     match tap.link {
         LinkType::Ethernet => {
             let ether_type = packet.window::<ETHERNET>(0)?;
