@@ -109,7 +109,7 @@ fn engine(frames: &[Vec<u8>]) -> Vec<u8> {
     seed
 }
 
-/// What the first server sends, in segments of several lengths.
+/// The first server's stream, cut into segments of several lengths.
 fn records(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut seed = vec![0, 0, 0, 9, 241, 2, 0, 37];
     let mut client = None;
