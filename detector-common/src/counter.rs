@@ -1,9 +1,8 @@
-//! What became of every packet, and what was lost: one number each, counted per CPU.
+//! Counters of packet outcomes, events and losses, one number each per CPU.
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// The way one packet took through the engine (each takes one), what happened beside it, or
-        /// one kind of loss.
+        /// Outcome of one packet (each has exactly one), an event beside it, or a kind of loss.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum Counter { $($(#[$doc])* $variant,)* }
@@ -12,7 +11,7 @@ macro_rules! counters {
             /// Every counter, in the order of their numbers.
             pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
 
-            /// The name in summaries and metrics.
+            /// Returns the name used in summaries and metrics.
             pub const fn name(self) -> &'static str {
                 match self { $(Counter::$variant => $name,)* }
             }
@@ -27,9 +26,9 @@ counters! {
     NotTcp => "not_tcp",
     /// A fragment other than the first: it has no TCP header.
     LaterFragment => "later_fragment",
-    /// The frame ends within its headers, or its headers lie out of direct reach.
+    /// The frame ends within its headers, or they cannot be addressed directly.
     TruncatedHeaders => "truncated_headers",
-    /// A header whose own length fields contradict each other.
+    /// Contradictory length fields in a header.
     MalformedHeaders => "malformed_headers",
     /// More VLAN tags or IPv6 extension headers than are walked.
     TooManyHeaders => "too_many_headers",
@@ -37,39 +36,39 @@ counters! {
     Unwatched => "unwatched",
     /// A segment of a watched flow.
     Followed => "followed",
-    /// Beside the way: a ClientHello began a flow.
+    /// Event: a ClientHello began a flow.
     Started => "started",
-    /// Beside the way: a flow became settled; from here on its data pass without a look.
+    /// Event: a flow became settled; its data pass without a look-up from here on.
     Settled => "settled",
-    /// Beside the way: FIN, RST or an alert made a settled flow watched again.
+    /// Event: FIN, RST or an alert made a settled flow watched again.
     Resumed => "resumed",
-    /// Beside the way: what began like a ClientHello went on otherwise; the flow was forgotten.
+    /// Event: the bytes after a plausible beginning were no ClientHello; the flow was removed.
     NotHello => "not_hello",
-    /// Beside the way: a watched flow that had ended, or was idle, made room for a new one.
+    /// Event: a watched flow that had ended, or was idle, was evicted for a new one.
     Evicted => "evicted",
     /// Loss: the observation ring was full.
     ObservationLost => "observation_lost",
     /// Loss: handshake bytes could not be sent, because their ring was full or they were not
     /// captured; alerts and resets are unaffected.
     HandshakeLost => "handshake_lost",
-    /// Loss: the table of watched flows took no new one.
+    /// Loss: the table of watched flows was full.
     TableFull => "table_full",
-    /// Loss: a watched flow that was busy made room for a new one; its verdict may be missing.
+    /// Loss: a busy watched flow was evicted for a new one; its verdict may be missing.
     EvictedBusy => "evicted_busy",
-    /// A flow raised more observations than one flow may; the further ones were not sent.
+    /// Loss: a flow exceeded the limit of observations per flow; further ones were not sent.
     ObservationsCapped => "observations_capped",
 }
 
 impl Counter {
-    /// How many counters there are.
+    /// Number of counters.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Whether it is a packet's way: every packet takes exactly one.
-    pub const fn is_way(self) -> bool {
+    /// Whether it is an outcome: each packet has exactly one.
+    pub const fn is_outcome(self) -> bool {
         (self as u32) <= (Self::Followed as u32)
     }
 
-    /// Whether it tells of something lost rather than of a packet's way.
+    /// Whether it counts a loss.
     pub const fn is_loss(self) -> bool {
         matches!(
             self,

@@ -1,9 +1,11 @@
-//! What is kept of a flow: its key, each side's numbers, and the records seen so far.
+//! State of a flow: its key, each side's numbers, and the records seen so far.
 //!
-//! All types here cross the ring buffer inside an observation, so their layout is fixed: no
-//! implicit padding, numbers in the host's byte order unless said otherwise.
+//! Observations contain these types, and maps store them, so their layout is fixed: no implicit
+//! padding, numbers in host byte order unless stated otherwise.
 
 use core::mem::{align_of, offset_of, size_of};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Records kept per side.
 pub const RECORDS_MAX: usize = 16;
@@ -11,15 +13,29 @@ pub const RECORDS_MAX: usize = 16;
 /// An IPv6 address, or an IPv4 address in IPv4-mapped form (RFC 4291 §2.5.5.2).
 ///
 /// In memory it is the 16 bytes in network order; two words rather than an array, because the
-/// eBPF compiler carries arrays of bytes one register a byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// eBPF compiler spends one register per byte of an array.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
 #[repr(C)]
 pub struct Address {
     words: [u64; 2],
 }
 
 impl Address {
-    /// The IPv4-mapped form of a big-endian IPv4 address.
+    /// Returns the IPv4-mapped form of an IPv4 address in host byte order.
     #[inline(always)]
     pub const fn from_ipv4(address: u32) -> Self {
         Self {
@@ -27,7 +43,7 @@ impl Address {
         }
     }
 
-    /// From 16 bytes in network order, given as their two halves in host order.
+    /// Returns the address whose upper and lower 64 bits are given in host byte order.
     #[inline(always)]
     pub const fn from_halves(high: u64, low: u64) -> Self {
         Self {
@@ -35,14 +51,14 @@ impl Address {
         }
     }
 
-    /// Its two halves as they lie in memory, for hashing.
+    /// Returns both halves as they lie in memory, for hashing.
     #[inline(always)]
     pub(crate) const fn halves(&self) -> (u64, u64) {
         let [high, low] = self.words;
         (high, low)
     }
 
-    /// The 16 bytes in network order.
+    /// Returns the 16 bytes in network order.
     pub const fn octets(&self) -> [u8; 16] {
         let [high, low] = self.words;
         (((u64::from_be(high) as u128) << 64) | u64::from_be(low) as u128).to_be_bytes()
@@ -50,14 +66,28 @@ impl Address {
 }
 
 /// A TCP connection as one tap sees it, the same for both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
 #[repr(C)]
 pub struct FlowKey {
-    /// Both addresses, in an order that does not depend on who sends.
+    /// Both addresses, in an order that does not depend on the direction.
     pub addresses: [Address; 2],
     /// Their ports.
     pub ports: [u16; 2],
-    /// VLAN IDs, outermost first, 0 for none; zeros where the tap cannot see them both ways.
+    /// VLAN IDs, outermost first, 0 for none; zeros if the tap cannot see them in both directions.
     pub vlan: [u16; 2],
     /// Interface index of the tap, or the interface's number in a capture.
     pub interface: u32,
@@ -66,8 +96,7 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// Puts source and destination (endpoints 0 and 1 so far) in order; returns which of them the
-    /// source has become.
+    /// Orders source and destination (endpoints 0 and 1 so far); returns the source's new index.
     #[inline(always)]
     pub fn canonicalize(&mut self) -> u8 {
         let [source, destination] = &self.addresses;
@@ -81,14 +110,14 @@ impl FlowKey {
     }
 }
 
-/// Any total order will do; this one is three native comparisons.
+/// Sort key of an endpoint. Any total order would do; this one is three native comparisons.
 #[inline(always)]
 fn order(address: &Address, port: u16) -> (u64, u64, u16) {
     let [high, low] = address.words;
     (low, high, port)
 }
 
-/// Which side of the TLS connection sent something.
+/// Side of a TLS connection, as a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Sender {
@@ -99,21 +128,23 @@ pub enum Sender {
 }
 
 /// One TLS record as its header shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Record {
-    /// When its header was seen, in microseconds since the flow began, saturating.
+    /// Time of its header, microseconds since the flow began, saturating.
     pub at_us: u32,
-    /// Bytes of its body.
+    /// Length of its body, in bytes.
     pub length: u16,
     /// ContentType (RFC 8446 §5.1).
     pub content_type: u8,
     /// Low byte of the record's version.
     pub version_minor: u8,
-    /// Of alert and handshake records the first two body bytes: level and description, or the
-    /// HandshakeType and a length byte. Ciphertext where the record is encrypted.
+    /// First two body bytes of alert and handshake records: level and description, or HandshakeType
+    /// and a length byte. Ciphertext if the record is encrypted.
     pub detail: [u8; 2],
-    /// Rank among all records of the flow, both sides, wrapping; decides ties of `at_us`.
+    /// Rank among all records of both sides, wrapping; breaks ties of `at_us`.
     pub order: u8,
     /// See [`record_flags`].
     pub flags: u8,
@@ -121,38 +152,40 @@ pub struct Record {
 
 /// Bits of [`Record::flags`].
 pub mod record_flags {
-    /// Bytes before it are missing; its start is where a header was plausible.
+    /// Bytes before it are missing; it begins at the next plausible header.
     pub const AFTER_GAP: u8 = 1;
-    /// It arrived later than bytes that come behind it.
+    /// It arrived after bytes that follow it.
     pub const LATE: u8 = 2;
 }
 
-/// What one side has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// State of one side.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Side {
-    /// When its last segment came, nanoseconds on the host's clock; 0 before any.
+    /// Time of its last segment, nanoseconds on the host's clock; 0 before any.
     pub last_ns: u64,
     /// Source MAC address of its last segment, in the low 48 bits.
     pub mac: u64,
-    /// Bytes of a record's head that have come so far, the first in the highest byte.
+    /// Bytes of a record's head received so far, the first in the highest byte.
     pub head: u64,
     /// Sequence number of its first payload byte seen.
     pub start_seq: u32,
-    /// Sequence number behind its highest payload byte or FIN seen.
+    /// Sequence number after its highest payload byte or FIN seen.
     pub next_seq: u32,
     /// Its last acknowledgement number.
     pub ack: u32,
-    /// Where its next record header begins.
+    /// Sequence number of its next record header.
     pub header_seq: u32,
-    /// Where a record header lies in bytes that have not come yet.
+    /// Sequence number of a record header in bytes not received yet: the hole's beginning.
     pub hole_seq: u32,
-    /// Where those missing bytes end.
+    /// Sequence number after the hole.
     pub hole_end: u32,
-    /// Handshake bytes were carried to user space up to here without a hole.
-    pub carried_to: u32,
-    /// Handshake bytes in the clear end here.
-    pub carry_stop: u32,
+    /// Sequence number up to which handshake bytes were sent to user space without a hole.
+    pub sent_to: u32,
+    /// Sequence number of the first encrypted record.
+    pub plaintext_end: u32,
     /// Application-data records, saturating.
     pub application_records: u16,
     /// Last window, unscaled.
@@ -161,17 +194,17 @@ pub struct Side {
     pub ip_id: u16,
     /// See [`side_flags`].
     pub flags: u16,
-    /// Lowest TTL or hop limit, resets aside.
+    /// Lowest TTL or hop limit, except of resets.
     pub ttl_min: u8,
-    /// Highest TTL or hop limit, resets aside.
+    /// Highest TTL or hop limit, except of resets.
     pub ttl_max: u8,
-    /// Bytes of TCP options on its last segment, resets aside.
+    /// Bytes of TCP options in its last segment, except of resets.
     pub options_len: u8,
-    /// Records noted in the timeline.
+    /// Number of records in the timeline.
     pub record_count: u8,
     /// RST segments, saturating.
     pub resets: u8,
-    /// How many bytes `head` holds.
+    /// Number of bytes in `head`.
     pub head_len: u8,
     /// Zero.
     pub reserved: [u8; 2],
@@ -185,12 +218,12 @@ pub mod side_flags {
     pub const STARTED: u16 = 2;
     /// `header_seq` is known.
     pub const SYNCED: u16 = 4;
-    /// Bytes of this side were missing at some time.
+    /// Bytes of this side were missing at some point.
     pub const GAP: u16 = 8;
-    /// `hole_seq` and `hole_end` stand for bytes that may still come.
+    /// `hole_seq` and `hole_end` are known: the bytes between them may still arrive.
     pub const HOLE: u16 = 16;
-    /// `carry_stop` is known.
-    pub const CARRY_STOP: u16 = 32;
+    /// `plaintext_end` is known.
+    pub const PLAINTEXT_END: u16 = 32;
     /// FIN was seen.
     pub const FIN: u16 = 64;
     /// RST was seen.
@@ -205,31 +238,33 @@ impl Side {
     }
 }
 
-/// The part of a flow that outlives its handshake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// State of a flow, without its records.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Flow {
-    /// When its ClientHello came, nanoseconds on the host's clock. With the key it names the flow.
+    /// Time of its ClientHello, nanoseconds on the host's clock. Identifies the flow with its key.
     pub started_ns: u64,
     /// Client, then server; index with [`Sender`].
     pub sides: [Side; 2],
-    /// VLAN IDs as first seen in either direction, outermost first.
+    /// First VLAN IDs seen in either direction, outermost first.
     pub vlan: [u16; 2],
-    /// Which endpoint of the key is the client.
+    /// Index of the client among the key's endpoints: 0 or 1.
     pub client_endpoint: u8,
     /// See [`flow_flags`].
     pub flags: u8,
     /// Observations sent so far.
     pub observations: u8,
-    /// Records of both sides so far, wrapping.
+    /// Number of records of both sides so far, wrapping.
     pub order: u8,
 }
 
 /// Bits of [`Flow::flags`].
 pub mod flow_flags {
-    /// Its first bytes may yet turn out not to be a ClientHello.
+    /// The first record is incomplete: it may not be a ClientHello.
     pub const PROVISIONAL: u8 = 1;
-    /// It was settled before: the timeline holds only what came since it was resumed.
+    /// It was settled before: the timeline contains only records since it was resumed.
     pub const RESUMED: u8 = 2;
 }
 
@@ -241,8 +276,10 @@ impl Flow {
     }
 }
 
-/// What is kept of one side of a settled flow: the baseline for its end. Fields as in [`Side`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One side of a settled flow: the baseline for its end. Fields as in [`Side`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct SettledSide {
     last_ns: u64,
@@ -260,9 +297,11 @@ pub struct SettledSide {
     resets: u8,
 }
 
-/// An established flow, until its end: most flows are this most of the time, so it is small. Fields
-/// as in [`Flow`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// An established flow until its end. Most flows are settled most of the time, so it is small.
+/// Fields as in [`Flow`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Settled {
     started_ns: u64,
@@ -275,7 +314,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Keeps what outlives the handshake.
+    /// Returns the part of a flow that outlives its handshake.
     #[inline(always)]
     pub fn of(flow: &Flow) -> Self {
         let [client, server] = &flow.sides;
@@ -290,8 +329,8 @@ impl Settled {
         }
     }
 
-    /// The flow watched again: a timeline that begins anew, and bytes that are no longer carried.
-    /// Writes every field.
+    /// Restores the flow for watching, with an empty timeline; its handshake bytes are no longer
+    /// sent. Writes every field.
     #[inline(always)]
     pub fn resume(&self, flow: &mut Flow) {
         let [client, server] = &self.sides;
@@ -336,12 +375,12 @@ impl SettledSide {
             start_seq: self.start_seq,
             next_seq: self.next_seq,
             ack: self.ack,
-            carried_to: self.start_seq,
-            carry_stop: self.start_seq,
+            sent_to: self.start_seq,
+            plaintext_end: self.start_seq,
             application_records: self.application_records,
             window: self.window,
             ip_id: self.ip_id,
-            flags: self.flags & !gone | side_flags::GAP | side_flags::CARRY_STOP,
+            flags: self.flags & !gone | side_flags::GAP | side_flags::PLAINTEXT_END,
             ttl_min: self.ttl_min,
             ttl_max: self.ttl_max,
             options_len: self.options_len,
@@ -351,23 +390,27 @@ impl SettledSide {
     }
 }
 
-/// A flow whose every segment is looked at: in its handshake, or at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A flow of which each segment is processed: in its handshake, or at its end.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Watched {
-    /// Numbers of both sides.
+    /// State of both sides.
     pub flow: Flow,
-    /// Records, client's then server's; `record_count` of each side says how many.
+    /// Records of the client, then of the server, up to each side's `record_count`.
     pub records: [[Record; RECORDS_MAX]; 2],
 }
 
-/// A watched flow as the kernel keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Map value of a watched flow in the kernel.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
-pub struct Kept {
+pub struct WatchedEntry {
     /// The flow.
     pub watched: Watched,
-    /// Its place in the order that room is made in.
+    /// Index of its key in the map of places, the order of eviction.
     pub place: u32,
     /// Zero.
     pub reserved: u32,
@@ -383,7 +426,7 @@ const _: () = {
     assert!(offset_of!(Side, application_records) == 56 && offset_of!(Side, reserved) == 70);
     assert!(size_of::<Flow>() == 160 && offset_of!(Flow, vlan) == 152);
     assert!(size_of::<Watched>() == 160 + 2 * 12 * RECORDS_MAX);
-    assert!(size_of::<Kept>() == size_of::<Watched>() + 8);
+    assert!(size_of::<WatchedEntry>() == size_of::<Watched>() + 8);
     assert!(size_of::<SettledSide>() == 40 && size_of::<Settled>() == 96);
     assert!(offset_of!(Settled, vlan) == 88 && offset_of!(SettledSide, ttl_min) == 36);
 };

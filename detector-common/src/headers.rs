@@ -1,4 +1,4 @@
-//! The walk from a frame's first byte to its TCP payload.
+//! Header walk: from a frame's first byte to its TCP payload.
 //!
 //! Ethernet II (also 802.1Q and 802.1ad tags, PPPoE sessions), Linux cooked v1 and v2, BSD
 //! loopback, raw IP; IPv4 with options, IPv6 with extension headers; TCP with options.
@@ -35,7 +35,7 @@ pub mod tcp_flags {
     pub const ACK: u8 = 0x10;
 }
 
-/// What a frame starts with.
+/// Link layer of a frame: the header it begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
     /// Ethernet II.
@@ -44,18 +44,18 @@ pub enum LinkType {
     LinuxSll,
     /// Linux cooked capture v2, 20 bytes.
     LinuxSll2,
-    /// An IP header at once.
+    /// No link-layer header: an IP header comes first.
     Raw,
     /// BSD loopback: four bytes of address family, in either byte order.
     Null,
 }
 
-/// One TCP segment: what the headers say of it. Numbers are in host byte order.
+/// One TCP segment as its headers describe it. Numbers are in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its flow; from source to destination until [`Segment::order_endpoints`].
     pub key: FlowKey,
-    /// Which endpoint of the key sent it.
+    /// Index of the sending endpoint in the key: 0 or 1.
     pub endpoint: u8,
     /// VLAN IDs, outermost first, 0 for none.
     pub vlan: [u16; 2],
@@ -67,7 +67,7 @@ pub struct Segment {
     pub ip_id: u16,
     /// Sequence number.
     pub seq: u32,
-    /// Acknowledgement number, as it stands in the header even where ACK is not set.
+    /// Acknowledgement number field, whether or not ACK is set.
     pub ack: u32,
     /// Flags, see [`tcp_flags`].
     pub flags: u8,
@@ -75,7 +75,7 @@ pub struct Segment {
     pub window: u16,
     /// Bytes of TCP options.
     pub options_len: u8,
-    /// Where the payload begins in the frame.
+    /// Offset of the payload in the frame, in bytes.
     pub payload_offset: usize,
     /// Bytes of payload on the wire.
     pub payload_len: u32,
@@ -88,34 +88,34 @@ impl Segment {
         self.flags & flags != 0
     }
 
-    /// Puts the key's endpoints in the order that names the flow. Apart from the walk, as most
-    /// segments need no name.
+    /// Orders the key's endpoints, so that both directions have one key. Separate from the walk
+    /// because most segments need no canonical key.
     #[inline(always)]
     pub fn order_endpoints(&mut self) {
         self.endpoint = self.key.canonicalize();
     }
 
-    /// Sequence number of the first payload byte: a SYN takes one of its own (TCP Fast Open).
+    /// Returns the sequence number of the first payload byte: a SYN consumes one (TCP Fast Open).
     #[inline(always)]
     pub fn payload_seq(&self) -> u32 {
         self.seq.wrapping_add(self.has(tcp_flags::SYN) as u32)
     }
 }
 
-/// What the engine must know of the tap a frame came by.
+/// The tap that a frame was captured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tap {
-    /// What frames start with.
+    /// Link layer of its frames.
     pub link: LinkType,
     /// Interface index.
     pub interface: u32,
-    /// Whether the frame leaves by the interface.
+    /// Whether the frame leaves through the interface.
     pub egress: bool,
-    /// Whether VLAN IDs tell flows apart; only where both directions show them.
+    /// Whether VLAN IDs are part of the flow key; only if they are visible in both directions.
     pub vlan_in_key: bool,
 }
 
-/// What the link layer said: where the network header is and what it is.
+/// Result of the link layer: offset and EtherType of the network header.
 struct Network {
     offset: usize,
     ether_type: u16,
@@ -123,30 +123,50 @@ struct Network {
     mac: u64,
 }
 
-/// What the network layer said: where TCP is and where the datagram ends.
+/// Result of the network layer: offset of the TCP header and end of the datagram.
 struct Transport {
     offset: usize,
-    /// Offset just behind the datagram's last byte; Ethernet may pad beyond it.
+    /// Offset after the datagram's last byte; Ethernet may pad beyond it.
     end: usize,
     ttl: u8,
     ip_id: u16,
 }
 
-/// An offset whose origin the eBPF verifier forgets.
+/// Returns the offset with its origin hidden from the eBPF verifier.
 #[inline(always)]
-fn forget_origin<P: Packet>(packet: &P, offset: usize) -> usize {
-    packet.forget(offset as u32) as usize & OFFSET_MASK
+fn hide_origin<P: Packet>(packet: &P, offset: usize) -> usize {
+    packet.black_box(offset as u32) as usize & OFFSET_MASK
 }
 
 /// Walks the headers of one frame.
 ///
+/// ```
+/// use detector_common::counter::Counter;
+/// use detector_common::headers::{LinkType, Tap, tcp_flags, walk};
+///
+/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false };
+/// // IPv4 from 10.0.0.1 to 10.0.0.2, then TCP from port 49152 to 443 with SYN.
+/// let ip = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// let tcp = [0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0];
+/// let frame = [ip, tcp].concat();
+///
+/// let segment = walk(&frame.as_slice(), &tap).unwrap();
+/// assert_eq!(segment.key.ports, [49152, 443]);
+/// assert!(segment.has(tcp_flags::SYN));
+/// assert_eq!((segment.payload_offset, segment.payload_len), (40, 0));
+///
+/// assert_eq!(walk(&&frame[..30], &tap), Err(Counter::TruncatedHeaders));
+/// ```
+///
 /// # Errors
-/// The counter that tells why there is no TCP segment to follow.
+/// The [`Counter`] of the reason why the frame has no TCP segment to process.
 #[inline(always)]
 pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     let mut network = link_layer(packet, tap.link)?;
-    network.offset = forget_origin(packet, network.offset);
-    network.vlan = network.vlan.map(|id| packet.forget(u32::from(id)) as u16);
+    network.offset = hide_origin(packet, network.offset);
+    network.vlan = network
+        .vlan
+        .map(|id| packet.black_box(u32::from(id)) as u16);
     let mut key = FlowKey {
         addresses: [Address::default(); 2],
         ports: [0; 2],
@@ -163,7 +183,7 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
         ETHERTYPE_IPV6 => ipv6(packet, network.offset, &mut key)?,
         _ => return Err(Counter::NotIp),
     };
-    transport.offset = forget_origin(packet, transport.offset);
+    transport.offset = hide_origin(packet, transport.offset);
     tcp(packet, &network, &transport, key)
 }
 
@@ -197,7 +217,7 @@ fn link_layer<P: Packet>(packet: &P, link: LinkType) -> Result<Network, Counter>
     )
 }
 
-/// The EtherType that an IP header's version nibble stands for.
+/// Returns the EtherType for an IP header's version nibble.
 #[inline(always)]
 fn ip_version<P: Packet>(packet: &P, offset: usize) -> Result<u16, Counter> {
     match u8_at(
@@ -213,7 +233,7 @@ fn ip_version<P: Packet>(packet: &P, offset: usize) -> Result<u16, Counter> {
     }
 }
 
-/// VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100) and a PPPoE session header (RFC 2516).
+/// Skips VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100) and a PPPoE session header (RFC 2516).
 #[inline(always)]
 fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter> {
     let mut seen = 0;
@@ -254,13 +274,13 @@ fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter>
     Ok(network)
 }
 
-/// The IPv6 address at `at`.
+/// Reads the IPv6 address at `at`.
 #[inline(always)]
 fn address<const N: usize>(header: &[u8; N], at: usize) -> Address {
     Address::from_halves(be64(header, at), be64(header, at + 8))
 }
 
-/// RFC 791.
+/// Parses an IPv4 header (RFC 791).
 #[inline(always)]
 fn ipv4<P: Packet>(packet: &P, offset: usize, key: &mut FlowKey) -> Result<Transport, Counter> {
     let header = packet
@@ -283,7 +303,7 @@ fn ipv4<P: Packet>(packet: &P, offset: usize, key: &mut FlowKey) -> Result<Trans
     let total_len = usize::from(be16(header, 2));
     Ok(Transport {
         offset: offset + header_len,
-        // BIG TCP and some offloads leave the length zero: then the frame's own counts.
+        // BIG TCP and some offloads leave the length zero; the frame's length applies then.
         end: if total_len == 0 {
             packet.frame_len()
         } else {
@@ -294,7 +314,7 @@ fn ipv4<P: Packet>(packet: &P, offset: usize, key: &mut FlowKey) -> Result<Trans
     })
 }
 
-/// RFC 8200, with the extension headers that may stand before TCP.
+/// Parses an IPv6 header (RFC 8200) and the extension headers before TCP.
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &P, offset: usize, key: &mut FlowKey) -> Result<Transport, Counter> {
     let header = packet
@@ -330,7 +350,7 @@ fn ipv6<P: Packet>(packet: &P, offset: usize, key: &mut FlowKey) -> Result<Trans
     }
 }
 
-/// Steps over one extension header of type `kind`; returns the next header's type and offset.
+/// Skips one extension header of type `kind`; returns the next header's type and offset.
 #[inline(always)]
 fn extension<P: Packet>(packet: &P, kind: u8, offset: usize) -> Result<(u8, usize), Counter> {
     const HOP_BY_HOP: u8 = 0;
@@ -355,7 +375,7 @@ fn extension<P: Packet>(packet: &P, kind: u8, offset: usize) -> Result<(u8, usiz
     ))
 }
 
-/// RFC 9293 §3.1.
+/// Parses a TCP header (RFC 9293 §3.1).
 #[inline(always)]
 fn tcp<P: Packet>(
     packet: &P,
@@ -384,7 +404,7 @@ fn tcp<P: Packet>(
         flags: u8_at(header, 13),
         window: be16(header, 14),
         options_len: (header_len - 20) as u8,
-        payload_offset: forget_origin(packet, payload_offset),
+        payload_offset: hide_origin(packet, payload_offset),
         payload_len: (ip.end - payload_offset) as u32,
     })
 }

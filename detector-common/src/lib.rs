@@ -1,9 +1,9 @@
 //! The engine of tlswhy: from the bytes of one frame to an observation about one TLS connection.
 //!
-//! One code, two hosts. The eBPF programs and the capture reader are thin shells round
-//! [`engine::inspect`]; what differs between them (how bytes are read, where flows are kept, where
-//! observations go) stands behind three small traits: [`packet::Packet`], [`engine::Tables`] and
-//! [`engine::Output`]. The engine measures and never judges.
+//! One code, two hosts: the eBPF programs and the capture reader are thin shells around
+//! [`engine::inspect`]. Three small traits separate them: [`packet::Packet`] reads bytes,
+//! [`engine::Tables`] stores flows, [`engine::Output`] sends observations. The engine measures and
+//! never judges. It reads hostile bytes; its promises are in `SECURITY.md`.
 //!
 //! ```text
 //! frame ─► headers::walk ─► Segment ─► engine::inspect ─► Observation, HandshakeChunk
@@ -17,8 +17,8 @@
 pub mod bytes;
 pub mod counter;
 pub mod engine;
+pub mod fast_path;
 pub mod flow;
-pub mod glance;
 pub mod headers;
 pub mod observation;
 pub mod packet;

@@ -1,40 +1,44 @@
-//! What crosses the ring buffers: observations of one flow, and the handshake's bytes.
+//! Items of the ring buffers: observations of a flow, and handshake bytes.
 //!
-//! The layout is fixed and checked at compile time; numbers are in the host's byte order.
+//! Layouts are fixed and checked at compile time; numbers are in host byte order.
 
 use core::mem::{align_of, offset_of, size_of};
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::flow::{Flow, FlowKey, Watched};
 
-/// Version of the layout of everything that crosses the rings or stays in maps.
+/// Version of the layouts of ring items and map values.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// Bits of [`Observation::events`]: what made the segment worth telling.
+/// Bits of [`Observation::events`]: reasons to report the segment.
 pub mod events {
     /// The flow's ClientHello began.
     pub const HELLO: u16 = 1;
     /// An alert record, in the clear or encrypted (the timeline has it).
     pub const ALERT: u16 = 2;
-    /// An application-data record too short to be a TLS 1.3 Finished: perhaps an encrypted alert.
+    /// An application-data record too short for a TLS 1.3 Finished: perhaps an encrypted alert.
     pub const SHORT_RECORD: u16 = 4;
     /// The first FIN of a side.
     pub const FIN: u16 = 8;
     /// RST.
     pub const RESET: u16 = 16;
-    /// A segment of a side that had sent RST.
-    pub const SPEAKS_ON: u16 = 32;
-    /// The flow is established and is looked at no longer, until FIN, RST or alert.
+    /// A segment of a side that sent RST before.
+    pub const SENT_AFTER_RESET: u16 = 32;
+    /// The flow is established: its segments are not processed until FIN, RST or alert.
     pub const SETTLED: u16 = 64;
 }
 
-/// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] where there was none.
+/// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] if there was no segment.
 pub const NEVER: u64 = u64::MAX;
-/// How long after it found something on a ring the agent looks again by itself, nanoseconds: within
-/// half of that the kernel wakes nobody.
-pub const LOOK_AGAIN_NS: u64 = 25_000_000;
+/// Interval at which the agent polls the rings after it found an item, nanoseconds. The kernel sends
+/// no wake-up within half of it after the last.
+pub const POLL_INTERVAL_NS: u64 = 25_000_000;
 
-/// One segment against the baseline of its flow as it was before the segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One segment, measured against its flow's baseline before it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Measured {
     /// Nanoseconds since the same side's last segment, or [`NEVER`].
@@ -47,9 +51,9 @@ pub struct Measured {
     pub seq: u32,
     /// Acknowledgement number field.
     pub ack: u32,
-    /// How far `seq` is ahead of the sender's next sequence number, modulo 2^32.
+    /// `seq` minus the sender's next sequence number, modulo 2^32.
     pub seq_ahead: i32,
-    /// How far `ack` is ahead of the receiver's next sequence number, modulo 2^32.
+    /// `ack` minus the receiver's next sequence number, modulo 2^32.
     pub ack_ahead: i32,
     /// Bytes of payload.
     pub payload_len: u32,
@@ -63,7 +67,7 @@ pub struct Measured {
     pub ttl: u8,
     /// Bytes of TCP options.
     pub options_len: u8,
-    /// See [`baseline`]: which of the sender's baselines existed before this segment.
+    /// Baselines that existed before this segment, see [`baseline`].
     pub baseline: u8,
     /// Zero.
     pub reserved: [u8; 4],
@@ -71,64 +75,86 @@ pub struct Measured {
 
 /// Bits of [`Measured::baseline`].
 pub mod baseline {
-    /// The sender had sent a segment before: TTL, IP ID, window, MAC and options compare.
+    /// The sender sent a segment before: TTL, IP ID, window, MAC and options are comparable.
     pub const SAME: u8 = 1;
-    /// The other side had sent a segment before.
+    /// The other side sent a segment before.
     pub const OTHER: u8 = 2;
-    /// The sender's next sequence number was known: `seq_ahead` means something.
+    /// The sender's next sequence number was known: `seq_ahead` is valid.
     pub const SEQ: u8 = 4;
-    /// The receiver's next sequence number was known: `ack_ahead` means something.
+    /// The receiver's next sequence number was known: `ack_ahead` is valid.
     pub const ACK: u8 = 8;
-    /// The flow was settled in between: numbers may be older than the connection's last segments.
+    /// The flow was settled since: baselines may be older than the connection's last segments.
     pub const STALE: u8 = 16;
 }
 
-/// Something worth telling about one flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A report about one flow, raised by one segment.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Observation {
-    /// When, nanoseconds on the host's clock.
+    /// Time of the segment, nanoseconds on the host's clock.
     pub time_ns: u64,
     /// The segment.
     pub measured: Measured,
     /// The flow and its timeline, this segment included (a reset changes no baseline).
     pub watched: Watched,
-    /// Which flow.
+    /// Key of the flow.
     pub key: FlowKey,
     /// See [`events`].
     pub events: u16,
-    /// Who sent the segment: 0 client, 1 server.
+    /// Sender of the segment: 0 client, 1 server.
     pub sender: u8,
-    /// 1 if the segment left by the tap's interface, 0 if it came in by it.
+    /// 1 if the segment left through the tap's interface, 0 if it arrived through it.
     pub egress: u8,
     /// Zero.
     pub reserved: u32,
 }
 
-/// The most handshake bytes in one chunk.
-pub const CHUNK_MAX: usize = 1536;
-/// Room in the smaller of the two kinds of chunk.
-pub const CHUNK_SMALL: usize = 512;
-/// The most handshake bytes carried per side.
-pub const CARRY_MAX: u32 = 16 * 1024;
+impl Observation {
+    /// Reads an item of the observation ring, which need not be aligned; `None` if it is not of an
+    /// observation's size.
+    ///
+    /// ```
+    /// use detector_common::observation::Observation;
+    /// use zerocopy::IntoBytes;
+    ///
+    /// let observation = Observation { time_ns: 7, ..Observation::default() };
+    /// let item = observation.as_bytes();
+    /// assert_eq!(Observation::read(item), Some(observation));
+    /// assert_eq!(Observation::read(&item[1..]), None);
+    /// ```
+    pub fn read(item: &[u8]) -> Option<Self> {
+        Self::read_from_bytes(item).ok()
+    }
+}
 
-/// What stands before the bytes of a chunk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Maximum handshake bytes in one chunk.
+pub const CHUNK_MAX: usize = 1536;
+/// Capacity of the smaller of the two kinds of chunk, in bytes.
+pub const CHUNK_SMALL: usize = 512;
+/// Maximum handshake bytes sent per side.
+pub const HANDSHAKE_BYTES_MAX: u32 = 16 * 1024;
+
+/// Header of a chunk.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct ChunkHead {
-    /// When, nanoseconds on the host's clock.
+    /// Time of the segment, nanoseconds on the host's clock.
     pub time_ns: u64,
     /// The flow's [`Flow::started_ns`].
     pub started_ns: u64,
-    /// Which flow.
+    /// Key of the flow.
     pub key: FlowKey,
-    /// Position of the first byte in what the side sent, 0 for its first payload byte seen.
+    /// Position of the first byte in the side's stream, 0 for its first payload byte seen.
     pub offset: u32,
-    /// How many bytes follow, 1 to [`CHUNK_MAX`].
+    /// Number of bytes that follow, 1 to [`CHUNK_MAX`].
     pub len: u16,
-    /// Who sent them: 0 client, 1 server.
+    /// Sender: 0 client, 1 server.
     pub sender: u8,
-    /// Which endpoint of the key is the client.
+    /// Index of the client among the key's endpoints: 0 or 1.
     pub client_endpoint: u8,
     /// VLAN IDs of the flow, outermost first.
     pub vlan: [u16; 2],
@@ -136,13 +162,21 @@ pub struct ChunkHead {
     pub reserved: u32,
 }
 
-/// A piece of the handshake's bytes with room for `N`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl ChunkHead {
+    /// Reads the head of an item of the handshake ring, which need not be aligned; returns it with
+    /// the room behind it, or `None` if the item is shorter than a head.
+    pub fn read(item: &[u8]) -> Option<(Self, &[u8])> {
+        Self::read_from_prefix(item).ok()
+    }
+}
+
+/// Handshake bytes of one segment, with room for `N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Chunk<const N: usize> {
-    /// What and where.
+    /// Flow, position and length.
     pub head: ChunkHead,
-    /// The bytes; those behind `head.len` mean nothing.
+    /// The bytes; those beyond `head.len` are meaningless.
     pub bytes: [u8; N],
 }
 

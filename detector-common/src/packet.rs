@@ -1,42 +1,53 @@
-//! Where a frame's bytes come from: kernel memory, a capture file, a test.
+//! Access to a frame's bytes in kernel memory, a capture file or a test.
 
 /// The bytes of one frame, starting at its link-layer header.
+///
+/// Implemented for `&[u8]`:
+///
+/// ```
+/// use detector_common::packet::Packet;
+///
+/// let frame: &[u8] = &[1, 2, 3, 4];
+/// assert_eq!(frame.window::<2>(1), Some(&[2, 3]));
+/// assert_eq!(frame.window::<2>(3), None);
+/// assert_eq!(frame.head(2, 2), Some(0x0304_0000_0000_0000));
+/// ```
 pub trait Packet {
     /// The `N` bytes at `offset`, if they can be read in place.
     ///
-    /// `None` where the frame ends before them, or where the host keeps them out of direct reach
-    /// (in the kernel: behind the linear part of the buffer).
+    /// `None` if the frame ends before them, or if they cannot be addressed directly (in the kernel:
+    /// beyond the linear part of the buffer).
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
 
-    /// `count` (1 to 7) bytes at `offset`, the first in the highest byte and zeros behind them,
-    /// wherever the host keeps them.
+    /// Returns `count` (1 to 7) bytes at `offset` as a big-endian word, the first in the highest byte,
+    /// padded with zeros.
     ///
     /// Payload is read this way: in the kernel it may lie in fragments beyond the linear part.
     fn head(&self, offset: usize, count: u32) -> Option<u64>;
 
-    /// Copies the `len` bytes at `offset` to the beginning of `to`, wherever the host keeps them;
-    /// `false` if they are not all there, or do not fit.
+    /// Copies the `len` bytes at `offset` to the beginning of `to`, from fragments too; `false` if
+    /// the frame has fewer bytes, or if they do not fit.
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool;
 
-    /// Bytes of the whole frame on the wire, including those that were not captured.
+    /// Length of the whole frame on the wire, in bytes, including those not captured.
     fn frame_len(&self) -> usize;
 
-    /// The same value, which the eBPF verifier knows nothing of.
+    /// Returns the same value, of which the eBPF verifier knows nothing.
     ///
-    /// The verifier follows every path with all it knows; paths that differ only in a value it
-    /// need not know are verified once if it forgets the value where they meet.
+    /// The verifier follows each path with every value it can derive. Paths that differ only in such
+    /// a value are verified once if it is hidden where they meet.
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn black_box(&self, value: u32) -> u32 {
         value
     }
 
-    /// The innermost-known VLAN tag that the hardware or the stack took out of the frame's bytes.
+    /// Outermost VLAN tag, if hardware or kernel stripped it from the frame's bytes.
     fn offloaded_vlan(&self) -> Option<u16> {
         None
     }
 }
 
-/// The first `count` (1 to 7) bytes of a head, zeros behind them.
+/// Returns the first `count` (1 to 7) bytes of a head, padded with zeros.
 #[inline(always)]
 pub fn first_bytes(head: u64, count: u32) -> u64 {
     head & !(u64::MAX >> ((count & 7) * 8))

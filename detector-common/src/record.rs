@@ -1,4 +1,4 @@
-//! The TLS record layer as far as its headers show it (RFC 8446 §5.1, RFC 5246 §6.2.1).
+//! TLS record headers (RFC 8446 §5.1, RFC 5246 §6.2.1).
 
 /// ContentType `change_cipher_spec`.
 pub const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -16,12 +16,12 @@ pub const CLIENT_HELLO: u8 = 1;
 
 /// Bytes of a record header.
 pub const HEADER_LEN: u32 = 5;
-/// Bytes of header and detail: the most that is read of a record.
+/// Bytes of header and detail: the most of a record that is read.
 pub const HEAD_MAX: u32 = 7;
 /// The longest record body that occurs: 2^14 + 2048 (RFC 5246 §6.2.3; TLS 1.3 stops at 2^14 + 256).
 pub const LENGTH_MAX: u16 = (1 << 14) + 2048;
 
-/// A record header, with what its first two body bytes are where they are ever in the clear.
+/// A record header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
     /// ContentType.
@@ -33,7 +33,17 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Reads a header off a head of at least five bytes, if it can be one.
+    /// Parses a head of at least five bytes; `None` if it is no plausible record header.
+    ///
+    /// ```
+    /// use detector_common::record::{ALERT, RecordHeader};
+    ///
+    /// // A fatal certificate_unknown alert of TLS 1.2.
+    /// let head = u64::from_be_bytes([ALERT, 3, 3, 0, 2, 2, 46, 0]);
+    /// let header = RecordHeader::parse(head).unwrap();
+    /// assert_eq!((header.content_type, header.length), (ALERT, 2));
+    /// assert_eq!(RecordHeader::parse(0), None);
+    /// ```
     #[inline(always)]
     pub fn parse(head: u64) -> Option<Self> {
         let header = Self {
@@ -51,8 +61,8 @@ impl RecordHeader {
         plausible.then_some(header)
     }
 
-    /// How many body bytes belong to the head: of an alert its level and description, of a
-    /// handshake record the message type and the length's first byte.
+    /// Number of body bytes in the head: of an alert its level and description, of a handshake
+    /// record the message type and the first byte of its length.
     #[inline(always)]
     pub fn detail_len(&self) -> u32 {
         match self.content_type {
@@ -63,7 +73,7 @@ impl RecordHeader {
     }
 }
 
-/// The first two body bytes of a head.
+/// Returns the first two body bytes of a head.
 #[inline(always)]
 pub fn detail(head: u64) -> [u8; 2] {
     [(head >> 16) as u8, (head >> 8) as u8]

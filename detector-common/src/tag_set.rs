@@ -1,47 +1,51 @@
-//! Which flows may be watched, told by one word.
+//! Tag filter: a membership test for watched flows that reads one 64-bit word.
 //!
-//! Every watched flow has a tag in one of many sets, found by a hash of its key. A packet whose tag
-//! is not in its set belongs to no watched flow, and needs no look-up. A set that is full counts
-//! what it could not take, and says "perhaps" to all until those are gone: a packet of a watched
-//! flow is never missed.
+//! Each watched flow has a tag in one of many sets, selected by a hash of its key. A packet whose tag
+//! is not in its set belongs to no watched flow and needs no look-up. A full set counts the flows it
+//! could not store and matches every tag until they are gone: there are false positives, as in a
+//! cuckoo filter, and no false negatives.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow::FlowKey;
 
-/// Tags a set has room for.
+/// Tags per set.
 const LANES: u32 = 4;
 /// Bits of a lane.
 const LANE_BITS: u32 = 15;
-/// Marks a lane in use, so that 0 is a free one.
+/// Bit that marks a lane in use; 0 is a free lane.
 const IN_USE: u64 = 1 << (LANE_BITS - 1);
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
 /// A one in every lane.
 const ONES: u64 = 1 | 1 << LANE_BITS | 1 << (2 * LANE_BITS) | 1 << (3 * LANE_BITS);
 /// The top bit of every lane.
 const TOPS: u64 = ONES * IN_USE;
-/// How many flows the set holds beyond its lanes is in the bits above them.
-const BEYOND_SHIFT: u32 = LANES * LANE_BITS;
-/// As many are not counted down again: the set says "perhaps" for good.
-const BEYOND_MAX: u64 = u64::MAX >> BEYOND_SHIFT;
+/// Bit position of the overflow count: flows in the set that have no lane.
+const OVERFLOW_SHIFT: u32 = LANES * LANE_BITS;
+/// Highest overflow count. It is never decremented: the set matches every tag from then on.
+const OVERFLOW_MAX: u64 = u64::MAX >> OVERFLOW_SHIFT;
 
-/// Where a flow's tag belongs, and the tag.
+/// Tag of a flow, and the set it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
-    /// Number of the set; hosts take as many low bits as they have sets.
+pub struct FlowTag {
+    /// Index of the set; hosts mask it to the number of their sets.
     pub set: u32,
-    tag: u64,
+    bits: u64,
 }
 
 /// A set of tags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(transparent)]
 pub struct TagSet(pub u64);
 
-impl Spot {
-    /// The spot of a flow, the same for both directions and whichever order its endpoints are in.
-    /// `seed` keeps strangers from choosing who shares a set.
+impl FlowTag {
+    /// Computes the tag of a flow, the same for either order of its endpoints. `seed` prevents
+    /// strangers from choosing flows that share a set.
     #[inline(always)]
     pub fn of(key: &FlowKey, seed: u64) -> Self {
-        // Odd numbers without pattern, of xxHash.
+        // Odd multipliers of xxHash.
         const END: u64 = 0x9e37_79b1_85eb_ca87;
         const PLACE: u64 = 0xc2b2_ae3d_27d4_eb4f;
         let [a, b] = &key.addresses;
@@ -60,63 +64,63 @@ impl Spot {
             .wrapping_mul(PLACE);
         Self {
             set: (word >> 32) as u32,
-            tag: (word >> 18) & (IN_USE - 1) | IN_USE,
+            bits: (word >> 18) & (IN_USE - 1) | IN_USE,
         }
     }
 }
 
 impl TagSet {
-    /// Whether a flow with this spot may be held; never `false` for one that is.
+    /// Whether the set may contain a flow with this tag; never `false` for one it contains.
     #[inline(always)]
-    pub fn may_hold(self, spot: Spot) -> bool {
-        self.lanes_with(spot) | (self.0 >> BEYOND_SHIFT) != 0
+    pub fn may_contain(self, tag: FlowTag) -> bool {
+        self.lanes_with(tag) | (self.0 >> OVERFLOW_SHIFT) != 0
     }
 
-    /// The set with one more flow.
+    /// Returns the set with one more flow.
     #[inline(always)]
-    pub fn with(self, spot: Spot) -> Self {
+    pub fn with(self, tag: FlowTag) -> Self {
         let free = lowest(!self.0 & TOPS);
         if free != 0 {
-            return Self(self.0 | spot.tag.wrapping_mul(free));
+            return Self(self.0 | tag.bits.wrapping_mul(free));
         }
-        match self.0 >> BEYOND_SHIFT {
-            BEYOND_MAX => self,
-            _ => Self(self.0 + (1 << BEYOND_SHIFT)),
+        match self.0 >> OVERFLOW_SHIFT {
+            OVERFLOW_MAX => self,
+            _ => Self(self.0 + (1 << OVERFLOW_SHIFT)),
         }
     }
 
-    /// The set with one flow less, which was put in before.
+    /// Returns the set without one flow, which was added before.
     ///
-    /// Flows with the same tag are not told apart, nor need be: as many lanes and counts are taken
-    /// as are given back, and a count that is left says "perhaps" to any.
+    /// Flows with equal tags need not be distinguished: each addition took one lane or one overflow
+    /// count, and each removal frees one. A remaining overflow count matches every tag.
     #[inline(always)]
-    pub fn without(self, spot: Spot) -> Self {
-        let held = lowest(self.lanes_with(spot));
+    pub fn without(self, tag: FlowTag) -> Self {
+        let held = lowest(self.lanes_with(tag));
         if held != 0 {
             return Self(self.0 & !LANE_MASK.wrapping_mul(held));
         }
-        match self.0 >> BEYOND_SHIFT {
-            0 | BEYOND_MAX => self,
-            _ => Self(self.0 - (1 << BEYOND_SHIFT)),
+        match self.0 >> OVERFLOW_SHIFT {
+            0 | OVERFLOW_MAX => self,
+            _ => Self(self.0 - (1 << OVERFLOW_SHIFT)),
         }
     }
 
-    /// The top bits of lanes that hold the tag, if any does; the lowest is right, those above it may
-    /// be set in vain.
+    /// Returns the top bits of the lanes that hold the tag. The lowest is exact; a borrow may set
+    /// those above it by mistake.
     #[inline(always)]
-    fn lanes_with(self, spot: Spot) -> u64 {
-        let differs = self.0 ^ spot.tag.wrapping_mul(ONES);
-        // Taking one from each lane borrows where it was zero.
+    fn lanes_with(self, tag: FlowTag) -> u64 {
+        let differs = self.0 ^ tag.bits.wrapping_mul(ONES);
+        // Subtracting one from each lane borrows if it was zero.
         differs.wrapping_sub(ONES) & !differs & TOPS
     }
 
-    /// A set that says "perhaps" to all for good.
-    pub const fn uncertain() -> Self {
-        Self(BEYOND_MAX << BEYOND_SHIFT)
+    /// Returns a set that matches every tag from now on.
+    pub const fn saturated() -> Self {
+        Self(OVERFLOW_MAX << OVERFLOW_SHIFT)
     }
 }
 
-/// A one in the lowest of the lanes whose top bits are given; 0 if none is.
+/// Returns a one in the lowest lane of those whose top bits are set; 0 if there is none.
 #[inline(always)]
 fn lowest(tops: u64) -> u64 {
     (tops & tops.wrapping_neg()) / IN_USE
@@ -138,69 +142,69 @@ mod tests {
         }
     }
 
-    fn spot(tag: u64) -> Spot {
-        Spot {
+    fn tag(number: u64) -> FlowTag {
+        FlowTag {
             set: 0,
-            tag: tag | IN_USE,
+            bits: number | IN_USE,
         }
     }
 
     #[test]
-    fn both_directions_have_one_spot() {
+    fn both_directions_have_one_tag() {
         let there = key(7);
         let mut back = there;
         back.addresses.swap(0, 1);
         back.ports.swap(0, 1);
-        assert_eq!(Spot::of(&there, 9), Spot::of(&back, 9));
+        assert_eq!(FlowTag::of(&there, 9), FlowTag::of(&back, 9));
         let mut crossed = there;
         crossed.ports.swap(0, 1);
-        assert_ne!(Spot::of(&there, 9), Spot::of(&crossed, 9));
+        assert_ne!(FlowTag::of(&there, 9), FlowTag::of(&crossed, 9));
     }
 
     #[test]
     fn neighbours_are_spread() {
         let mut sets = [0u8; 1024];
         for number in 0..1024 {
-            let spot = Spot::of(&key(number), 0);
-            sets[spot.set as usize % 1024] += 1;
+            let tag = FlowTag::of(&key(number), 0);
+            sets[tag.set as usize % 1024] += 1;
         }
         assert!(sets.iter().all(|&flows| flows <= 8));
         assert!(sets.iter().filter(|&&flows| flows == 0).count() < 450);
     }
 
     #[test]
-    fn what_is_in_is_found_and_what_is_out_is_not() {
-        let set = TagSet::default().with(spot(1)).with(spot(2)).with(spot(1));
-        assert!(set.may_hold(spot(1)) && set.may_hold(spot(2)));
-        assert!(!set.may_hold(spot(0)) && !set.may_hold(spot(3)));
-        let set = set.without(spot(1));
-        assert!(set.may_hold(spot(1)), "there were two");
-        let set = set.without(spot(1)).without(spot(2));
+    fn added_tags_match_and_others_do_not() {
+        let set = TagSet::default().with(tag(1)).with(tag(2)).with(tag(1));
+        assert!(set.may_contain(tag(1)) && set.may_contain(tag(2)));
+        assert!(!set.may_contain(tag(0)) && !set.may_contain(tag(3)));
+        let set = set.without(tag(1));
+        assert!(set.may_contain(tag(1)), "there were two");
+        let set = set.without(tag(1)).without(tag(2));
         assert_eq!(set, TagSet::default());
-        assert!(!set.may_hold(spot(0)));
+        assert!(!set.may_contain(tag(0)));
     }
 
     #[test]
-    fn a_full_set_says_perhaps_until_what_it_could_not_take_is_gone() {
-        let full = (1..=4).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
-        assert!(!full.may_hold(spot(9)));
-        let beyond = full.with(spot(5)).with(spot(6));
-        assert!(beyond.may_hold(spot(9)) && beyond.may_hold(spot(5)));
-        let one_left = beyond.without(spot(5));
-        assert!(one_left.may_hold(spot(6)));
-        assert!(!one_left.without(spot(6)).may_hold(spot(6)));
+    fn a_full_set_matches_all_until_the_overflow_is_gone() {
+        let full = (1..=4).fold(TagSet::default(), |set, number| set.with(tag(number)));
+        assert!(!full.may_contain(tag(9)));
+        let overflowing = full.with(tag(5)).with(tag(6));
+        assert!(overflowing.may_contain(tag(9)) && overflowing.may_contain(tag(5)));
+        let one_left = overflowing.without(tag(5));
+        assert!(one_left.may_contain(tag(6)));
+        assert!(!one_left.without(tag(6)).may_contain(tag(6)));
         // A lane that is given back does not take the count with it.
-        assert!(one_left.without(spot(1)).may_hold(spot(6)));
+        assert!(one_left.without(tag(1)).may_contain(tag(6)));
     }
 
     #[test]
-    fn one_that_cannot_count_on_stays_uncertain() {
-        let mut set = (0..100).fold(TagSet::default(), |set, tag| set.with(spot(tag)));
-        for tag in 0..100 {
-            set = set.without(spot(tag));
+    fn a_saturated_count_stays() {
+        let mut set = (0..100).fold(TagSet::default(), |set, number| set.with(tag(number)));
+        for number in 0..100 {
+            set = set.without(tag(number));
         }
-        assert!(set.may_hold(spot(77)));
-        assert!(TagSet::uncertain().may_hold(spot(3)));
-        assert_eq!(TagSet::uncertain().without(spot(3)), TagSet::uncertain());
+        assert!(set.may_contain(tag(77)));
+        assert!(TagSet::saturated().may_contain(tag(3)));
+        assert_eq!(TagSet::saturated().without(tag(3)), TagSet::saturated());
     }
 }

@@ -1,9 +1,9 @@
-//! Following one side's record headers through its segments.
+//! Record tracking: one side's record headers through its segments.
 //!
-//! The side keeps the sequence number of its next record header. A segment within a record's body
-//! costs one comparison. Bytes that are missing when they are needed leave a hole: tracking goes
-//! on at the next segment that begins with a plausible header, the record is marked, and if the
-//! missing bytes come after all, they are read then.
+//! The side's state has the sequence number of its next record header, so a segment within a record's
+//! body costs one comparison. Missing bytes leave a hole: tracking resynchronises at the next segment
+//! that begins with a plausible header and marks that record. Bytes that arrive late are read into
+//! the hole.
 
 use crate::counter::Counter;
 use crate::flow::{Flow, RECORDS_MAX, Record, Side, flow_flags, record_flags, side_flags};
@@ -14,11 +14,11 @@ use crate::record::{
     ALERT, APPLICATION_DATA, CLIENT_HELLO, HANDSHAKE, HEAD_MAX, HEADER_LEN, RecordHeader, detail,
 };
 
-/// Records read off one segment; it is the timeline's capacity, beyond which nothing is noted.
+/// Maximum records read of one segment: the timeline's capacity.
 const RECORDS_PER_SEGMENT: usize = RECORDS_MAX;
 /// The shortest TLS 1.3 Finished: 4 + 32 + content type + 16 of tag (RFC 8446 §4.4.4, §5.2).
 const FINISHED_MIN: u16 = 53;
-/// Short application records told of, per side; a Finished and an alert or two are what counts.
+/// Maximum short application records reported per side: a Finished and an alert or two matter.
 const SHORT_RECORDS_MAX: u16 = 4;
 
 /// One side of a flow while one of its segments is read.
@@ -30,25 +30,25 @@ pub(crate) struct Track<'a> {
     pub(crate) order: &'a mut u8,
     pub(crate) flow_flags: &'a mut u8,
     pub(crate) events: u16,
-    /// Where the side's first byte is to be expected, if its peer has acknowledged anything.
+    /// Sequence number of the side's first byte, if its peer acknowledged any.
     pub(crate) expected: Option<u32>,
 }
 
-/// How far the first segment of a side may be ahead of its first byte: a flight that was reordered.
+/// Maximum distance of a side's first segment from its first byte, in a reordered flight.
 const FIRST_AHEAD_MAX: u32 = 1 << 16;
 
-/// Where reading starts in a segment.
+/// Position of the next record header in a segment.
 struct Cursor {
     /// Sequence number of the record header.
     seq: u32,
-    /// Bytes of that record's head that came in earlier segments.
+    /// Bytes of that record's head received in earlier segments.
     have: u32,
-    /// Records that begin here or later are not read.
+    /// Sequence number after the last byte to read.
     limit: u32,
     flags: u8,
 }
 
-/// `a` is before `b` in sequence space (RFC 9293 §3.4).
+/// Whether `a` is before `b` in sequence space (RFC 9293 §3.4).
 #[inline(always)]
 pub(crate) fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
@@ -58,7 +58,7 @@ impl Track<'_> {
     /// Reads the record headers of one segment with payload.
     ///
     /// # Errors
-    /// [`Counter::NotHello`] if a provisional flow turns out not to begin with a ClientHello.
+    /// [`Counter::NotHello`] if a provisional flow does not begin with a ClientHello.
     #[inline(always)]
     pub(crate) fn segment<P: Packet>(
         &mut self,
@@ -71,7 +71,7 @@ impl Track<'_> {
             let first = self.first_byte(start);
             self.side.flags |= side_flags::STARTED;
             self.side.start_seq = first;
-            self.side.carried_to = first;
+            self.side.sent_to = first;
             if !self.resumed() {
                 self.side.flags |= side_flags::SYNCED;
                 self.side.header_seq = first;
@@ -80,12 +80,12 @@ impl Track<'_> {
         let Some(mut cursor) = self.cursor(packet, segment, start, end) else {
             return Ok(());
         };
-        cursor.flags = packet.forget(u32::from(cursor.flags)) as u8;
-        cursor.have = packet.forget(cursor.have);
+        cursor.flags = packet.black_box(u32::from(cursor.flags)) as u8;
+        cursor.have = packet.black_box(cursor.have);
         self.read(packet, segment, start, cursor)
     }
 
-    /// Where the side's bytes begin if the first segment seen begins at `start`.
+    /// Returns the sequence number of the side's first byte, given its first segment's `start`.
     #[inline(always)]
     fn first_byte(&self, start: u32) -> u32 {
         match self.expected {
@@ -99,7 +99,7 @@ impl Track<'_> {
         *self.flow_flags & flow_flags::RESUMED != 0
     }
 
-    /// Where the first record header of this segment is, if it has one.
+    /// Returns the position of this segment's first record header, if it has one.
     #[inline(always)]
     fn cursor<P: Packet>(
         &mut self,
@@ -128,11 +128,11 @@ impl Track<'_> {
         }
         if !before(side.header_seq, start) {
             let head_end = side.header_seq.wrapping_add(u32::from(side.head_len));
-            // Before the header, or a retransmission of what of its head has come already.
+            // Before the header, or a retransmission of the received part of its head.
             if !before(side.header_seq, end) || (side.head_len > 0 && !before(head_end, end)) {
                 return None;
             }
-            // The header is in this segment as a whole: what was kept of its head is not needed.
+            // This segment has the whole header: its stored part is not needed.
             side.head_len = 0;
             return Some(Cursor {
                 seq: side.header_seq,
@@ -154,7 +154,7 @@ impl Track<'_> {
         })
     }
 
-    /// Notes that the bytes from the expected header up to `start` have not come.
+    /// Marks the bytes from the expected header up to `start` as missing.
     #[inline(always)]
     fn open_hole(&mut self, start: u32) {
         let side = &mut *self.side;
@@ -165,7 +165,7 @@ impl Track<'_> {
         side.flags &= !side_flags::SYNCED;
     }
 
-    /// Takes the segment's first byte for a record header if it looks like one and is news.
+    /// Resumes at the segment's first byte if it is new and begins a plausible record header.
     #[inline(always)]
     fn resynchronise<P: Packet>(
         &mut self,
@@ -190,7 +190,7 @@ impl Track<'_> {
         })
     }
 
-    /// Reads records from the cursor to the segment's end and keeps where the next one begins.
+    /// Reads records from the cursor to the segment's end and stores the next one's position.
     #[inline(always)]
     fn read<P: Packet>(
         &mut self,
@@ -222,29 +222,30 @@ impl Track<'_> {
                 }
                 break;
             };
-            self.note(&header, detail(head), &cursor)?;
+            self.record(&header, detail(head), &cursor)?;
             self.side.head_len = 0;
-            // What one record was must not matter to how the verifier sees the next.
+            // The verifier must not distinguish paths by the record before.
             let next = cursor
                 .seq
                 .wrapping_add(HEADER_LEN)
                 .wrapping_add(u32::from(header.length));
-            cursor.seq = packet.forget(next);
-            self.events = packet.forget(u32::from(self.events)) as u16;
+            cursor.seq = packet.black_box(next);
+            self.events = packet.black_box(u32::from(self.events)) as u16;
             cursor.have = 0;
-            cursor.flags = packet.forget(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
+            cursor.flags =
+                packet.black_box(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
         }
-        let synced = packet.forget(u32::from(synced)) != 0;
+        let synced = packet.black_box(u32::from(synced)) != 0;
         if late {
             self.close_hole(cursor.seq, synced);
         } else {
-            self.keep(cursor.seq, synced)?;
+            self.store_position(cursor.seq, synced)?;
         }
         Ok(())
     }
 
-    /// The head of the record at the cursor, and how many bytes of it there are: what came before
-    /// and what this segment adds.
+    /// Returns the head of the record at the cursor and its length: the stored part and this
+    /// segment's.
     #[inline(always)]
     fn head<P: Packet>(
         &self,
@@ -272,9 +273,9 @@ impl Track<'_> {
         ))
     }
 
-    /// Puts one record on the timeline.
+    /// Adds one record to the timeline.
     #[inline(always)]
-    fn note(
+    fn record(
         &mut self,
         header: &RecordHeader,
         detail: [u8; 2],
@@ -311,13 +312,13 @@ impl Track<'_> {
             self.side.record_count += 1;
             *self.order = self.order.wrapping_add(1);
         }
-        self.consequences(header, cursor.seq);
+        self.apply(header, cursor.seq);
         Ok(())
     }
 
-    /// What a record's type means for events and for the bytes that are carried.
+    /// Updates events, counts and the end of plaintext by a record's type.
     #[inline(always)]
-    fn consequences(&mut self, header: &RecordHeader, seq: u32) {
+    fn apply(&mut self, header: &RecordHeader, seq: u32) {
         match header.content_type {
             ALERT => self.events |= events::ALERT,
             APPLICATION_DATA => {
@@ -333,16 +334,16 @@ impl Track<'_> {
         // Not at ChangeCipherSpec: after a HelloRetryRequest the ServerHello is yet to come
         // (RFC 8446 App. D.4), and up to TLS 1.2 little else follows in the clear's guise.
         if header.content_type == APPLICATION_DATA
-            && (!self.side.has(side_flags::CARRY_STOP) || before(seq, self.side.carry_stop))
+            && (!self.side.has(side_flags::PLAINTEXT_END) || before(seq, self.side.plaintext_end))
         {
-            self.side.flags |= side_flags::CARRY_STOP;
-            self.side.carry_stop = seq;
+            self.side.flags |= side_flags::PLAINTEXT_END;
+            self.side.plaintext_end = seq;
         }
     }
 
-    /// After reading in order: the next header's place, or that it is unknown.
+    /// Stores the next header's position after reading in order, or that it is unknown.
     #[inline(always)]
-    fn keep(&mut self, next: u32, synced: bool) -> Result<(), Counter> {
+    fn store_position(&mut self, next: u32, synced: bool) -> Result<(), Counter> {
         if synced {
             self.side.flags |= side_flags::SYNCED;
             self.side.header_seq = next;
@@ -357,7 +358,7 @@ impl Track<'_> {
         Ok(())
     }
 
-    /// After reading late bytes: the hole shrinks or closes, and may give back the lost place.
+    /// Shrinks or closes the hole after reading late bytes; a closed one may restore the position.
     #[inline(always)]
     fn close_hole(&mut self, next: u32, synced: bool) {
         let side = &mut *self.side;
@@ -374,7 +375,7 @@ impl Track<'_> {
     }
 }
 
-/// Splits a flow into the sender's side, with what else tracking changes, and lends it.
+/// Returns the tracker of the sender's side.
 #[inline(always)]
 pub(crate) fn track<'a>(
     expected: Option<u32>,
@@ -397,11 +398,10 @@ pub(crate) fn track<'a>(
     }
 }
 
-/// Whether the flow's handshake is so far behind it that its data need no look any more.
+/// Whether the flow is established, so that its data need no processing.
 ///
-/// Records in number, on both sides, are all it asks: what they mean is user space's to say, and
-/// a refusal shows in fewer. In TLS 1.3 the server's flight is up to five encrypted records, its
-/// tickets are two, and its refusal is one.
+/// Only the number of records on both sides counts; a refusal has fewer. In TLS 1.3 the server's
+/// flight is up to five encrypted records, its tickets are two, and its refusal is one.
 #[inline(always)]
 pub(crate) fn is_settled(flow: &Flow) -> bool {
     let [client, server] = &flow.sides;

@@ -191,7 +191,7 @@ proptest! {
         let _ = walked(&frame, links[link]);
     }
 
-    /// What is cut within its headers says so; the walk never reads what is not there.
+    /// A frame cut within its headers is reported as truncated; the walk never reads beyond it.
     #[test]
     fn truncation_is_said(len in 0usize..80) {
         let frame = ethernet(0x86dd, &extended(&[(0, options(1))]));

@@ -1,12 +1,15 @@
-//! Atomic instructions (Linux 5.12), which the compiler has no names for on this target.
+//! Atomic instructions (Linux 5.12) that the compiler cannot select for this target.
 
 use core::arch::asm;
 
-/// Adds to a number; returns what it was.
+/// Adds to a number; returns the previous value.
+///
+/// # Safety
+/// `number` is a live, aligned value of a map.
 #[inline(always)]
-pub(crate) fn fetch_add(number: *mut u64, more: u64) -> u64 {
+pub(crate) unsafe fn fetch_add(number: *mut u64, more: u64) -> u64 {
     let old;
-    // SAFETY: the pointer is to a live, aligned value of a map.
+    // SAFETY: the caller's contract; the instruction is atomic.
     unsafe {
         asm!(
             "{more} = atomic_fetch_add((u64 *)({number} + 0), {more})",
@@ -18,11 +21,14 @@ pub(crate) fn fetch_add(number: *mut u64, more: u64) -> u64 {
     old
 }
 
-/// Puts `new` where `old` is; `false` if something else is there.
+/// Replaces `old` by `new`; `false` if the number is another.
+///
+/// # Safety
+/// `number` is a live, aligned value of a map.
 #[inline(always)]
-pub(crate) fn compare_exchange(number: *mut u64, old: u64, new: u64) -> bool {
+pub(crate) unsafe fn compare_exchange(number: *mut u64, old: u64, new: u64) -> bool {
     let found: u64;
-    // SAFETY: the pointer is to a live, aligned value of a map.
+    // SAFETY: the caller's contract; the instruction is atomic.
     unsafe {
         asm!(
             "r0 = cmpxchg_64({number} + 0, r0, {new})",

@@ -1,42 +1,46 @@
-//! Where flows are kept: in maps, with their tags, and room made by the program itself.
+//! Flow tables in maps, with the tag filter and eviction by the program itself.
 
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use detector_common::counter::Counter;
 use detector_common::engine::Tables;
-use detector_common::flow::{Flow, FlowKey, Kept, Settled, Watched, side_flags};
-use detector_common::tag_set::{Spot, TagSet};
+use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
+use detector_common::tag_set::{FlowTag, TagSet};
 
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
 use crate::maps::{
-    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, TAG_MASK, TAG_SEED, TAGS, WATCHED, lend,
+    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, TAG_MASK, TAG_SEED, TAGS, WATCHED, borrow,
+    borrow_mut,
 };
 
-/// Places tried for one whose flow is over or idle, before a busy one is taken.
+/// Places tried for one whose flow has ended or is idle before a busy flow is evicted.
 const PLACES_TRIED: u32 = 8;
-/// A watched flow without a segment for so long may make room for another.
+/// A watched flow without a segment for so long may be evicted.
 const IDLE_NS: u64 = 10_000_000_000;
-/// One that has ended, too: what its sides say after the end matters for a moment only.
+/// Likewise one that has ended: segments after the end matter for a moment only.
 const ENDED_NS: u64 = 1_000_000_000;
-/// How often a tag is put in its set when other CPUs change the set at the same moment.
+/// Attempts to change a set of tags that other CPUs change at the same time.
 const TAG_TRIES: u32 = 4;
 
-/// The maps of flows.
+/// The maps, as the engine's flow tables.
 pub(crate) struct Maps;
 
 impl Tables for Maps {
     #[inline(always)]
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let spot = spot(key);
-        match TAGS.get(spot.set) {
-            Some(set) => set.may_hold(spot),
+        let tag = tag(key);
+        match TAGS.get_ptr(tag.set) {
+            // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
+            Some(set) => unsafe { set.read_volatile() }.may_contain(tag),
             None => true,
         }
     }
 
     #[inline(always)]
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
-        lend(WATCHED.get_ptr_mut(key)).map(|kept| &mut kept.watched)
+        // SAFETY: just looked up. The engine borrows one watched flow at a time, as it does so
+        // through `&mut self`, and checks what it uses of it as an index or a length.
+        unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }.map(|kept| &mut kept.watched)
     }
 
     #[inline(always)]
@@ -46,20 +50,25 @@ impl Tables for Maps {
         now_ns: u64,
         begin: impl FnOnce(&mut Flow),
     ) -> Option<&mut Watched> {
-        let scratch = lend(SCRATCH.get_ptr_mut(0))?;
+        // SAFETY: just looked up, per CPU, and not used after `insert_watched` borrows it again.
+        let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
         begin(&mut scratch.kept.watched.flow);
-        keep(key, now_ns).map(|kept| &mut kept.watched)
+        // SAFETY: as in `watched`.
+        unsafe { insert_watched(key, now_ns) }.map(|kept| &mut kept.watched)
     }
 
     #[inline(always)]
-    fn forget(&mut self, key: &FlowKey) {
+    fn unwatch(&mut self, key: &FlowKey) {
         remove(key);
     }
 
     #[inline(always)]
     fn settle(&mut self, key: &FlowKey) {
-        let kept = lend(WATCHED.get_ptr_mut(key));
-        if let (Some(kept), Some(scratch)) = (kept, lend(SCRATCH.get_ptr_mut(0))) {
+        // SAFETY: just looked up; any content is a flow, and it is only copied.
+        let kept = unsafe { borrow(WATCHED.get_ptr(key)) };
+        // SAFETY: just looked up, and this CPU's own.
+        let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) };
+        if let (Some(kept), Some(scratch)) = (kept, scratch) {
             scratch.settled = Settled::of(&kept.watched.flow);
             // A full LRU table evicts its oldest; that is no error.
             let _ = SETTLED.insert(key, &scratch.settled, 0);
@@ -69,42 +78,51 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
-        let settled = lend(SETTLED.get_ptr_mut(key))?;
+        // SAFETY: just looked up; any content is a flow, and it is only copied. If the table evicted
+        // the entry meanwhile, the content may be another flow's.
+        let settled = unsafe { borrow(SETTLED.get_ptr(key)) }?;
         let watched = self.watch(key, now_ns, |flow| settled.resume(flow))?;
-        // An entry that the table evicted meanwhile is gone all the same.
+        // The table may have evicted the entry meanwhile; that is no error.
         let _ = SETTLED.remove(key);
         Some(watched)
     }
 }
 
-/// Watches what was made in the scratch. Records behind each side's count are never read; those of
-/// the flow that used the scratch before are not cleared.
+/// Inserts the flow in the scratch into [`WATCHED`]. Records beyond each side's count are never read,
+/// so those of the flow that used the scratch before are not cleared.
 ///
-/// A function of its own, as all here that few packets ask for: the verifier walks it once a call.
+/// Not inlined, like everything here that few packets need: the verifier follows it once per call.
+///
+/// # Safety
+/// This CPU uses no other reference to the scratch meanwhile, nor to the flow while it uses this one.
 #[inline(never)]
-fn keep<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Kept> {
-    let place = make_room(now_ns);
-    let scratch = lend(SCRATCH.get_ptr_mut(0))?;
-    let slot = lend(PLACES.get_ptr_mut(place))?;
+unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut WatchedEntry> {
+    let place = free_place(now_ns);
+    // SAFETY: just looked up, and this CPU's own, and the caller's contract.
+    let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
+    let slot = PLACES.get_ptr_mut(place)?;
     scratch.kept.place = place;
-    // The tag goes first: a segment on another CPU must not miss the flow.
+    // The tag comes first: a segment on another CPU must not miss the flow.
     change_tags(key, true);
     let new = WATCHED.insert(key, &scratch.kept, u64::from(BPF_NOEXIST));
     if new.is_err() {
-        // Watched already, under a tag that stays; or there is no room.
+        // Either the flow is watched already, and its first tag stays, or the table is full.
         change_tags(key, false);
         WATCHED
             .insert(key, &scratch.kept, u64::from(BPF_EXIST))
             .ok()?;
     }
-    *slot = *key;
-    lend(WATCHED.get_ptr_mut(key))
+    // SAFETY: a live, aligned value of the map. A CPU that reads it half written finds no flow by
+    // that key, or one whose place is another.
+    unsafe { slot.write(*key) };
+    // SAFETY: just looked up, and the caller's contract.
+    unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }
 }
 
-/// Takes the next place, in turn, whose flow is over or idle; of some that are not, the one idle
-/// for longest. So the oldest makes room, and handshakes last.
+/// Returns a free place, evicting a flow if need be: the next, in order of insertion, that has ended
+/// or is idle, or else the one idle for longest of those tried.
 #[inline(always)]
-fn make_room(now_ns: u64) -> u32 {
+fn free_place(now_ns: u64) -> u32 {
     let Some(hand) = HAND.get_ptr_mut(0) else {
         return 0;
     };
@@ -112,13 +130,14 @@ fn make_room(now_ns: u64) -> u32 {
     let mut chosen = 0;
     let mut chosen_ns = u64::MAX;
     for _ in 0..PLACES_TRIED {
-        let place = (fetch_add(hand, 1) % places) as u32;
+        // SAFETY: a live, aligned value of the map.
+        let place = (unsafe { fetch_add(hand, 1) } % places) as u32;
         let last_ns = last_segment(place);
         if last_ns < chosen_ns {
             chosen = place;
             chosen_ns = last_ns;
         }
-        // The clock begins at boot: a place nobody has is free however early it is.
+        // The clock starts at boot: compared with 0, a free place is free at any time.
         if last_ns == 0 || now_ns.wrapping_sub(last_ns) >= IDLE_NS {
             break;
         }
@@ -137,13 +156,14 @@ fn make_room(now_ns: u64) -> u32 {
     chosen
 }
 
-/// When the flow in this place last had a segment, nanoseconds, earlier if it has ended; 0 if there
-/// is none.
+/// Returns the time of the last segment of the flow in this place, nanoseconds, moved back if it has
+/// ended; 0 if there is none.
 #[inline(always)]
 fn last_segment(place: u32) -> u64 {
-    let kept = PLACES
-        .get(place)
-        .and_then(|key| lend(WATCHED.get_ptr_mut(key)));
+    // SAFETY: just looked up. Another CPU may be writing the key: see `insert_watched`.
+    let key = unsafe { borrow(PLACES.get_ptr(place)) };
+    // SAFETY: just looked up; other CPUs may be writing it, and any number is a valid time.
+    let kept = key.and_then(|key| unsafe { borrow(WATCHED.get_ptr(key)) });
     let Some(kept) = kept.filter(|kept| kept.place == place) else {
         return 0;
     };
@@ -161,13 +181,14 @@ fn last_segment(place: u32) -> u64 {
 
 #[inline(always)]
 fn evict(place: u32, reason: Counter) {
-    if let Some(key) = PLACES.get(place) {
+    // SAFETY: just looked up. Another CPU may be writing the key: see `insert_watched`.
+    if let Some(key) = unsafe { borrow(PLACES.get_ptr(place)) } {
         remove(key);
         count(reason);
     }
 }
 
-/// Stops to watch. An entry that another CPU removed first is removed all the same, by its one tag.
+/// Removes a flow from [`WATCHED`], and its tag unless another CPU removed both.
 #[inline(never)]
 fn remove(key: &FlowKey) {
     if WATCHED.remove(key).is_ok() {
@@ -176,35 +197,32 @@ fn remove(key: &FlowKey) {
 }
 
 #[inline(always)]
-fn spot(key: &FlowKey) -> Spot {
-    let mut spot = Spot::of(key, TAG_SEED.load());
-    spot.set &= TAG_MASK.load();
-    spot
+fn tag(key: &FlowKey) -> FlowTag {
+    let mut tag = FlowTag::of(key, TAG_SEED.load());
+    tag.set &= TAG_MASK.load();
+    tag
 }
 
-/// Puts the flow's tag in its set, or takes it out.
+/// Adds the flow's tag to its set, or removes it.
 #[inline(never)]
-fn change_tags(key: &FlowKey, put: bool) {
-    let spot = spot(key);
-    let Some(set) = TAGS.get_ptr_mut(spot.set) else {
+fn change_tags(key: &FlowKey, add: bool) {
+    let tag = tag(key);
+    let Some(set) = TAGS.get_ptr_mut(tag.set) else {
         return;
     };
     for _ in 0..TAG_TRIES {
-        // SAFETY: a live value of the map; the exchange notices if it changes meanwhile.
+        // SAFETY: a live, aligned word of the map; the exchange fails if it changes meanwhile.
         let old = unsafe { set.read_volatile() };
-        let new = if put {
-            old.with(spot)
-        } else {
-            old.without(spot)
-        };
-        if compare_exchange(set.cast(), old.0, new.0) {
+        let new = if add { old.with(tag) } else { old.without(tag) };
+        // SAFETY: as above; a set is one word.
+        if unsafe { compare_exchange(set.cast(), old.0, new.0) } {
             return;
         }
     }
-    if put {
-        // Other CPUs were always faster. Whatever else happens to the set, nothing in it is missed;
-        // a tag that was not taken out costs look-ups in vain, no more.
+    if add {
+        // Other CPUs were faster each time. Saturated, the set misses no flow, whatever else happens
+        // to it; a tag that was not removed only costs needless look-ups.
         // SAFETY: as above.
-        unsafe { set.write_volatile(TagSet::uncertain()) };
+        unsafe { set.write_volatile(TagSet::saturated()) };
     }
 }

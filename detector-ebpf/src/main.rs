@@ -1,6 +1,6 @@
 //! tlswhy's kernel side: an XDP program at ingress, a TCX classifier at egress, and the same for
-//! devices without Ethernet headers. Each makes a context, calls the engine, counts the way the
-//! packet took, and passes it on: there is no other return value.
+//! devices without Ethernet headers. Each calls the engine, counts the packet's outcome, and passes
+//! the packet on: there is no other return value.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",

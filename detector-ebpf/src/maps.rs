@@ -1,29 +1,31 @@
-//! Maps and the globals that the agent patches before loading.
+//! Maps, and globals that the agent sets before loading.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use detector_common::counter::Counter;
-use detector_common::flow::{FlowKey, Kept, Settled};
+use detector_common::flow::{FlowKey, Settled, WatchedEntry};
 use detector_common::observation::LAYOUT_VERSION;
 use detector_common::tag_set::TagSet;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Flows whose every segment is looked at. The agent sets the size of this and of what follows.
+/// Watched flows. The agent sets the sizes of this map and of those below.
 ///
-/// No LRU map: it would evict without a word, and leave the flow's tag behind.
+/// No LRU map: it would evict silently, and leave the flow's tag behind.
 #[map]
-pub(crate) static WATCHED: HashMap<FlowKey, Kept> = HashMap::with_max_entries(65_536 + 256, 0);
+pub(crate) static WATCHED: HashMap<FlowKey, WatchedEntry> =
+    HashMap::with_max_entries(65_536 + 256, 0);
 
-/// Tags of the flows in [`WATCHED`]; as many sets as [`TAG_MASK`] tells.
+/// Tags of the flows in [`WATCHED`], in [`TAG_MASK`] + 1 sets.
 #[map]
 pub(crate) static TAGS: Array<TagSet> = Array::with_max_entries(131_072, 0);
 
-/// Keys of watched flows in the order they came; as many as [`PLACES_LEN`] tells. Those that are
-/// watched no longer stay until their place is needed.
+/// Keys of watched flows in order of insertion, [`PLACES_LEN`] of them. Keys of removed flows stay
+/// until their place is reused.
 #[map]
 pub(crate) static PLACES: Array<FlowKey> = Array::with_max_entries(65_536, 0);
 
-/// How many places were taken so far; the next is this number modulo [`PLACES_LEN`].
+/// Clock hand of eviction: the next place is this number modulo [`PLACES_LEN`].
 #[map]
 pub(crate) static HAND: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -31,14 +33,15 @@ pub(crate) static HAND: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static SETTLED: LruHashMap<FlowKey, Settled> = LruHashMap::with_max_entries(262_144, 0);
 
-/// Room to make what does not fit the stack.
+/// Room for values that exceed the stack.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// What is made in [`SCRATCH`].
+/// Value of [`SCRATCH`].
+#[derive(FromBytes, IntoBytes)]
 #[repr(C)]
 pub(crate) struct Scratch {
-    pub(crate) kept: Kept,
+    pub(crate) kept: WatchedEntry,
     pub(crate) settled: Settled,
 }
 
@@ -47,15 +50,16 @@ pub(crate) struct Scratch {
 pub(crate) static COUNTERS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(Counter::COUNT as u32, 0);
 
-/// Observations. Alerts, closes and resets travel here, where handshake bytes cannot crowd them.
+/// Ring of observations, apart from handshake bytes so that a flood of hellos cannot displace alerts
+/// and resets.
 #[map]
 pub(crate) static OBSERVATIONS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// When this CPU last left it to the ring whether to wake the agent, nanoseconds.
+/// Time of this CPU's last observation that could wake the agent, nanoseconds.
 #[map]
 pub(crate) static WOKEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Handshake bytes.
+/// Ring of handshake bytes.
 #[map]
 pub(crate) static HANDSHAKES: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
@@ -63,29 +67,54 @@ pub(crate) static HANDSHAKES: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 #[unsafe(no_mangle)]
 pub(crate) static TAG_MASK: Global<u32> = Global::new(131_071);
 
-/// Random, so that strangers cannot choose which flows share a set.
+/// Random seed of the tags, so that strangers cannot choose flows that share a set.
 #[unsafe(no_mangle)]
 pub(crate) static TAG_SEED: Global<u64> = Global::new(0);
 
-/// How many flows are watched at most.
+/// Maximum watched flows.
 #[unsafe(no_mangle)]
 pub(crate) static PLACES_LEN: Global<u32> = Global::new(65_536);
 
-/// 1 if VLAN IDs tell flows apart: not where the hardware strips them before XDP sees the frame.
+/// 1 if VLAN IDs are part of the flow key: not if the hardware strips them before XDP.
 #[unsafe(no_mangle)]
 pub(crate) static VLAN_IN_KEY: Global<u8> = Global::new(1);
 
-/// What the agent checks before it reads anything.
+/// Layout version, which the agent checks before it reads anything.
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<u32> = Global::new(LAYOUT_VERSION);
 
-/// Lends a map's value.
+/// Borrows a map's value for reading, to the end of the program's run.
 ///
-/// Two CPUs may hold the same one: each side of a flow is written by the CPU that sees that side,
-/// and what both write (flags, order, the observation count) is advisory.
+/// # Safety
+/// As for [`borrow_mut`].
 #[inline(always)]
-pub(crate) fn lend<'a, V>(value: Option<*mut V>) -> Option<&'a mut V> {
-    // SAFETY: the kernel returned a pointer to a live value of this type, which stays valid to
-    // the end of the program's run.
+pub(crate) unsafe fn borrow<'a, V: FromBytes + Immutable>(
+    value: Option<*const V>,
+) -> Option<&'a V> {
+    // SAFETY: the caller's contract.
+    value.map(|value| unsafe { &*value })
+}
+
+/// Borrows a map's value, to the end of the program's run.
+///
+/// # Safety
+/// - `value` was returned by a look-up in this run of the program. Until the program returns the
+///   kernel keeps it mapped, aligned and of its size, even if the entry is removed or given to
+///   another key meanwhile.
+/// - This CPU uses no other reference to the value while it uses this one.
+/// - Unless the map is per CPU, other CPUs may write the value at the same time, which Rust's
+///   memory model calls a data race. The caller must be right with any number in any field: no
+///   field is an index, a length or a pointer without a check of the very number that is used.
+///
+/// Two things limit the last point. The bounds on `V` make any mix of bytes a value, and the verifier
+/// proves the compiled instructions memory-safe for any content of a map, so a race costs a wrong
+/// number in one flow's observation and no more. Usually there is none: each side of a flow is written
+/// by the CPU that receives that side's segments. Relaxed atomics would define it, but LLVM cannot
+/// select their loads for this target.
+#[inline(always)]
+pub(crate) unsafe fn borrow_mut<'a, V: FromBytes + IntoBytes>(
+    value: Option<*mut V>,
+) -> Option<&'a mut V> {
+    // SAFETY: the caller's contract.
     value.map(|value| unsafe { &mut *value })
 }

@@ -1,4 +1,4 @@
-//! Context accessors: the only place with packet pointers.
+//! Frames in kernel memory: the only code with packet pointers.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -11,42 +11,55 @@ use detector_common::packet::{Packet, first_bytes};
 /// The verifier refuses packet offsets that it cannot bound by this.
 const OFFSET_MAX: usize = 0xffff - 64;
 
-/// Hides from the compiler how a value came about, so that the very register the verifier has
-/// seen checked is the one that is used.
+/// Hides a value's origin from the compiler, so that the register used is the one whose check the
+/// verifier saw.
 #[inline(always)]
 fn opaque(mut value: usize) -> usize {
-    // A move to itself rather than nothing: the kernel wants one line of source per instruction.
+    // A move to itself rather than nothing: BTF line information needs an instruction.
     // SAFETY: the register keeps its value; nothing else is read or written.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
-/// A number that is always zero, though neither compiler nor verifier may take it for granted:
-/// it lies in a map that could be written.
+/// A number that is always zero, unknown to compiler and verifier because it lies in a writable map.
 #[repr(transparent)]
 struct Zero(UnsafeCell<u32>);
 
-// SAFETY: nothing ever writes it.
+// SAFETY: nothing writes it.
 unsafe impl Sync for Zero {}
 
 static ZERO: Zero = Zero(UnsafeCell::new(0));
 
 #[inline(always)]
-fn forget(value: u32) -> u32 {
+fn black_box(value: u32) -> u32 {
     // SAFETY: a valid, aligned number that nothing writes.
     value ^ unsafe { ZERO.0.get().read_volatile() }
 }
 
-/// `N` bytes at `offset` of the frame's linear part, which lies from `data` to `end`.
+/// A frame in kernel memory. The two kinds differ in their context and their helper.
 ///
-/// The bounds are read from the context anew for each window: a pointer that is kept carries along
-/// what the verifier knows of it, and splits its paths.
+/// # Safety
+/// [`Frame::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
+/// written, while the frame is borrowed.
+unsafe trait Frame {
+    /// Returns the addresses of the linear part's first byte and after its last.
+    ///
+    /// Read from the context for each window: the verifier would track a stored pointer, and split
+    /// paths by its bounds.
+    fn bounds(&self) -> (usize, usize);
+
+    /// Copies `len` bytes at `offset` to `to` by the kernel's helper, which also reaches into
+    /// fragments; 0 if they are all there.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `len` bytes.
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64;
+}
+
+/// Returns `N` bytes at `offset` of the frame's linear part.
 #[inline(always)]
-fn linear_window<'a, const N: usize>(
-    data: usize,
-    end: usize,
-    offset: usize,
-) -> Option<&'a [u8; N]> {
+fn linear_window<F: Frame, const N: usize>(frame: &F, offset: usize) -> Option<&[u8; N]> {
+    let (data, end) = frame.bounds();
     if offset > OFFSET_MAX {
         return None;
     }
@@ -54,22 +67,23 @@ fn linear_window<'a, const N: usize>(
     if start + N > end {
         return None;
     }
-    // SAFETY: start..start + N lies between data and data_end, as just checked and as the
-    // verifier proves again; u8 has no alignment.
+    // SAFETY: start..start + N lies in the linear part, as just checked and as the verifier proves
+    // again; u8 has no alignment.
     Some(unsafe { &*(start as *const [u8; N]) })
 }
 
-/// A number from 1 to `MAX`, checked on the very register that a helper gets.
+/// Returns the number if it is 1 to `MAX`, checked on the register that a helper gets.
 ///
-/// Older verifiers (6.1 is one) forget what was checked of the number it came from, and learn
-/// nothing from a comparison with 0: one less is compared, and the one is added again.
+/// Older verifiers (such as Linux 6.1) lose bounds over copies, and derive none from a comparison
+/// with 0: the number minus one is compared, and one is added again.
 #[inline(always)]
 fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
     let less = opaque(number.wrapping_sub(1));
     (less < MAX).then_some(less + 1)
 }
 
-/// Reads `count` bytes by the helper `load`, which also reaches into fragments.
+/// Returns `count` (1 to 8) bytes as `load` writes them, as a big-endian word padded with zeros.
+/// `load` gets a pointer that is valid for writes of the number of bytes it gets.
 #[inline(always)]
 fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> {
     let mut head = [0u8; 8];
@@ -77,17 +91,19 @@ fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> 
     (load(head.as_mut_ptr(), count as u32) == 0).then(|| u64::from_be_bytes(head))
 }
 
-/// Copies `len` bytes to the beginning of `to` by the helper `load`.
+/// Copies the `len` bytes at `offset` to the beginning of `to`.
 #[inline(always)]
-fn load_bytes<const ROOM: usize>(
+fn load_bytes<F: Frame, const ROOM: usize>(
+    frame: &F,
+    offset: usize,
     to: &mut [u8; ROOM],
     len: usize,
-    load: impl FnOnce(*mut u8, u32) -> i64,
 ) -> bool {
     let Some(len) = bounded::<ROOM>(len) else {
         return false;
     };
-    load(to.as_mut_ptr(), len as u32) == 0
+    // SAFETY: `len` is `ROOM` at most.
+    unsafe { frame.load(offset as u32, to.as_mut_ptr(), len as u32) == 0 }
 }
 
 /// A frame at XDP.
@@ -102,17 +118,30 @@ impl<'a> XdpFrame<'a> {
     }
 }
 
-impl Packet for XdpFrame<'_> {
+// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
+unsafe impl Frame for XdpFrame<'_> {
     #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+    fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is the one the program was called with.
-        let (data, end) = unsafe {
+        unsafe {
             (
                 (&raw const (*self.context.ctx).data).read_volatile() as usize,
                 (&raw const (*self.context.ctx).data_end).read_volatile() as usize,
             )
-        };
-        linear_window(data, end, offset)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_xdp_load_bytes(self.context.ctx, offset, to.cast(), len) }
+    }
+}
+
+impl Packet for XdpFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        linear_window(self, offset)
     }
 
     #[inline(always)]
@@ -121,22 +150,19 @@ impl Packet for XdpFrame<'_> {
             return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
-            // SAFETY: `to` is valid for `len` (at most 8) bytes.
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
+            // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
+            unsafe { self.load(offset as u32, to, len) }
         })
     }
 
     #[inline(always)]
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(to, len, |to, len| {
-            // SAFETY: `to` is valid for `len` bytes.
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, offset as u32, to.cast(), len) }
-        })
+        load_bytes(self, offset, to, len)
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
-        forget(value)
+    fn black_box(&self, value: u32) -> u32 {
+        black_box(value)
     }
 
     #[inline(always)]
@@ -164,17 +190,30 @@ impl<'a> SkbFrame<'a> {
     }
 }
 
-impl Packet for SkbFrame<'_> {
+// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
+unsafe impl Frame for SkbFrame<'_> {
     #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+    fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is the one the program was called with.
-        let (data, end) = unsafe {
+        unsafe {
             (
                 (&raw const (*self.context.skb.skb).data).read_volatile() as usize,
                 (&raw const (*self.context.skb.skb).data_end).read_volatile() as usize,
             )
-        };
-        linear_window(data, end, offset)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset, to.cast(), len) }
+    }
+}
+
+impl Packet for SkbFrame<'_> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        linear_window(self, offset)
     }
 
     #[inline(always)]
@@ -183,22 +222,19 @@ impl Packet for SkbFrame<'_> {
             return Some(first_bytes(u64::from_be_bytes(*bytes), count));
         }
         load_head(count, |to, len| {
-            // SAFETY: `to` is valid for `len` (at most 8) bytes.
-            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
+            // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
+            unsafe { self.load(offset as u32, to, len) }
         })
     }
 
     #[inline(always)]
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(to, len, |to, len| {
-            // SAFETY: `to` is valid for `len` bytes.
-            unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset as u32, to.cast(), len) }
-        })
+        load_bytes(self, offset, to, len)
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
-        forget(value)
+    fn black_box(&self, value: u32) -> u32 {
+        black_box(value)
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! The entry points.
+//! Entry points.
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, xdp};
@@ -14,8 +14,8 @@ use crate::maps::{LAYOUT, VLAN_IN_KEY};
 use crate::packet::{SkbFrame, XdpFrame};
 use crate::rings::Rings;
 
-/// `TCX_NEXT`, and below Linux 6.6 the same number as `TC_ACT_UNSPEC`: whatever would have
-/// happened without this program.
+/// `TCX_NEXT`, or `TC_ACT_UNSPEC` below Linux 6.6, the same number: the packet goes on as if this
+/// program were not there.
 const TCX_NEXT: i32 = -1;
 
 /// Ingress of an Ethernet device, before the stack.
@@ -42,7 +42,7 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// Ingress of an Ethernet device where XDP is taken.
+/// Ingress of an Ethernet device whose XDP hook is in use or unsuitable.
 #[classifier]
 pub(crate) fn tlswhy_ingress(context: TcContext) -> i32 {
     classify(&context, LinkType::Ethernet, false)
@@ -82,7 +82,7 @@ fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
         Counter::Followed => trace!(context, "tc {}: followed", tap.interface),
         _ => debug!(context, "tc {}: way {}", tap.interface, way as u32),
     }
-    // The reference keeps the layout's version in the object for the agent to check.
+    // Keeps the layout version in the object, for the agent to check.
     core::hint::black_box(&LAYOUT);
     TCX_NEXT
 }

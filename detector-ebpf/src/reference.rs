@@ -1,8 +1,8 @@
-//! Programs for benches and tests, never shipped.
+//! Programs for benchmarks and tests, never shipped.
 //!
-//! Benches measure against one that does nothing, and one that parses the headers and makes one
-//! hit in an LRU hash map, as most stateful programs do per packet. Tests let a link carry VLAN
-//! tags where the kernel has no VLAN devices.
+//! Benchmarks compare with an empty program, and with one that parses the headers and makes one
+//! look-up in an LRU hash map, as most stateful programs do per packet. Tests add VLAN tags to a link
+//! if the kernel has no VLAN devices.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -16,23 +16,24 @@ mod programs {
     use aya_ebpf::maps::{LruHashMap, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use detector_common::flow::{Address, FlowKey};
+    use zerocopy::FromBytes;
 
     /// One entry per flow, found by the same key as the engine's.
     #[map]
     static FLOWS: LruHashMap<FlowKey, u64> = LruHashMap::with_max_entries(65_536, 0);
 
-    /// The program that [`at_random`] and [`in_turn`] go on to.
+    /// Program that [`at_random`] and [`in_turn`] call.
     #[map]
     static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-    /// Whose turn it was.
+    /// Number of the last client.
     #[map]
     static TURN: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
-    /// Clients to choose from: a million and some.
+    /// Mask of client numbers: 2^20 clients.
     const CLIENTS_MASK: u32 = (1 << 20) - 1;
 
-    /// The interface that [`send_on`] sends by.
+    /// Interface that [`send_on`] redirects to.
     #[unsafe(no_mangle)]
     static TARGET: Global<u32> = Global::new(0);
 
@@ -40,7 +41,7 @@ mod programs {
     const ETH_P_8021Q: u16 = 0x8100;
     const VLAN_ID: u16 = 100;
 
-    /// Puts a tag on what leaves.
+    /// Adds a VLAN tag at egress.
     #[classifier]
     pub(crate) fn lab_tag(context: TcContext) -> i32 {
         // SAFETY: the context is the one the program was called with.
@@ -48,7 +49,7 @@ mod programs {
         TCX_NEXT
     }
 
-    /// Takes the tag off what comes in.
+    /// Removes the VLAN tag at ingress.
     #[classifier]
     pub(crate) fn lab_untag(context: TcContext) -> i32 {
         // SAFETY: the context is the one the program was called with.
@@ -66,27 +67,27 @@ mod programs {
         TCX_NEXT
     }
 
-    /// Sends the frame by another interface.
+    /// Redirects the frame to another interface.
     #[xdp]
     pub(crate) fn send_on(_: XdpContext) -> u32 {
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_redirect(TARGET.load(), 0) as u32 }
     }
 
-    /// Makes the packet one of a million clients', at random, and goes on to another program.
+    /// Rewrites the client's address to one of 2^20 at random, and calls the next program.
     #[xdp(frags)]
     pub(crate) fn at_random(context: XdpContext) -> u32 {
         // SAFETY: the helper has no preconditions.
         go_on(&context, unsafe { bpf_get_prandom_u32() })
     }
 
-    /// The same, client after client.
+    /// The same, with client numbers in ascending order.
     #[xdp(frags)]
     pub(crate) fn in_turn(context: XdpContext) -> u32 {
         let Some(turn) = TURN.get_ptr_mut(0) else {
             return XDP_PASS;
         };
-        // SAFETY: a live value of this CPU's.
+        // SAFETY: a live, aligned value, per CPU.
         let client = unsafe {
             *turn = (*turn).wrapping_add(1);
             *turn
@@ -94,7 +95,8 @@ mod programs {
         go_on(&context, client)
     }
 
-    /// Writes the client's IPv4 address, source or destination as the server's port tells.
+    /// Writes the client's IPv4 address, the one whose port is not the server's, and calls the next
+    /// program.
     #[inline(always)]
     fn go_on(context: &XdpContext, client: u32) -> u32 {
         const SERVER_PORT: [u8; 2] = 443u16.to_be_bytes();
@@ -143,7 +145,7 @@ mod programs {
         let [a, b, c, d] = ports;
         key.ports = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
         match FLOWS.get_ptr_mut(&key) {
-            // SAFETY: the kernel returned a pointer to a live value.
+            // SAFETY: a live, aligned value; what another CPU counts at the same moment may be lost.
             Some(packets) => unsafe { *packets += 1 },
             None => {
                 // A full LRU table evicts its oldest.
@@ -153,14 +155,14 @@ mod programs {
         Some(())
     }
 
-    /// A value at a fixed offset of the frame.
+    /// Reads a value at a fixed offset of the frame.
     #[inline(always)]
-    fn read<T: Copy>(context: &XdpContext, offset: usize) -> Option<T> {
+    fn read<T: FromBytes>(context: &XdpContext, offset: usize) -> Option<T> {
         let start = context.data() + offset;
         if start + size_of::<T>() > context.data_end() {
             return None;
         }
-        // SAFETY: the bytes lie within the frame, and T is made of bytes.
+        // SAFETY: the bytes lie within the frame, and any bytes are a T.
         Some(unsafe { (start as *const T).read_unaligned() })
     }
 }

@@ -1,8 +1,8 @@
-//! Builds eBPF objects from a build script, with whichever eBPF toolchain the machine has.
+//! Builds eBPF objects from a build script, with an eBPF toolchain found on the machine.
 //!
-//! A toolchain that fits is, in this order: a compiler with a precompiled core library for
-//! `bpfel-unknown-none` (Debian's and Ubuntu's `libstd-rust-web-dev-bpf`), or one with `rust-src`,
-//! from which core is built. Both need `bpf-linker`.
+//! Suitable is a compiler with a precompiled core library for `bpfel-unknown-none` (Debian's and
+//! Ubuntu's `libstd-rust-web-dev-bpf`), or one with `rust-src`, from which core is built. Both need
+//! `bpf-linker`. The system's compiler is tried first, then rustup's toolchains, nightly first.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,8 @@ const INSTALL: &str = "run `cargo xtask setup` (as root, on Debian or Ubuntu), o
     `rustup toolchain install nightly --component rust-src && cargo install bpf-linker`";
 
 /// Builds the binary `object` of detector-ebpf and sets the environment variable `variable` to its
-/// path for the crate that is being built. To be called from a build script of this workspace.
+/// path for the crate being built. For build scripts of this workspace; fails with an error message
+/// for cargo.
 pub fn embed(object: &str, variable: &str) -> ExitCode {
     match build(object) {
         Ok(path) => {
@@ -27,7 +28,7 @@ pub fn embed(object: &str, variable: &str) -> ExitCode {
     }
 }
 
-/// A compiler that can build for the kernel, and how to call it.
+/// A compiler for the eBPF target.
 struct Toolchain {
     cargo: PathBuf,
     rustc: PathBuf,
@@ -81,7 +82,7 @@ fn find_linker() -> Result<(), String> {
     }
 }
 
-/// Pairs of cargo and rustc worth asking: the system's, then each of rustup's.
+/// Returns pairs of cargo and rustc to try: the system's, then each of rustup's.
 fn candidates() -> Vec<(PathBuf, PathBuf)> {
     let mut pairs = vec![(
         PathBuf::from("/usr/bin/cargo"),
@@ -98,7 +99,7 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
         return pairs;
     };
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    // Nightly first: for it building core is an ordinary thing to do.
+    // Nightly first: it supports building core.
     found.sort_by_key(|path| !path.to_string_lossy().contains("nightly"));
     pairs.extend(
         found
@@ -108,7 +109,7 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
     pairs
 }
 
-/// Whether this compiler has a core library for the target, or the means to build one.
+/// Returns the toolchain if it has a core library for the target, or the source of one.
 fn usable(cargo: PathBuf, rustc: PathBuf, target: &str) -> Option<Toolchain> {
     if !cargo.exists() {
         return None;
@@ -179,7 +180,7 @@ fn compile(
     }
     let output = command
         .env("RUSTC", &toolchain.rustc)
-        // Inline assembly for this target is unstable even where its core library ships.
+        // Inline assembly for this target is unstable even if its core library is precompiled.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
         .env("LD_LIBRARY_PATH", linker_libraries())
@@ -187,7 +188,7 @@ fn compile(
         .map_err(|error| format!("cannot run {}: {error}", toolchain.cargo.display()))?;
     if !output.status.success() {
         let details = String::from_utf8_lossy(&output.stderr);
-        // Cargo shows this file's output when it fails; the error line stays one line.
+        // Cargo shows a build script's output if it fails; the error itself is one line.
         eprintln!("{details}");
         let first = details
             .lines()
@@ -203,14 +204,14 @@ fn flags() -> Vec<String> {
         "-Clinker=bpf-linker",
         "-Clink-arg=--btf",
         "-Cdebuginfo=2",
-        // Header fields are read as the words they are instead of byte by byte.
+        // Header fields are read as words instead of byte by byte.
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
     ]
     .map(str::to_owned)
     .to_vec()
 }
 
-/// bpf-linker finds the LLVM that rustup ships only where it is told to look.
+/// Returns the library path with the compiler's LLVM, which bpf-linker needs.
 fn linker_libraries() -> OsString {
     let mut paths: Vec<PathBuf> = env::var_os("LD_LIBRARY_PATH")
         .map(|old| env::split_paths(&old).collect())

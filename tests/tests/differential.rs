@@ -97,7 +97,7 @@ fn a_refusal_is_told_the_same(
         events::ALERT,
         events::FIN,
         events::RESET,
-        events::SPEAKS_ON,
+        events::SENT_AFTER_RESET,
     ];
     assert!(wanted.iter().all(|event| seen & event != 0), "{seen:b}");
     let vlan = told.observations[0].watched.flow.vlan;

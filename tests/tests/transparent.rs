@@ -169,7 +169,7 @@ fn frames_leave_as_they_came(
         assert_eq!(with.len(), without.len(), "frames were lost or doubled");
         // And every one of them was looked at, on its way in and on its way out.
         let counters = Counters::take(&mut tap.kernel).unwrap().read().unwrap();
-        let ways = counters.iter().filter(|(counter, _)| counter.is_way());
+        let ways = counters.iter().filter(|(counter, _)| counter.is_outcome());
         let looks: u64 = ways.map(|(_, count)| count).sum();
         assert!(looks >= 2 * with.len() as u64, "{looks}");
         let started = counters.iter().find(|(it, _)| *it == Counter::Started);

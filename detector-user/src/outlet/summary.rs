@@ -29,7 +29,7 @@ impl Summary {
     fn packets(&self) -> u64 {
         self.counters
             .iter()
-            .filter(|(counter, _)| counter.is_way())
+            .filter(|(counter, _)| counter.is_outcome())
             .map(|(_, n)| n)
             .sum()
     }

@@ -6,7 +6,7 @@ use detector_common::flow::{Flow, FlowKey, Settled, Watched};
 use detector_common::headers::{self, Tap};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
-use detector_common::tag_set::{Spot, TagSet};
+use detector_common::tag_set::{FlowTag, TagSet};
 use hashlink::LruCache;
 
 use crate::flow::receiver::Receiver;
@@ -160,16 +160,16 @@ impl LruTables {
         }
     }
 
-    /// The set of tags that a spot belongs to.
-    fn word(&mut self, spot: Spot) -> Option<&mut u64> {
-        let number = spot.set as usize & (self.tags.len() - 1);
+    /// The set that a tag belongs to.
+    fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
+        let number = tag.set as usize & (self.tags.len() - 1);
         self.tags.get_mut(number)
     }
 
     fn tag(&mut self, key: &FlowKey) {
-        let spot = Spot::of(key, 0);
-        if let Some(word) = self.word(spot) {
-            *word = TagSet(*word).with(spot).0;
+        let tag = FlowTag::of(key, 0);
+        if let Some(word) = self.word(tag) {
+            *word = TagSet(*word).with(tag).0;
         }
     }
 
@@ -180,18 +180,18 @@ impl LruTables {
     }
 
     fn untag(&mut self, key: &FlowKey) {
-        let spot = Spot::of(key, 0);
-        if let Some(word) = self.word(spot) {
-            *word = TagSet(*word).without(spot).0;
+        let tag = FlowTag::of(key, 0);
+        if let Some(word) = self.word(tag) {
+            *word = TagSet(*word).without(tag).0;
         }
     }
 }
 
 impl Tables for LruTables {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let spot = Spot::of(key, 0);
-        self.word(spot)
-            .is_none_or(|word| TagSet(*word).may_hold(spot))
+        let tag = FlowTag::of(key, 0);
+        self.word(tag)
+            .is_none_or(|word| TagSet(*word).may_contain(tag))
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
@@ -217,7 +217,7 @@ impl Tables for LruTables {
         self.watched(key)
     }
 
-    fn forget(&mut self, key: &FlowKey) {
+    fn unwatch(&mut self, key: &FlowKey) {
         self.remove(key);
     }
 
@@ -244,14 +244,14 @@ impl<R: Receiver> Output for CaptureOutput<'_, R> {
         self.now_ns
     }
 
-    fn observe(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
         let mut observation = Observation::default();
         fill(&mut observation);
         self.receiver.observation(&observation);
         true
     }
 
-    fn carry<P: Packet>(
+    fn send_chunk<P: Packet>(
         &mut self,
         packet: &P,
         offset: usize,

@@ -151,7 +151,7 @@ impl Entry {
         let kinds = [
             (events::RESET, CloseKind::Reset),
             (events::FIN, CloseKind::Fin),
-            (events::SPEAKS_ON, CloseKind::SpeaksOn),
+            (events::SENT_AFTER_RESET, CloseKind::SpeaksOn),
         ];
         let sender = sender(observation.sender);
         let [client, server] = &observation.watched.flow.sides;

@@ -38,7 +38,9 @@ pub const FAMILIES: &[Family] = &[
         &["path"],
         "Packets seen at taps, each by the one path it took in the kernel; followed is what was read",
         |scrape| {
-            let ways = scrape.counters().filter(|(counter, _)| counter.is_way());
+            let ways = scrape
+                .counters()
+                .filter(|(counter, _)| counter.is_outcome());
             ways.map(|(counter, number)| labelled(&[counter.name()], number))
                 .collect()
         },

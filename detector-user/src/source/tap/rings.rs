@@ -5,7 +5,7 @@
 //! counted all the same.
 
 use std::collections::VecDeque;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::size_of;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
@@ -24,25 +24,6 @@ const TURN: usize = 4096;
 const ROUNDS: usize = 64;
 /// Bytes before each item on a ring.
 const ITEM_HEADER: usize = 8;
-
-/// Types that cross the rings: made of numbers only, so that any bytes are a value.
-trait FromRing: Copy {}
-impl FromRing for Observation {}
-impl FromRing for ChunkHead {}
-
-/// Copies a value out of the first bytes of a ring's item, which need not be aligned.
-fn read<T: FromRing>(bytes: &[u8]) -> Option<T> {
-    if bytes.len() < size_of::<T>() {
-        return None;
-    }
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `bytes` has at least as many bytes as T, all bit patterns are values of T (see
-    // FromRing), and the two do not overlap.
-    unsafe {
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), size_of::<T>());
-        Some(value.assume_init())
-    }
-}
 
 /// Both rings.
 pub struct Rings {
@@ -115,7 +96,8 @@ impl Rings {
         for record in carried.records() {
             match record {
                 Record::Observation(item) => {
-                    self.waiting.extend(observation(item).map(|it| (0, it)));
+                    self.waiting
+                        .extend(Observation::read(item).map(|it| (0, it)));
                 }
                 Record::Chunk(item) => {
                     if let Some((head, bytes)) = chunk(item) {
@@ -177,7 +159,7 @@ impl Rings {
             if let Some(carry) = &mut self.carry {
                 carry.write(Record::Observation(&item));
             }
-            match observation(&item) {
+            match Observation::read(&item) {
                 Some(observation) => {
                     self.waiting.push_back((self.read, observation));
                     self.taken += 1;
@@ -248,13 +230,8 @@ impl Rings {
     }
 }
 
-fn observation(item: &[u8]) -> Option<Observation> {
-    (item.len() == size_of::<Observation>()).then(|| read(item))?
-}
-
 fn chunk(item: &[u8]) -> Option<(ChunkHead, &[u8])> {
-    let head: ChunkHead = read(item)?;
-    let room = item.get(size_of::<ChunkHead>()..)?;
+    let (head, room) = ChunkHead::read(item)?;
     let is_whole = matches!(room.len(), CHUNK_SMALL | CHUNK_MAX);
     let bytes = room.get(..usize::from(head.len))?;
     (is_whole && !bytes.is_empty()).then_some((head, bytes))
@@ -273,9 +250,12 @@ mod tests {
     fn an_observation_is_its_exact_size_at_any_address() {
         let bytes = unaligned(size_of::<Observation>());
         let time = u64::from_ne_bytes(*bytes[1..].first_chunk().unwrap());
-        assert_eq!(observation(&bytes[1..]).map(|it| it.time_ns), Some(time));
-        assert_eq!(observation(&bytes), None, "too long");
-        assert_eq!(observation(&bytes[2..]), None, "too short");
+        assert_eq!(
+            Observation::read(&bytes[1..]).map(|it| it.time_ns),
+            Some(time)
+        );
+        assert_eq!(Observation::read(&bytes), None, "too long");
+        assert_eq!(Observation::read(&bytes[2..]), None, "too short");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use detector_common::observation::LOOK_AGAIN_NS;
+use detector_common::observation::POLL_INTERVAL_NS;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,7 +41,7 @@ use metrics::Endpoint;
 use taps::Taps;
 
 /// When rings are looked at again that had something: the kernel wakes nobody so soon.
-const LOOK_AGAIN: Duration = Duration::from_nanos(LOOK_AGAIN_NS);
+const LOOK_AGAIN: Duration = Duration::from_nanos(POLL_INTERVAL_NS);
 /// How often losses and the clock are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// How long default routes may change before somebody looks again.

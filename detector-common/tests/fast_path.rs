@@ -1,11 +1,11 @@
-//! What a glance says holds of the walk, too.
+//! The fast path agrees with the header walk.
 #![expect(
     clippy::unwrap_used,
     reason = "a frame that cannot be built or walked is a failed test"
 )]
 
+use detector_common::fast_path::flow_key;
 use detector_common::flow::FlowKey;
-use detector_common::glance::glance;
 use detector_common::headers::{LinkType, Tap, tcp_flags, walk};
 use detector_common::record::{ALERT, HANDSHAKE};
 use etherparse::PacketBuilder;
@@ -40,7 +40,7 @@ fn ordered(mut key: FlowKey) -> FlowKey {
 }
 
 fn check(frame: &[u8], tap: &Tap) -> Option<FlowKey> {
-    let key = glance(&frame, tap)?;
+    let key = flow_key(&frame, tap)?;
     let segment = walk(&frame, tap).unwrap();
     assert_eq!(ordered(key), ordered(segment.key));
     assert!(!segment.has(tcp_flags::FIN | tcp_flags::RST));
@@ -65,7 +65,7 @@ fn tap(raw: bool) -> Tap {
 }
 
 #[test]
-fn what_matters_to_nobody_is_known_at_a_glance() {
+fn uneventful_segments_take_the_fast_path() {
     for (ipv6, raw) in [(false, false), (false, true), (true, false), (true, true)] {
         for payload in [&[][..], &[23, 3, 3, 0, 9], &[0; 1400]] {
             assert!(check(&frame(ipv6, raw, payload), &tap(raw)).is_some());
@@ -78,7 +78,7 @@ fn what_matters_to_nobody_is_known_at_a_glance() {
 
 proptest! {
     #[test]
-    fn whatever_a_frame_is_they_agree(
+    fn fast_path_and_walk_agree_on_any_frame(
         ipv6: bool,
         raw: bool,
         payload in proptest::collection::vec(any::<u8>(), 0..20),

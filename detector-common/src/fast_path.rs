@@ -1,7 +1,7 @@
-//! A short look at a frame, for the many that matter to nobody.
+//! Fast path: fixed-offset header check, before the tag filter.
 //!
-//! What nearly all frames of a gateway have in common, TCP without IP options or extension headers,
-//! is read at fixed places, one check of bounds for all headers. Everything else takes the walk.
+//! Nearly all frames of a gateway are TCP without IP options or extension headers. Their fields are
+//! read at fixed offsets, with one bounds check for all headers. Other frames take the header walk.
 
 use crate::bytes::{be16, be32, be64, field, u8_at};
 use crate::flow::{Address, FlowKey};
@@ -15,11 +15,11 @@ const IPV6: usize = 40;
 const TCP: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
 
-/// The flow, its endpoints in either order, of a segment that neither begins nor ends anything: TCP
-/// without FIN or RST whose payload, if it has any, begins like neither handshake nor alert. `None`
-/// says nothing of a frame but that it has to be walked.
+/// Returns the flow key, endpoints in either order, of a segment that cannot begin or end a flow:
+/// TCP without FIN or RST whose payload, if any, begins with neither a handshake nor an alert record.
+/// `None` means that the frame takes the header walk.
 #[inline(always)]
-pub fn glance<P: Packet>(packet: &P, tap: &Tap) -> Option<FlowKey> {
+pub fn flow_key<P: Packet>(packet: &P, tap: &Tap) -> Option<FlowKey> {
     match tap.link {
         LinkType::Ethernet => {
             let ether_type = packet.window::<ETHERNET>(0)?;
@@ -48,7 +48,7 @@ fn ipv4<P: Packet, const HEADERS: usize>(packet: &P, tap: &Tap, at: usize) -> Op
         return None;
     }
     let total_len = usize::from(be16(headers, at + 2));
-    matters_not(packet, headers, at + IPV4, at + total_len)?;
+    check_uneventful(packet, headers, at + IPV4, at + total_len)?;
     let addresses = [
         Address::from_ipv4(be32(headers, at + 12)),
         Address::from_ipv4(be32(headers, at + 16)),
@@ -63,16 +63,16 @@ fn ipv6<P: Packet, const HEADERS: usize>(packet: &P, tap: &Tap, at: usize) -> Op
         return None;
     }
     let payload_len = usize::from(be16(headers, at + 4));
-    matters_not(packet, headers, at + IPV6, at + IPV6 + payload_len)?;
+    check_uneventful(packet, headers, at + IPV6, at + IPV6 + payload_len)?;
     let address = |at: usize| Address::from_halves(be64(headers, at), be64(headers, at + 8));
     let addresses = [address(at + 8), address(at + 24)];
     Some(key(packet, tap, headers, addresses, at + IPV6))
 }
 
-/// `Some` if the segment, whose TCP header is at `at` and whose datagram ends at `end`, neither
-/// begins nor ends anything.
+/// Returns `Some` if the segment, with its TCP header at `at` in a datagram up to `end`, cannot begin
+/// or end a flow.
 #[inline(always)]
-fn matters_not<P: Packet, const HEADERS: usize>(
+fn check_uneventful<P: Packet, const HEADERS: usize>(
     packet: &P,
     headers: &[u8; HEADERS],
     at: usize,

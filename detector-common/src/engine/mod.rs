@@ -1,0 +1,306 @@
+//! The engine: one frame in, at most one observation and some handshake bytes out.
+//!
+//! State begins with a ClientHello, on any port, recognised by content; a SYN costs nothing. A flow
+//! is *watched* (each segment looked up and processed) through its handshake and from its first FIN,
+//! RST or late alert on; in between it is *settled*, and its data pass without a look-up.
+
+mod handshake;
+mod segment;
+
+use crate::counter::Counter;
+use crate::engine::segment::{NextState, process};
+use crate::fast_path::flow_key;
+use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags, side_flags};
+use crate::headers::{self, Segment, Tap, tcp_flags};
+use crate::observation::{ChunkHead, Observation};
+use crate::packet::Packet;
+use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_hello};
+use crate::tracking::before;
+
+/// Maximum observations sent of one flow: a reset storm must not fill the ring.
+pub const OBSERVATIONS_MAX: u8 = 16;
+/// Maximum distance of a hello from the expected sequence number within the same connection.
+const SAME_CONNECTION_WINDOW: i32 = 1 << 20;
+
+/// Flow tables of a host.
+pub trait Tables {
+    /// Whether the flow of `key`, endpoints in either order, may be watched. Never `false` for one that
+    /// is. A packet of an established connection costs no more than this check.
+    fn may_watch(&mut self, key: &FlowKey) -> bool;
+    /// Returns the watched flow of `key`.
+    fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;
+    /// Begins to watch a flow at `now_ns`, replacing an older one of `key`. `begin` initialises every
+    /// field, whatever the memory contains. `None` if the table is full.
+    fn watch(
+        &mut self,
+        key: &FlowKey,
+        now_ns: u64,
+        begin: impl FnOnce(&mut Flow),
+    ) -> Option<&mut Watched>;
+    /// Stops watching and discards the flow.
+    fn unwatch(&mut self, key: &FlowKey);
+    /// Stops watching and stores the flow as [`crate::flow::Settled`].
+    fn settle(&mut self, key: &FlowKey);
+    /// Begins to watch the settled flow of `key` again at `now_ns`; `None` if there is none.
+    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched>;
+}
+
+/// Output of the engine, and its clock.
+pub trait Output {
+    /// Returns the time, nanoseconds on the host's clock, the same for each call within one frame.
+    /// Called for segments of watched flows only.
+    fn now_ns(&mut self) -> u64;
+    /// Sends an observation that `fill` writes, every field of it; `false` if it was lost.
+    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
+    /// Sends `len` (1 to [`CHUNK_MAX`](crate::observation::CHUNK_MAX)) bytes of the packet from
+    /// `offset`, with the head that `fill` writes, every field of it; `false` if they were lost.
+    fn send_chunk<P: Packet>(
+        &mut self,
+        packet: &P,
+        offset: usize,
+        len: usize,
+        fill: impl FnOnce(&mut ChunkHead),
+    ) -> bool;
+    /// Counts an event or a loss.
+    fn count(&mut self, event: Counter);
+}
+
+/// Processes one frame. Returns its outcome, which the caller counts.
+///
+/// # Example
+/// A host with room for one flow, and one frame: IPv4, TCP, and the beginning of a ClientHello.
+///
+/// ```
+/// use detector_common::counter::Counter;
+/// use detector_common::engine::{Output, Tables, inspect};
+/// use detector_common::flow::{Flow, FlowKey, Watched};
+/// use detector_common::headers::{LinkType, Tap};
+/// use detector_common::observation::{ChunkHead, Observation, events};
+/// use detector_common::packet::Packet;
+///
+/// #[derive(Default)]
+/// struct OneFlow(Option<(FlowKey, Watched)>);
+///
+/// impl Tables for OneFlow {
+///     fn may_watch(&mut self, key: &FlowKey) -> bool {
+///         self.0.is_some()
+///     }
+///     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
+///         self.0.as_mut().filter(|flow| flow.0 == *key).map(|flow| &mut flow.1)
+///     }
+///     fn watch(&mut self, key: &FlowKey, _: u64, begin: impl FnOnce(&mut Flow)) -> Option<&mut Watched> {
+///         let (_, watched) = self.0.insert((*key, Watched::default()));
+///         begin(&mut watched.flow);
+///         Some(watched)
+///     }
+///     fn unwatch(&mut self, _: &FlowKey) {
+///         self.0 = None;
+///     }
+///     fn settle(&mut self, _: &FlowKey) {
+///         self.0 = None;
+///     }
+///     fn resume(&mut self, _: &FlowKey, _: u64) -> Option<&mut Watched> {
+///         None
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct Sent {
+///     observations: Vec<Observation>,
+///     handshake: Vec<u8>,
+/// }
+///
+/// impl Output for Sent {
+///     fn now_ns(&mut self) -> u64 {
+///         1
+///     }
+///     fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+///         let mut observation = Observation::default();
+///         fill(&mut observation);
+///         self.observations.push(observation);
+///         true
+///     }
+///     fn send_chunk<P: Packet>(
+///         &mut self,
+///         packet: &P,
+///         offset: usize,
+///         len: usize,
+///         fill: impl FnOnce(&mut ChunkHead),
+///     ) -> bool {
+///         let mut bytes = [0; 1536];
+///         let copied = packet.copy(offset, &mut bytes, len);
+///         self.handshake.extend(&bytes[..len]);
+///         copied
+///     }
+///     fn count(&mut self, _: Counter) {}
+/// }
+///
+/// let mut frame = vec![0x45, 0, 0, 49, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// frame.extend([0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+/// frame.extend([22, 3, 1, 0, 4, 1, 0, 0, 0]);
+///
+/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false };
+/// let (mut flows, mut sent) = (OneFlow::default(), Sent::default());
+/// let outcome = inspect(&frame.as_slice(), &tap, &mut flows, &mut sent);
+///
+/// assert_eq!(outcome, Counter::Followed);
+/// assert_eq!(sent.observations[0].events, events::HELLO);
+/// assert_eq!(sent.handshake, frame[40..]);
+/// ```
+#[inline(always)]
+pub fn inspect<P: Packet, T: Tables, O: Output>(
+    packet: &P,
+    tap: &Tap,
+    tables: &mut T,
+    output: &mut O,
+) -> Counter {
+    if let Some(key) = flow_key(packet, tap)
+        && !tables.may_watch(&key)
+    {
+        return Counter::Unwatched;
+    }
+    let mut segment = match headers::walk(packet, tap) {
+        Ok(segment) => segment,
+        Err(reason) => return reason,
+    };
+    let opening = opening(packet, &segment);
+    let ends = opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST);
+    let may_be_watched = tables.may_watch(&segment.key);
+    if !(may_be_watched || opening.hello || ends) {
+        return Counter::Unwatched;
+    }
+    segment.order_endpoints();
+    segment.endpoint = packet.black_box(u32::from(segment.endpoint)) as u8;
+
+    let key = &segment.key;
+    let known = if may_be_watched {
+        tables
+            .watched(key)
+            .filter(|watched| !(opening.hello && is_another_connection(watched, &segment)))
+    } else {
+        None
+    };
+    let watched = match known {
+        Some(watched) => Some(watched),
+        None if opening.hello => start(&segment, tables, output),
+        None if ends => resume(key, tables, output),
+        None => None,
+    };
+    let Some(watched) = watched else {
+        return Counter::Unwatched;
+    };
+    match process(packet, tap, &segment, watched, output) {
+        NextState::Watched => {}
+        NextState::Settled => {
+            output.count(Counter::Settled);
+            tables.settle(key);
+        }
+        NextState::Removed => {
+            output.count(Counter::NotHello);
+            tables.unwatch(key);
+        }
+    }
+    Counter::Followed
+}
+
+/// Begins to watch a flow at its hello's first segment.
+#[inline(always)]
+fn start<'t, T: Tables, O: Output>(
+    segment: &Segment,
+    tables: &'t mut T,
+    output: &mut O,
+) -> Option<&'t mut Watched> {
+    let now_ns = output.now_ns();
+    let watched = tables.watch(&segment.key, now_ns, |flow| {
+        begin_flow(flow, segment, now_ns)
+    });
+    output.count(if watched.is_some() {
+        Counter::Started
+    } else {
+        Counter::TableFull
+    });
+    watched
+}
+
+/// Resumes a settled flow at its end.
+#[inline(always)]
+fn resume<'t, T: Tables, O: Output>(
+    key: &FlowKey,
+    tables: &'t mut T,
+    output: &mut O,
+) -> Option<&'t mut Watched> {
+    let now_ns = output.now_ns();
+    let watched = tables.resume(key, now_ns)?;
+    output.count(Counter::Resumed);
+    Some(watched)
+}
+
+/// Classification of a segment's first payload bytes.
+struct Opening {
+    hello: bool,
+    alert: bool,
+}
+
+#[inline(always)]
+fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
+    let nothing = Opening {
+        hello: false,
+        alert: false,
+    };
+    if segment.payload_len == 0 {
+        return nothing;
+    }
+    let count = if segment.payload_len < HEAD_MAX {
+        segment.payload_len
+    } else {
+        HEAD_MAX
+    };
+    let Some(head) = packet.head(segment.payload_offset, count) else {
+        return nothing;
+    };
+    let alert =
+        count >= HEADER_LEN && RecordHeader::parse(head).is_some_and(|h| h.content_type == ALERT);
+    Opening {
+        hello: may_begin_client_hello(head, count),
+        alert,
+    }
+}
+
+/// Whether a hello cannot belong to the watched connection: its ports are reused.
+#[inline(always)]
+fn is_another_connection(watched: &Watched, segment: &Segment) -> bool {
+    let [client, server] = &watched.flow.sides;
+    let side = if segment.endpoint == watched.flow.client_endpoint {
+        client
+    } else {
+        server
+    };
+    if !side.has(side_flags::SEEN) {
+        return side_has_ended(client) || side_has_ended(server);
+    }
+    let ahead = segment.payload_seq().wrapping_sub(side.next_seq) as i32;
+    if side_has_ended(client) || side_has_ended(server) {
+        // A retransmission of what was sent before the end lies behind.
+        return before(segment.payload_seq(), side.start_seq) || ahead > 0;
+    }
+    !(-SAME_CONNECTION_WINDOW..=SAME_CONNECTION_WINDOW).contains(&ahead)
+}
+
+#[inline(always)]
+fn side_has_ended(side: &Side) -> bool {
+    side.has(side_flags::FIN | side_flags::RST)
+}
+
+/// Initialises a flow at its hello's first segment. Writes every field.
+#[inline(always)]
+fn begin_flow(flow: &mut Flow, segment: &Segment, now_ns: u64) {
+    flow.started_ns = now_ns;
+    flow.vlan = segment.vlan;
+    flow.client_endpoint = segment.endpoint;
+    flow.flags = flow_flags::PROVISIONAL;
+    flow.observations = 0;
+    flow.order = 0;
+    for side in &mut flow.sides {
+        *side = Side::default();
+    }
+}

@@ -1,0 +1,155 @@
+//! Makes `seeds/` from captures in `tests/captures/corpus`.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use detector_common::headers::walk;
+use detector_common::record::HANDSHAKE;
+use detector_user::capture::CaptureFile;
+use tlswhy_fuzz::{Host, push_frame, tap};
+
+/// Seeds' names and the captures they are made of.
+const CAPTURES: [(&str, &str); 10] = [
+    (
+        "reset-on-hello",
+        "reset-on-hello-behaviour-curl-direct-tls13",
+    ),
+    (
+        "handshake-failure",
+        "handshake-failure-behaviour-java-direct-tls13",
+    ),
+    (
+        "close-in-flight",
+        "close-in-flight-behaviour-go-direct-tls13",
+    ),
+    (
+        "damaged-record",
+        "damaged-by-server-behaviour-go-direct-tls12",
+    ),
+    ("expired-tls12", "bad-expired-curl-direct-tls12"),
+    ("expired-tls13", "bad-expired-curl-direct-tls13"),
+    (
+        "client-certificate",
+        "no-certificate-partner-curl-direct-tls12",
+    ),
+    ("retry-request", "retry-request-groups-go-direct-tls13"),
+    ("resumption", "resumes-shop-go-direct-tls12"),
+    (
+        "interceptor",
+        "pin-go-squid-1.3.accepts-shop-go-squid-tls13",
+    ),
+];
+/// Frames of a capture that become a seed.
+const FRAMES_MAX: usize = 60;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let put = |target: &str, name: &str, seed: &[u8]| {
+        let directory = here.join("seeds").join(target);
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(name), seed)
+    };
+    for (name, capture) in CAPTURES {
+        let path = here.join(format!("../tests/captures/corpus/{capture}.pcap.gz"));
+        let frames = read(&path)?;
+        put("capture", name, &fs::read(&path)?)?;
+        put("capture", &format!("{name}-plain"), &pcap(&frames))?;
+        put("engine", name, &engine(&frames))?;
+        put(
+            "headers",
+            name,
+            &[
+                &[0],
+                frames
+                    .iter()
+                    .max_by_key(|frame| frame.len())
+                    .ok_or("no frame")?
+                    .as_slice(),
+            ]
+            .concat(),
+        )?;
+        put("records", name, &records(&frames))?;
+        put("handshake", name, &handshake(&frames))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let mut capture = CaptureFile::open(path)?;
+    let mut frames = Vec::new();
+    while let Some(frame) = capture.next_frame()? {
+        frames.push(frame.captured.to_vec());
+        if frames.len() == FRAMES_MAX {
+            break;
+        }
+    }
+    Ok(frames)
+}
+
+/// An uncompressed capture, whose records a fuzzer can reach.
+fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let header: [u32; 6] = [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1];
+    let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    for (second, frame) in (0u32..).zip(frames) {
+        let len = frame.len() as u32;
+        file.extend(
+            [second, 0, len, len]
+                .iter()
+                .flat_map(|word| word.to_le_bytes()),
+        );
+        file.extend(frame);
+    }
+    file
+}
+
+fn engine(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut seed = vec![1 << 5];
+    frames.iter().for_each(|frame| push_frame(&mut seed, frame));
+    seed
+}
+
+/// The first server's stream, cut into segments of several lengths.
+fn records(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut seed = vec![0, 0, 0, 9, 241, 2, 0, 37];
+    let mut client = None;
+    for frame in frames {
+        let Ok(mut segment) = walk(&frame.as_slice(), &tap(0)) else {
+            continue;
+        };
+        segment.order_endpoints();
+        let Some(payload) = frame.get(segment.payload_offset..) else {
+            continue;
+        };
+        let payload = &payload[..payload.len().min(segment.payload_len as usize)];
+        if client.is_none() && payload.first() == Some(&HANDSHAKE) {
+            client = Some((segment.key, segment.endpoint));
+        }
+        if client.is_some_and(|(key, client)| key == segment.key && client != segment.endpoint) {
+            seed.extend(payload);
+        }
+    }
+    seed
+}
+
+/// The handshake bytes that the engine sends of the first connection.
+fn handshake(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut host = Host::default();
+    for frame in frames {
+        host.frame(frame, &tap(0), 1_000_000);
+    }
+    let mut seed = Vec::new();
+    let first = host.chunks.first().map(|(head, _)| head.key);
+    for (head, bytes) in host
+        .chunks
+        .iter()
+        .filter(|(head, _)| Some(head.key) == first)
+    {
+        let place = (head.offset as u16) << 1 | u16::from(head.sender);
+        push_frame(
+            &mut seed,
+            &[&place.to_be_bytes(), bytes.as_slice()].concat(),
+        );
+    }
+    seed
+}
