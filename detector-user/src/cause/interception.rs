@@ -88,6 +88,16 @@ pub struct Interception {
     pub recognized: Vec<Mark>,
 }
 
+impl Interception {
+    fn new(known: Option<(Intercepted, &'static str, String)>, marks: Marks) -> Self {
+        let (status, evidence) = known
+            .map_or((Intercepted::Unknown, None), |(status, name, detail)| {
+                (status, Some((name, detail)))
+            });
+        Self { status, evidence, marks, recognized: Vec::new() }
+    }
+}
+
 /// Something that connections through one interceptor have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(u64);
@@ -177,22 +187,34 @@ impl Interceptors {
         self.destinations.insert(mark, Source::Destination);
     }
 
-    /// What is known of a connection, and learns from it.
-    pub fn look(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
+    /// Returns what is known of a connection, and records it if all its legs are known now and were
+    /// not before: a settled connection is judged twice, when it works and at its end.
+    pub fn examine(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
+        if connection.newly_complete {
+            self.record(connection, knowledge)
+        } else {
+            self.look(connection, knowledge)
+        }
+    }
+
+    /// Returns what is known of a connection.
+    pub fn look(&self, connection: &Connection, knowledge: &Knowledge) -> Interception {
+        let marks = marks(&connection.client_leg);
+        let known = self
+            .shown(connection, marks, knowledge)
+            .or_else(|| self.by_likeness(marks));
+        Interception::new(known, marks)
+    }
+
+    /// Records a connection, once, and returns what is then known of it and what it lets recognize.
+    pub fn record(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         let leg = &*connection.client_leg;
-        let leaf = leaf(leg);
-        let marks = [
-            leaf.map(issuer_mark),
-            destination_mark(leg),
-            fingerprint_mark(leg),
-        ];
+        let marks = marks(leg);
         let mut recognized = Vec::new();
-        if let (Some(leaf), Some(mark)) = (leaf, marks[0]) {
+        if let (Some(leaf), Some(mark)) = (leaf(leg), marks[0]) {
             recognized.extend(self.learn_issuer(mark, leaf, leg).then_some(mark));
         }
-        let known = told(knowledge, leg)
-            .or_else(|| by_legs(connection))
-            .or_else(|| self.by_certificate(leaf, marks[0], knowledge));
+        let known = self.shown(connection, marks, knowledge);
         let source = self.source(known.is_some(), marks);
         let mut known = known.or_else(|| self.by_likeness(marks));
         if knowledge.intercepted == InterceptedWhen::Auto {
@@ -203,16 +225,22 @@ impl Interceptors {
         if !recognized.is_empty() {
             known = known.or_else(|| self.by_likeness(marks));
         }
-        let (status, evidence) = known
-            .map_or((Intercepted::Unknown, None), |(status, name, detail)| {
-                (status, Some((name, detail)))
-            });
         Interception {
-            status,
-            evidence,
-            marks,
             recognized,
+            ..Interception::new(known, marks)
         }
+    }
+
+    fn shown(
+        &self,
+        connection: &Connection,
+        marks: Marks,
+        knowledge: &Knowledge,
+    ) -> Option<(Intercepted, &'static str, String)> {
+        let leg = &*connection.client_leg;
+        told(knowledge, leg)
+            .or_else(|| by_legs(connection))
+            .or_else(|| self.by_certificate(leaf(leg), marks[0], knowledge))
     }
 
     fn by_certificate(
@@ -488,6 +516,14 @@ pub fn registrable_domain(name: &str) -> String {
     psl::domain_str(name).unwrap_or(name).to_ascii_lowercase()
 }
 
+fn marks(leg: &Timeline) -> Marks {
+    [
+        leaf(leg).map(issuer_mark),
+        destination_mark(leg),
+        fingerprint_mark(leg),
+    ]
+}
+
 fn issuer_mark(leaf: &Leaf) -> Mark {
     Mark(hash(&("issuer", &leaf.issuer)))
 }
@@ -636,6 +672,7 @@ pub(crate) mod tests {
             client_leg: Box::new(timeline),
             server_leg: None,
             goes_on: false,
+            newly_complete: true,
         }
     }
 

@@ -242,7 +242,7 @@ impl Pipeline {
             if !self.scope.takes(leg.client, leg.server) {
                 continue;
             }
-            let interception = self.interceptors.look(&connection, &self.knowledge);
+            let interception = self.interceptors.examine(&connection, &self.knowledge);
             let judged = judge(&connection, interception);
             if !connection.goes_on {
                 let other = connection.server_leg.as_ref();

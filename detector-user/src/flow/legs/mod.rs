@@ -36,6 +36,9 @@ pub struct Connection {
     pub server_leg: Option<(Passage, Box<Timeline>)>,
     /// Whether it is told of early, since it works; its end is yet to come.
     pub goes_on: bool,
+    /// Whether all its legs are known, and were not before: true once per connection. With one tap
+    /// that is as soon as it works, with several at its end.
+    pub newly_complete: bool,
 }
 
 /// What happens to a connection between two taps.
@@ -71,6 +74,8 @@ pub struct Legs {
     by_server: HashMap<Destination, VecDeque<FlowId>>,
     due: BTreeSet<(u64, FlowId)>,
     ready: Vec<Connection>,
+    /// Several taps see connections: one that works may still get a second leg.
+    several_taps: bool,
 }
 
 impl Default for Legs {
@@ -81,6 +86,7 @@ impl Default for Legs {
             by_server: HashMap::new(),
             due: BTreeSet::new(),
             ready: Vec::new(),
+            several_taps: false,
         }
     }
 }
@@ -130,6 +136,7 @@ impl Legs {
     }
 
     fn began(&mut self, beginning: Beginning) {
+        self.several_taps = true;
         if self.legs.len() >= WAITING_MAX
             && let Some((&oldest, _)) = self.legs.iter().next()
         {
@@ -175,6 +182,7 @@ impl Legs {
                 client_leg: timeline,
                 server_leg: None,
                 goes_on: true,
+                newly_complete: !self.several_taps,
             });
         }
     }
@@ -209,11 +217,7 @@ impl Legs {
         let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
         let Some(partner) = partner.filter(|partner| self.legs.contains_key(partner)) else {
             if self.forget(flow).is_none_or(|leg| !leg.too_late) {
-                self.ready.push(Connection {
-                    client_leg: timeline,
-                    server_leg: None,
-                    goes_on: false,
-                });
+                self.push_over(timeline, None);
             }
             return;
         };
@@ -242,11 +246,7 @@ impl Legs {
                 other.too_late = leg.beginning.started_ns <= other.beginning.started_ns
                     || leg.beginning.random == other.beginning.random;
             }
-            self.ready.push(Connection {
-                client_leg: timeline,
-                server_leg: None,
-                goes_on: false,
-            });
+            self.push_over(timeline, None);
         }
     }
 
@@ -277,17 +277,22 @@ impl Legs {
         };
         let passage = passage(&client_leg, &server_leg);
         let Some(passage) = passage else {
-            self.ready
-                .extend([client_leg, server_leg].map(|leg| Connection {
-                    client_leg: leg,
-                    server_leg: None,
-                    goes_on: false,
-                }));
+            self.push_over(client_leg, None);
+            self.push_over(server_leg, None);
             return;
         };
+        self.push_over(client_leg, Some((passage, server_leg)));
+    }
+
+    fn push_over(
+        &mut self,
+        client_leg: Box<Timeline>,
+        server_leg: Option<(Passage, Box<Timeline>)>,
+    ) {
         self.ready.push(Connection {
+            newly_complete: self.several_taps || !client_leg.settled,
             client_leg,
-            server_leg: Some((passage, server_leg)),
+            server_leg,
             goes_on: false,
         });
     }

@@ -165,8 +165,9 @@ fn judge(timeline: &Timeline, knowledge: &Knowledge) -> Judgement {
         client_leg: Box::new(timeline.clone()),
         server_leg: None,
         goes_on: false,
+        newly_complete: true,
     };
-    let interception = Interceptors::default().look(&connection, knowledge);
+    let interception = Interceptors::default().record(&connection, knowledge);
     super::judge(&connection, interception).judgement
 }
 
