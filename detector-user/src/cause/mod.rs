@@ -4,8 +4,10 @@
 //! [`crate::verdict::Verdict`]. Not here: output formats, clocks, I/O other than the facts that
 //! the history keeps on disk.
 
+mod hash;
 pub mod history;
 pub mod inspection_ca;
 pub mod interception;
 pub mod judge;
 pub mod knowledge;
+mod registrable_domain;

@@ -1,15 +1,15 @@
 //! Facts about clients, apps and names, each kept where a question asks for it.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use hashlink::LruCache;
 use serde::{Deserialize, Serialize};
 
 use super::recent::Recent;
-use crate::cause::interception::{Mark, registrable_domain};
+use crate::cause::hash::hash;
+use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
+use crate::cause::registrable_domain::registrable_domain;
 use crate::flow::tls::app::App;
 
 /// Apps on clients, names and apps remembered; beyond it the one concerned longest ago goes.
@@ -269,12 +269,6 @@ pub(super) fn triple(subject: &Subject) -> Option<Triple> {
             domain: hash(&registrable_domain(&subject.name)),
         },
     })
-}
-
-pub(super) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Facts {

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Fact, hash};
+use super::facts::Fact;
+use crate::cause::hash::hash;
 use crate::cause::interception::Mark;
 use crate::host::privileges::give_up_all;
 

@@ -255,7 +255,7 @@ fn a_revision_names_what_it_revises() {
 /// What is recognized as an interceptor's late revises what came before.
 #[test]
 fn an_interceptor_recognized_late() {
-    let mark = crate::cause::interception::tests::mark(7);
+    let mark = Mark::of_number(7);
     let mut world = World::new();
     world.intercepted = Intercepted::Unknown;
     world.marks = [Some(mark), None, None];

@@ -5,6 +5,7 @@ use std::fmt;
 
 use detector_common::flow::Sender;
 
+use crate::cause::interception::InterceptionEvidence;
 use crate::cause::judge::facts::{AlertFact, Flaw};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
 use crate::verdict;
@@ -81,13 +82,8 @@ pub enum Evidence<'f> {
     EncryptedAlert(AlertFact),
     /// Segments are missing.
     Gap,
-    /// Evidence that another part of the room has put into words.
-    Worded {
-        /// Its stable name.
-        name: &'f str,
-        /// The fact, for people.
-        detail: &'f str,
-    },
+    /// Whether the connection was intercepted, and by which sign.
+    Interception(&'f InterceptionEvidence),
 }
 
 impl Evidence<'_> {
@@ -119,7 +115,7 @@ impl Evidence<'_> {
             Self::ResetStage(_) => "reset-stage",
             Self::EncryptedAlert(_) => "encrypted-alert",
             Self::Gap => "gap",
-            Self::Worded { name, .. } => name,
+            Self::Interception(evidence) => evidence.name(),
         })
     }
 
@@ -173,7 +169,6 @@ impl Evidence<'_> {
                 client_has_one: false,
             } => "server asks for a client certificate and the client has none",
             Self::Gap => "segments are missing here: records may have been overlooked",
-            Self::Worded { detail, .. } => detail,
             _ => "",
         }
     }
@@ -239,8 +234,8 @@ impl fmt::Display for Evidence<'_> {
             | Self::ServerAlertForData
             | Self::ServerAlertAfterFlight
             | Self::CertificateRequested { .. }
-            | Self::Gap
-            | Self::Worded { .. } => f.write_str(self.sentence()),
+            | Self::Gap => f.write_str(self.sentence()),
+            Self::Interception(evidence) => evidence.fmt(f),
         }
     }
 }

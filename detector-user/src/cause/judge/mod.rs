@@ -24,7 +24,7 @@ mod tests;
 
 pub use weigh::CONFIDENCE_MAX;
 
-use crate::cause::interception::Interception;
+use crate::cause::interception::{Interception, InterceptionEvidence};
 use crate::cause::judge::facts::Facts;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg, findings};
 use crate::cause::judge::subject::{Outcome, Subject};
@@ -89,10 +89,9 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
 }
 
 fn recognized_later(interception: &Interception) -> Interception {
-    let detail = "later connections show that an interceptor answers here";
     Interception {
         status: Intercepted::Yes,
-        evidence: Some(("recognized-later", detail.to_owned())),
+        evidence: Some(InterceptionEvidence::RecognizedLater),
         ..interception.clone()
     }
 }

@@ -114,7 +114,7 @@ impl Grounds<'_> {
         let encrypted = facts.encrypted_alerts.iter().copied();
         beside.extend(encrypted.map(Evidence::EncryptedAlert));
         let interception = self.interception.evidence.as_ref();
-        beside.extend(interception.map(|(name, detail)| Evidence::Worded { name, detail }));
+        beside.extend(interception.map(Evidence::Interception));
         beside.extend(facts.gaps.then_some(Evidence::Gap));
         beside
     }

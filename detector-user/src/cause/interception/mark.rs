@@ -1,0 +1,104 @@
+//! Features that connections through one interceptor have in common, as numbers.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::hash::hash;
+use crate::flow::timeline::Timeline;
+use crate::flow::tls::certificate::Leaf;
+use crate::flow::tls::names::TLS_1_3;
+
+/// A feature that connections through one interceptor have in common, as a hash of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark(pub(super) u64);
+
+#[cfg(test)]
+impl Mark {
+    pub(crate) const fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The marks of one connection: its certificate's issuer, its destination, and the fingerprint of
+/// its ServerHello.
+pub type Marks = [Option<Mark>; 3];
+
+/// Returns a connection's marks as its leg nearest to the client shows them.
+pub(super) fn marks(leg: &Timeline) -> Marks {
+    [
+        leaf(leg).map(issuer_mark),
+        destination_mark(leg),
+        fingerprint_mark(leg),
+    ]
+}
+
+/// The server's own certificate, where it came in the clear and whole.
+pub(super) fn leaf(leg: &Timeline) -> Option<&Leaf> {
+    leg.handshake.certificate.as_ref()?.as_ref().ok()
+}
+
+/// The server name that the client asked for.
+pub(super) fn server_name(leg: &Timeline) -> Option<&str> {
+    leg.handshake.client_hello.as_ref()?.server_name.as_deref()
+}
+
+fn issuer_mark(leaf: &Leaf) -> Mark {
+    Mark(hash(&("issuer", &leaf.issuer)))
+}
+
+/// The mark of a server by address, name, apparent distance and place.
+fn destination_mark(leg: &Timeline) -> Option<Mark> {
+    let [_, server] = &leg.sides;
+    Some(Mark(hash(&(
+        "destination",
+        place(leg),
+        leg.server,
+        server_name(leg)?,
+        server.ttl_min,
+    ))))
+}
+
+/// The mark of a TLS 1.3 server's choices, the order of its extensions, and its apparent distance.
+/// It depends on the client, too: another would be answered otherwise.
+fn fingerprint_mark(leg: &Timeline) -> Option<Mark> {
+    let hello = leg.handshake.server_hello.as_ref()?;
+    if !hello.complete || hello.version() < TLS_1_3 || hello.pre_shared_key {
+        return None;
+    }
+    let [_, server] = &leg.sides;
+    Some(Mark(hash(&(
+        "fingerprint",
+        place(leg),
+        hello.cipher_suite,
+        &hello.extensions,
+        hello.group,
+        hello.session_id.is_empty(),
+        server.ttl_min,
+    ))))
+}
+
+/// The place servers' packets come to the tap from: a neighbour's MAC address, or the whole tap
+/// where frames have none. Several captures may be of one place.
+pub(super) fn place(leg: &Timeline) -> u64 {
+    match leg.sides[1].mac {
+        0 => hash(&&*leg.tap),
+        mac => hash(&mac),
+    }
+}
+
+/// The network of an address: /16 of IPv4, /32 of IPv6.
+pub(super) fn network(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => hash(&address.octets().first_chunk::<2>()),
+        IpAddr::V6(address) => hash(&address.octets().first_chunk::<4>()),
+    }
+}
+
+/// The usual extent of a link: /24 of IPv4, /64 of IPv6.
+pub(super) fn link(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => hash(&address.octets().first_chunk::<3>()),
+        IpAddr::V6(address) => hash(&address.octets().first_chunk::<8>()),
+    }
+}
