@@ -1,5 +1,7 @@
 //! The command line.
 
+mod knowledge;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -8,11 +10,13 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cause::inspection_ca::InspectionCa;
-use crate::cause::knowledge::{InterceptedWhen, Knowledge};
+use crate::cause::knowledge::InterceptedWhen;
 use crate::host::interfaces::Wanted;
 use crate::operate::config::DEFAULT_PINS;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+
+pub use knowledge::KnowledgeArgs;
 
 /// Exit code: it did what it was asked to.
 pub const EXIT_DONE: u8 = 0;
@@ -222,9 +226,9 @@ pub struct PcapArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
-    /// What the operator knows.
+    /// The operator's knowledge about interception.
     #[command(flatten)]
-    pub knowledge: Knowledge,
+    pub knowledge: KnowledgeArgs,
 }
 
 /// Arguments of `tlswhy doctor`.

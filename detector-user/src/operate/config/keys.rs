@@ -11,8 +11,7 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use super::{Settings, intercepted_name};
-use crate::cause::knowledge::InterceptedWhen;
+use super::Settings;
 use crate::host::interfaces::Wanted;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
@@ -147,11 +146,12 @@ pub const KEYS: &[Key] = &[
         about: "Whether connections here are intercepted; `auto` tells by evidence alone",
         live: true,
         read: |settings, value| {
-            settings.knowledge.intercepted = InterceptedWhen::from_str(text(value)?, false)
+            settings.knowledge.intercepted = text(value)?
+                .parse()
                 .map_err(|_| Complaint::new("it is none of these"))?;
             Ok(())
         },
-        show: |settings| Some(intercepted_name(settings.knowledge.intercepted).into()),
+        show: |settings| Some(settings.knowledge.intercepted.name().into()),
     },
     Key {
         path: "ignore.ports",

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::cause::knowledge::{InterceptedWhen, Knowledge};
+use crate::cause::knowledge::Knowledge;
 use crate::host::interfaces::Wanted;
 use crate::operate::cli::{DEFAULT_FLOWS, RunArgs};
 use crate::operate::scope::Scope;
@@ -307,15 +307,6 @@ fn set_some<T: Clone>(value: &mut Option<T>, given: Option<&T>) -> bool {
         *value = given.cloned();
     }
     given.is_some()
-}
-
-/// What `intercepted` takes, as the file writes it.
-const fn intercepted_name(when: InterceptedWhen) -> &'static str {
-    match when {
-        InterceptedWhen::Auto => "auto",
-        InterceptedWhen::Always => "always",
-        InterceptedWhen::Never => "never",
-    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
     let progress = arguments.shows_progress();
     let threads = threads(&arguments);
-    let mut pipeline = Pipeline::new(FLOWS, arguments.knowledge, sinks, report);
+    let mut pipeline = Pipeline::new(FLOWS, arguments.knowledge.into(), sinks, report);
     let files = &arguments.files;
     let Reading {
         mut code,

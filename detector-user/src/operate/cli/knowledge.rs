@@ -1,0 +1,45 @@
+//! Arguments for the operator's knowledge about interception.
+
+use clap::builder::PossibleValue;
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::cause::inspection_ca::InspectionCa;
+use crate::cause::knowledge::{InterceptedWhen, Knowledge};
+
+/// The operator's knowledge about interception, as arguments.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Knowledge about the interceptor")]
+pub struct KnowledgeArgs {
+    /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable
+    #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
+    inspection_cas: Vec<InspectionCa>,
+
+    /// Whether connections here are intercepted
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = InterceptedWhen::Auto)]
+    intercepted: InterceptedWhen,
+}
+
+impl From<KnowledgeArgs> for Knowledge {
+    fn from(arguments: KnowledgeArgs) -> Self {
+        Self {
+            inspection_cas: arguments.inspection_cas,
+            intercepted: arguments.intercepted,
+            interceptors: Vec::new(),
+        }
+    }
+}
+
+impl ValueEnum for InterceptedWhen {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Auto => "By evidence only",
+            Self::Always => "All of them are",
+            Self::Never => "None of them is",
+        };
+        Some(PossibleValue::new(self.name()).help(help))
+    }
+}
