@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use detector_common::observation::{ChunkHead, Observation};
@@ -102,7 +103,7 @@ impl Pipeline {
         retention: Duration,
         now_s: u64,
     ) -> Remembered {
-        let remembered = self.history.keep_in(directory, retention, now_s);
+        let remembered = self.history.restore(directory, retention, now_s);
         for mark in &remembered.marks {
             self.interceptors.remember(*mark);
         }
@@ -252,7 +253,7 @@ impl Pipeline {
             } else if judged.judgement != Judgement::Established {
                 continue;
             }
-            let verdicts = self.history.take(judged, now_ns);
+            let verdicts = self.history.record(judged, now_ns);
             self.give(verdicts, now_ns);
         }
         self.legs.reuse(ready);
@@ -271,7 +272,7 @@ impl Pipeline {
     }
 
     /// Gives verdicts that were due at `due_ns` on the tap's clock.
-    fn give(&mut self, verdicts: Vec<Verdict>, due_ns: u64) {
+    fn give(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
         for verdict in verdicts {
             self.measure(&verdict, due_ns);
             if verdict.revises.is_some() {

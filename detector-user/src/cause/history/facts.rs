@@ -3,51 +3,19 @@
 use std::net::IpAddr;
 
 use hashlink::LruCache;
-use serde::{Deserialize, Serialize};
 
+use super::fact::{Fact, Name, Triple};
 use super::recent::Recent;
-use crate::cause::hash::hash;
+use super::tables::{Client, Concerned, Everywhere, Pair, TRIPLES, Visitors};
 use crate::cause::interception::Mark;
-use crate::cause::judge::subject::{Outcome, Subject};
-use crate::cause::registrable_domain::registrable_domain;
 use crate::flow::tls::app::App;
 
-/// Apps on clients, names and apps remembered; beyond it the one concerned longest ago goes.
+/// Maximum apps on clients, clients, names and apps; the one concerned longest ago is evicted.
 const PAIRS_MAX: usize = 65_536;
 const CLIENTS_MAX: usize = 32_768;
 const NAMES_MAX: usize = 65_536;
 const APPS_MAX: usize = 8_192;
-/// A silent close counts as a refusal of the app only if it is this sure.
-const REFUSAL_COUNTS: f64 = 0.4;
 const DAY_S: u64 = 86_400;
-/// Refusals that a client, a name or an app leads to.
-const TRIPLES: usize = 24;
-
-/// A host name, and what is registered of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Name {
-    pub(super) host: u64,
-    pub(super) domain: u64,
-}
-
-/// One app on one client and one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Triple {
-    pub(super) client: IpAddr,
-    pub(super) app: App,
-    pub(super) name: Name,
-}
-
-/// What one connection shows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Fact {
-    #[serde(flatten)]
-    triple: Triple,
-    time_s: u64,
-    issuer: Option<Mark>,
-    accepted: bool,
-    counts: bool,
-}
 
 /// For which earlier refusals a fact may change what is decided. Beyond some number one more name,
 /// app or client says nothing new, and most facts are of that kind.
@@ -57,63 +25,12 @@ pub(super) struct Change {
     pub(super) news: bool,
     /// Whether it is, or was last seen on another day: then it is worth keeping.
     pub(super) worth_keeping: bool,
-    /// What its app on its client accepts and refuses.
+    /// The names that its app on its client accepts and refuses.
     pair: bool,
-    /// What other apps on its client do.
+    /// The other apps on its client.
     client: bool,
-    /// Who accepts and refuses its name.
+    /// The apps that accept and refuse its name.
     name: bool,
-}
-
-/// What decisions read of an app on a client.
-#[derive(PartialEq)]
-struct PairView {
-    accepts: u8,
-    refuses: (u8, u8),
-    issuer: Option<Mark>,
-}
-
-/// What decisions read of a client.
-#[derive(PartialEq)]
-enum ClientView {
-    /// No app accepts; whether several apps refuse, and several unrelated names are refused.
-    Refusing { apps: bool, domains: bool },
-    /// This app alone accepts.
-    OneAccepts(App),
-    /// Whichever app is asked about, others accept.
-    SeveralAccept,
-}
-
-/// An app on a client.
-#[derive(Default)]
-pub(super) struct Pair {
-    pub(super) accepted: Recent<Name, 12>,
-    pub(super) refused: Recent<Name, 12>,
-    /// Who issued what it accepted last.
-    issuer: Option<Mark>,
-}
-
-/// A client.
-#[derive(Default)]
-pub(super) struct Client {
-    pub(super) accepting: Recent<App, 8>,
-    pub(super) refusing: Recent<(App, Name), 12>,
-    triples: Recent<Triple, TRIPLES>,
-}
-
-/// Who accepted or refused a name, and under which issuer.
-#[derive(Default)]
-pub(super) struct Visitors {
-    pub(super) accepted_by: Recent<(IpAddr, App, Option<Mark>), 8>,
-    pub(super) refused_by: Recent<(IpAddr, App, Option<Mark>), 8>,
-    triples: Recent<Triple, TRIPLES>,
-}
-
-/// An app, wherever it runs.
-#[derive(Default)]
-pub(super) struct Everywhere {
-    pub(super) accepted: Recent<(IpAddr, Name), 12>,
-    triples: Recent<Triple, TRIPLES>,
 }
 
 /// All facts.
@@ -135,82 +52,6 @@ impl Change {
     };
 }
 
-impl Pair {
-    /// Names it refused: hosts, and unrelated domains among them; old ones for less.
-    pub(super) fn refuses(&self, now_s: u64) -> (f64, f64) {
-        let mut domains: Vec<(u64, f64)> = Vec::new();
-        let mut hosts = 0.0;
-        for (name, worth) in self.refused.at(now_s) {
-            hosts += worth;
-            match domains.iter_mut().find(|(known, _)| *known == name.domain) {
-                Some((_, most)) => *most = most.max(worth),
-                None => domains.push((name.domain, worth)),
-            }
-        }
-        (hosts, domains.iter().map(|(_, worth)| worth).sum())
-    }
-
-    fn view(&self, now_s: u64) -> PairView {
-        let accepts = match self.accepted.weight(now_s, |_| true) {
-            count if count >= 2.5 => 20,
-            count if count >= 1.5 => 15,
-            // Below one, what it is worth counts in steps.
-            count => (count.min(1.0) * 8.0).ceil() as u8,
-        };
-        let step = |count: f64| u8::from(count >= 1.5) + u8::from(count >= 2.5);
-        let refuses = match accepts {
-            0 => {
-                let (hosts, domains) = self.refuses(now_s);
-                (step(hosts), step(domains))
-            }
-            _ => (0, 0),
-        };
-        PairView {
-            accepts,
-            refuses,
-            issuer: self.issuer,
-        }
-    }
-}
-
-impl Client {
-    fn view(&self, now_s: u64) -> ClientView {
-        let mut accepting = self.accepting.still(now_s);
-        if let Some(first) = accepting.next() {
-            return if accepting.any(|app| app != first) {
-                ClientView::SeveralAccept
-            } else {
-                ClientView::OneAccepts(*first)
-            };
-        }
-        let mut refusing = self.refusing.still(now_s);
-        let (mut apps, mut domains) = (false, false);
-        if let Some((first_app, first_name)) = refusing.next() {
-            for (app, name) in refusing {
-                apps |= app != first_app;
-                domains |= name.domain != first_name.domain;
-            }
-        }
-        ClientView::Refusing { apps, domains }
-    }
-}
-
-impl Visitors {
-    /// Whether one more app that accepts the name, issued by `issuer`, says nothing: whichever app
-    /// is asked about, others are known to.
-    fn is_saturated(&self, issuer: Option<Mark>, now_s: u64) -> bool {
-        // A little less than one: what was seen just now is worth one.
-        const SATURATED: f64 = 0.9;
-        let by = &self.accepted_by;
-        let Some(first) = by.still(now_s).next().map(|(_, app, _)| *app) else {
-            return false;
-        };
-        by.any(now_s, |(.., known)| *known == issuer)
-            && by.weight(now_s, |(_, app, _)| *app == first) >= SATURATED
-            && by.weight(now_s, |(_, app, _)| *app != first) >= SATURATED
-    }
-}
-
 impl Default for Facts {
     fn default() -> Self {
         Self {
@@ -222,107 +63,51 @@ impl Default for Facts {
     }
 }
 
-impl Fact {
-    /// What a connection shows; `None` of one that showed no certificate, or whose client neither
-    /// accepted nor refused it.
-    pub(super) fn of(subject: &Subject) -> Option<Self> {
-        if !subject.certificate_shown {
-            return None;
-        }
-        let (accepted, counts) = match subject.outcome {
-            Outcome::Accepted => (true, true),
-            Outcome::Refused { probability } => (false, probability >= REFUSAL_COUNTS),
-            Outcome::Nothing => return None,
-        };
-        let [issuer, ..] = subject.interception.marks;
-        Some(Self {
-            triple: triple(subject)?,
-            time_s: subject.time_ns / 1_000_000_000,
-            issuer,
-            accepted,
-            counts,
-        })
-    }
-
-    pub(super) fn triple(&self) -> Triple {
-        self.triple
-    }
-
-    /// When it was seen, seconds since the UNIX epoch.
-    pub(super) const fn time_s(&self) -> u64 {
-        self.time_s
-    }
-
-    /// The same, seen at another time.
-    pub(super) const fn at(self, time_s: u64) -> Self {
-        Self { time_s, ..self }
-    }
-}
-
-/// Client, app and name of a connection.
-pub(super) fn triple(subject: &Subject) -> Option<Triple> {
-    Some(Triple {
-        client: subject.client,
-        app: subject.app?,
-        name: Name {
-            host: hash(&subject.name),
-            domain: hash(&registrable_domain(&subject.name)),
-        },
-    })
-}
-
 impl Facts {
-    /// Keeps a fact; says what it changes.
-    pub(super) fn learn(&mut self, fact: &Fact) -> Change {
-        let Triple { client, app, name } = fact.triple;
+    /// Records a fact, and returns which decisions it changes.
+    pub(super) fn record(&mut self, fact: &Fact) -> Change {
         let now = fact.time_s;
-        let pair = self
-            .pairs
-            .entry((client, app))
-            .or_insert_with(Pair::default);
-        let by_client = self.clients.entry(client).or_insert_with(Client::default);
-        let by_name = self.names.entry(name).or_insert_with(Visitors::default);
-        let by_app = self.apps.entry(app).or_insert_with(Everywhere::default);
-        let before = (pair.view(now), by_client.view(now));
-        let names = if fact.accepted {
-            &pair.accepted
-        } else {
-            &pair.refused
-        };
-        let seen_today = names
-            .last_seen(name)
+        let mut concerned = self.entries(&fact.triple);
+        let before = concerned.view(now);
+        let seen_today = concerned
+            .last_seen(fact)
             .is_some_and(|seen| seen / DAY_S == now / DAY_S);
-        let (news, name_changes);
+        let (news, name);
         if fact.accepted {
-            name_changes = !by_name.is_saturated(fact.issuer, now);
-            pair.issuer = fact.issuer.or(pair.issuer);
-            by_client.accepting.add(app, now);
-            by_app.accepted.add((client, name), now);
-            let new_name = pair.accepted.add(name, now);
-            news = by_name.accepted_by.add((client, app, fact.issuer), now) || new_name;
+            name = !concerned.name.is_saturated(fact.issuer, now);
+            news = concerned.insert_accepted(fact);
         } else {
-            by_client.triples.add(fact.triple, now);
-            by_name.triples.add(fact.triple, now);
-            by_app.triples.add(fact.triple, now);
+            concerned.insert_triple(fact);
             if !fact.counts {
                 return Change::default();
             }
-            name_changes = true;
-            by_client.refusing.add((app, name), now);
-            let new_name = pair.refused.add(name, now);
-            news = by_name.refused_by.add((client, app, fact.issuer), now) || new_name;
+            name = true;
+            news = concerned.insert_refused(fact);
         }
-        let after = (pair.view(now), by_client.view(now));
+        let after = concerned.view(now);
         Change {
             news,
             worth_keeping: news || !seen_today,
             pair: before.0 != after.0,
             client: before.1 != after.1 || (before.0.accepts > 0) != (after.0.accepts > 0),
-            name: name_changes,
+            name,
         }
     }
 
-    /// Refusals that a fact may throw another light on.
+    fn entries(&mut self, triple: &Triple) -> Concerned<'_> {
+        let Triple { client, app, name } = *triple;
+        Concerned {
+            pair: self
+                .pairs
+                .entry((client, app))
+                .or_insert_with(Pair::default),
+            client: self.clients.entry(client).or_insert_with(Client::default),
+            name: self.names.entry(name).or_insert_with(Visitors::default),
+            app: self.apps.entry(app).or_insert_with(Everywhere::default),
+        }
+    }
+
+    /// Returns the refusals whose decision a fact may change.
     pub(super) fn concerned(&self, fact: &Fact, change: Change) -> Vec<Triple> {
         let Triple { client, app, name } = fact.triple;
         let now = fact.time_s;
@@ -360,7 +145,7 @@ impl Facts {
         self.pairs.peek(&(client, app))
     }
 
-    /// Who issued what an app on a client accepted last.
+    /// The issuer of the certificate that an app on a client accepted last.
     pub(super) fn usual_issuer(&self, client: IpAddr, app: App) -> Option<Mark> {
         self.pairs.peek(&(client, app))?.issuer
     }
@@ -404,7 +189,7 @@ pub(super) mod tests {
     fn what_is_seen_again_is_worth_keeping_once_a_day() {
         let mut facts = Facts::default();
         let day = 1_800_000_000 / DAY_S * DAY_S;
-        let mut at = |time_s| facts.learn(&fact(1, time_s)).worth_keeping;
+        let mut at = |time_s| facts.record(&fact(1, time_s)).worth_keeping;
         assert!(at(day + 10));
         assert!(!at(day + 20));
         assert!(at(day + DAY_S));

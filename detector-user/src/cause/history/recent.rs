@@ -5,7 +5,7 @@ const FORGOTTEN_S: u64 = 7 * 86_400;
 /// A fact loses half of its weight in this time.
 const HALF_LIFE_S: f64 = 2.0 * 86_400.0;
 
-/// At most `N` members, each with the time it was last seen; beyond it the oldest goes.
+/// At most `N` members, each with the time it was last seen; the oldest is evicted.
 #[derive(Clone, Debug)]
 pub(super) struct Recent<T, const N: usize> {
     members: Vec<(T, u64)>,
@@ -20,8 +20,8 @@ impl<T, const N: usize> Default for Recent<T, N> {
 }
 
 impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
-    /// Notes that `member` was seen at `now_s`, seconds since the UNIX epoch; whether that is news.
-    pub(super) fn add(&mut self, member: T, now_s: u64) -> bool {
+    /// Inserts `member` as seen at `now_s`, seconds since the UNIX epoch. Returns true if that is news.
+    pub(super) fn insert(&mut self, member: T, now_s: u64) -> bool {
         if let Some((_, seen)) = self.members.iter_mut().find(|(known, _)| *known == member) {
             let news = now_s.saturating_sub(*seen) >= FORGOTTEN_S;
             *seen = now_s.max(*seen);
@@ -48,7 +48,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         known.map(|(_, seen)| *seen)
     }
 
-    /// Members that still count, with what they are worth: 1 just seen, half after two days.
+    /// Members that still count, each with its worth: 1 if just seen, half of it after two days.
     pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
         self.members.iter().filter_map(move |(member, seen)| {
             let age_s = now_s.saturating_sub(*seen);
@@ -56,7 +56,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         })
     }
 
-    /// The same members without what they are worth.
+    /// The same members without their worth.
     pub(super) fn still(&self, now_s: u64) -> impl Iterator<Item = &T> {
         self.members.iter().filter_map(move |(member, seen)| {
             (now_s.saturating_sub(*seen) < FORGOTTEN_S).then_some(member)
@@ -68,7 +68,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         self.still(now_s).any(wanted)
     }
 
-    /// How many there are, old ones for less.
+    /// The sum of what `wanted` members are worth.
     pub(super) fn weight(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> f64 {
         self.at(now_s)
             .filter(|(member, _)| wanted(member))
@@ -93,18 +93,18 @@ mod tests {
     #[test]
     fn facts_fade_and_are_forgotten() {
         let mut recent = Recent::<u8, 4>::default();
-        assert!(recent.add(1, 0));
-        assert!(!recent.add(1, 0), "no news");
+        assert!(recent.insert(1, 0));
+        assert!(!recent.insert(1, 0), "no news");
         assert!((recent.weight(2 * DAY, |_| true) - 0.5).abs() < 1e-9);
         assert!(!recent.any(7 * DAY, |_| true));
-        assert!(recent.add(1, 7 * DAY), "news again");
+        assert!(recent.insert(1, 7 * DAY), "news again");
     }
 
     #[test]
     fn the_oldest_makes_room() {
         let mut recent = Recent::<u8, 2>::default();
         for (member, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
-            recent.add(member, now);
+            recent.insert(member, now);
         }
         let mut left: Vec<u8> = recent.at(40).map(|(member, _)| member).collect();
         left.sort_unstable();

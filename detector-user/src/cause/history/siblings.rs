@@ -3,11 +3,10 @@
 //! the nearest of several servers drops the others together, answered or not. They refuse nothing.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 
 use hashlink::LruCache;
 
+use crate::cause::hash::hash;
 use crate::cause::judge::Judged;
 use crate::cause::judge::subject::{Outcome, Subject};
 
@@ -19,10 +18,10 @@ const BEFORE_NS: u64 = 600_000_000_000;
 const WAIT_NS: u64 = 2_000_000_000;
 /// Connections that an app drops together end within this time.
 const TOGETHER_NS: u64 = 100_000_000;
-/// Connections that wait; beyond it the oldest is judged by what is known.
+/// Maximum connections that wait; beyond it the oldest is judged by the facts so far.
 const WAITING_MAX: usize = 65_536;
 
-/// Who succeeded where, and who waits for that.
+/// Successes by app, and the connections that wait for one.
 pub(super) struct Siblings {
     successes: LruCache<u64, u64>,
     /// When an app on a client last dropped a connection that had no answer yet.
@@ -43,8 +42,8 @@ impl Default for Siblings {
 }
 
 impl Siblings {
-    /// Notes a success.
-    pub(super) fn note(&mut self, subject: &Subject) {
+    /// Records a success, or a connection dropped before an answer.
+    pub(super) fn record(&mut self, subject: &Subject) {
         if subject.outcome == Outcome::Accepted {
             for key in keys(subject) {
                 self.successes.insert(key, subject.time_ns);
@@ -55,9 +54,8 @@ impl Siblings {
         }
     }
 
-    /// Lets a judgement through unless it should wait at `now_ns` on the tap's clock; `None` also
-    /// if it turns out to be spare.
-    pub(super) fn pass(&mut self, judged: Judged, now_ns: u64) -> Option<Judged> {
+    /// Returns a judgement unless it has to wait from `now_ns` on, on the tap's clock, or is spare.
+    pub(super) fn admit(&mut self, judged: Judged, now_ns: u64) -> Option<Judged> {
         if !judged.subject.quiet {
             return Some(judged);
         }
@@ -73,7 +71,7 @@ impl Siblings {
         None
     }
 
-    /// The next one that has waited long enough at `now_ns` and has no sibling that works.
+    /// Returns the next one that has waited long enough at `now_ns` and has no sibling that works.
     pub(super) fn next_due(&mut self, now_ns: u64) -> Option<Judged> {
         while self
             .waiting
@@ -94,7 +92,7 @@ impl Siblings {
         self.waiting.front().map(|(deadline, _)| *deadline)
     }
 
-    /// How many were spare.
+    /// Number of connections that were spare.
     pub(super) fn spare(&self) -> u64 {
         self.spare
     }
@@ -114,22 +112,15 @@ impl Siblings {
     }
 }
 
-/// The same app on the same client, to the same name or to the same server.
+/// Keys of the same app on the same client, to the same name and to the same server.
 fn keys(subject: &Subject) -> [u64; 2] {
-    let of = |destination: &dyn Fn(&mut DefaultHasher)| {
-        let mut hasher = DefaultHasher::new();
-        (subject.client, subject.app).hash(&mut hasher);
-        destination(&mut hasher);
-        hasher.finish()
-    };
+    let (client, app) = (subject.client, subject.app);
     [
-        of(&|hasher| subject.name.hash(hasher)),
-        of(&|hasher| subject.server.hash(hasher)),
+        hash(&(client, app, &subject.name)),
+        hash(&(client, app, subject.server)),
     ]
 }
 
 fn app_key(subject: &Subject) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (subject.client, subject.app).hash(&mut hasher);
-    hasher.finish()
+    hash(&(subject.client, subject.app))
 }

@@ -1,6 +1,7 @@
 //! Groups of connections, and what the history makes of each.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use rstest::rstest;
 
@@ -54,7 +55,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, Story(client, number, name, outcome): Story) -> Vec<Verdict> {
+    fn take(&mut self, Story(client, number, name, outcome): Story) -> Vec<Arc<Verdict>> {
         self.time_ns += 10 * SECOND;
         let subject = Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 1, client)),
@@ -102,7 +103,7 @@ impl World {
             }
             judged.if_intercepted = Some(Box::new(known));
         }
-        self.history.take(judged, self.time_ns)
+        self.history.record(judged, self.time_ns)
     }
 
     /// Takes all, and returns what was said last of each connection that failed.
@@ -244,10 +245,10 @@ fn a_revision_names_what_it_revises() {
     let first = world.take(Story(2, 1, A, REFUSED)).pop().unwrap();
     assert_eq!(first.revises, None);
     let more = [Story(2, 1, B, Accepted), Story(2, 9, A, Accepted)];
-    let mut revisions: Vec<Verdict> = more.into_iter().flat_map(|it| world.take(it)).collect();
+    let mut revisions: Vec<Arc<Verdict>> = more.into_iter().flat_map(|it| world.take(it)).collect();
     let revision = revisions.remove(0);
     assert_eq!(revision.cause, Cause::Pinning);
-    let revised = revision.revises.unwrap();
+    let revised = revision.revises.as_deref().unwrap();
     assert!(revised.ends_with(&first.community_id), "{revised}");
     assert_eq!(revision.time, first.time, "it is the same connection");
 }
@@ -337,7 +338,7 @@ fn what_was_learned_before_a_restart_decides_after_it() {
         world.history = History::default();
         let now_s = world.time_ns / SECOND;
         let week = std::time::Duration::from_secs(7 * 86_400);
-        world.history.keep_in(directory.path(), week, now_s)
+        world.history.restore(directory.path(), week, now_s)
     };
     let mut world = World::new();
     assert_eq!(restarted(&mut world).facts, 0);

@@ -1,0 +1,86 @@
+//! A fact: what one connection shows about a client, an app and a name.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::hash::hash;
+use crate::cause::interception::Mark;
+use crate::cause::judge::subject::{Outcome, Subject};
+use crate::cause::registrable_domain::registrable_domain;
+use crate::flow::tls::app::App;
+
+/// A silent close counts as a refusal of the app only if it is this sure.
+const REFUSAL_COUNTS: f64 = 0.4;
+
+/// A host name and its registrable domain, as hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Name {
+    pub(super) host: u64,
+    pub(super) domain: u64,
+}
+
+/// One app on one client and one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Triple {
+    pub(super) client: IpAddr,
+    pub(super) app: App,
+    pub(super) name: Name,
+}
+
+/// The evidence of one connection for others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fact {
+    #[serde(flatten)]
+    pub(super) triple: Triple,
+    /// When the connection began, seconds since the UNIX epoch.
+    pub(super) time_s: u64,
+    /// The issuer of the certificate shown.
+    pub(super) issuer: Option<Mark>,
+    /// Whether the client accepted it.
+    pub(super) accepted: bool,
+    /// Whether a refusal is sure enough to count for others.
+    pub(super) counts: bool,
+}
+
+impl Triple {
+    /// Returns client, app and name of a connection; `None` if its app is not known.
+    pub(super) fn of(subject: &Subject) -> Option<Self> {
+        Some(Self {
+            client: subject.client,
+            app: subject.app?,
+            name: Name {
+                host: hash(&subject.name),
+                domain: hash(&registrable_domain(&subject.name)),
+            },
+        })
+    }
+}
+
+impl Fact {
+    /// Returns the fact that a connection of `triple` shows; `None` if it showed no certificate, or
+    /// its client neither accepted nor refused it.
+    pub(super) fn of(triple: Triple, subject: &Subject) -> Option<Self> {
+        if !subject.certificate_shown {
+            return None;
+        }
+        let (accepted, counts) = match subject.outcome {
+            Outcome::Accepted => (true, true),
+            Outcome::Refused { probability } => (false, probability >= REFUSAL_COUNTS),
+            Outcome::Nothing => return None,
+        };
+        let [issuer, ..] = subject.interception.marks;
+        Some(Self {
+            triple,
+            time_s: subject.time_ns / 1_000_000_000,
+            issuer,
+            accepted,
+            counts,
+        })
+    }
+
+    /// The same, seen at another time, in seconds since the UNIX epoch.
+    pub(super) const fn at(self, time_s: u64) -> Self {
+        Self { time_s, ..self }
+    }
+}

@@ -1,0 +1,185 @@
+//! Refusals of one name by one app on one client, and their verdicts that may be revised.
+
+use std::sync::Arc;
+
+use super::decide::Decision;
+use super::decision::{decided, outcome};
+use crate::cause::interception::{Mark, Marks};
+use crate::cause::judge::subject::{Outcome, Subject};
+use crate::cause::judge::{Judged, Judgement};
+use crate::verdict::{AlertDescription, Cause, Evidence, Intercepted, Verdict};
+
+/// Verdicts that a later fact can revise: the latest.
+const OPEN_VERDICTS: usize = 8;
+/// A verdict that was revised so often is left as it is.
+const REVISIONS_MAX: u8 = 4;
+/// A verdict of the same cause is given again once it is surer by this.
+const SURER_BY: f64 = 0.15;
+/// Attempts from which on it is no accident.
+const REPEATED: u32 = 3;
+/// Connections this near to each other are attempts at the same thing.
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// An app's refusals of a name on a client.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// Attempts, retries at once counted as one.
+    attempts: u32,
+    last_ns: u64,
+    /// How sure the surest of them is.
+    probability: f64,
+    /// Description of the client's alert.
+    pub(super) alert: Option<AlertDescription>,
+    /// The issuer of the certificate it refused.
+    pub(super) issuer: Option<Mark>,
+    /// Whether that certificate was in order as far as one could see.
+    pub(super) certificate_in_order: Option<bool>,
+    open: Vec<Open>,
+}
+
+/// A verdict that may be revised.
+#[derive(Debug)]
+struct Open {
+    /// As it was by itself.
+    alone: Arc<Verdict>,
+    /// The same, if it was intercepted and that is not known yet.
+    if_intercepted: Option<(Box<Verdict>, f64)>,
+    /// Cause and confidence it was given with last.
+    given: (Cause, f64),
+    revisions: u8,
+    marks: Marks,
+}
+
+impl Refusals {
+    /// Records an attempt that ended with a refusal as sure as `probability`.
+    pub(super) fn record(&mut self, subject: &Subject, probability: f64) {
+        if subject.time_ns.saturating_sub(self.last_ns) >= RETRY_NS {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+        self.last_ns = self.last_ns.max(subject.time_ns);
+        self.probability = self.probability.max(probability);
+        self.alert = subject.alert.or(self.alert);
+        let [issuer, ..] = subject.interception.marks;
+        self.issuer = issuer.or(self.issuer);
+        self.certificate_in_order = subject.certificate_in_order.or(self.certificate_in_order);
+    }
+
+    /// How sure it is that the client refused: the surest attempt, and that it tried again in vain.
+    pub(super) fn sureness(&self) -> f64 {
+        let again = self.attempts.saturating_sub(1).min(2);
+        1.0 - (1.0 - self.probability.min(0.97)) * 0.5_f64.powi(again as i32)
+    }
+
+    /// Returns an attempt's verdict with what others decided about it, and keeps it open to
+    /// revision.
+    pub(super) fn open(
+        &mut self,
+        alone: Box<Verdict>,
+        if_intercepted: Option<Box<Judged>>,
+        marks: Marks,
+        decision: Option<&Decision>,
+    ) -> Arc<Verdict> {
+        let alone = Arc::from(alone);
+        let mut given = decided(&alone, decision);
+        self.strengthen(&mut given);
+        if self.open.len() >= OPEN_VERDICTS {
+            self.open.remove(0);
+        }
+        // Most have one.
+        self.open.reserve_exact(1);
+        self.open.push(Open {
+            given: (given.cause, given.confidence),
+            alone,
+            if_intercepted: if_intercepted.and_then(refusal),
+            revisions: 0,
+            marks,
+        });
+        given
+    }
+
+    /// Whether a verdict of a connection with this status is open to revision.
+    pub(super) fn has_open(&self, status: Intercepted) -> bool {
+        self.open
+            .iter()
+            .any(|open| open.alone.intercepted == status)
+    }
+
+    /// Revises the verdicts that `decisions`, by status, change. Returns them.
+    pub(super) fn revise(
+        &mut self,
+        decisions: &[(Intercepted, Option<Decision>)],
+        verdicts: &mut Vec<Arc<Verdict>>,
+    ) {
+        for open in &mut self.open {
+            let decision = decisions
+                .iter()
+                .find(|(status, _)| *status == open.alone.intercepted)
+                .and_then(|(_, decision)| decision.as_ref());
+            verdicts.extend(open.revise(decision));
+        }
+    }
+
+    /// Takes connections with this mark for intercepted.
+    pub(super) fn recognize(&mut self, mark: Mark) {
+        for open in &mut self.open {
+            if open.marks.contains(&Some(mark))
+                && let Some((verdict, probability)) = open.if_intercepted.take()
+            {
+                open.alone = Arc::from(verdict);
+                self.probability = self.probability.max(probability);
+            }
+        }
+    }
+
+    /// Refusing again and again, and never anything else, is no accident.
+    fn strengthen(&self, verdict: &mut Arc<Verdict>) {
+        let sureness = self.sureness() * 0.95;
+        if verdict.cause != Cause::CertificateRejected
+            || self.attempts < REPEATED
+            || verdict.confidence >= sureness
+        {
+            return;
+        }
+        let verdict = Arc::make_mut(verdict);
+        verdict.confidence = sureness;
+        verdict.evidence.push(Evidence {
+            name: "repeated".to_owned(),
+            detail: format!(
+                "the {}th attempt of this app that ended so, and none succeeded",
+                self.attempts
+            ),
+            weight: 1.0,
+        });
+    }
+}
+
+impl Open {
+    /// Returns the verdict anew if a decision changes it.
+    fn revise(&mut self, decision: Option<&Decision>) -> Option<Arc<Verdict>> {
+        if self.revisions >= REVISIONS_MAX {
+            return None;
+        }
+        let (cause, confidence) = self.given;
+        let now = outcome(&self.alone, decision);
+        if now.0 == cause && now.1 < confidence + SURER_BY {
+            return None;
+        }
+        let mut verdict = decided(&self.alone, decision);
+        let revised = Arc::make_mut(&mut verdict);
+        // The name of the one it revises: a connection's verdicts share time and Community ID.
+        revised.revises = Some(format!("{} {}", revised.time, revised.community_id));
+        self.given = (revised.cause, revised.confidence);
+        self.revisions += 1;
+        Some(verdict)
+    }
+}
+
+/// Returns the verdict of a refusal, and how sure that is.
+fn refusal(judged: Box<Judged>) -> Option<(Box<Verdict>, f64)> {
+    match (judged.judgement, judged.subject.outcome) {
+        (Judgement::Failed(verdict), Outcome::Refused { probability }) => {
+            Some((verdict, probability))
+        }
+        _ => None,
+    }
+}
