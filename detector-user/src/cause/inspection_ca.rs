@@ -1,4 +1,4 @@
-//! What the operator says about the interceptor: who signs the certificates it makes.
+//! Inspection CAs: issuers of re-signed certificates, as the operator names them.
 
 use std::fmt;
 use std::fs::File;
@@ -9,10 +9,19 @@ use std::str::FromStr;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Larger than any certificate bundle; keeps a mistaken path from filling memory.
+/// Bytes read at most: more than any certificate bundle has, so that a mistaken path fills no memory.
 const LARGEST_FILE: u64 = 16 << 20;
 
 /// An issuer of re-signed certificates, given as a file of certificates or by name.
+///
+/// ```
+/// use detector_user::cause::inspection_ca::InspectionCa;
+///
+/// let ca: InspectionCa = "CN=Inspection CA, O=Example".parse()?;
+/// assert!(ca.matches("O=Example, CN=Inspection CA"));
+/// assert!(!ca.matches("CN=Inspection CA"));
+/// # Ok::<(), detector_user::cause::inspection_ca::InspectionCaError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectionCa {
     given: String,
@@ -29,13 +38,13 @@ enum Name {
 /// An attribute's type and value, both in lower case (RFC 5280 §7.1 compares without case).
 type Part = (String, String);
 
-/// Why a value names no inspection CA.
+/// A value that names no inspection CA.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectionCaError {
-    /// Nothing was given.
+    /// The value is empty.
     #[error("give a certificate file, or the CA's name such as \"CN=Inspection CA\"")]
     Empty,
-    /// It looks like a path, yet nothing is there.
+    /// It looks like a path, and there is no file.
     #[error("no such file; give a PEM or DER certificate, or the CA's name")]
     NoSuchFile,
     /// The file is there, but cannot be read.
@@ -43,7 +52,7 @@ pub enum InspectionCaError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is no certificate.
@@ -57,7 +66,7 @@ pub enum InspectionCaError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Which one, counted from 1.
+        /// The certificate's number, from 1.
         number: usize,
     },
 }
@@ -122,7 +131,7 @@ impl FromStr for InspectionCa {
         } else if path.exists() && !path.is_dir() {
             Self::from_file(given, path)
         } else if looks_like_a_path(path) {
-            // Taken as a name it would silently never match.
+            // As a name it would silently never match.
             Err(InspectionCaError::NoSuchFile)
         } else {
             Ok(Self::from_name(given))
@@ -175,7 +184,7 @@ fn subjects(bytes: &[u8], path: &Path) -> Result<Vec<Name>, InspectionCaError> {
     Ok(names)
 }
 
-/// Takes a distinguished name apart, as RFC 4514, OpenSSL and this program write it.
+/// Parses a distinguished name as RFC 4514, OpenSSL and this program write it, and sorts its parts.
 fn parts(name: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for piece in name.split([',', '+']) {

@@ -17,9 +17,9 @@ const DECIDES: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
     pub(super) cause: Cause,
-    /// How sure the cause is if the client did refuse.
+    /// Confidence in the cause if the client did refuse.
     pub(super) confidence: f64,
-    /// How sure it is that the client did.
+    /// Probability that the client did.
     pub(super) refusal: f64,
     pub(super) evidence: Vec<Evidence>,
     pub(super) advice: Option<String>,

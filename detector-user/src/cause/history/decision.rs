@@ -9,7 +9,7 @@ use super::refusals::Refusals;
 use crate::cause::judge::CONFIDENCE_MAX;
 use crate::verdict::{Cause, Evidence, Intercepted, Verdict};
 
-/// How much surer a decision is that knows of the interceptor.
+/// Factor on the confidence of a decision that does not know of an interceptor.
 const UNSEEN_INTERCEPTOR: f64 = 0.8;
 
 /// Facts by what is known of their connections' interception.

@@ -1,13 +1,12 @@
-//! History: who accepts and who refuses whom, over many connections, which tells pinning from a
-//! missing CA.
+//! History: acceptances and refusals over many connections, which tell pinning from a missing CA.
 //!
 //! In: [`Judged`], one connection after the other. Out: [`Verdict`]: the connection's own as others
-//! make it appear, and earlier ones that it revises, each naming the one it replaces. Not here: what
-//! one connection shows by itself, output, clocks; I/O only in [`store`].
+//! make it appear, and earlier ones revised, each naming the one it replaces. Not here: judging one
+//! connection by itself, output, clocks; I/O only in `store`.
 //!
-//! Facts are kept by client, app, name and interceptor ([`facts`]), and decided upon by rules
-//! ([`decide`]). Memory is bounded by the numbers in each file; facts fade with the days
-//! ([`recent`]).
+//! Facts are kept by client, app, name and interceptor (`facts`), and decided upon by rules
+//! (`rules`). Memory is bounded by the numbers in each file; facts fade with the days
+//! (`recent`).
 
 mod decide;
 mod decision;
@@ -56,7 +55,7 @@ pub struct History {
     is_kept: bool,
 }
 
-/// What was restored from before a restart.
+/// The state restored from before a restart.
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// Number of facts about clients, apps and names.
@@ -273,8 +272,8 @@ impl History {
         }
     }
 
-    /// Takes earlier connections that have a mark for intercepted: it turned out to be an
-    /// interceptor's.
+    /// Revises earlier connections that have a mark: it turned out to be an interceptor's, so that
+    /// they were intercepted.
     fn recognize(&mut self, mark: Mark, verdicts: &mut Vec<Arc<Verdict>>) {
         self.recognized.insert(mark, ());
         for fact in self.undecided.remove(mark) {

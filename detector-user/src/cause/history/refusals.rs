@@ -26,7 +26,7 @@ pub(super) struct Refusals {
     /// Attempts, retries at once counted as one.
     attempts: u32,
     last_ns: u64,
-    /// How sure the surest of them is.
+    /// Probability of the surest of them.
     probability: f64,
     /// Description of the client's alert.
     pub(super) alert: Option<AlertDescription>,
@@ -51,7 +51,7 @@ struct Open {
 }
 
 impl Refusals {
-    /// Records an attempt that ended with a refusal as sure as `probability`.
+    /// Records an attempt that ended with a refusal of this probability.
     pub(super) fn record(&mut self, subject: &Subject, probability: f64) {
         if subject.time_ns.saturating_sub(self.last_ns) >= RETRY_NS {
             self.attempts = self.attempts.saturating_add(1);
@@ -64,7 +64,7 @@ impl Refusals {
         self.certificate_in_order = subject.certificate_in_order.or(self.certificate_in_order);
     }
 
-    /// How sure it is that the client refused: the surest attempt, and that it tried again in vain.
+    /// Probability that the client refused, by the surest attempt and by retries in vain.
     pub(super) fn sureness(&self) -> f64 {
         let again = self.attempts.saturating_sub(1).min(2);
         1.0 - (1.0 - self.probability.min(0.97)) * 0.5_f64.powi(again as i32)
@@ -119,7 +119,7 @@ impl Refusals {
         }
     }
 
-    /// Takes connections with this mark for intercepted.
+    /// Marks open verdicts of connections with this mark as intercepted.
     pub(super) fn recognize(&mut self, mark: Mark) {
         for open in &mut self.open {
             if open.marks.contains(&Some(mark))

@@ -14,7 +14,7 @@ use crate::cause::judge::subject::{Outcome, Subject};
 const SUCCESSES_MAX: usize = 65_536;
 /// A success so long ago still explains why another connection was dropped.
 const BEFORE_NS: u64 = 600_000_000_000;
-/// How long a connection that was dropped in silence waits for a sibling that works.
+/// Longest wait of a connection dropped in silence for a sibling that works.
 const WAIT_NS: u64 = 2_000_000_000;
 /// Connections that an app drops together end within this time.
 const TOGETHER_NS: u64 = 100_000_000;

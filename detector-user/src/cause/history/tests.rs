@@ -1,4 +1,4 @@
-//! Groups of connections, and what the history makes of each.
+//! Groups of connections, and the history's verdicts on them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl World {
         self.history.record(judged, self.time_ns)
     }
 
-    /// Takes all, and returns what was said last of each connection that failed.
+    /// Records all, and returns the last verdict on each connection that failed.
     fn last_said(&mut self, stories: &[Story]) -> Vec<(Cause, f64)> {
         let mut said: Vec<(String, Cause, f64)> = Vec::new();
         for story in stories {
@@ -253,7 +253,7 @@ fn a_revision_names_what_it_revises() {
     assert_eq!(revision.time, first.time, "it is the same connection");
 }
 
-/// What is recognized as an interceptor's late revises what came before.
+/// An interceptor recognized late revises earlier verdicts.
 #[test]
 fn an_interceptor_recognized_late() {
     let mark = Mark::of_number(7);

@@ -6,8 +6,8 @@ use super::REMEMBERED;
 use super::mark::Mark;
 use crate::verdict::Intercepted;
 
-/// How it is known that a connection was intercepted. An inference from a likeness does not teach
-/// another likeness, or one error would feed the next.
+/// The source of knowing that a connection was intercepted. An inference from a likeness does not
+/// teach another likeness, or one error would feed the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The operator, two legs, or a certificate.

@@ -49,7 +49,7 @@ struct Fingerprint {
     recognized: bool,
 }
 
-/// What else shows about a connection whose fingerprint is recorded.
+/// Evidence besides the fingerprint of a connection that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     /// It was intercepted, by more than a likeness.

@@ -5,8 +5,8 @@
 //!
 //! Known at once: the operator's word, two legs with different client randoms, an issuer that is
 //! named or is a product's. Learned: a private CA that issues for unrelated names with one key
-//! ([`issuers`]); a destination that was seen intercepted ([`destinations`]); a ServerHello and a
-//! distance that are an interceptor's ([`fingerprints`]).
+//! (`issuers`); a destination that was seen intercepted (`destinations`); a ServerHello and a
+//! distance that are an interceptor's (`fingerprints`).
 //! Late discoveries come with the next connection as [`Interception::recognized`], so that earlier
 //! verdicts can be revised. Looking changes nothing; each connection is recorded once.
 

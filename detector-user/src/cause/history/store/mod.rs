@@ -24,7 +24,7 @@ pub(super) use read::Kept;
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 16_384;
-/// How long the end waits for the disk.
+/// Longest wait for the disk at the end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The history cannot be written.

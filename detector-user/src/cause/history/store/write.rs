@@ -15,7 +15,7 @@ pub(super) const FILE: &str = "history.jsonl";
 pub(super) const OLDER: &str = "history.jsonl.1";
 /// From this size in bytes on another file is begun. Two of them hold some 200,000 facts.
 const LARGEST: u64 = 16 << 20;
-/// How long a line waits for others before it is flushed.
+/// Idle time after which lines are flushed.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The history's file, and the one before it.
