@@ -11,7 +11,7 @@ use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
-use crate::flow::tracker::deadlines::Due;
+use crate::flow::tracker::deadlines::{Due, Scheduled};
 
 /// FIN, RST and what follows, kept per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
@@ -81,14 +81,6 @@ impl Entry {
 
     pub(super) fn is_scheduled(&self) -> bool {
         self.due.is_set()
-    }
-
-    pub(super) fn due(&self) -> &Due {
-        &self.due
-    }
-
-    pub(super) fn due_mut(&mut self) -> &mut Due {
-        &mut self.due
     }
 
     pub(super) fn feed(&mut self, sender: Sender, head: &ChunkHead, bytes: &[u8]) {
@@ -271,6 +263,16 @@ impl Entry {
             settled: self.settled,
             ending,
         }
+    }
+}
+
+impl Scheduled for Entry {
+    fn due(&self) -> &Due {
+        &self.due
+    }
+
+    fn due_mut(&mut self) -> &mut Due {
+        &mut self.due
     }
 }
 

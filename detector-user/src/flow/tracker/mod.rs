@@ -18,7 +18,7 @@ use hashlink::linked_hash_map::RawEntryMut;
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Ending, FlowEvent};
 use buffers::Buffers;
-use deadlines::Deadlines;
+use deadlines::{Deadlines, Scheduled};
 use entry::Entry;
 
 /// Flows that are over are remembered this long in number, so that a late segment of one does not
@@ -127,7 +127,7 @@ impl Tracker {
         if works {
             self.tell_it_works(id);
         }
-        self.due.tidy(&self.entries);
+        self.due.remove_stale(&self.entries);
     }
 
     /// Takes in handshake bytes.
@@ -160,7 +160,7 @@ impl Tracker {
 
     /// Ends what is over at `now_ns` on the tap's clock.
     pub fn advance(&mut self, now_ns: u64) {
-        while let Some(id) = self.due.next_over(now_ns, &mut self.entries) {
+        while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
     }
