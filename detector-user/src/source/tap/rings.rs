@@ -10,8 +10,7 @@ use std::mem::size_of;
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
 
-use crate::flow::receiver::Receiver;
-use crate::operate::pipeline::Pipeline;
+use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::source::tap::Maps;
 use crate::source::tap::carry::{Carried, Carry, Record};
 
@@ -91,7 +90,7 @@ impl Rings {
     /// Hands on again what an earlier agent had taken, as it came, except observations that it had
     /// not handed on yet: their flows' bytes may still be on the ring. Returns how many were handed
     /// on.
-    pub fn hand_on_again(&mut self, carried: &Carried, pipeline: &mut Pipeline) -> usize {
+    pub fn hand_on_again(&mut self, carried: &Carried, receiver: &mut impl TimedReceiver) -> usize {
         let mut handed_on = 0;
         for record in carried.records() {
             match record {
@@ -101,18 +100,16 @@ impl Rings {
                 }
                 Record::Chunk(item) => {
                     if let Some((head, bytes)) = chunk(item) {
-                        pipeline.chunk(&head, bytes);
+                        receiver.chunk(&head, bytes);
                     }
                 }
-                Record::UnixOffset(offset_ns) => pipeline.set_unix_offset(offset_ns),
+                Record::UnixOffset(offset_ns) => receiver.set_unix_offset(offset_ns),
                 Record::HandedOn(number) => {
                     for _ in 0..number {
                         let Some((_, observation)) = self.waiting.pop_front() else {
                             break;
                         };
-                        pipeline.keep_up(observation.time_ns);
-                        pipeline.observation(&observation);
-                        pipeline.keep_up(observation.time_ns);
+                        receiver.late_observation(&observation);
                         handed_on += 1;
                     }
                 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::messages::{self, kind};
 use super::show;
+use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::{kernel_now_ns, unix_offset_ns};
 use crate::host::interfaces::Interface;
 use crate::host::namespace;
@@ -315,10 +316,11 @@ impl Watch {
         }
         self.pipeline.close(SINKS_PATIENCE);
         self.diagnostics.flush();
+        let counters = self.counters.read()?;
         let summary = Summary {
             tally: self.pipeline.tally(),
-            counters: self.counters.read()?,
-            settled_max: self.settled_max,
+            forgotten: forgotten(&counters, self.settled_max),
+            counters,
         };
         for line in summary.to_string().lines() {
             info!("{line}");

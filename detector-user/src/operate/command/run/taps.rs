@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
+use crate::flow::receiver::TimedReceiver;
 use crate::host::interfaces::{self, Choice, Interface, Wanted};
 use crate::operate::command::messages::kind;
 use crate::operate::config::{self, Config};
