@@ -10,4 +10,5 @@ pub mod interfaces;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod privileges;
+pub(crate) mod routes;
 pub(crate) mod service_manager;

@@ -9,10 +9,10 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cause::inspection_ca::InspectionCa;
 use crate::cause::knowledge::{InterceptedWhen, Knowledge};
-use crate::host::interfaces::Wanted;
 use crate::operate::config::DEFAULT_PINS;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 /// Exit code: it did what it was asked to.
 pub const EXIT_DONE: u8 = 0;

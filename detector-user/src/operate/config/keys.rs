@@ -13,9 +13,9 @@ use toml::{Spanned, Value};
 
 use super::{Settings, intercepted_name};
 use crate::cause::knowledge::InterceptedWhen;
-use crate::host::interfaces::Wanted;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 /// One key.
 pub struct Key {

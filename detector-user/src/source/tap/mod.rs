@@ -10,6 +10,7 @@ pub mod link_notices;
 pub mod object;
 pub mod pins;
 pub mod rings;
+pub mod selection;
 
 pub use error::TapError;
 
