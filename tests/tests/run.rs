@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use detector_user::source::tap::attach::Abilities;
+use detector_user::source::tap::hook::Abilities;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::gateway::{Gateway, agent, next_verdict};

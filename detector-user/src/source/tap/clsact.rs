@@ -72,7 +72,7 @@ impl Drop for Clsact {
 pub(super) struct InUse(HashMap<u32, Option<UnixDatagram>>);
 
 impl InUse {
-    pub(super) fn say(&mut self, program: u32) {
+    pub(super) fn mark(&mut self, program: u32) {
         // If somebody else has the name nobody takes the filter for abandoned either.
         self.0.entry(program).or_insert_with(|| name(program).ok());
     }
@@ -213,8 +213,8 @@ mod tests {
         let ours = parsed(&message(1, "tlswhy_ingress")).unwrap();
         assert!(ours.is_abandoned());
         let mut in_use = InUse::default();
-        in_use.say(u32::MAX);
-        in_use.say(u32::MAX);
+        in_use.mark(u32::MAX);
+        in_use.mark(u32::MAX);
         assert!(!ours.is_abandoned());
         drop(in_use);
         assert!(ours.is_abandoned());

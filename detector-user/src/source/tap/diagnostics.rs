@@ -7,7 +7,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, error, info, trace, warn};
 
-use crate::source::tap::attach::Kernel;
+use crate::source::tap::load::Kernel;
 
 /// The target of the programs' messages in the agent's log.
 pub const TARGET: &str = "ebpf";

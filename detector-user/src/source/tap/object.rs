@@ -10,7 +10,17 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 /// Bytes of the object, aligned as its ELF reader wants them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TLSWHY_EBPF_OBJECT"));
 
-/// What the object is loaded with.
+/// Names of the classifiers, one for each direction and framing.
+pub(super) const CLASSIFIERS: [&str; 4] = [
+    "tlswhy_ingress",
+    "tlswhy_egress",
+    "tlswhy_ingress_l3",
+    "tlswhy_egress_l3",
+];
+/// Name of the XDP program, which some kernels refuse.
+pub(super) const XDP: &str = "tlswhy_xdp";
+
+/// Options that the object is loaded with.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectOptions {
     /// Flows watched at once.
