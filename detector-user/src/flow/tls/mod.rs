@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod certificate;
+mod cipher_suites;
 pub mod client_hello;
 pub mod distinguished_name;
 pub mod extensions;

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 
+use glob::Pattern;
+
 use crate::host::interfaces::{self, Framing, Interface};
 use crate::host::routes::default_routes;
 
@@ -21,14 +23,14 @@ pub enum Wanted {
     /// The interface of a name.
     Named(String),
     /// Interfaces worth a tap whose names match.
-    Glob(Glob),
+    Glob(Pattern),
 }
 
 impl Wanted {
     /// All interfaces worth a tap.
     #[must_use]
     pub fn any() -> Self {
-        Self::Glob(Glob("*".to_owned()))
+        Self::Glob(Pattern::new("*").unwrap_or_default())
     }
 
     /// Parses a name, a glob, or `auto`.
@@ -51,10 +53,14 @@ impl Wanted {
                 "no interface can be called {given:?}; `ip link` lists them"
             ));
         }
-        Ok(if is_glob {
-            Self::Glob(Glob(given.to_owned()))
-        } else {
-            Self::Named(given.to_owned())
+        if !is_glob {
+            return Ok(Self::Named(given.to_owned()));
+        }
+        Pattern::new(given).map(Self::Glob).map_err(|error| {
+            format!(
+                "{given:?} is not a glob: {}; wildcards are *, ? and [a-z]",
+                error.msg
+            )
         })
     }
 
@@ -87,18 +93,9 @@ impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
-            Self::Named(name) | Self::Glob(Glob(name)) => f.write_str(name),
+            Self::Named(name) => f.write_str(name),
+            Self::Glob(pattern) => f.write_str(pattern.as_str()),
         }
-    }
-}
-
-/// A pattern of names, as glob(7) has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob(String);
-
-impl Glob {
-    fn matches(&self, name: &str) -> bool {
-        glob_match::glob_match(&self.0, name)
     }
 }
 
@@ -278,6 +275,23 @@ mod tests {
         ));
     }
 
+    #[rstest::rstest]
+    #[case("eth[!1]", "eth0", true)]
+    #[case("eth[!1]", "eth1", false)]
+    #[case("[!e]*", "eth0", false)]
+    #[case("!eth*", "lan0", false)]
+    #[case("!eth*", "!eth0", true)]
+    #[case("eth{0,1}*", "eth0", false)]
+    #[case("eth{0,1}*", "eth{0,1}", true)]
+    fn wildcards_are_those_of_glob_7(
+        #[case] glob: &str,
+        #[case] name: &str,
+        #[case] selected: bool,
+    ) {
+        let wanted = Wanted::parse(glob).unwrap();
+        assert_eq!(wanted.may_select(&ethernet(name)), selected);
+    }
+
     #[test]
     fn what_is_named_is_chosen_once_even_when_it_is_down() {
         let asked = wanted(&["eth1", "lo", "eth*", "eth1", "tun0"]);
@@ -326,8 +340,10 @@ mod tests {
     #[rstest::rstest]
     #[case("lan0", Ok(Wanted::Named("lan0".into())))]
     #[case("auto", Ok(Wanted::Auto))]
-    #[case("lan*", Ok(Wanted::Glob(Glob("lan*".into()))))]
+    #[case("lan*", Ok(Wanted::Glob(Pattern::new("lan*").unwrap())))]
     #[case("an-interface-name-too-long", Err(()))]
+    #[case("lan[", Err(()))]
+    #[case("lan**", Err(()))]
     #[case("eth0/../x", Err(()))]
     #[case("a b", Err(()))]
     #[case("", Err(()))]
