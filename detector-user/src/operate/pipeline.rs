@@ -188,7 +188,7 @@ impl Pipeline {
 
     fn judge(&mut self, now_ns: u64) {
         for event in self.tracker.take_events() {
-            self.legs.take(event, now_ns);
+            self.legs.record(event, now_ns);
         }
         self.legs.advance(now_ns);
         let mut ready = self.legs.take_ready();

@@ -6,7 +6,7 @@
 use crate::flow::tls::extensions::{self, Extensions, is_grease, text, without_grease};
 use crate::flow::tls::reader::Reader;
 
-/// What a client offers. Lists are in the client's order.
+/// A client's offer. Lists are in the client's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
     /// `legacy_version`.
@@ -52,7 +52,7 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
-    /// Reads a ClientHello's body; `None` if not even its random is there.
+    /// Parses a ClientHello's body; `None` if it ends before its random.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let mut hello = Self {

@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::extensions::{ALPN, SERVER_NAME, is_grease};
 
-/// What stands for the hash of nothing.
+/// The hash of an empty list.
 const EMPTY: &str = "000000000000";
 /// Digits of a hash that are kept.
 const HASH_DIGITS: usize = 12;
 const JA4_LEN: usize = 36;
 
-/// JA4 of a ClientHello over TCP; `None` if not all of it came.
+/// Returns the JA4 of a ClientHello over TCP; `None` if not all of it came.
 ///
 /// Signature algorithms are those of the extension of that name; some tools built on tshark append
 /// those of `signature_algorithms_cert` (RFC 8446 §4.2.3), which the specification does not ask for.
@@ -25,7 +25,7 @@ pub fn ja4(hello: &ClientHello) -> Option<String> {
     hello.complete.then(|| fingerprint(hello, hash))
 }
 
-/// The same with the lists in place of their hashes, as JA4_r writes them.
+/// Returns JA4_r: the same with the lists in place of their hashes.
 pub fn ja4_raw(hello: &ClientHello) -> Option<String> {
     hello.complete.then(|| fingerprint(hello, str::to_owned))
 }

@@ -10,11 +10,11 @@ use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
 pub(super) const FILE_HEADER: usize = 24;
 /// Length of a record's header in bytes.
 const RECORD_HEADER: usize = 16;
-/// The part of the header's network field that holds the link type; the rest tells of a frame
-/// check sequence.
+/// Bits of the header's network field that are the link type; the others describe a frame check
+/// sequence.
 const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
 
-/// What the file header says, as far as it matters for reading records.
+/// The fields of the file header that records depend on.
 #[derive(Debug)]
 pub(super) struct Pcap {
     magic: [u8; 4],
@@ -55,7 +55,7 @@ impl Pcap {
         })
     }
 
-    /// Reads the record at the start of `data`.
+    /// Parses the record at the start of `data`.
     #[inline]
     pub(super) fn step(&self, data: &[u8]) -> Step {
         let Some([seconds, fraction, captured_len, original_len]) = self.order.words(data) else {
@@ -85,7 +85,7 @@ impl Pcap {
         Step::Frame(FrameRecord {
             len,
             captured: RECORD_HEADER..len,
-            // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also where the fraction is a lie.
+            // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also if the fraction is false.
             time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.fraction_ns,
             interface: 0,
             link_type: self.link_type,

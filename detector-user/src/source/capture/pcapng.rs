@@ -30,7 +30,7 @@ const OPTION_HEADER: usize = 4;
 /// Type, length and byte-order magic of a Section Header Block.
 const SECTION_START: usize = 12;
 
-/// What the sections and interfaces so far say about the packets to come.
+/// State from the sections and interfaces so far, which packets depend on.
 #[derive(Debug)]
 pub(super) struct PcapNg {
     order: ByteOrder,
@@ -38,7 +38,7 @@ pub(super) struct PcapNg {
 }
 
 impl PcapNg {
-    /// Whether a file that begins so is a pcapng file. The type of a Section Header Block reads the
+    /// Whether a file that begins with these bytes is a pcapng file. The type of a Section Header Block reads the
     /// same in both byte orders.
     pub(super) fn recognises(magic: [u8; 4]) -> bool {
         magic == SECTION_HEADER.to_le_bytes()
@@ -55,7 +55,7 @@ impl PcapNg {
         self.interfaces.name(interface)
     }
 
-    /// Reads the block at the start of `data`.
+    /// Parses the block at the start of `data`.
     #[inline]
     pub(super) fn step(&mut self, data: &[u8]) -> Step {
         self.block(data).unwrap_or_else(Step::Corrupt)

@@ -84,7 +84,7 @@ impl KernelTap {
                 tap.add(interface)?;
             }
         }
-        // Interfaces added later are listed anew.
+        // Interfaces added later are listed after the program is gone.
         tap.had_own_xdp.clear();
         Ok((tap, origin))
     }

@@ -106,22 +106,22 @@ pub enum InterfaceError {
     #[error("cannot list the network interfaces: {0}")]
     List(#[source] io::Error),
     /// No interface has this name.
-    #[error("no interface is called {name}: `ip link` lists them (a container sees only its own)")]
+    #[error("no interface is called {name}; `ip link` lists them (a container sees only its own)")]
     Missing {
         /// The name asked for.
         name: String,
     },
     /// Its frames begin with a header that the engine does not read.
     #[error(
-        "{name} has neither Ethernet nor bare IP packets and cannot be watched: watch what carries \
-         its packets"
+        "{name} has neither Ethernet nor bare IP packets and cannot be watched; watch the interface that \
+         carries its packets"
     )]
     Unreadable {
         /// The name asked for.
         name: String,
     },
     /// No interface was named, and none is worth a tap.
-    #[error("no Ethernet interface is up and has a link: name one with --interface")]
+    #[error("no Ethernet interface is up and has a link; name one with --interface")]
     NoneUp,
 }
 

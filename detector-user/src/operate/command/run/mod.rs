@@ -283,7 +283,7 @@ impl Watch {
         let read_ns = if is_drained {
             now_ns
         } else {
-            self.rings.handed_on_ns()
+            self.rings.passed_on_ns()
         };
         self.pipeline.advance(read_ns);
         is_drained
@@ -406,7 +406,7 @@ impl Watch {
 fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
     let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
     pipeline.set_unix_offset(offset_ns);
-    rings.note_unix_offset(offset_ns);
+    rings.record_unix_offset(offset_ns);
 }
 
 /// The one that was read only if somebody has set a clock. Two readings are never the same, and a
@@ -469,7 +469,7 @@ fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -
         }
     };
     if !carried.is_empty() {
-        let observations = rings.hand_on_again(&carried, pipeline);
+        let observations = rings.replay(&carried, pipeline);
         if observations > 0 {
             info!("went through {observations} observations that an earlier agent had taken");
         }
