@@ -20,6 +20,49 @@ const TAG_SETS: usize = 1 << 19;
 pub const SETTLED_MAX: usize = 1 << 20;
 
 /// The engine and its tables, in this process.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use detector_common::flow::Sender;
+/// use detector_common::observation::{ChunkHead, Observation};
+/// use detector_user::flow::receiver::Receiver;
+/// use detector_user::flow::tls::HandshakeView;
+/// use detector_user::flow::tls::ja4::ja4;
+/// use detector_user::source::capture::{CaptureError, CaptureFile};
+/// use detector_user::source::capture_tap::{CaptureTap, link_type};
+///
+/// /// The JA4 of each client.
+/// struct Fingerprints(Vec<String>);
+///
+/// impl Receiver for Fingerprints {
+///     fn observation(&mut self, _: &Observation) {}
+///
+///     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+///         let mut view = HandshakeView::default();
+///         if head.sender == Sender::Client as u8 {
+///             view.feed(Sender::Client, head.offset, bytes);
+///         }
+///         // A hello of several chunks would need a view for each flow: see `Tracker`.
+///         self.0.extend(view.client_hello().and_then(|hello| ja4(&hello)));
+///     }
+/// }
+///
+/// # fn main() -> Result<(), CaptureError> {
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/clients.pcap");
+/// let mut capture = CaptureFile::open(Path::new(path))?;
+/// let mut tap = CaptureTap::default();
+/// let mut fingerprints = Fingerprints(Vec::new());
+/// while let Some(frame) = capture.next_frame()? {
+///     if let Some(link) = link_type(frame.link_type) {
+///         tap.frame(&frame, link, frame.interface, &mut fingerprints);
+///     }
+/// }
+/// assert_eq!(fingerprints.0.len(), 10);
+/// assert_eq!(fingerprints.0[0], "t12d2807h2_d943125447b4_a44c6288192a");
+/// # Ok(())
+/// # }
+/// ```
 pub struct CaptureTap {
     tables: LruTables,
     counters: [u64; Counter::COUNT],

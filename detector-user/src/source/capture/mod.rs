@@ -48,6 +48,24 @@ pub struct Frame<'a> {
 }
 
 /// A capture file or stream.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use detector_user::source::capture::{CaptureError, CaptureFile, LinkType};
+///
+/// # fn main() -> Result<(), CaptureError> {
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/clients.pcap");
+/// let mut capture = CaptureFile::open(Path::new(path))?;
+/// let mut bytes = 0;
+/// while let Some(frame) = capture.next_frame()? {
+///     assert_eq!(frame.link_type, LinkType::ETHERNET);
+///     bytes += frame.captured.len();
+/// }
+/// assert_eq!((capture.frames(), bytes), (126, 36968));
+/// # Ok(())
+/// # }
+/// ```
 pub struct CaptureFile {
     name: String,
     window: Window,

@@ -152,10 +152,28 @@ impl PcapNg {
     }
 
     fn enhanced_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
-        let Some([interface, high, low, captured_len, original_len]) = self.order.words(body)
-        else {
+        let Some([interface, fields @ ..]) = self.order.words::<5>(body) else {
             return Err("an Enhanced Packet Block is too short".to_owned());
         };
+        self.timed_packet(len, body, interface, fields)
+    }
+
+    fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
+        let (Some([interface, _]), Some([_, fields @ ..])) =
+            (self.order.halves(body), self.order.words::<5>(body))
+        else {
+            return Err("a Packet Block is too short".to_owned());
+        };
+        self.timed_packet(len, body, u32::from(interface), fields)
+    }
+
+    fn timed_packet(
+        &self,
+        len: usize,
+        body: &[u8],
+        interface: u32,
+        [high, low, captured_len, original_len]: [u32; 4],
+    ) -> Result<Step, String> {
         let interface = self.interfaces.get(interface)?;
         let time_ns = interface.clock.unix_ns(high, low);
         frame(
@@ -169,27 +187,8 @@ impl PcapNg {
         )
     }
 
-    fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
-        let (Some([interface, _]), Some([_, high, low, captured_len, original_len])) =
-            (self.order.halves(body), self.order.words(body))
-        else {
-            return Err("a Packet Block is too short".to_owned());
-        };
-        let interface = self.interfaces.get(u32::from(interface))?;
-        let time_ns = interface.clock.unix_ns(high, low);
-        frame(
-            len,
-            20,
-            body,
-            captured_len,
-            original_len,
-            time_ns,
-            interface,
-        )
-    }
-
-    /// A Simple Packet Block tells neither its interface, which is the first, nor a time, nor how
-    /// much was captured.
+    /// A Simple Packet Block has neither an interface, which is the section's first, nor a time, nor the
+    /// captured length.
     fn simple_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
         let Some([original_len]) = self.order.words(body) else {
             return Err("a Simple Packet Block is too short".to_owned());
