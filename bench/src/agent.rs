@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use detector_common::flow::side_flags;
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_user::cause::knowledge::Knowledge;
-use detector_user::flow::receiver::Receiver;
+use detector_user::flow::receiver::{Receiver, TimedReceiver};
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
 use detector_user::verdict::Verdict;
@@ -99,7 +99,7 @@ fn run(
     while connections < wanted {
         connections += traffic.next(ROUND, told);
         let start = cpu_seconds()?;
-        told.replay(pipeline, Pipeline::advance);
+        told.replay(pipeline, TimedReceiver::advance);
         seconds += cpu_seconds()? - start;
     }
     Ok((connections, seconds))

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use detector_user::host::interfaces::{self, Interface};
+use detector_user::host::interfaces::Interface;
 use detector_user::source::capture::CaptureFile;
+use detector_user::source::tap::selection;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use xtask::lab::{Namespace, Process, connect};
@@ -78,8 +79,8 @@ pub fn inside<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) ->
 
 /// The interface of this name in the namespace this thread is in.
 pub fn interface(name: &str) -> Interface {
-    let wanted = interfaces::named(&[name.to_owned()]);
-    let mut found = interfaces::choose(&wanted).unwrap().whole().unwrap();
+    let wanted = selection::named(&[name.to_owned()]);
+    let mut found = selection::choose(&wanted).unwrap().whole().unwrap();
     found.remove(0)
 }
 

@@ -84,7 +84,7 @@ fn others_programs_are_named_and_ours_are_no_fault() {
 fn a_program_put_before_ours_is_told() {
     let (_client, gateway) = pair();
     // On an older kernel nobody can be put before it by the bare system call.
-    if !detector_user::source::tap::attach::Abilities::of_this_kernel().tcx {
+    if !detector_user::source::tap::hook::Abilities::of_this_kernel().tcx {
         return;
     }
     let mut run = gateway.command(agent());

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use detector_user::source::tap::TapError;
-use detector_user::source::tap::attach::{Abilities, Hook, KernelTap, Origin};
+use detector_user::source::tap::hook::{Abilities, Hook};
+use detector_user::source::tap::kernel_tap::KernelTap;
+use detector_user::source::tap::load::Origin;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::source::tap::pins::{Pins, Root};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use detector_user::source::tap::attach::Abilities;
+use detector_user::source::tap::hook::Abilities;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::gateway::{Gateway, agent, next_verdict};
@@ -452,7 +452,7 @@ fn missing_privileges_are_one_line_that_names_them(#[case] capabilities: &str) {
     let mut command = with_capabilities(&gateway, capabilities);
     let said = failure(command.args(["run", "-i", "g0"]));
     assert!(
-        said.contains("run as root, or with CAP_BPF, CAP_NET_ADMIN"),
+        said.contains("run as root, or grant CAP_BPF, CAP_NET_ADMIN"),
         "{said}"
     );
 }

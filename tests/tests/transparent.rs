@@ -1,8 +1,9 @@
 //! Packets leave a tapped gateway byte for byte as they came.
 
 use detector_common::counter::Counter;
-use detector_user::source::tap::attach::{Abilities, Hook, KernelTap};
 use detector_user::source::tap::counters::Counters;
+use detector_user::source::tap::hook::{Abilities, Hook};
+use detector_user::source::tap::kernel_tap::KernelTap;
 use detector_user::source::tap::object::ObjectOptions;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

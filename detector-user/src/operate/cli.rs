@@ -11,10 +11,11 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cause::inspection_ca::InspectionCa;
 use crate::cause::knowledge::InterceptedWhen;
-use crate::host::interfaces::Wanted;
+use crate::host::service_manager::connected_to_journal;
 use crate::operate::config::DEFAULT_PINS;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 pub use knowledge::KnowledgeArgs;
 
@@ -336,7 +337,7 @@ impl PcapArgs {
 /// alone would not do: whatever a service starts inherits them.
 fn is_service() -> bool {
     let own = std::process::id().to_string();
-    libsystemd::logging::connected_to_journal()
+    connected_to_journal()
         || std::env::var_os("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == own.as_str())
 }
 

@@ -12,9 +12,9 @@ use toml::de::DeValue;
 use toml::{Spanned, Value};
 
 use super::Settings;
-use crate::host::interfaces::Wanted;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 /// One key.
 pub struct Key {

@@ -14,11 +14,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::cause::knowledge::Knowledge;
-use crate::host::interfaces::Wanted;
 use crate::operate::cli::{DEFAULT_FLOWS, RunArgs};
 use crate::operate::scope::Scope;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 pub use document::{commented_file, reference};
 pub use file::{ConfigError, Problem};

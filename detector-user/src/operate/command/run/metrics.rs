@@ -7,8 +7,9 @@ use super::Watch;
 use crate::operate::command::messages::kind;
 use crate::outlet::metrics::server::Server;
 use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot, TapState};
-use crate::source::tap::attach::{Hook, Tapped};
+use crate::source::tap::attach::Tapped;
 use crate::source::tap::counters::forgotten;
+use crate::source::tap::hook::Hook;
 use crate::source::tap::object::ObjectOptions;
 
 /// Metrics, and who serves them while somebody wants that.

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::messages::{self, kind};
 use super::show;
+use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::{kernel_now_ns, unix_offset_ns};
 use crate::host::interfaces::Interface;
 use crate::host::namespace;
@@ -28,10 +29,10 @@ use crate::operate::config::{Config, Origin, Settings};
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
 use crate::outlet::summary::Summary;
-use crate::source::tap::attach::Abilities;
 use crate::source::tap::carry::Carry;
 use crate::source::tap::counters::{Counters, Losses, forgotten, meaning};
 use crate::source::tap::diagnostics::Diagnostics;
+use crate::source::tap::hook::Abilities;
 use crate::source::tap::link_notices::LinkNotices;
 use crate::source::tap::object::{ObjectOptions, lift_memory_limit};
 use crate::source::tap::pins::Root;
@@ -282,7 +283,7 @@ impl Watch {
         let read_ns = if is_drained {
             now_ns
         } else {
-            self.rings.handed_on_ns()
+            self.rings.passed_on_ns()
         };
         self.pipeline.advance(read_ns);
         is_drained
@@ -315,10 +316,11 @@ impl Watch {
         }
         self.pipeline.close(SINKS_PATIENCE);
         self.diagnostics.flush();
+        let counters = self.counters.read()?;
         let summary = Summary {
             tally: self.pipeline.tally(),
-            counters: self.counters.read()?,
-            settled_max: self.settled_max,
+            forgotten: forgotten(&counters, self.settled_max),
+            counters,
         };
         for line in summary.to_string().lines() {
             info!("{line}");
@@ -359,7 +361,7 @@ impl Watch {
 
     fn keep_house(&mut self) {
         let status = self.status();
-        self.service_manager.alive(status);
+        self.service_manager.alive(&status);
         self.pipeline.flush();
         follow_calendar(&mut self.pipeline, &mut self.rings);
         let now = Instant::now().into_std();
@@ -404,7 +406,7 @@ impl Watch {
 fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
     let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
     pipeline.set_unix_offset(offset_ns);
-    rings.note_unix_offset(offset_ns);
+    rings.record_unix_offset(offset_ns);
 }
 
 /// The one that was read only if somebody has set a clock. Two readings are never the same, and a
@@ -467,7 +469,7 @@ fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -
         }
     };
     if !carried.is_empty() {
-        let observations = rings.hand_on_again(&carried, pipeline);
+        let observations = rings.replay(&carried, pipeline);
         if observations > 0 {
             info!("went through {observations} observations that an earlier agent had taken");
         }

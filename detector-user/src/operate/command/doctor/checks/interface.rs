@@ -1,10 +1,11 @@
 //! What the facts about an interface mean for watching it.
 
 use super::{TCX, Version, XDP_FRAGMENTS, is_since};
-use crate::host::interfaces::{Framing, InterfaceError};
+use crate::host::interfaces::Framing;
 use crate::operate::command::doctor::classifiers::Owner;
 use crate::operate::command::doctor::facts::{InterfaceFacts, Interfaces};
 use crate::operate::command::doctor::report::Check;
+use crate::source::tap::selection::InterfaceError;
 
 /// A smaller receive ring overflows at a burst that a gateway meets.
 const RECEIVE_SLOTS: u32 = 512;
