@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use lab::host::{Process, run, words};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::gateway::{Gateway, PATIENCE};
-use xtask::lab::{Process, run, words};
 
 use crate::table::{Goal, Row, Table};
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use detector_user::capture::CaptureFile;
 use detector_user::interfaces::{self, Interface};
+use lab::host::{Namespace, Process, connect};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use xtask::lab::{Namespace, Process, connect};
 
 /// How long anything that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::gateway::{Gateway, agent, next_verdict};
 use tests::wire::{PATIENCE, inside, namespace, pair, until};
-use xtask::lab::{Namespace, Process, output};
 use xtask::root;
 
 const PORT: &str = "127.0.0.1:9745";

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
+use lab::host::output;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::json;
 use tests::gateway::{Gateway, next_verdict};
 use tests::tagging::{Tagging, VLAN_ID};
-use xtask::lab::output;
 
 /// Runs curl, which must fail, and at TLS.
 fn fails(curl: &mut Command) {
@@ -130,7 +130,7 @@ fn a_large_download_works_and_settles() {
         .current_dir(lab.folder())
         .args(["s_server", "-accept", "443", "-WWW", "-cert"]);
     command.arg(certificate).arg("-key").arg(key);
-    let _server = xtask::lab::Process::start(&mut command).unwrap();
+    let _server = lab::host::Process::start(&mut command).unwrap();
     lab.server.wait_until_listening(443).unwrap();
     let (mut agent, _) = lab.watch(&["--output", "json"]).unwrap();
     let ca = lab.origin_ca.certificate();

@@ -8,6 +8,7 @@ use detector_user::tap::TapError;
 use detector_user::tap::attach::{Abilities, Hook, KernelTap, Origin};
 use detector_user::tap::object::ObjectOptions;
 use detector_user::tap::pins::{Pins, Root};
+use lab::host::{Namespace, Process, output};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -15,7 +16,6 @@ use serde_json::Value;
 use tests::foreign::{Foreign, Place};
 use tests::gateway::{Gateway, PATIENCE, agent, next_verdict};
 use tests::wire::{inside, interface, until};
-use xtask::lab::{Namespace, Process, output};
 
 /// A BPF file system of a test's own, and a runtime directory.
 struct Kept {

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use detector_user::tap::attach::Abilities;
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::gateway::{Gateway, agent, next_verdict};
 use tests::wire::{PATIENCE, inside, interface, namespace, pair, until};
-use xtask::lab::{Namespace, Process, output};
 
 /// Starts the agent in a namespace and waits until it is ready; returns what it said up to then.
 fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {

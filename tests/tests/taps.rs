@@ -12,12 +12,12 @@ use detector_user::tap::attach::{Abilities, Hook, KernelTap};
 use detector_user::tap::counters::Counters;
 use detector_user::tap::object::ObjectOptions;
 use detector_user::tap::rings::Rings;
+use lab::host::{Namespace, run, words};
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
 use tests::gateway::agent;
 use tests::wire::{await_link, inside, interface, namespace, pair, send, until};
-use xtask::lab::{Namespace, run, words};
 
 const XDP_PASS: i32 = 2;
 const TCX_PASS: i32 = 0;

@@ -4,13 +4,13 @@ use detector_common::counter::Counter;
 use detector_user::tap::attach::{Abilities, Hook, KernelTap};
 use detector_user::tap::counters::Counters;
 use detector_user::tap::object::ObjectOptions;
+use lab::host::{Namespace, connect};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, NETWORKS, tls};
 use tests::wire::{Recording, await_link, inside, interface, namespace, send};
-use xtask::lab::{Namespace, connect};
 
 /// A client, a gateway that bridges, and a server; jumbo frames fit everywhere.
 struct Path {

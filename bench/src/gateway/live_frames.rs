@@ -6,9 +6,9 @@ use anyhow::Context;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use detector_user::tap::object::{ObjectOptions, load};
+use lab::host::{Namespace, connect};
 use nix::net::if_::if_nametoindex;
 use tests::conversation::{Conversation, From, Network, tls};
-use xtask::lab::{Namespace, connect};
 
 use super::{LEFT, ROUNDS, inside, joined, median, seconds};
 use crate::kernel::REFERENCE;

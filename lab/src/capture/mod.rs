@@ -1,0 +1,234 @@
+//! Captures in memory: read from classic pcap, plain or compressed, written as pcap or pcapng.
+
+pub mod pcapng;
+pub mod reader;
+pub mod segment;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use flate2::read::MultiGzDecoder;
+
+/// LINKTYPE_ETHERNET.
+pub const ETHERNET: u32 = 1;
+/// LINKTYPE_RAW: an IPv4 or IPv6 header at once.
+pub const RAW: u32 = 101;
+/// LINKTYPE_LINUX_SLL: Linux cooked capture.
+pub const LINUX_SLL: u32 = 113;
+/// LINKTYPE_LINUX_SLL2: Linux cooked capture, version 2.
+pub const LINUX_SLL2: u32 = 276;
+
+/// First bytes of a gzip member (RFC 1952 §2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Longer frames are taken for damage.
+const FRAME_MAX: usize = 1 << 20;
+
+/// One captured frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// UNIX time, nanoseconds.
+    pub time_ns: u64,
+    /// What was captured of it.
+    pub bytes: Vec<u8>,
+    /// Its length on the wire; more than `bytes` holds where the capture cut it.
+    pub wire_len: usize,
+}
+
+impl Frame {
+    /// A frame captured whole.
+    #[must_use]
+    pub fn new(time_ns: u64, bytes: Vec<u8>) -> Self {
+        let wire_len = bytes.len();
+        Self {
+            time_ns,
+            bytes,
+            wire_len,
+        }
+    }
+}
+
+/// How a capture is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Classic, microseconds, little-endian.
+    #[default]
+    Pcap,
+    /// Classic, nanoseconds, big-endian.
+    PcapNanosBigEndian,
+    /// pcapng with nanoseconds (`if_tsresol` 9).
+    PcapNg,
+}
+
+impl Format {
+    /// The file name's extension.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Pcap | Self::PcapNanosBigEndian => "pcap",
+            Self::PcapNg => "pcapng",
+        }
+    }
+}
+
+/// Frames with what their file says of them all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// A number of the LINKTYPE_ registry.
+    pub link_type: u32,
+    /// How it is written.
+    pub format: Format,
+    /// In the order they were captured.
+    pub frames: Vec<Frame>,
+}
+
+impl Capture {
+    /// Ethernet frames, to be written as classic pcap.
+    #[must_use]
+    pub fn ethernet(frames: Vec<Frame>) -> Self {
+        Self {
+            link_type: ETHERNET,
+            format: Format::Pcap,
+            frames,
+        }
+    }
+
+    /// Reads a classic pcap file of any byte order and precision.
+    ///
+    /// # Errors
+    /// If it can't be read or isn't one.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let mut bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        if bytes.starts_with(&GZIP) {
+            let mut plain = Vec::new();
+            MultiGzDecoder::new(bytes.as_slice())
+                .read_to_end(&mut plain)
+                .with_context(|| format!("cannot decompress {}", path.display()))?;
+            bytes = plain;
+        }
+        Self::parse(&bytes).with_context(|| format!("cannot use {}", path.display()))
+    }
+
+    /// Parses classic pcap; frames after damage are left out.
+    ///
+    /// # Errors
+    /// If the header isn't that of classic pcap.
+    pub fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
+        let magic: [u8; 4] = *bytes.first_chunk().context("it is empty")?;
+        let (big, unit_ns) = match magic {
+            [0xd4, 0xc3, 0xb2, 0xa1] => (false, 1000),
+            [0xa1, 0xb2, 0xc3, 0xd4] => (true, 1000),
+            [0x4d, 0x3c, 0xb2, 0xa1] => (false, 1),
+            [0xa1, 0xb2, 0x3c, 0x4d] => (true, 1),
+            _ => bail!("it is no classic pcap file; convert it with `editcap -F pcap`"),
+        };
+        let word = |at: usize| -> Option<u32> {
+            let raw: [u8; 4] = *bytes.get(at..)?.first_chunk()?;
+            Some(if big {
+                u32::from_be_bytes(raw)
+            } else {
+                u32::from_le_bytes(raw)
+            })
+        };
+        let link_type = word(20).context("its header is cut")? & 0xffff;
+        let mut frames = Vec::new();
+        let mut at = 24;
+        while let (Some(seconds), Some(fraction), Some(len), Some(wire_len)) =
+            (word(at), word(at + 4), word(at + 8), word(at + 12))
+        {
+            let len = len as usize;
+            let Some(data) = bytes.get(at + 16..at + 16 + len) else {
+                break;
+            };
+            if len > FRAME_MAX {
+                break;
+            }
+            frames.push(Frame {
+                time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit_ns,
+                bytes: data.to_vec(),
+                wire_len: wire_len as usize,
+            });
+            at += 16 + len;
+        }
+        Ok(Self {
+            link_type,
+            format: Format::Pcap,
+            frames,
+        })
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self.format {
+            Format::Pcap => self.to_pcap(u32::to_le_bytes, 0xa1b2_c3d4, 1000),
+            Format::PcapNanosBigEndian => self.to_pcap(u32::to_be_bytes, 0xa1b2_3c4d, 1),
+            Format::PcapNg => self.to_pcapng(),
+        }
+    }
+
+    fn to_pcap(&self, word: fn(u32) -> [u8; 4], magic: u32, unit_ns: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Two half words of version, which differ in order with the words.
+        let version = if word(1)[0] == 1 {
+            0x0004_0002
+        } else {
+            0x0002_0004
+        };
+        for value in [magic, version, 0, 0, 262_144, self.link_type] {
+            out.extend(word(value));
+        }
+        for frame in &self.frames {
+            let seconds = (frame.time_ns / 1_000_000_000) as u32;
+            let fraction = (frame.time_ns % 1_000_000_000 / unit_ns) as u32;
+            let lens = [frame.bytes.len() as u32, frame.wire_len as u32];
+            for value in [seconds, fraction, lens[0], lens[1]] {
+                out.extend(word(value));
+            }
+            out.extend(&frame.bytes);
+        }
+        out
+    }
+
+    fn to_pcapng(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Section header: byte-order magic, version 1.0, length not given.
+        let mut section = 0x1a2b_3c4d_u32.to_le_bytes().to_vec();
+        section.extend([1, 0, 0, 0]);
+        section.extend(u64::MAX.to_le_bytes());
+        block(&mut out, 0x0a0d_0d0a, &section);
+        // Interface: link type, no snap length, if_tsresol = 9, end of options.
+        let mut interface = (self.link_type as u16).to_le_bytes().to_vec();
+        interface.extend([0; 6]);
+        interface.extend([9, 0, 1, 0, 9, 0, 0, 0]);
+        interface.extend([0; 4]);
+        block(&mut out, 1, &interface);
+        for frame in &self.frames {
+            let mut packet = Vec::with_capacity(frame.bytes.len() + 20);
+            for value in [
+                0,
+                (frame.time_ns >> 32) as u32,
+                frame.time_ns as u32,
+                frame.bytes.len() as u32,
+                frame.wire_len as u32,
+            ] {
+                packet.extend(value.to_le_bytes());
+            }
+            packet.extend(&frame.bytes);
+            block(&mut out, 6, &packet);
+        }
+        out
+    }
+}
+
+/// Appends a pcapng block, padded to 32 bits.
+fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
+    let padded = body.len().next_multiple_of(4);
+    let total = (padded + 12) as u32;
+    out.extend(kind.to_le_bytes());
+    out.extend(total.to_le_bytes());
+    out.extend(body);
+    out.resize(out.len() + padded - body.len(), 0);
+    out.extend(total.to_le_bytes());
+}
