@@ -1,4 +1,4 @@
-//! What traffic through a gateway loses to the taps: live frames on a link, TCP through the agent.
+//! Traffic's loss to the taps of a gateway: live frames on a link, TCP through the agent.
 
 mod live_frames;
 mod requests;

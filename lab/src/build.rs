@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use xtask::{call, target};
 
-/// How a program is built.
+/// The profile a program is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// As tests are.

@@ -6,18 +6,7 @@ use lab::{corpus, demo, old_kernel, rewrite, score};
 use xtask::commands::{self, ArgMatches};
 
 fn main() -> ExitCode {
-    let matches = commands::lab().get_matches();
-    let result = match matches.subcommand() {
-        Some((name, arguments)) => run(name, arguments),
-        None => Ok(()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    commands::main(commands::lab(), run)
 }
 
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {

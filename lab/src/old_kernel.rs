@@ -35,7 +35,7 @@ const MODULES: [&str; 9] = [
 ];
 /// Seconds the machine may run: without hardware support it is slow.
 const PATIENCE: &str = "1500";
-/// What the machine prints before a test program's name and exit code.
+/// The word that the machine prints before a test program's name and exit code.
 const RESULT: &str = "RESULT ";
 
 const INIT: &str = r#"#!/bin/busybox sh

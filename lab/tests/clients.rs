@@ -226,7 +226,7 @@ fn check(lab: &Lab, client: &dyn Client) {
     }
 }
 
-/// How often a client may show whether it resumes: on a busy machine a browser that opens connections
+/// The number of tries that a client has to show that it resumes: on a busy machine a browser that opens connections
 /// ahead may begin its second before the first brought a ticket, or one more that resumes.
 const CHANCES: u32 = 4;
 

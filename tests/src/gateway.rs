@@ -10,7 +10,7 @@ use lab::build::{Profile, build_agent};
 use lab::host::{Authority, Namespace, Process, connect};
 use serde_json::Value;
 
-/// How long things in the lab may take; nothing measures it.
+/// The longest that things in the lab may take; nothing measures it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The agent's binary: built once, or where there is no compiler the one that `TLSWHY_AGENT` names.
@@ -27,11 +27,11 @@ pub fn agent() -> &'static Path {
 
 /// The lab. Names begin with its own, so that several may stand at once.
 pub struct Gateway {
-    /// Where clients run.
+    /// The client's namespace.
     pub client: Namespace,
-    /// Where the agent runs; `lan0` leads to the client.
+    /// The agent's namespace; `lan0` leads to the client.
     pub gateway: Namespace,
-    /// Where the server runs.
+    /// The server's namespace.
     pub server: Namespace,
     /// The CA of the server's certificate.
     pub origin_ca: Authority,

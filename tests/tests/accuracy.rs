@@ -10,7 +10,7 @@ use lab::score::goals::Goal;
 use lab::score::{Read, Score, score};
 use tests::gateway::agent;
 
-/// What TLS 1.3 hides from everybody but the peers (see docs/accuracy.md).
+/// The goal that TLS 1.3 hides from everybody but the peers (see docs/accuracy.md).
 const HIDDEN: &str = "recall of decrypt-error";
 
 fn corpus() -> PathBuf {

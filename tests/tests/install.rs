@@ -85,7 +85,7 @@ fn main_pid(machine: &Machine) -> String {
     pid.unwrap().trim().to_owned()
 }
 
-/// What the service said.
+/// The service's log.
 fn messages(machine: &Machine) -> String {
     machine
         .run("journalctl --no-pager --output=cat --unit=tlswhy")
@@ -392,7 +392,7 @@ fn goes_away(machine: &Machine) {
     assert!(left.is_empty(), "{left:#?}");
 }
 
-/// What is pinned, as root of this machine sees it.
+/// The pinned objects, as root of this machine sees them.
 fn pins(machine: &Machine) -> usize {
     let directory = machine.bpffs().join("tlswhy");
     let Ok(entries) = std::fs::read_dir(directory) else {

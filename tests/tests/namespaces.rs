@@ -21,6 +21,13 @@ fn fails(curl: &mut Command) {
     );
 }
 
+/// The agent's last line on how it judged.
+fn judged(said: &[String]) -> &str {
+    said.iter()
+        .find(|line| line.starts_with("judged:"))
+        .unwrap()
+}
+
 #[rstest]
 #[case::tls12_ipv4("a", "1.2", "10.78.2.2", false)]
 #[case::tls13_ipv4("b", "1.3", "10.78.2.2", false)]
@@ -78,12 +85,8 @@ fn a_client_without_the_ca_is_told_of(
     let (status, rest) = agent.stop(Signal::SIGTERM).unwrap();
     assert!(status.success());
     // The connection that worked is counted and not told of.
-    let judged = rest
-        .iter()
-        .find(|line| line.starts_with("judged:"))
-        .unwrap();
     assert_eq!(
-        judged,
+        judged(&rest),
         "judged: 1 established, 1 failed (1 certificate-rejected), 0 unused, 0 unfinished"
     );
     assert!(rest.iter().any(|line| line == "lost: nothing"), "{rest:?}");
@@ -151,12 +154,8 @@ fn a_large_download_works_and_settles() {
     assert_eq!(String::from_utf8_lossy(&got.stdout), (20 << 20).to_string());
     std::thread::sleep(std::time::Duration::from_secs(1));
     let (_, rest) = agent.stop(Signal::SIGINT).unwrap();
-    let judged = rest
-        .iter()
-        .find(|line| line.starts_with("judged:"))
-        .unwrap();
     assert_eq!(
-        judged,
+        judged(&rest),
         "judged: 1 established, 0 failed, 0 unused, 0 unfinished"
     );
 }

@@ -111,7 +111,7 @@ fn has_line(lines: &[String], words: &str) -> bool {
     lines.iter().any(|line| line.contains(words))
 }
 
-/// How many connections an agent judged as failed, by its own account.
+/// The number of connections that an agent judged as failed, by its own account.
 fn failures(rest: &[String]) -> usize {
     let judged = rest.iter().find(|line| line.starts_with("judged: "));
     let failed = judged.and_then(|line| line.split(", ").find(|it| it.contains(" failed")));
@@ -244,7 +244,7 @@ fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
     until("no program stays", || !is_tapped(&lab));
 }
 
-/// What a kernel allows, with XDP also on the lab's virtual interfaces.
+/// The kernel's modes of attaching, with XDP also on the lab's virtual interfaces.
 fn with_xdp() -> Abilities {
     Abilities {
         virtual_xdp: true,
@@ -296,7 +296,7 @@ fn programs_without_xdp_go_on_new_interfaces_too() {
     detach(&lab, &kept);
 }
 
-/// How an agent's tap came to be, where it sees incoming frames, why not by XDP, and which program
+/// An agent's tap: how it came to be, where it sees incoming frames, why not by XDP, and which program
 /// is there.
 type Taken = (Origin, Hook, Option<String>, Option<u32>);
 

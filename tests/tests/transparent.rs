@@ -20,7 +20,7 @@ struct Path {
     taps: [&'static str; 2],
 }
 
-/// What the gateway's taps sit on.
+/// The hook that the gateway's taps sit on.
 #[derive(Clone, Copy, Debug)]
 enum Device {
     /// The veth itself, which has native XDP.
@@ -76,7 +76,7 @@ impl Path {
         }
     }
 
-    /// What arrives at the server of frames that the client sends.
+    /// Returns the frames of the client that arrive at the server.
     fn crossing(&self, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let recording = Recording::start(&self.server, "s0");
         send(&self.client, "c0", frames);

@@ -3,6 +3,7 @@
 //! So `--help` and wrong usage are answered before the laboratory is built.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command, value_parser};
@@ -60,6 +61,25 @@ pub fn value<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str)
 pub fn values<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
     let values = matches.get_many(name).unwrap_or_default();
     values.cloned().collect()
+}
+
+/// Parses this process's command line, runs the command it names, and prints an error on one line.
+pub fn main(
+    definition: Command,
+    run: impl FnOnce(&str, &ArgMatches) -> anyhow::Result<()>,
+) -> ExitCode {
+    let matches = definition.get_matches();
+    let result = match matches.subcommand() {
+        Some((name, arguments)) => run(name, arguments),
+        None => Ok(()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn base(name: &'static str, about: &'static str) -> Command {

@@ -8,18 +8,7 @@ use xtask::setup::{self, Group};
 use xtask::{call, commands, is_root, package};
 
 fn main() -> ExitCode {
-    let matches = commands::xtask().get_matches();
-    let result = match matches.subcommand() {
-        Some((name, arguments)) => run(name, arguments),
-        None => Ok(()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    commands::main(commands::xtask(), run)
 }
 
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {

@@ -29,7 +29,7 @@ const FRAME_MAX: usize = 1 << 20;
 pub struct Frame {
     /// UNIX time, nanoseconds.
     pub time_ns: u64,
-    /// What was captured of it.
+    /// Its captured bytes.
     pub bytes: Vec<u8>,
     /// Its length on the wire; more than `bytes` holds where the capture cut it.
     pub wire_len: usize,
@@ -48,7 +48,7 @@ impl Frame {
     }
 }
 
-/// How a capture is written.
+/// The format of a capture file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Classic, microseconds, little-endian.
@@ -76,7 +76,7 @@ impl Format {
 pub struct Capture {
     /// A number of the LINKTYPE_ registry.
     pub link_type: u32,
-    /// How it is written.
+    /// The format that it is written in.
     pub format: Format,
     /// In the order they were captured.
     pub frames: Vec<Frame>,

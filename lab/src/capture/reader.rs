@@ -90,7 +90,7 @@ fn decompressed(path: &Path) -> anyhow::Result<(Vec<u8>, anyhow::Result<()>)> {
     Ok((whole, damage))
 }
 
-/// What the capture said of its interfaces so far.
+/// The interfaces that the capture has described so far.
 #[derive(Default)]
 struct Interfaces {
     /// Classic pcap's one: link type and nanoseconds per unit of the fraction.

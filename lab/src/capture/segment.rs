@@ -10,12 +10,12 @@ use super::reader::Frame;
 const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 const PPPOE_SESSION: u16 = 0x8864;
 
-/// What numbering streams needs of a TCP segment.
+/// The fields of a TCP segment that streams are numbered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Who sent it.
+    /// Its sender.
     pub source: SocketAddr,
-    /// Whom it was sent to.
+    /// Its receiver.
     pub destination: SocketAddr,
     /// Sequence number.
     pub sequence: u32,

@@ -36,7 +36,7 @@ pub trait Client: Send + Sync {
     fn prepare(&mut self, work: &Path) -> anyhow::Result<()>;
 }
 
-/// What a program is made from: gets the folder to work in, returns its command line's beginning.
+/// Compiles a program in the given folder and returns its command line's beginning.
 pub(super) type Prepare = fn(&Path) -> anyhow::Result<Vec<OsString>>;
 
 /// A client whose program takes the ten arguments.
@@ -52,7 +52,7 @@ pub(super) struct Program {
     pub(super) client_certificates: bool,
     pub(super) resumes: bool,
     pub(super) most_times: u32,
-    /// What `prepare` returned.
+    /// The command line's beginning, from `prepare`.
     pub(super) prepared: Vec<OsString>,
 }
 

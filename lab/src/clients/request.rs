@@ -1,4 +1,4 @@
-//! What a client is asked for, and the ten arguments that say so.
+//! A client's request, and the ten arguments that carry it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ pub enum Version {
     Tls12,
     /// TLS 1.3 and nothing else.
     Tls13,
-    /// What the client offers of itself.
+    /// The client's own choice.
     Any,
 }
 
-/// Whom a client trusts.
+/// The CAs that a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The CAs of a PEM file and, where the client lets its own be replaced, no others.
@@ -23,7 +23,7 @@ pub enum Trust {
     Default,
 }
 
-/// What a client accepts beyond a chain that it trusts.
+/// The keys that a client accepts, beyond a chain that it trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
     /// Anything.
@@ -37,7 +37,7 @@ pub enum Pin {
     },
 }
 
-/// What a client is asked to do.
+/// A client's request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// A name that the system's resolver knows where the client runs.
@@ -46,7 +46,7 @@ pub struct Request {
     pub port: u16,
     /// Path with its leading slash.
     pub path: String,
-    /// Whom to trust.
+    /// CAs to trust.
     pub trust: Trust,
     /// Which key to accept.
     pub pin: Pin,

@@ -1,4 +1,4 @@
-//! Where programs and the libraries they need lie.
+//! Paths of the programs' sources and libraries.
 
 use std::path::PathBuf;
 

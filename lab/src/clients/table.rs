@@ -112,7 +112,7 @@ fn libraries() -> Vec<Program> {
     ]
 }
 
-/// What apps are written with.
+/// Libraries that apps are written with.
 fn languages() -> Vec<Program> {
     vec![
         Program {

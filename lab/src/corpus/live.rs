@@ -15,7 +15,7 @@ use crate::capture::pcapng;
 use crate::host::Process;
 use crate::network::Network;
 
-/// How long the agent may take to start.
+/// The longest that the agent may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Two clocks see connections end in an order that may differ by microseconds. A verdict is not given
 /// again for less than this when others make it surer, so that much depends on their order.
@@ -59,7 +59,7 @@ impl Watch {
     }
 }
 
-/// What the agent says of a recording of both sides, kept as `all.pcapng` in `folder`.
+/// Returns the agent's verdicts on a recording of both sides, which is kept as `all.pcapng` in `folder`.
 ///
 /// # Errors
 /// If it fails.
@@ -85,11 +85,11 @@ pub fn of_recording(
     Verdicts::read(String::from_utf8_lossy(&output.stdout).lines())
 }
 
-/// What is left of verdicts at the end, by tap, connection and client.
+/// The last verdict on each connection, by tap, connection and client.
 #[derive(Debug, Default)]
 pub struct Verdicts(BTreeMap<String, Said>);
 
-/// What a verdict says of its connection, and how sure it is.
+/// A verdict's content and confidence.
 #[derive(Clone, Debug)]
 struct Said {
     what: String,
@@ -142,7 +142,7 @@ impl Verdicts {
         Ok(Self(all))
     }
 
-    /// How many there are.
+    /// Returns their number.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -154,7 +154,7 @@ impl Verdicts {
         self.0.is_empty()
     }
 
-    /// Where two sides say different things of one connection.
+    /// Returns the connections on which two sides differ.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let only_there = other.0.keys().filter(|key| !self.0.contains_key(*key));

@@ -16,16 +16,16 @@ use crate::host::certificate::{fingerprint, pin};
 use crate::host::output;
 use crate::network::{Interceptor, Network};
 
-/// What comes after a client has ended: late FINs, tickets, resets.
+/// The wait for what follows a client's end: late FINs, tickets, resets.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
-/// What playing yields.
+/// The outcome of playing.
 pub struct Recorded {
     /// Scenarios that went as they were set up.
     pub played: Vec<Played>,
     /// All frames of both taps, in the order of time.
     pub frames: Vec<(u32, Frame)>,
-    /// What the agent said meanwhile.
+    /// The agent's verdicts meanwhile.
     pub live: Option<live::Verdicts>,
 }
 
@@ -37,7 +37,7 @@ pub struct Played {
     pub version: String,
     /// Which tap, and what it saw.
     pub frames: Vec<(u32, Frame)>,
-    /// What the interceptor logged meanwhile.
+    /// The interceptor's log lines meanwhile.
     pub log: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ fn client<'c>(
     Ok(&**client.with_context(|| format!("no client {}", scenario.client))?)
 }
 
-/// Where scenarios are played.
+/// The parts that scenarios are played with.
 struct Stage<'a> {
     network: &'a Network,
     programs: &'a HashMap<String, Box<dyn Client>>,

@@ -1,4 +1,4 @@
-//! What is played: who gets what from whom, through what, and what is true of it.
+//! The scenarios: client, origin, interceptor, and the truth about each.
 
 use crate::clients::Version;
 use crate::network::{
@@ -6,7 +6,7 @@ use crate::network::{
     SELF_SIGNED, WRONG_NAME,
 };
 
-/// Whom the client trusts.
+/// The CAs that the client trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Its own store: none of the lab's CAs.
@@ -22,11 +22,11 @@ pub enum Trust {
 pub struct Scenario {
     /// The capture's name.
     pub name: String,
-    /// Who plays.
+    /// The client's name.
     pub client: &'static str,
-    /// What it may speak.
+    /// The TLS versions that it may offer.
     pub version: Version,
-    /// What stands between.
+    /// The interceptor on the way.
     pub interceptor: Interceptor,
     /// Host and port it asks.
     pub host: &'static str,
@@ -34,7 +34,7 @@ pub struct Scenario {
     pub port: u16,
     /// Path.
     pub path: &'static str,
-    /// Whom it trusts.
+    /// The CAs that it trusts.
     pub trust: Trust,
     /// Whether it pins the key of [`PINNED`].
     pub pins: bool,
@@ -42,15 +42,15 @@ pub struct Scenario {
     pub shows_certificate: bool,
     /// Connections in a row.
     pub times: u32,
-    /// What is true: a cause, or `established`.
+    /// The truth: a cause, or `established`.
     pub cause: &'static str,
-    /// Who ends it, where that is a matter of truth.
+    /// The side that ends it, where the scenario decides that.
     pub ended_by: &'static str,
     /// Whether both taps are recorded.
     pub both: bool,
     /// Captures of one group are judged together; they share a client address.
     pub group: String,
-    /// What is special.
+    /// A note for the label.
     pub note: &'static str,
 }
 
@@ -279,17 +279,18 @@ fn through(
     }
 }
 
+/// The name of a group.
+fn group(what: &str, client: &str, version: Version, interceptor: Interceptor) -> String {
+    let version = version_name(version);
+    format!("{what}-{client}-{}-{version}", interceptor.name())
+}
+
 /// An app that pins one service and accepts others, and another app that accepts that service.
 fn pinning(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let some = ["java", "okhttp", "go", "curl"];
     let mut all = Vec::new();
     for client in through(interceptor, &PINNING, &some) {
-        let group = format!(
-            "pin-{}-{}-{}",
-            client,
-            interceptor.name(),
-            version_name(version)
-        );
+        let group = group("pin", client, version, interceptor);
         let plain = |client| Scenario::new(client, version, interceptor);
         let other = if client == "curl" { "go" } else { "curl" };
         let mut pins = plain(client).of(PINNED).fails("pinning", "client");
@@ -310,12 +311,7 @@ fn missing_ca(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let some = ["curl", "java", "node", "nss"];
     let mut all = Vec::new();
     for client in through(interceptor, &CLIENTS, &some) {
-        let group = format!(
-            "no-ca-{}-{}-{}",
-            client,
-            interceptor.name(),
-            version_name(version)
-        );
+        let group = group("no-ca", client, version, interceptor);
         all.extend(OTHERS.map(|host| {
             let rejects = Scenario::new(client, version, interceptor)
                 .of(host)
@@ -333,12 +329,7 @@ fn missing_ca(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
 fn own_store(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let mut all = Vec::new();
     for client in ["java", "requests"] {
-        let group = format!(
-            "own-store-{}-{}-{}",
-            client,
-            interceptor.name(),
-            version_name(version)
-        );
+        let group = group("own-store", client, version, interceptor);
         for host in OTHERS {
             let plain = |client| Scenario::new(client, version, interceptor).of(host);
             let rejects = plain(client).untrusting().fails("ca-not-trusted", "client");

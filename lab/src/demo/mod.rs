@@ -122,7 +122,7 @@ fn journald_listens() -> bool {
         .is_ok()
 }
 
-/// What stands in the journal of the app that pins.
+/// Prints the journal's entry on the app that pins.
 fn show_journal(since: &str) -> anyhow::Result<()> {
     println!("\n── in the journal: the app that pins, TLS 1.2");
     println!(

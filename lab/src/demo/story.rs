@@ -37,11 +37,11 @@ pub struct Story {
 
 /// One connection.
 pub struct Scene {
-    /// What happens.
+    /// Its title.
     pub title: &'static str,
     /// The client.
     pub command: Command,
-    /// What tlswhy is to say, if anything.
+    /// The cause that tlswhy is to name; none for a success.
     pub cause: Option<&'static str>,
 }
 
@@ -143,7 +143,7 @@ impl Story {
         &self.inspection_ca
     }
 
-    /// What happens, in order.
+    /// Returns the scenes, in order.
     pub fn scenes(&self) -> Vec<Scene> {
         let ca = self.inspection_ca.certificate();
         let origin_ca = self.folder.join("origin-ca.crt");

@@ -15,7 +15,7 @@ use xtask::target;
 
 /// The release that is installed.
 const RELEASE: &str = "bookworm";
-/// What there is besides the least that Debian is.
+/// Packages beyond Debian's minimal base.
 const INCLUDED: &str = "systemd,systemd-sysv,dbus,iproute2,curl";
 const BOOT: Duration = Duration::from_secs(60);
 
@@ -87,7 +87,7 @@ impl Machine {
         run(self.command("sh -ec").arg(script))
     }
 
-    /// What is pinned in its BPF file system, as seen from here.
+    /// Returns the path of its BPF file system, as seen from here.
     pub fn bpffs(&self) -> &Path {
         self.bpffs.folder.path()
     }

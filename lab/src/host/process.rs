@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long a program may take to stop before it is killed.
+/// The longest that a program may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A program; dropped, it is stopped.

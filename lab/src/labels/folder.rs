@@ -9,14 +9,14 @@ use super::cause::{Cause, parse_cause};
 use super::table::{Record, Table};
 use super::{CONNECTIONS, INTERCEPTOR_LOGS, LABELS};
 
-/// What is true of a capture, or of one connection in it.
+/// The truth about a capture, or about one connection in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
     /// Why it ended as it did.
     pub cause: Cause,
     /// Whether an interceptor terminated it, where that is labelled: `yes` or `no`.
     pub intercepted: Option<String>,
-    /// Who ended it, where that is labelled.
+    /// The side that ended it, where that is labelled.
     pub ended_by: Option<String>,
     /// For people.
     pub note: Option<String>,
@@ -27,7 +27,7 @@ pub struct Truth {
 pub struct Capture {
     /// As the label names it, relative to the folder.
     pub file: String,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// True of the capture as a whole.
     pub truth: Truth,
@@ -50,14 +50,14 @@ pub struct LogLine {
     pub file: String,
     /// The interceptor's name.
     pub interceptor: String,
-    /// What it wrote.
+    /// The line.
     pub text: String,
 }
 
 /// A folder of labelled captures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// In the order of `labels.tsv`.
     pub captures: Vec<Capture>,

@@ -19,11 +19,11 @@ pub struct Label {
     pub interceptor: String,
     /// `1.2`, `1.3` or empty.
     pub tls_version: String,
-    /// Where it was recorded: `client` (or empty) or `server`.
+    /// The side it was recorded on: `client` (or empty) or `server`.
     pub stage: String,
     /// Files to be judged together.
     pub group: String,
-    /// What `--inspection-ca` is given.
+    /// The value of `--inspection-ca`.
     pub inspection_ca: String,
     /// For people.
     pub note: String,

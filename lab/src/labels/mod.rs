@@ -1,4 +1,4 @@
-//! The tables beside captures that say what is true of them (docs/scoring.md).
+//! The tables of truths beside captures (docs/scoring.md).
 //!
 //! In: a folder's tables, or what was played. Out: a [`Folder`] to score, or rows to write.
 //! Not here: what a capture holds, and what the agent says of it.

@@ -9,7 +9,7 @@ use crate::host::{Authority, Namespace, Process, run, words};
 
 const SQUID_SERVICE: &str = "tlswhycorpus";
 
-/// What connections pass on the gateway.
+/// The interceptor that connections pass on the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interceptor {
     /// Nothing: they are forwarded.
@@ -56,9 +56,9 @@ pub(crate) fn sslsplit(namespace: &Namespace, ca: &Authority) -> Command {
     sslsplit
 }
 
-/// What interceptors are started with.
+/// The parts that interceptors are started with.
 pub(super) struct Proxies<'a> {
-    /// Where they run.
+    /// Their namespace.
     pub(super) namespace: &'a Namespace,
     /// Their files.
     pub(super) folder: &'a Path,

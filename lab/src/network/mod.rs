@@ -33,11 +33,11 @@ use origins::{Servers, hosts, pinned_certificate};
 
 /// Everything that runs.
 pub struct Network {
-    /// Where clients run.
+    /// The clients' namespace.
     pub clients: Namespace,
-    /// Where interceptors run and packets are recorded.
+    /// The namespace of interceptors and recordings.
     pub gateway: Namespace,
-    /// Where origins run.
+    /// The origins' namespace.
     pub origins: Namespace,
     /// Certificates, programs, recordings.
     pub folder: PathBuf,
@@ -150,7 +150,7 @@ impl Network {
         Ok(())
     }
 
-    /// What an interceptor has logged since it was last asked.
+    /// Returns an interceptor's log lines since the last call.
     ///
     /// # Errors
     /// If squid's log cannot be read.

@@ -90,9 +90,9 @@ pub(super) fn pinned_certificate(folder: &Path) -> PathBuf {
     folder.join("pinned.crt")
 }
 
-/// What origins are started with.
+/// The parts that origins are started with.
 pub(super) struct Servers<'a> {
-    /// Where they run.
+    /// Their namespace.
     pub(super) namespace: &'a Namespace,
     /// Their files.
     pub(super) folder: &'a Path,

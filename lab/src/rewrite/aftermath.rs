@@ -1,4 +1,4 @@
-//! What a connection shows after one end was reset, as real stacks behave.
+//! Segments after one end was reset, as real stacks send them.
 //!
 //! The end that was reset goes silent; the other one knows nothing yet, so what it has in flight still
 //! comes, and is answered by honest resets of the closed socket (RFC 9293 §3.10.7.1).
@@ -8,12 +8,12 @@ use super::segment::{Segment, flag};
 
 /// An initial window (RFC 6928): more isn't sent without an answer.
 const IN_FLIGHT_MAX: usize = 14_600;
-/// How long a host takes to answer.
+/// The time that a host takes to answer.
 const ANSWER_NS: u64 = 150_000;
 /// The first retransmission timeout of a short path.
 const RTO_NS: u64 = 220_000_000;
 
-/// What comes of what the other end still sends.
+/// The fate of segments that the other end still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The closed socket answers each segment with a reset.
@@ -36,7 +36,7 @@ impl After {
     }
 }
 
-/// What follows segment `place` when `torn` was reset there; also whether its peer went on with data.
+/// Returns the segments after `place` when `torn` was reset there, and whether its peer went on with data.
 #[must_use]
 pub fn of_reset(flow: &Flow, place: usize, torn: Side, after: After) -> (Vec<Segment>, bool) {
     if after == After::Nothing {
@@ -73,7 +73,7 @@ pub fn of_reset(flow: &Flow, place: usize, torn: Side, after: After) -> (Vec<Seg
     (out, spoke)
 }
 
-/// What the peer of `torn` sends without hearing from it again.
+/// Segments that the peer of `torn` sends without hearing from it again.
 fn in_flight(flow: &Flow, place: usize, torn: Side) -> Vec<Segment> {
     let mut bytes = 0;
     let mut flying = Vec::new();

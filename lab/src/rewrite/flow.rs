@@ -8,9 +8,9 @@ use crate::capture::Frame;
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who opened it.
+    /// The end that opened it.
     Client,
-    /// Whom it was opened to.
+    /// The end that it was opened to.
     Server,
 }
 
@@ -46,7 +46,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Who sent a segment of this connection.
+    /// Returns the side that sent a segment of this connection.
     #[must_use]
     pub fn side(&self, segment: &Segment) -> Side {
         if (segment.source, segment.source_port) == self.client {
@@ -121,7 +121,7 @@ impl Flow {
 pub struct Flows {
     /// Its TCP connections, in the order of their first segments.
     pub flows: Vec<Flow>,
-    /// What isn't TCP or can't be parsed.
+    /// Frames that aren't TCP or can't be parsed.
     pub others: Vec<Frame>,
 }
 

@@ -9,7 +9,7 @@ use super::segment::Segment;
 const OPTION_SACK: u8 = 5;
 const OPTION_TIMESTAMPS: u8 = 8;
 
-/// What hosts a rewrite pretends.
+/// The hosts that a rewrite pretends.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     client: Ipv4Addr,

@@ -239,14 +239,7 @@ fn challenged(
     let mut reset = moment.reset(flag::RST);
     reset.seq = reset.seq.wrapping_add(random.between(1, 4000) as u32);
     let receiver = flow.last_of(side.other(), place)?;
-    let challenge = Segment {
-        time_ns: reset.time_ns + 400,
-        seq: moment.ack,
-        ack: moment.seq,
-        flags: flag::ACK,
-        payload: Vec::new(),
-        ..receiver.clone()
-    };
+    let challenge = moment.challenge(receiver, reset.time_ns + 400, moment.seq);
     let name = format!("challenged-{}-as-{}", stage.name(), side.name());
     let note = "in the window but not exact, answered by a challenge ACK (RFC 5961)";
     Some(with(flow, vec![reset, challenge], name, note))

@@ -1,4 +1,4 @@
-//! What forged resets look like, device by device.
+//! Forged resets, device by device.
 //!
 //! Sources: Weaver, Sommer, Paxson, "Detecting Forged TCP Reset Packets" (NDSS 2009); "Global, Passive
 //! Detection of Connection Tampering" (SIGCOMM 2023); Wang et al., "Your State is Not Mine" (IMC 2017)
@@ -15,7 +15,7 @@ pub struct Moment {
     pub name: Side,
     /// That side's next sequence number.
     pub seq: u32,
-    /// What it would acknowledge.
+    /// The number that it would acknowledge.
     pub ack: u32,
     /// A segment of that side, as a pattern for addresses, TTL, MACs and IP ID.
     pub like: Segment,
@@ -50,6 +50,19 @@ impl Moment {
             ..self.like.clone()
         }
     }
+
+    /// Returns the challenge ACK of the receiver to a reset that is not exact (RFC 5961 §3.2).
+    #[must_use]
+    pub fn challenge(&self, receiver: &Segment, time_ns: u64, ack: u32) -> Segment {
+        Segment {
+            time_ns,
+            seq: self.ack,
+            ack,
+            flags: flag::ACK,
+            payload: Vec::new(),
+            ..receiver.clone()
+        }
+    }
 }
 
 /// A kind of injector.
@@ -57,7 +70,7 @@ impl Moment {
 pub struct Injector {
     /// Its name in file names.
     pub name: &'static str,
-    /// What is known of it, for the label's note.
+    /// Its description, for the label's note.
     pub note: &'static str,
     /// Whether the resets tell without what happens afterwards.
     pub tells_alone: bool,

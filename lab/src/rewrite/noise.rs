@@ -74,13 +74,12 @@ fn many(flows: Vec<Flow>) -> Vec<Frame> {
     Flows { flows, others }.frames()
 }
 
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+
 fn http(random: &mut Random) -> Flow {
     Talk::new(80, random)
         .opened()
-        .says(
-            Side::Client,
-            b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
-        )
+        .says(Side::Client, GET)
         .says(
             Side::Server,
             &[b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; 9000]].concat(),
@@ -92,10 +91,7 @@ fn http(random: &mut Random) -> Flow {
 fn plain_http_on_443(random: &mut Random) -> Flow {
     Talk::new(443, random)
         .opened()
-        .says(
-            Side::Client,
-            b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
-        )
+        .says(Side::Client, GET)
         .says(
             Side::Server,
             b"HTTP/1.1 400 The plain HTTP request was sent to HTTPS port\r\n\r\n",
@@ -162,7 +158,7 @@ fn wrong_version(random: &mut Random) -> Flow {
         .flow()
 }
 
-/// What looks like a ClientHello at the start of a segment, in the midst of other data.
+/// Bytes like a ClientHello at the start of a segment, in the midst of other data.
 fn hello_in_other_data(random: &mut Random) -> Flow {
     let mut hello = vec![22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3];
     hello.extend(random.bytes(245));

@@ -3,7 +3,7 @@
 use super::flow::{Flow, Side};
 use super::segment::{Segment, flag};
 
-/// What both sides say before the ClientHello, in turns.
+/// The exchange of both sides before the ClientHello, in turns.
 pub type Lines = &'static [(Side, &'static str)];
 
 /// An HTTP proxy's tunnel (RFC 9110 §9.3.6).

@@ -2,7 +2,7 @@
 
 use super::flow::{Flow, Side};
 
-/// When something happens.
+/// A moment of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Behind the ClientHello.

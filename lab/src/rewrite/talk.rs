@@ -8,7 +8,7 @@ use super::random::Random;
 use super::segment::{Segment, flag};
 use super::segmentation::WIRE_PAYLOAD;
 
-/// When made-up conversations take place: 2026-01-01T00:00:00Z.
+/// The time of made-up conversations: 2026-01-01T00:00:00Z.
 pub const START_NS: u64 = 1_767_225_600_000_000_000;
 
 /// A conversation being written.

@@ -31,7 +31,7 @@ fn success_flow() -> Flow {
     segmentation::as_on_the_wire(&flows.flows[0])
 }
 
-/// What a side said, put together from segments in any order; what is missing ends it.
+/// A side's bytes, put together from segments in any order, up to the first gap.
 fn said(flow: &Flow, side: Side) -> Vec<u8> {
     let own = flow.segments.iter().filter(|s| flow.side(s) == side);
     let start = own.clone().find(|s| s.has(flag::SYN)).unwrap().seq;

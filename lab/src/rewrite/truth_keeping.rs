@@ -208,7 +208,7 @@ fn links(list: &mut List, flows: &Flows, wire: &Flows, random: &mut Random) {
     );
 }
 
-/// What hides so much that only success stays true: it must not be called a failure.
+/// Rewrites that hide so much that only success stays true: it must not be called a failure.
 fn degrading(list: &mut List, flows: &Flows, wire: &Flows, random: &mut Random) {
     for length in [96, 128, 256] {
         list.frames(

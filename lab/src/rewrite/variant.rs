@@ -6,11 +6,11 @@ use crate::labels::Label;
 /// A rewritten capture.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// What was done, for the file name.
+    /// The rewrite's name, for the file name.
     pub suffix: String,
     /// The capture.
     pub capture: Capture,
-    /// What is true of it.
+    /// The truth about it.
     pub label: Label,
     /// Whether it holds all connections of its base in their order, with the same truth each.
     pub keeps_connections: bool,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::labels::{Cause, parse_cause};
 
-/// How the agent is run.
+/// The agent's program and its arguments in every run.
 #[derive(Clone, Debug)]
 pub struct Agent {
     /// The program.
@@ -21,19 +21,19 @@ pub struct Agent {
     pub intercepted: Option<String>,
 }
 
-/// What one run gave.
+/// The outcome of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     /// In the order they were written.
     pub verdicts: Vec<Verdict>,
-    /// What kept the agent from reading all, in its own words.
+    /// The agent's own words on why it did not read all.
     pub failure: Option<String>,
 }
 
 /// The fields of a verdict that are scored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// When the connection ended, as written.
+    /// The connection's end, as written.
     pub time: String,
     /// UNIX time of it in nanoseconds.
     #[serde(skip)]
@@ -42,24 +42,24 @@ pub struct Verdict {
     pub tap: String,
     /// Community ID v1.
     pub community_id: String,
-    /// Who sent the ClientHello.
+    /// The ClientHello's sender.
     pub client: SocketAddr,
-    /// Whom it was sent to.
+    /// The ClientHello's receiver.
     pub server: SocketAddr,
     /// Server name.
     pub sni: Option<String>,
     /// TLS version agreed on, such as `1.3`.
     #[serde(default)]
     pub tls_version: Option<String>,
-    /// Why it ended as it did.
+    /// The cause.
     pub cause: Cause,
-    /// How sure that is.
+    /// The confidence, 0 to 1.
     pub confidence: f64,
     /// `yes`, `no` or `unknown`.
     pub intercepted: String,
-    /// Who ended it.
+    /// The side that ended it.
     pub ended_by: String,
-    /// What it rests on.
+    /// The facts that it rests on.
     pub evidence: Vec<Evidence>,
     /// The verdict that this one replaces.
     pub revises: Option<String>,
@@ -70,7 +70,7 @@ pub struct Verdict {
 pub struct Evidence {
     /// Its name.
     pub name: String,
-    /// What was seen.
+    /// The observation.
     #[serde(default)]
     pub detail: String,
     /// Log-odds for (or, below zero, against) the cause.

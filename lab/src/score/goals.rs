@@ -1,4 +1,4 @@
-//! What the agent has to reach on a corpus.
+//! The goals of the agent on a corpus.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::labels::Cause;
 pub struct Goal {
     /// What.
     pub goal: String,
-    /// What was measured, for people.
+    /// The measured figure, for people.
     pub measured: String,
     /// `None` where no case shows it.
     pub met: Option<bool>,

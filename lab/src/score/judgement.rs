@@ -39,7 +39,7 @@ pub enum Leniency {
     Group,
 }
 
-/// What saying something was worth.
+/// The worth of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Judgement {

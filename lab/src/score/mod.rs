@@ -73,11 +73,11 @@ pub struct Score {
     pub unlabelled: usize,
     /// The numbers.
     pub tally: Tally,
-    /// What has to be reached.
+    /// The goals.
     pub goals: Vec<Goal>,
     /// Each labelled capture or connection.
     pub cases: Vec<Case>,
-    /// What could not be read to its end, and why.
+    /// Captures that could not be read to their end, and why.
     pub unread: Vec<String>,
     /// Other ways on the same labels, where that was asked for.
     pub comparison: Vec<compare::Row>,
@@ -217,7 +217,7 @@ fn named(members: &[(&Capture, &Streams)]) -> String {
     names.join(", ")
 }
 
-/// What the agent could not read. A damaged capture it has to complain of.
+/// Captures that the agent could not read. It has to complain of a damaged one.
 fn unread_by_agent(members: &[(&Capture, &Streams)], failure: Option<String>) -> Option<String> {
     let damaged = members.iter().any(|(capture, _)| capture.damaged);
     match failure {
@@ -235,7 +235,7 @@ fn unread_by_agent(members: &[(&Capture, &Streams)], failure: Option<String>) ->
     }
 }
 
-/// What labels name: a file of the folder, or a certificate's name.
+/// The inspection CAs that labels name: files of the folder, or certificates' names.
 fn inspection_cas(folder: &Folder, members: &[(&Capture, &Streams)]) -> Vec<OsString> {
     let mut names = Vec::new();
     for (capture, _) in members {

@@ -15,9 +15,9 @@ const SURE: f64 = 0.8;
 /// A share of a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Share {
-    /// How many of them.
+    /// The part.
     pub part: usize,
-    /// Of how many.
+    /// The whole.
     pub whole: usize,
 }
 
@@ -36,7 +36,7 @@ impl Share {
     }
 }
 
-/// How one cause fared.
+/// The figures of one cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OfCause {
     /// Cases where it is true, and of these those that were told, open ones too.
@@ -58,7 +58,7 @@ pub struct Bin {
     pub right: Share,
 }
 
-/// How a field of the verdict agrees with the label.
+/// The agreement of a verdict's field with the label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Agreement {
     /// The same.
@@ -76,9 +76,9 @@ pub struct FalsePinning {
     pub file: String,
     /// The connection.
     pub stream: Option<u64>,
-    /// What is true.
+    /// The truth.
     pub truth: Cause,
-    /// What was said, at the time.
+    /// The verdict's confidence at the time.
     pub confidence: f64,
     /// It was revised later.
     pub superseded: bool,
@@ -132,7 +132,7 @@ impl Tally {
         tally
     }
 
-    /// How one cause fared; nothing where it never occurs.
+    /// Returns the figures of one cause; zeros where it never occurs.
     #[must_use]
     pub fn of_cause(&self, cause: Cause) -> OfCause {
         self.causes.get(cause).copied().unwrap_or_default()

@@ -39,7 +39,7 @@ const TRUTHS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// What the agent is made to say: tap, client, server, cause, confidence.
+/// A made-up verdict: tap, client, server, cause, confidence.
 const SAID: &[(&str, &str, &str, &str, f64)] = &[
     (
         "story.pcap",

@@ -11,7 +11,7 @@ pub struct Honest {
     pub name: String,
     /// For the label.
     pub note: String,
-    /// Who reset it; `None` if that came after it had worked.
+    /// The side that reset it; `None` if that came after it had worked.
     pub by: Option<Side>,
     /// The connection.
     pub flow: Flow,

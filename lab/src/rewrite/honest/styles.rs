@@ -167,14 +167,8 @@ fn passes_own_data(
     let mut data = data.clone();
     data.time_ns += 60_000;
     // Ahead of what it had, the client challenges it (RFC 5961 §3.2); the closed socket answers exactly.
-    let challenge = Segment {
-        time_ns: reset.time_ns + 40_000,
-        seq: moment.ack,
-        ack: data.seq,
-        flags: flag::ACK,
-        payload: Vec::new(),
-        ..flow.last_of(Side::Client, place)?.clone()
-    };
+    let client = flow.last_of(Side::Client, place)?;
+    let challenge = moment.challenge(client, reset.time_ns + 40_000, data.seq);
     let mut acked = challenge.clone();
     acked.ack = data.end();
     acked.time_ns = data.time_ns + 40_000;

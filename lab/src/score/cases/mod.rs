@@ -14,7 +14,7 @@ pub struct Placed {
     pub capture: usize,
     /// Wireshark's number; `None` where no connection of the capture has these endpoints.
     pub stream: Option<u64>,
-    /// What was said.
+    /// The verdict.
     pub verdict: Verdict,
     /// A later verdict replaces it.
     pub superseded: bool,
@@ -27,11 +27,11 @@ pub struct Case {
     pub file: String,
     /// The connection, where connections are labelled one by one.
     pub stream: Option<u64>,
-    /// What is true.
+    /// The truth.
     pub truth: Cause,
-    /// What was said in the end: [`Cause::Established`] where nothing was.
+    /// The cause named in the end: [`Cause::Established`] where there was no verdict.
     pub said: Cause,
-    /// What that was worth.
+    /// The worth of that.
     pub judgement: Judgement,
     /// The verdict that says so.
     pub verdict: Option<Verdict>,
@@ -163,7 +163,7 @@ pub fn judge(run: &[(&Capture, &Streams)], placed: Vec<Placed>, leniency: Lenien
 }
 
 impl Leniency {
-    /// What applies to one verdict.
+    /// Returns the leniency that applies to one verdict.
     fn of(self, verdict: &Verdict) -> Self {
         match verdict.tls_version.as_deref() {
             Some("1.3") if self == Self::LoneFlow => Self::HiddenCertificate,

@@ -4,7 +4,7 @@ use super::tshark::Dissected;
 use crate::labels::Cause;
 use crate::score::cases::Case;
 
-/// What the alerts of a labelled capture or connection say.
+/// Returns the causes that the alerts of a labelled capture or connection name.
 #[must_use]
 pub fn says(case: &Case, dissected: &Dissected) -> Vec<Cause> {
     let Some(connections) = dissected.get(&case.file) else {

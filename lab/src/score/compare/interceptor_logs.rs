@@ -1,4 +1,4 @@
-//! What interceptors wrote in their own logs.
+//! Causes in interceptors' own logs.
 
 use super::alerts::of_alert;
 use crate::labels::Cause;
@@ -80,7 +80,7 @@ pub fn interceptors(folder: &Folder) -> Vec<String> {
     names
 }
 
-/// What a log says of a labelled capture or connection. A line that names a client's port is about
+/// Returns the causes that a log names for a labelled capture or connection. A line that names a client's port is about
 /// that connection, any other about the whole capture.
 #[must_use]
 pub fn says(case: &Case, interceptor: &str, folder: &Folder, streams: &[Streams]) -> Vec<Cause> {

@@ -1,4 +1,4 @@
-//! What other ways to tell why a connection failed yield on the same labels.
+//! Other methods of telling why a connection failed, on the same labels.
 
 pub mod alerts;
 pub mod interceptor_logs;
@@ -35,7 +35,7 @@ pub struct Row {
     pub successes: Share,
 }
 
-/// What a way says of a labelled capture or connection: any number of causes.
+/// The causes, any number, that a method names for a labelled capture or connection.
 pub type Says<'a> = dyn Fn(&Case) -> Vec<Cause> + 'a;
 
 /// All ways side by side, the agent's own first.

@@ -1,4 +1,4 @@
-//! What tshark dissects of each connection.
+//! Connections as tshark dissects them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,7 +15,7 @@ pub type Dissected = HashMap<String, BTreeMap<u64, Connection>>;
 /// One connection with TLS in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Who sent the ClientHello.
+    /// The ClientHello's sender.
     pub client: Option<String>,
     /// Its server name, or else where it went.
     pub name: String,

@@ -40,7 +40,7 @@ pub fn pinned(folder: &Folder, dissected: &Dissected) -> Pinned {
 }
 
 impl Pinned {
-    /// What the rule says of a labelled capture or connection.
+    /// Returns the rule's cause for a labelled capture or connection, if any.
     #[must_use]
     pub fn says(&self, case: &Case) -> Vec<Cause> {
         let about = |file: &str, stream: u64| {

@@ -15,7 +15,7 @@ use crate::capture::segment::{Segment, segment};
 /// One connection of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Who sent the first segment, and whom it was sent to.
+    /// The first segment's sender and receiver.
     pub ends: (SocketAddr, SocketAddr),
     /// UNIX time of the first segment in nanoseconds.
     pub first_ns: u64,
@@ -34,7 +34,7 @@ pub struct Streams {
     current: HashMap<(SocketAddr, SocketAddr), Numbering>,
 }
 
-/// What decides whether a SYN begins another connection.
+/// The numbers that decide whether a SYN begins another connection.
 #[derive(Debug)]
 struct Numbering {
     stream: usize,
