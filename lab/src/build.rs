@@ -22,8 +22,9 @@ pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
     match profile {
         // With the workspace's features, so that `cargo test`'s dependencies are used again.
         Profile::Debug => build("build --workspace --bin tlswhy", "debug/tlswhy"),
+        // Beside the laboratory, as `xtask` builds that.
         Profile::Release => build(
-            "build --release --package detector-user --bin tlswhy",
+            "build --release --package lab --package detector-user --bin tlswhy",
             "release/tlswhy",
         ),
     }

@@ -53,21 +53,21 @@ pub fn bench(quick: bool) -> anyhow::Result<()> {
 
 /// Builds the laboratory and becomes it; it reads the command line again.
 ///
-/// In release mode it shares its dependencies with the agent that it runs; the older kernel's
-/// machine is given what `cargo test` builds.
+/// In release mode it is built beside the agent that it runs, so that both share their dependencies;
+/// for the older kernel's machine it is built as `cargo test` builds it.
 ///
 /// # Errors
 /// If it does not build.
 pub fn lab(release: bool, arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
-    let (option, folder) = if release {
-        (Some("--release"), "release")
+    let (line, program) = if release {
+        (
+            "build --release --package lab --package detector-user --bin lab",
+            "release/lab",
+        )
     } else {
-        (None, "debug")
+        ("build --workspace --bin lab", "debug/lab")
     };
-    run(
-        cargo("build --package lab").args(option),
-        "the laboratory did not build",
-    )?;
-    let mut lab = Command::new(target().join(folder).join("lab"));
+    run(&mut cargo(line), "the laboratory did not build")?;
+    let mut lab = Command::new(target().join(program));
     Err(lab.args(arguments).exec()).context("cannot run the laboratory")
 }
