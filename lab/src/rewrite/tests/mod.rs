@@ -1,10 +1,10 @@
 //! Rewrites hold what they promise: bytes, checksums, labels, and what stacks do.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
+mod resets;
+mod wireshark;
 
-use super::aftermath::honest_answer;
+use std::collections::BTreeMap;
+
 use super::disorder;
 use super::flow::{Flow, Flows, Side};
 use super::random::Random;
@@ -291,99 +291,6 @@ fn stages_lie_behind_each_other() {
 }
 
 #[test]
-fn whom_a_forged_reset_hit_says_nothing_but_resets() {
-    let truth = Label::of("established");
-    let all = with_injected_resets(&success(), &truth);
-    let ending = all
-        .iter()
-        .filter(|variant| variant.label.cause == "injected-reset");
-    let mut seen = 0;
-    for variant in ending {
-        assert_eq!(variant.label.ended_by, "middlebox");
-        let frames = unwrapped(&variant.capture);
-        assert_checksums(&frames, &variant.suffix);
-        let flow = Flows::of(&frames).flows.remove(0);
-        let first = flow.segments.iter().position(|s| s.has(flag::RST)).unwrap();
-        let hit = flow.side(&flow.segments[first]).other();
-        let later = flow.segments[first..].iter();
-        let mut spoke = later.filter(|s| flow.side(s) == hit && !s.has(flag::RST));
-        assert!(spoke.next().is_none(), "{}", variant.suffix);
-        seen += 1;
-    }
-    assert!(seen > 100, "{seen}");
-}
-
-#[test]
-fn a_forged_reset_differs_from_an_honest_one_or_is_outlived() {
-    for variant in with_injected_resets(&success(), &Label::of("established")) {
-        if !variant.suffix.contains("-mirrored") {
-            continue;
-        }
-        let flow = Flows::of(&unwrapped(&variant.capture)).flows.remove(0);
-        let first = flow.segments.iter().position(|s| s.has(flag::RST)).unwrap();
-        let name = flow.side(&flow.segments[first]);
-        let later = flow.segments[first + 1..].iter();
-        let mut data = later.filter(|s| flow.side(s) == name && s.is_data());
-        assert!(
-            data.next().is_some(),
-            "{}: nobody could tell",
-            variant.suffix
-        );
-    }
-}
-
-#[test]
-fn closed_sockets_answer_as_rfc_9293_says() {
-    let flow = success_flow();
-    let asked = flow.segments[flow.data_of(Side::Client)[0]].clone();
-    let like = flow.last_of(Side::Server, 3).unwrap();
-    let answer = honest_answer(&asked, like);
-    assert_eq!((answer.seq, answer.flags), (asked.ack, flag::RST));
-    let mut syn = asked;
-    syn.flags = flag::SYN;
-    let answer = honest_answer(&syn, like);
-    assert_eq!((answer.seq, answer.ack), (0, syn.end()));
-    assert_eq!(answer.flags, flag::RST | flag::ACK);
-}
-
-#[test]
-fn ignored_resets_leave_the_connection_whole() {
-    let all = with_injected_resets(&success(), &Label::of("established"));
-    let ignored: Vec<_> = all
-        .iter()
-        .filter(|v| v.suffix.starts_with("ignored"))
-        .collect();
-    assert!(ignored.len() > 10);
-    let expected = all_said(&Flows::of(&success()));
-    for variant in ignored {
-        let flows = Flows::of(&unwrapped(&variant.capture));
-        assert_eq!(all_said(&flows), expected, "{}", variant.suffix);
-        assert_eq!(variant.label.cause, "established");
-    }
-}
-
-#[test]
-fn honest_resets_have_the_senders_ttl_but_for_balancers_and_routes() {
-    let all = with_honest_resets(&success(), &Label::of("established"));
-    let causes: Vec<&str> = all.iter().map(|v| v.label.cause.as_str()).collect();
-    assert!(causes.contains(&"endpoint-reset") && causes.contains(&"established"));
-    for variant in &all {
-        let frames = unwrapped(&variant.capture);
-        assert_checksums(&frames, &variant.suffix);
-        let flow = Flows::of(&frames).flows.remove(0);
-        if variant.suffix.contains("balancer") || variant.suffix.contains("other-route") {
-            continue;
-        }
-        for side in [Side::Client, Side::Server] {
-            let own = flow.segments.iter().filter(|s| flow.side(s) == side);
-            let mut ttls: Vec<u8> = own.map(|s| s.ttl).collect();
-            ttls.dedup();
-            assert_eq!(ttls.len(), 1, "{}", variant.suffix);
-        }
-    }
-}
-
-#[test]
 fn a_cut_or_foreign_segment_is_left_alone() {
     let mut frame = success().remove(3);
     frame.bytes.truncate(60);
@@ -391,68 +298,4 @@ fn a_cut_or_foreign_segment_is_left_alone() {
     let arp = Frame::new(0, [&[0xff; 12][..], &[8, 6], &[0; 28]].concat());
     assert!(Segment::parse(&arp).is_none());
     assert_eq!(Flows::of(std::slice::from_ref(&arp)).frames(), [arp]);
-}
-
-/// Wireshark agrees that nothing is malformed and every checksum right, where it is installed.
-#[test]
-fn wireshark_finds_nothing_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let truth = Label::of("established");
-    let all = [
-        variants(&success(), &truth),
-        with_injected_resets(&success(), &truth),
-        with_honest_resets(&success(), &truth),
-    ];
-    let mut by_link: BTreeMap<u32, Capture> = BTreeMap::new();
-    for variant in all.concat() {
-        if variant.suffix.starts_with("snaplen") {
-            continue;
-        }
-        // One run of tshark for each link type, as each takes a second.
-        let all = by_link.entry(variant.capture.link_type);
-        let all = all.or_insert_with(|| Capture {
-            format: Format::PcapNg,
-            frames: Vec::new(),
-            ..variant.capture.clone()
-        });
-        all.frames.extend(variant.capture.frames);
-    }
-    assert_eq!(by_link.len(), 4);
-    for (link_type, capture) in by_link {
-        let path = folder.path().join(link_type.to_string());
-        std::fs::write(&path, capture.to_bytes()).unwrap();
-        let Some([all, wrong]) = wireshark(&path) else {
-            eprintln!("tshark is not installed");
-            return;
-        };
-        assert_eq!(
-            (all, wrong),
-            (capture.frames.len(), 0),
-            "link type {link_type}"
-        );
-    }
-}
-
-/// Frames that Wireshark reads, and those it finds wrong.
-fn wireshark(path: &Path) -> Option<[usize; 2]> {
-    let wrong = "!tcp || _ws.malformed || tcp.checksum.status != 1 || ip.checksum.status == 0";
-    let count = |filter| {
-        let output = Command::new("tshark")
-            .args([
-                "-o",
-                "tcp.check_checksum:TRUE",
-                "-o",
-                "ip.check_checksum:TRUE",
-            ])
-            // Many captures in one: streams begin again and again.
-            .args(["--disable-protocol", "tls", "-Y", filter, "-r"])
-            .arg(path)
-            .output();
-        Some(
-            String::from_utf8_lossy(&output.ok()?.stdout)
-                .lines()
-                .count(),
-        )
-    };
-    Some([count("frame")?, count(wrong)?])
 }
