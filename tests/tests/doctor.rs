@@ -2,12 +2,12 @@
 
 use std::process::{Command, Output};
 
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::foreign::{Foreign, Place};
 use tests::gateway::{PATIENCE, agent};
 use tests::wire::{inside, interface, pair};
-use xtask::lab::{Namespace, Process, output};
 
 const PASS: i32 = 2;
 const TCX_NEXT: i32 = -1;
