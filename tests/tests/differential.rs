@@ -196,3 +196,116 @@ proptest! {
         both(if xdp { Program::Xdp } else { Program::Egress }, &frames);
     }
 }
+
+/// The three-way handshake before a connection's first bytes.
+fn three_way_handshake(talk: &Conversation) -> Vec<Vec<u8>> {
+    let before = |from: From| talk.seq[from as usize].wrapping_sub(1);
+    vec![
+        talk.segment(From::Client, before(From::Client), &[], |tcp| {
+            tcp.syn = true;
+            tcp.ack = false;
+        }),
+        talk.segment(From::Server, before(From::Server), &[], |tcp| {
+            tcp.syn = true
+        }),
+        talk.ack(From::Client),
+    ]
+}
+
+/// How a connection is left by those who go on to use its ports again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Left {
+    /// Both sides closed.
+    Closed,
+    /// Reset by the client.
+    Reset,
+    /// The client closed, and the server never did.
+    HalfClosed,
+}
+
+fn left(talk: &mut Conversation, left: Left) -> Vec<Vec<u8>> {
+    match left {
+        Left::Closed => vec![
+            talk.fin(From::Client),
+            talk.fin(From::Server),
+            talk.ack(From::Client),
+        ],
+        Left::Reset => vec![talk.rst(From::Client)],
+        Left::HalfClosed => vec![talk.fin(From::Client), talk.ack(From::Server)],
+    }
+}
+
+/// A source port used again, with initial sequence numbers as far from the last ones as they may be.
+#[rstest]
+fn each_connection_on_the_same_ports_is_told(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(Left::Closed, Left::Reset, Left::HalfClosed)] how: Left,
+    #[values(true, false)] syn_is_seen: bool,
+) {
+    let mut frames = Vec::new();
+    let mut talk = Conversation::new(Network::Ipv4);
+    let steps = [0x1_0000, 0x4000_0000, 0x8000_0000, 0xf000_0000];
+    for step in steps {
+        let mut handshake = three_way_handshake(&talk);
+        if !syn_is_seen {
+            handshake.drain(..2);
+        }
+        frames.extend(handshake);
+        frames.push(talk.data(From::Client, &tls::client_hello("again.test", 500)));
+        let flight = [
+            tls::server_hello(0xc02f, false),
+            tls::record(22, &tls::message(11, &[0; 900])),
+        ];
+        frames.push(talk.data(From::Server, &flight.concat()));
+        frames.push(talk.data(From::Client, &tls::record(21, &[2, 46])));
+        frames.extend(left(&mut talk, how));
+        talk.seq = talk.seq.map(|seq| seq.wrapping_add(step));
+    }
+    let told = both(program, &frames);
+    let count = |event: u16| {
+        let told = told.observations.iter();
+        told.filter(|it| it.events & event != 0).count()
+    };
+    assert_eq!((count(events::HELLO), count(events::ALERT)), (4, 4));
+}
+
+/// Anybody can send a SYN in a client's name: a connection that is under way goes on being followed.
+#[rstest]
+fn a_stray_syn_ends_nothing(#[values(Program::Xdp, Program::Egress)] program: Program) {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut frames = three_way_handshake(&talk);
+    frames.push(talk.data(From::Client, &tls::client_hello("goes-on.test", 500)));
+    frames.push(talk.segment(From::Client, 0x7000_0000, &[], |tcp| {
+        tcp.syn = true;
+        tcp.ack = false;
+    }));
+    frames.push(talk.data(From::Server, &tls::server_hello(0xc02f, false)));
+    frames.push(talk.data(From::Client, &tls::record(21, &[2, 46])));
+    frames.push(talk.fin(From::Client));
+    let told = both(program, &frames);
+    let [.., alert, fin] = told.observations.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((alert.events, fin.events), (events::ALERT, events::FIN));
+    assert_eq!((alert.measured.seq_ahead, fin.measured.seq_ahead), (0, 0));
+}
+
+/// A late copy of a connection's own SYN or hello begins nothing.
+#[test]
+fn retransmissions_begin_no_connection() {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let handshake = three_way_handshake(&talk);
+    let hello = talk.data(From::Client, &tls::client_hello("once.test", 500));
+    let server = talk.data(From::Server, &tls::server_hello(0xc02f, false));
+    let mut frames = handshake.clone();
+    frames.extend([hello.clone(), handshake[0].clone(), handshake[1].clone()]);
+    frames.push(server);
+    frames.extend(left(&mut talk, Left::Closed));
+    frames.extend([handshake[0].clone(), hello, handshake[1].clone()]);
+    let told = both(Program::Xdp, &frames);
+    let hellos = told.observations.iter();
+    assert_eq!(
+        hellos.filter(|it| it.events & events::HELLO != 0).count(),
+        1
+    );
+}

@@ -5,22 +5,21 @@
 //! RST or late alert on; in between it is *settled*, and its data pass without a look-up.
 
 mod handshake;
+mod port_reuse;
 mod segment;
 
 use crate::counter::Counter;
+use crate::engine::port_reuse::{Relation, relation_to};
 use crate::engine::segment::{NextState, process};
 use crate::fast_path::flow_key;
-use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags, side_flags};
+use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::observation::{ChunkHead, Observation};
 use crate::packet::Packet;
 use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_hello};
-use crate::tracking::before;
 
 /// Maximum observations sent of one flow: a reset storm must not fill the ring.
 pub const OBSERVATIONS_MAX: u8 = 16;
-/// Maximum distance of a hello from the expected sequence number within the same connection.
-const SAME_CONNECTION_WINDOW: i32 = 1 << 20;
 
 /// Flow tables of a host.
 pub trait Tables {
@@ -173,18 +172,25 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     segment.endpoint = packet.black_box(u32::from(segment.endpoint)) as u8;
 
     let key = &segment.key;
+    let mut relation = Relation::Continues;
     let known = if may_be_watched {
-        tables
-            .watched(key)
-            .filter(|watched| !(opening.hello && is_another_connection(watched, &segment)))
+        tables.watched(key).filter(|watched| {
+            relation = relation_to(watched, &segment, opening.hello, output);
+            matches!(relation, Relation::Continues)
+        })
     } else {
         None
     };
-    let watched = match known {
-        Some(watched) => Some(watched),
-        None if opening.hello => start(&segment, tables, output),
-        None if ends => resume(key, tables, output),
-        None => None,
+    let watched = match (known, relation) {
+        (Some(watched), _) => Some(watched),
+        (None, _) if opening.hello => start(&segment, tables, output),
+        (None, Relation::Stray) => None,
+        (None, Relation::Replaces) => {
+            tables.unwatch(key);
+            None
+        }
+        (None, Relation::Continues) if ends => resume(key, tables, output),
+        (None, Relation::Continues) => None,
     };
     let Some(watched) = watched else {
         return Counter::Unwatched;
@@ -264,31 +270,6 @@ fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
         hello: may_begin_client_hello(head, count),
         alert,
     }
-}
-
-/// Whether a hello cannot belong to the watched connection: its ports are reused.
-#[inline(always)]
-fn is_another_connection(watched: &Watched, segment: &Segment) -> bool {
-    let [client, server] = &watched.flow.sides;
-    let side = if segment.endpoint == watched.flow.client_endpoint {
-        client
-    } else {
-        server
-    };
-    if !side.has(side_flags::SEEN) {
-        return side_has_ended(client) || side_has_ended(server);
-    }
-    let ahead = segment.payload_seq().wrapping_sub(side.next_seq) as i32;
-    if side_has_ended(client) || side_has_ended(server) {
-        // A retransmission of what was sent before the end lies behind.
-        return before(segment.payload_seq(), side.start_seq) || ahead > 0;
-    }
-    !(-SAME_CONNECTION_WINDOW..=SAME_CONNECTION_WINDOW).contains(&ahead)
-}
-
-#[inline(always)]
-fn side_has_ended(side: &Side) -> bool {
-    side.has(side_flags::FIN | side_flags::RST)
 }
 
 /// Initialises a flow at its hello's first segment. Writes every field.

@@ -1,0 +1,91 @@
+//! Port reuse: telling a connection from the next one on the same addresses and ports.
+
+use crate::engine::Output;
+use crate::flow::{Side, Watched, side_flags};
+use crate::headers::{Segment, tcp_flags};
+use crate::record::HEAD_MAX;
+
+/// Maximum distance of a ClientHello from its side's first byte within one connection: a
+/// retransmission, or the second hello after a HelloRetryRequest.
+const HELLOS_END: u32 = 1 << 15;
+/// Silence, nanoseconds, after which a SYN with another initial sequence number replaces a flow that
+/// has not ended. Endpoints reuse ports no sooner, and a forged SYN must not end a watched flow.
+const PORT_REUSE_NS: u64 = 3_000_000_000;
+
+/// Relation of a segment to the watched flow of its key.
+pub(super) enum Relation {
+    /// It belongs to it.
+    Continues,
+    /// It begins another connection on the same ports.
+    Replaces,
+    /// It belongs to no connection that an endpoint would open now.
+    Stray,
+}
+
+/// Compares the sequence number of a SYN, or where it was not seen, of a ClientHello, with the flow's.
+#[inline(always)]
+pub(super) fn relation_to<O: Output>(
+    watched: &Watched,
+    segment: &Segment,
+    hello: bool,
+    output: &mut O,
+) -> Relation {
+    let [client, server] = &watched.flow.sides;
+    let (side, peer) = if segment.endpoint == watched.flow.client_endpoint {
+        (client, server)
+    } else {
+        (server, client)
+    };
+    let ended = side_has_ended(client) || side_has_ended(server);
+    if segment.has(tcp_flags::SYN) && !segment.has(tcp_flags::RST) {
+        if is_own_first_byte(side, peer, segment.payload_seq()) {
+            return Relation::Continues;
+        }
+        if ended || is_silent(client, server, output.now_ns()) {
+            return Relation::Replaces;
+        }
+        return Relation::Stray;
+    }
+    if !hello {
+        return Relation::Continues;
+    }
+    let another = if side.has(side_flags::STARTED) {
+        // A segment of a few bytes says too little to end a connection that goes on.
+        let says_enough = ended || segment.payload_len >= HEAD_MAX;
+        says_enough && segment.payload_seq().wrapping_sub(side.start_seq) >= HELLOS_END
+    } else {
+        ended
+    };
+    if another {
+        Relation::Replaces
+    } else {
+        Relation::Continues
+    }
+}
+
+/// Whether `seq`, the first byte behind a SYN, is where the side's bytes begin.
+#[inline(always)]
+fn is_own_first_byte(side: &Side, peer: &Side, seq: u32) -> bool {
+    if side.has(side_flags::STARTED) {
+        return seq == side.start_seq;
+    }
+    if side.has(side_flags::SEEN) {
+        return seq == side.next_seq;
+    }
+    !peer.has(side_flags::SEEN) || seq == peer.ack
+}
+
+#[inline(always)]
+fn is_silent(client: &Side, server: &Side, now_ns: u64) -> bool {
+    let last_ns = if client.last_ns > server.last_ns {
+        client.last_ns
+    } else {
+        server.last_ns
+    };
+    now_ns.saturating_sub(last_ns) >= PORT_REUSE_NS
+}
+
+#[inline(always)]
+fn side_has_ended(side: &Side) -> bool {
+    side.has(side_flags::FIN | side_flags::RST)
+}
