@@ -112,6 +112,6 @@ fn key<P: Packet, const HEADERS: usize>(
         ports: [be16(headers, ports), be16(headers, ports + 2)],
         vlan: [vlan, 0],
         interface: tap.interface,
-        reserved: 0,
+        tunnel: tap.tunnel,
     }
 }

@@ -91,8 +91,8 @@ pub struct FlowKey {
     pub vlan: [u16; 2],
     /// Interface index of the tap, or the interface's number in a capture.
     pub interface: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Tunnel that carries the connection's frames, see [`crate::tunnel::TunnelTag`]; 0 for none.
+    pub tunnel: u32,
 }
 
 impl FlowKey {
@@ -418,7 +418,7 @@ pub struct WatchedEntry {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 48 && align_of::<FlowKey>() == 8);
-    assert!(offset_of!(FlowKey, ports) == 32 && offset_of!(FlowKey, reserved) == 44);
+    assert!(offset_of!(FlowKey, ports) == 32 && offset_of!(FlowKey, tunnel) == 44);
     assert!(size_of::<Record>() == 12 && align_of::<Record>() == 4);
     assert!(offset_of!(Record, detail) == 8 && offset_of!(Record, flags) == 11);
     assert!(size_of::<Side>() == 72 && align_of::<Side>() == 8);

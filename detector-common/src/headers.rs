@@ -7,10 +7,19 @@ use crate::bytes::{be16, be32, be48, be64, u8_at};
 use crate::counter::Counter;
 use crate::flow::{Address, FlowKey};
 use crate::packet::Packet;
+use crate::tunnel::ppp_protocol;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_PPPOE_SESSION: u16 = 0x8864;
+/// VN-Tag (IEEE 802.1BR's older sibling, as Cisco UCS and Nexus write it): 4 bytes.
+const ETHERTYPE_VN_TAG: u16 = 0x8926;
+/// HSR tag (IEC 62439-3): 4 bytes.
+const ETHERTYPE_HSR: u16 = 0x892f;
+/// Cisco MetaData, which carries a Security Group Tag: 6 bytes.
+const ETHERTYPE_CISCO_METADATA: u16 = 0x8909;
+/// Values up to here are an IEEE 802.3 length instead of an EtherType.
+const LENGTH_MAX: u16 = 1500;
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 const PROTOCOL_TCP: u8 = 6;
@@ -21,7 +30,7 @@ const EXTENSIONS_MAX: usize = 6;
 /// No header that is walked begins or ends beyond this.
 const OFFSET_MASK: usize = 0x3fff;
 
-const _: () = assert!(20 + TAGS_MAX * 4 + 8 + 40 + EXTENSIONS_MAX * 2048 + 60 <= OFFSET_MASK);
+const _: () = assert!(20 + TAGS_MAX * 8 + 8 + 40 + EXTENSIONS_MAX * 2048 + 60 <= OFFSET_MASK);
 
 /// TCP flag bits (RFC 9293 §3.1).
 pub mod tcp_flags {
@@ -113,12 +122,14 @@ pub struct Tap {
     pub egress: bool,
     /// Whether VLAN IDs are part of the flow key; only if they are visible in both directions.
     pub vlan_in_key: bool,
+    /// Tunnel that carries the frames, see [`crate::tunnel::TunnelTag`].
+    pub tunnel: u32,
 }
 
 /// Result of the link layer: offset and EtherType of the network header.
-struct Network {
-    offset: usize,
-    ether_type: u16,
+pub(crate) struct Network {
+    pub(crate) offset: usize,
+    pub(crate) ether_type: u16,
     vlan: [u16; 2],
     mac: u64,
 }
@@ -144,7 +155,7 @@ fn hide_origin<P: Packet>(packet: &P, offset: usize) -> usize {
 /// use detector_common::counter::Counter;
 /// use detector_common::headers::{LinkType, Tap, tcp_flags, walk};
 ///
-/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false };
+/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false, tunnel: 0 };
 /// // IPv4 from 10.0.0.1 to 10.0.0.2, then TCP from port 49152 to 443 with SYN.
 /// let ip = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
 /// let tcp = [0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0];
@@ -176,7 +187,7 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
             [0; 2]
         },
         interface: tap.interface,
-        reserved: 0,
+        tunnel: tap.tunnel,
     };
     let mut transport = match network.ether_type {
         ETHERTYPE_IPV4 => ipv4(packet, network.offset, &mut key)?,
@@ -188,7 +199,7 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
 }
 
 #[inline(always)]
-fn link_layer<P: Packet>(packet: &P, link: LinkType) -> Result<Network, Counter> {
+pub(crate) fn link_layer<P: Packet>(packet: &P, link: LinkType) -> Result<Network, Counter> {
     let truncated = Counter::TruncatedHeaders;
     let (offset, ether_type, mac) = match link {
         LinkType::Ethernet => {
@@ -233,7 +244,8 @@ fn ip_version<P: Packet>(packet: &P, offset: usize) -> Result<u16, Counter> {
     }
 }
 
-/// Skips VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100) and a PPPoE session header (RFC 2516).
+/// Skips tags between link layer and network layer: VLAN (IEEE 802.1Q, 802.1ad, and the older 0x9100
+/// and 0x9200), VN-Tag, HSR, Cisco MetaData, LLC/SNAP; then a PPPoE session header (RFC 2516).
 #[inline(always)]
 fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter> {
     let mut seen = 0;
@@ -242,34 +254,62 @@ fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter>
         seen = 1;
     }
     for _ in 0..TAGS_MAX {
-        if !matches!(network.ether_type, 0x8100 | 0x88a8 | 0x9100) {
-            break;
+        match network.ether_type {
+            0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
+                let tag = packet
+                    .window::<4>(network.offset)
+                    .ok_or(Counter::TruncatedHeaders)?;
+                match seen {
+                    0 => network.vlan[0] = be16(tag, 0) & 0x0fff,
+                    1 => network.vlan[1] = be16(tag, 0) & 0x0fff,
+                    _ => {}
+                }
+                seen += 1;
+                network.ether_type = be16(tag, 2);
+                network.offset += 4;
+            }
+            ETHERTYPE_VN_TAG | ETHERTYPE_HSR => {
+                let tag = packet
+                    .window::<6>(network.offset)
+                    .ok_or(Counter::TruncatedHeaders)?;
+                network.ether_type = be16(tag, 4);
+                network.offset += 6;
+            }
+            ETHERTYPE_CISCO_METADATA => {
+                let tag = packet
+                    .window::<8>(network.offset)
+                    .ok_or(Counter::TruncatedHeaders)?;
+                network.ether_type = be16(tag, 6);
+                network.offset += 8;
+            }
+            length if length <= LENGTH_MAX => {
+                let llc = packet
+                    .window::<8>(network.offset)
+                    .ok_or(Counter::TruncatedHeaders)?;
+                // SNAP (IEEE 802) under the organisation code of Ethernet: an EtherType follows.
+                if be32(llc, 0) != 0xaaaa_0300 || be16(llc, 4) != 0 {
+                    return Err(Counter::NotIp);
+                }
+                network.ether_type = be16(llc, 6);
+                network.offset += 8;
+            }
+            _ => break,
         }
-        let tag = packet
-            .window::<4>(network.offset)
-            .ok_or(Counter::TruncatedHeaders)?;
-        match seen {
-            0 => network.vlan[0] = be16(tag, 0) & 0x0fff,
-            1 => network.vlan[1] = be16(tag, 0) & 0x0fff,
-            _ => {}
-        }
-        seen += 1;
-        network.ether_type = be16(tag, 2);
-        network.offset += 4;
     }
-    if matches!(network.ether_type, 0x8100 | 0x88a8 | 0x9100) {
+    if matches!(network.ether_type, 0x8100 | 0x88a8 | 0x9100 | 0x9200) {
         return Err(Counter::TooManyHeaders);
     }
     if network.ether_type == ETHERTYPE_PPPOE_SESSION {
         let pppoe = packet
             .window::<8>(network.offset)
             .ok_or(Counter::TruncatedHeaders)?;
-        network.ether_type = match be16(pppoe, 6) {
+        let (protocol, protocol_len) = ppp_protocol(be16(pppoe, 6));
+        network.ether_type = match protocol {
             PPP_IPV4 => ETHERTYPE_IPV4,
             PPP_IPV6 => ETHERTYPE_IPV6,
             _ => return Err(Counter::NotIp),
         };
-        network.offset += 8;
+        network.offset += 6 + protocol_len;
     }
     Ok(network)
 }

@@ -25,3 +25,4 @@ pub mod packet;
 pub mod record;
 pub mod tag_set;
 mod tracking;
+pub mod tunnel;

@@ -61,6 +61,7 @@ fn tap(raw: bool) -> Tap {
         interface: 5,
         egress: false,
         vlan_in_key: true,
+        tunnel: 0,
     }
 }
 

@@ -20,6 +20,7 @@ fn tap(link: LinkType) -> Tap {
         interface: 3,
         egress: false,
         vlan_in_key: true,
+        tunnel: 0,
     }
 }
 
@@ -94,6 +95,13 @@ fn fragment(offset: u16) -> Vec<u8> {
 #[case::pppoe(LinkType::Ethernet, ethernet(0x8864, &[&[0x11, 0, 0, 1, 0, 70, 0, 0x21][..], &ipv4()].concat()), [0, 0])]
 #[case::pppoe_ipv6(LinkType::Ethernet, ethernet(0x8864, &[&[0x11, 0, 0, 1, 0, 90, 0, 0x57][..], &ipv6()].concat()), [0, 0])]
 #[case::tagged_pppoe(LinkType::Ethernet, ethernet(0x8100, &[&[0, 9, 0x88, 0x64, 0x11, 0, 0, 1, 0, 70, 0, 0x21][..], &ipv4()].concat()), [9, 0])]
+#[case::pppoe_compressed_protocol(LinkType::Ethernet, ethernet(0x8864, &[&[0x11, 0, 0, 1, 0, 69, 0x21][..], &ipv4()].concat()), [0, 0])]
+#[case::tag_9200(LinkType::Ethernet, ethernet(0x9200, &[&[0, 5, 8, 0][..], &ipv4()].concat()), [5, 0])]
+#[case::cisco_metadata(LinkType::Ethernet, ethernet(0x8909, &[&[1, 1, 0, 1, 0, 2, 8, 0][..], &ipv4()].concat()), [0, 0])]
+#[case::vn_tag_and_vlan(LinkType::Ethernet, ethernet(0x8926, &[&[0, 0, 0, 0x14, 0x81, 0, 0, 101, 8, 0][..], &ipv4()].concat()), [101, 0])]
+#[case::hsr(LinkType::Ethernet, ethernet(0x892f, &[&[0x10, 70, 0, 1, 8, 0][..], &ipv4()].concat()), [0, 0])]
+#[case::snap(LinkType::Ethernet, ethernet(80, &[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &ipv4()].concat()), [0, 0])]
+#[case::snap_in_a_vlan(LinkType::Ethernet, ethernet(0x8100, &[&[0, 9, 0, 80, 0xaa, 0xaa, 3, 0, 0, 0, 0x86, 0xdd][..], &ipv6()].concat()), [9, 0])]
 #[case::raw(LinkType::Raw, ipv4(), [0, 0])]
 #[case::raw_ipv6(LinkType::Raw, ipv6(), [0, 0])]
 #[case::null(LinkType::Null, [&[2, 0, 0, 0][..], &ipv4()].concat(), [0, 0])]
@@ -127,6 +135,7 @@ fn every_way_down_ends_at_the_same_segment(
 
 #[rstest]
 #[case::arp(LinkType::Ethernet, ethernet(0x0806, &[0; 28]), Counter::NotIp)]
+#[case::spanning_tree(LinkType::Ethernet, ethernet(38, &[0x42, 0x42, 3, 0, 0, 0, 0, 0]), Counter::NotIp)]
 #[case::udp(LinkType::Raw, { let mut p = ipv4(); p[9] = 17; p }, Counter::NotTcp)]
 #[case::udp_in_ipv6(LinkType::Raw, { let mut p = ipv6(); p[6] = 17; p }, Counter::NotTcp)]
 #[case::later_fragment(LinkType::Raw, { let mut p = ipv4(); p[7] = 9; p }, Counter::LaterFragment)]

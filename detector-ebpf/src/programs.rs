@@ -26,6 +26,7 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
         interface: context.ingress_ifindex() as u32,
         egress: false,
         vlan_in_key: VLAN_IN_KEY.load() != 0,
+        tunnel: 0,
     };
     let way = inspect(
         &XdpFrame::new(&context),
@@ -74,6 +75,7 @@ fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
         interface: frame.interface(),
         egress,
         vlan_in_key: VLAN_IN_KEY.load() != 0,
+        tunnel: 0,
     };
     let way = inspect(&frame, &tap, &mut Maps, &mut Rings::default());
     count(way);

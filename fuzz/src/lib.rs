@@ -37,5 +37,6 @@ pub fn tap(choice: u8) -> Tap {
         interface: 1,
         egress: choice & 8 != 0,
         vlan_in_key: choice & 16 != 0,
+        tunnel: 0,
     }
 }

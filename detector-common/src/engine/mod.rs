@@ -138,7 +138,7 @@ pub trait Output {
 /// frame.extend([0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
 /// frame.extend([22, 3, 1, 0, 4, 1, 0, 0, 0]);
 ///
-/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false };
+/// let tap = Tap { link: LinkType::Raw, interface: 1, egress: false, vlan_in_key: false, tunnel: 0 };
 /// let (mut flows, mut sent) = (OneFlow::default(), Sent::default());
 /// let outcome = inspect(&frame.as_slice(), &tap, &mut flows, &mut sent);
 ///

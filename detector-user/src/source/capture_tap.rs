@@ -7,6 +7,7 @@ use detector_common::headers::{self, Tap};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
 use detector_common::tag_set::{FlowTag, TagSet};
+use detector_common::tunnel::innermost;
 use hashlink::LruCache;
 
 use crate::flow::receiver::Receiver;
@@ -124,15 +125,17 @@ impl CaptureTap {
         // Captures merged or written by several queues go back in time now and then; the engine's
         // clock, like the kernel's, does not.
         self.now_ns = self.now_ns.max(frame.time_ns);
+        let inner = innermost(frame.captured, link);
         let packet = CapturedPacket {
-            bytes: frame.captured,
-            wire_len: frame.original_len,
+            bytes: frame.captured.get(inner.offset..).unwrap_or_default(),
+            wire_len: frame.original_len.saturating_sub(inner.offset as u32),
         };
         let tap = Tap {
-            link,
+            link: inner.link,
             interface,
             egress: false,
             vlan_in_key: self.vlan_in_key,
+            tunnel: inner.tunnel.0,
         };
         let mut output = CaptureOutput {
             now_ns: self.now_ns,
