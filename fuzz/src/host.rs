@@ -44,7 +44,6 @@ impl Host {
     pub fn frame(&mut self, frame: &[u8], tap: &Tap, elapsed_ns: u64) -> Counter {
         self.now_ns += elapsed_ns;
         let walked = walk(&frame, tap);
-        let is_far = walked.is_ok_and(|segment| self.flows.is_far(segment));
         let mut output = Checked {
             frame,
             tap,
@@ -56,7 +55,6 @@ impl Host {
             started: &mut self.started,
             observed: None,
             chunks: Vec::new(),
-            is_far,
             table_full: false,
         };
         let outcome = inspect(&frame, tap, &mut self.flows, &mut output);
@@ -102,21 +100,6 @@ impl Flows {
         let set = self.tag_set(tag);
         *set = set.without(tag);
         Some(watched)
-    }
-
-    /// Whether a segment, or the end of its side's plaintext, is half the sequence space or nearly so
-    /// away from the side's first byte. "Before" and "after" then lose their meaning, and the engine
-    /// asks for bytes outside the segment's payload: hosts refuse those outside the frame.
-    fn is_far(&self, mut segment: Segment) -> bool {
-        segment.order_endpoints();
-        let Some(watched) = self.watched.get(&segment.key) else {
-            return false;
-        };
-        let sender = segment.endpoint != watched.flow.client_endpoint;
-        let side = &watched.flow.sides[usize::from(sender)];
-        [segment.payload_seq(), side.plaintext_end]
-            .iter()
-            .any(|seq| (seq.wrapping_sub(side.start_seq) as i32).unsigned_abs() > 1 << 30)
     }
 
     fn check(&mut self) {
@@ -188,8 +171,6 @@ struct Checked<'a> {
     started: &'a mut BTreeSet<FlowKey>,
     observed: Option<Observation>,
     chunks: Vec<(ChunkHead, Vec<u8>)>,
-    /// See [`Flows::is_far`].
-    is_far: bool,
     table_full: bool,
 }
 
@@ -227,9 +208,7 @@ impl Output for Checked<'_> {
         fill(&mut head);
         let segment = self.segment.expect("handshake bytes without a segment");
         let payload = segment.payload_offset..segment.payload_offset + segment.payload_len as usize;
-        if !self.is_far {
-            assert!(payload.contains(&offset) && offset + len <= payload.end);
-        }
+        assert!(payload.contains(&offset) && offset + len <= payload.end);
         assert!((1..=CHUNK_MAX).contains(&len) && usize::from(head.len) == len);
         assert!(head.offset + u32::from(head.len) <= HANDSHAKE_BYTES_MAX);
         assert!(head.sender <= 1 && head.client_endpoint <= 1 && head.reserved == 0);

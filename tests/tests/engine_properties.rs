@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use detector_common::counter::Counter;
 use detector_common::flow::{record_flags, side_flags};
 use detector_common::observation::{Observation, events};
 use proptest::prelude::*;
@@ -157,4 +158,18 @@ fn a_lost_segment_is_flagged_and_what_follows_is_read() {
     assert_ne!(server.flags & side_flags::GAP, 0);
     assert!(records(&told).iter().any(|(kind, ..)| *kind == 21));
     assert_ne!(seen(&told) & events::ALERT, 0);
+}
+
+#[test]
+fn a_segment_half_the_sequence_space_behind_sends_nothing() {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut host = Host::default();
+    host.frame(&talk.data(From::Client, &tls::client_hello("far.test", 200)));
+    let hello = tls::server_hello(0xc02f, false);
+    host.frame(&talk.data(From::Server, &hello[..20]));
+    talk.seq[1] = talk.seq[1].wrapping_sub((1 << 31) - 1);
+    host.frame(&talk.data(From::Server, &hello[20..]));
+    let lost = |(counter, count): &(Counter, u64)| *counter == Counter::HandshakeLost && *count > 0;
+    assert!(!host.counters().iter().any(lost));
+    assert_eq!(carried(&host.told()), hello[..20]);
 }

@@ -39,32 +39,36 @@ pub(super) fn send_handshake<P: Packet, O: Output>(
     if side.has(side_flags::PLAINTEXT_END) && before(side.plaintext_end, end) {
         end = side.plaintext_end;
     }
-    let mut from = if before(start, side.sent_to) {
-        side.sent_to
+    // From here on relative to the payload: no sequence number, however far away, leads out of it.
+    let end = end.wrapping_sub(start);
+    if end > segment.payload_len {
+        return;
+    }
+    let mut at = if before(start, side.sent_to) {
+        side.sent_to.wrapping_sub(start)
     } else {
-        start
+        0
     };
-    let contiguous = from == side.sent_to;
+    let contiguous = start.wrapping_add(at) == side.sent_to;
     for _ in 0..CHUNKS_PER_SEGMENT {
-        if !before(from, end) {
+        if at >= end {
             break;
         }
-        let left = end.wrapping_sub(from);
+        let left = end - at;
         let len = if left > CHUNK_MAX as u32 {
             CHUNK_MAX as u32
         } else {
             left
         };
-        let offset = (from.wrapping_sub(start) & 0xf_ffff) as usize;
         let sent = output.send_chunk(
             packet,
-            segment.payload_offset + offset,
+            segment.payload_offset + at as usize,
             len as usize,
             |head| {
                 head.time_ns = source.now_ns;
                 head.started_ns = source.started_ns;
                 head.key = *source.key;
-                head.offset = from.wrapping_sub(side.start_seq);
+                head.offset = start.wrapping_add(at).wrapping_sub(side.start_seq);
                 head.len = len as u16;
                 head.sender = source.sender;
                 head.client_endpoint = source.client_endpoint;
@@ -75,9 +79,10 @@ pub(super) fn send_handshake<P: Packet, O: Output>(
         if !sent {
             output.count(Counter::HandshakeLost);
         }
-        from = packet.black_box(from.wrapping_add(len));
+        at = packet.black_box(at + len);
     }
-    if contiguous && before(side.sent_to, from) {
-        side.sent_to = from;
+    let sent_to = start.wrapping_add(at);
+    if contiguous && before(side.sent_to, sent_to) {
+        side.sent_to = sent_to;
     }
 }
