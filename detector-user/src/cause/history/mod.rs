@@ -8,10 +8,12 @@
 //! (`rules`). Memory is bounded by the numbers in each file; facts fade with the days
 //! (`recent`).
 
+mod case;
 mod decide;
 mod decision;
 mod fact;
 mod facts;
+mod facts_by_status;
 mod recent;
 mod refusals;
 mod rules;
@@ -30,9 +32,9 @@ use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 use crate::verdict::{Intercepted, Verdict};
-use decision::FactsByStatus;
 use fact::{Fact, Triple};
 use facts::Change;
+use facts_by_status::FactsByStatus;
 use refusals::Refusals;
 use siblings::Siblings;
 use store::{Line, Store};

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decide::Decision;
-use super::decision::{decided, outcome};
+use super::decision::{Decision, decided, outcome};
 use crate::cause::interception::{Mark, Marks};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::decide::Case;
+use super::case::Case;
 use super::fact::Triple;
 use crate::verdict::{AlertDescription, Cause, Evidence};
 

@@ -1,0 +1,70 @@
+//! Facts apart by what is known of their connections' interception.
+
+use super::decide::decide;
+use super::decision::Decision;
+use super::fact::{Fact, Triple};
+use super::facts::{Change, Facts};
+use super::refusals::Refusals;
+use crate::verdict::{Cause, Evidence, Intercepted};
+
+/// Factor on the confidence of a decision that does not know of an interceptor.
+const UNSEEN_INTERCEPTOR: f64 = 0.8;
+
+/// Facts by what is known of their connections' interception.
+#[derive(Default)]
+pub(super) struct FactsByStatus {
+    /// Of connections that were intercepted.
+    intercepted: Facts,
+    /// Of connections that may have been: what they show of a missing CA holds either way.
+    perhaps: Facts,
+}
+
+impl FactsByStatus {
+    /// Records a fact, and returns which decisions it changes.
+    pub(super) fn record(&mut self, fact: &Fact, intercepted: bool) -> Change {
+        if intercepted {
+            self.intercepted.record(fact)
+        } else {
+            self.perhaps.record(fact)
+        }
+    }
+
+    /// Returns the refusals whose decision a fact may change.
+    pub(super) fn concerned(&self, fact: &Fact, intercepted: bool, change: Change) -> Vec<Triple> {
+        let facts = if intercepted {
+            &self.intercepted
+        } else {
+            &self.perhaps
+        };
+        facts.concerned(fact, change)
+    }
+
+    /// Decides the cause of a refusal by the facts at `now_s`, seconds since the UNIX epoch. Pinning
+    /// is only said of what was intercepted; a client that accepts nobody lacks the CA, whoever has
+    /// signed, only less surely the inspection CA.
+    pub(super) fn decide(
+        &self,
+        status: Intercepted,
+        triple: &Triple,
+        refusals: &Refusals,
+        now_s: u64,
+    ) -> Option<Decision> {
+        match status {
+            Intercepted::Yes => decide(&self.intercepted, triple, refusals, now_s),
+            Intercepted::No => None,
+            Intercepted::Unknown => {
+                let mut decision = decide(&self.perhaps, triple, refusals, now_s)
+                    .filter(|decision| decision.cause == Cause::CaNotTrusted)?;
+                decision.confidence *= UNSEEN_INTERCEPTOR;
+                decision.evidence.push(Evidence {
+                    name: "interception-unknown".to_owned(),
+                    detail: "nothing shows whether these connections were intercepted: tell it by \
+                             --intercepted or --inspection-ca"
+                        .to_owned(),
+                    weight: 0.0,
+                });
+                Some(decision)
+            }
+        }
+    }
+}
