@@ -10,7 +10,8 @@ use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use detector_user::operate::cli::Cli;
-use detector_user::operate::config::{DEFAULT_FILE, DEFAULT_PINS, KEYS, Key};
+use detector_user::operate::config::defaults::{DEFAULT_FILE, DEFAULT_PINS};
+use detector_user::operate::config::{KEYS, Key};
 use roff::{Inline, Roff, bold, roman};
 
 const SECTION: &str = "8";

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::show;
 use crate::operate::cli::{CheckConfigArgs, EXIT_DONE};
-use crate::operate::config::{Config, DEFAULT_FILE};
+use crate::operate::config::Config;
+use crate::operate::config::defaults::DEFAULT_FILE;
 
 /// Reads the file as `tlswhy run` would, which does without one where none is named.
 ///

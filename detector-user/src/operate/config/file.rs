@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Config;
 use super::keys::{KEYS, Key};
-use super::{Config, Origin};
+use super::origin::Origin;
 
 /// A mistake at a place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Reading<'_> {
                     path: self.path.to_owned(),
                     line: place(self.text, at).0,
                 };
-                self.config.note(key.path, origin);
+                self.config.record_origin(key.path, origin);
             }
             Err(complaint) => {
                 let message = format!("{} takes {}: {}", key.path, key.takes, complaint.why);

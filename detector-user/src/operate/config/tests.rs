@@ -122,8 +122,8 @@ fn mistakes_in_the_syntax_have_a_place(#[case] text: &str, #[case] line: usize) 
 #[test]
 fn options_go_before_the_file_and_the_file_before_the_service() {
     let mut config = config("[tables]\nflows = 1000\n[state]\ndirectory = \"/srv/state\"\n");
-    config.take_environment(&|name| Some(format!("/by/{name}:/other").into()));
-    config.take_command_line(&arguments("tlswhy run -i lan0 --flows 2000"));
+    config.apply_environment(&|name| Some(format!("/by/{name}:/other").into()));
+    config.apply_command_line(&arguments("tlswhy run -i lan0 --flows 2000"));
     let settings = &config.settings;
     assert_eq!(settings.flows, 2000);
     assert_eq!(

@@ -9,7 +9,7 @@ use super::family::{
     Family, Number, Read, Sample, Unit, counter, gauge, histogram, in_unit, labelled, one,
 };
 use super::meter::Counted;
-use super::registry::{Scrape, Snapshot};
+use super::snapshot::{Scrape, Snapshot};
 use crate::outlet::sink::{SinkError, SinkStatus};
 use crate::verdict::Cause;
 
@@ -51,12 +51,14 @@ pub const FAMILIES: &[Family] = &[
         "What became of flows in the kernel: a ClientHello started one, data settled it, an end or alert \
          resumed it; not_hello was none after all",
         |scrape| {
-            scrape.named(&[
+            let counters = [
                 Counter::Started,
                 Counter::Settled,
                 Counter::Resumed,
                 Counter::NotHello,
-            ])
+            ];
+            let named = |counter: Counter| labelled(&[counter.name()], scrape.of(counter));
+            counters.map(named).into()
         },
     ),
     gauge(

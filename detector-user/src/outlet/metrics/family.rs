@@ -1,6 +1,6 @@
 //! What a metric is.
 
-use super::registry::Scrape;
+use super::snapshot::Scrape;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

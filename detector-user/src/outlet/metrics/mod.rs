@@ -11,13 +11,15 @@ mod meter;
 mod process;
 mod registry;
 pub mod server;
+mod snapshot;
 mod socket;
 
 pub use document::reference;
 pub use families::FAMILIES;
 pub use family::{Family, Kind, Unit};
 pub use meter::{Meter, VerdictCounts};
-pub use registry::{Metrics, Snapshot, TapState};
+pub use registry::Metrics;
+pub use snapshot::{Snapshot, TapState};
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -443,7 +443,7 @@ mod catalog_tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::operate::command::messages::kind::MESSAGE_IDS;
+    use crate::outlet::message_kind::MESSAGE_IDS;
     use crate::verdict::Cause;
 
     /// The catalog explains every message, and no other.

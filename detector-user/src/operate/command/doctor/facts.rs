@@ -16,7 +16,8 @@ use crate::host::ethtool::{self, ReceiveRing};
 use crate::host::interfaces::{self, Choice, Interface, InterfaceError};
 use crate::host::namespace;
 use crate::operate::cli::DoctorArgs;
-use crate::operate::config::{Config, ConfigError, DEFAULT_FILE, Settings};
+use crate::operate::config::defaults::DEFAULT_FILE;
+use crate::operate::config::{Config, ConfigError, Settings};
 use crate::outlet::sink::{DEFAULT_SOCKET, Journald, SinkError};
 
 /// All that the checks look at.

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::kind::message_id;
+use crate::outlet::message_kind::message_id;
 use crate::outlet::sink::{DEFAULT_SOCKET, Entry};
 use crate::source::tap::diagnostics::TARGET;
 
@@ -90,7 +90,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::operate::command::messages::kind;
+    use crate::outlet::message_kind;
 
     #[test]
     fn a_message_is_an_entry_with_its_priority_and_kind() {
@@ -100,7 +100,7 @@ mod tests {
         let entries = JournalEntries::at(&path).unwrap();
         let subscriber = tracing_subscriber::registry().with(entries);
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(target: kind::LOST, "lost {} of them", 3);
+            tracing::warn!(target: message_kind::LOST, "lost {} of them", 3);
             tracing::info!("ready");
         });
         let received = || {

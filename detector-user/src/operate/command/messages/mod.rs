@@ -2,7 +2,6 @@
 //! entries of its own.
 
 mod journal;
-pub(crate) mod kind;
 
 use std::fmt;
 use std::io;

@@ -4,7 +4,7 @@ use detector_common::counter::Counter;
 use tracing::{info, warn};
 
 use super::Watch;
-use crate::operate::command::messages::kind;
+use crate::outlet::message_kind;
 use crate::outlet::metrics::server::Server;
 use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot, TapState};
 use crate::source::tap::attach::{Hook, Tapped};
@@ -80,7 +80,7 @@ impl Endpoint {
                 self.server = Some(server);
             }
             Err(error) if !self.told => {
-                warn!(target: kind::METRICS_UNAVAILABLE, "{error}; goes on without metrics and keeps trying");
+                warn!(target: message_kind::METRICS_UNAVAILABLE, "{error}; goes on without metrics and keeps trying");
                 self.told = true;
             }
             Err(_) => {}

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
-use super::messages::{self, kind};
+use super::messages;
 use super::show;
 use crate::host::clock::{kernel_now_ns, unix_offset_ns};
 use crate::host::interfaces::Interface;
@@ -26,6 +26,7 @@ use crate::host::service_manager::ServiceManager;
 use crate::operate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
 use crate::operate::config::{Config, Origin, Settings};
 use crate::operate::pipeline::Pipeline;
+use crate::outlet::message_kind;
 use crate::outlet::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
 use crate::outlet::summary::Summary;
 use crate::source::tap::attach::Abilities;
@@ -82,7 +83,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     let is_service = arguments.runs_as_service();
     let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, is_service))?;
     for warning in warnings {
-        warn!(target: kind::STATE_UNUSABLE, "{warning}");
+        warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -352,7 +353,7 @@ impl Watch {
         for (sink, kind, total) in self.pipeline.tally().lost_verdicts {
             let reason = format!("{sink} {kind}");
             if let Some(more) = self.losses.grown(&reason, total, now) {
-                warn!(target: kind::LOST, "lost {more} verdicts for {sink} ({total} in all): {kind}");
+                warn!(target: message_kind::LOST, "lost {more} verdicts for {sink} ({total} in all): {kind}");
             }
         }
     }
@@ -373,7 +374,7 @@ impl Watch {
         let forgotten = forgotten(&counters, self.settled_max);
         if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
             warn!(
-                target: kind::LOST,
+                target: message_kind::LOST,
                 "forgot {more} established connections ({forgotten} in all) to make room for others: \
                  how they end is not told, see --flows"
             );
@@ -382,19 +383,19 @@ impl Watch {
             if loss.is_loss()
                 && let Some(more) = self.losses.grown(loss.name(), total, now)
             {
-                warn!(target: kind::LOST, "lost {more} {} ({total} in all)", meaning(loss));
+                warn!(target: message_kind::LOST, "lost {more} {} ({total} in all)", meaning(loss));
             }
         }
         let unkept = self.pipeline.unkept();
         if let Some(more) = self.losses.grown("unkept", unkept, now) {
             warn!(
-                target: kind::STATE_UNUSABLE,
+                target: message_kind::STATE_UNUSABLE,
                 "{more} facts learned did not get to the state directory ({unkept} in all): is it full?"
             );
         }
         let malformed = self.rings.malformed();
         if let Some(more) = self.losses.grown("malformed", malformed, now) {
-            warn!(target: kind::LOST, "lost {more} items of a wrong size: agent and eBPF object do not fit together");
+            warn!(target: message_kind::LOST, "lost {more} items of a wrong size: agent and eBPF object do not fit together");
         }
     }
 }
@@ -446,7 +447,7 @@ fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
     let now_s = since_epoch.map_or(0, |time| time.as_secs());
     let remembered = pipeline.keep_history(directory, settings.retention, now_s);
     for warning in &remembered.warnings {
-        warn!(target: kind::STATE_UNUSABLE, "{warning}");
+        warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }
     if remembered.facts > 0 {
         info!("remembers {} facts from before", remembered.facts);
@@ -462,7 +463,7 @@ fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -
     let (carry, carried) = match Carry::open(directory) {
         Ok(opened) => opened,
         Err(error) => {
-            warn!(target: kind::STATE_UNUSABLE, "{error}");
+            warn!(target: message_kind::STATE_UNUSABLE, "{error}");
             return false;
         }
     };
@@ -511,7 +512,7 @@ fn options(settings: &Settings, log: LogLevel, interfaces: &[Interface]) -> Obje
 /// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
 fn report(error: &SinkError) {
     if !error.is_final() {
-        warn!(target: kind::LOST, "{error}");
+        warn!(target: message_kind::LOST, "{error}");
     }
 }
 

@@ -3,8 +3,8 @@
 use tracing::{info, warn};
 
 use super::Watch;
-use crate::operate::command::messages::kind;
 use crate::operate::config::Config;
+use crate::outlet::message_kind;
 
 impl Watch {
     /// Reads the configuration again and takes it, or says what is wrong and stays as it is. Taps and
@@ -15,10 +15,10 @@ impl Watch {
             Ok(new) => new,
             Err(error) => {
                 for line in error.to_string().lines() {
-                    warn!(target: kind::CONFIGURATION_REFUSED, "{line}");
+                    warn!(target: message_kind::CONFIGURATION_REFUSED, "{line}");
                 }
                 warn!(
-                    target: kind::CONFIGURATION_REFUSED,
+                    target: message_kind::CONFIGURATION_REFUSED,
                     "the configuration was not taken: the one before stays in effect"
                 );
                 return;

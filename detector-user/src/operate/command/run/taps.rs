@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use crate::host::interfaces::{self, Choice, Interface, Wanted};
-use crate::operate::command::messages::kind;
 use crate::operate::config::{self, Config};
 use crate::operate::pipeline::Pipeline;
+use crate::outlet::message_kind;
 use crate::source::tap::TapError;
 use crate::source::tap::attach::{Abilities, Hook, KernelTap, Origin, Tapped};
 use crate::source::tap::object::ObjectOptions;
@@ -50,7 +50,7 @@ impl Taps {
         match origin {
             Origin::Adopted => info!("goes on with the programs that an earlier agent left"),
             Origin::Replaced => warn!(
-                target: kind::PROGRAMS_REPLACED,
+                target: message_kind::PROGRAMS_REPLACED,
                 "the programs that an earlier agent left are of another version or for other tables: \
                  replaced, connections under way are not followed, and what nobody had read is lost"
             ),
@@ -137,11 +137,11 @@ impl Taps {
             .map(|tapped| (tapped.index, tapped.name.clone()))
             .collect();
         for (index, name) in &gone {
-            warn!(target: kind::TAP_GONE, "tap {name}: the interface is gone");
+            warn!(target: message_kind::TAP_GONE, "tap {name}: the interface is gone");
             self.tap.remove(*index);
         }
         if !gone.is_empty() && self.tap.tapped.is_empty() {
-            warn!(target: kind::TAP_GONE, "no tapped interface is left: waiting for one");
+            warn!(target: message_kind::TAP_GONE, "no tapped interface is left: waiting for one");
         }
         self.refused
             .retain(|index| present.iter().any(|it| it.index == *index));
@@ -158,7 +158,7 @@ impl Taps {
                     pipeline.name_tap(interface.index, &interface.name);
                 }
                 Err(error) => {
-                    warn!(target: kind::TAP_REFUSED, "{error}");
+                    warn!(target: message_kind::TAP_REFUSED, "{error}");
                     self.refused.insert(interface.index);
                 }
             }
@@ -198,7 +198,7 @@ pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
         Err(_) if !can_pin => Ok(None),
         Err(error) if config.origin("state.pins") != config::Origin::Service => Err(error.into()),
         Err(error) => {
-            warn!(target: kind::STATE_UNUSABLE, "{error}; nothing is watched while the agent restarts");
+            warn!(target: message_kind::STATE_UNUSABLE, "{error}; nothing is watched while the agent restarts");
             Ok(None)
         }
     }
@@ -215,7 +215,7 @@ pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Inte
         warn!("tap {name}: there is no such interface yet");
     }
     for name in &choice.unreadable {
-        warn!(target: kind::TAP_REFUSED, "tap {name}: neither Ethernet nor bare IP packets, cannot be watched");
+        warn!(target: message_kind::TAP_REFUSED, "tap {name}: neither Ethernet nor bare IP packets, cannot be watched");
     }
     if choice.interfaces.is_empty() {
         warn!("there is nothing to watch yet: waiting for an interface");

@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 
+use detector_common::counter::Counter;
+
 use super::*;
+use crate::outlet::metrics::TapState;
+use crate::outlet::sink::SinkStatus;
+use crate::outlet::tally::Tally;
 use crate::verdict::tests::pinning;
 
 /// Something of everything.

@@ -28,7 +28,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
 ];
 
 /// The `MESSAGE_ID` of a kind; most messages are of none.
-pub(super) fn message_id(kind: &str) -> Option<&'static str> {
+pub(crate) fn message_id(kind: &str) -> Option<&'static str> {
     let known = MESSAGE_IDS.iter().find(|(name, _)| *name == kind);
     known.map(|(_, id)| *id)
 }

@@ -1,0 +1,107 @@
+//! Layers above the configuration file: the environment that systemd sets, then the command line.
+
+use std::path::PathBuf;
+
+use super::{Config, Origin};
+use crate::host::interfaces::Wanted;
+use crate::operate::cli::RunArgs;
+
+impl Config {
+    /// The directories that systemd makes for its services (systemd.exec(5)), unless the file
+    /// names others. Of several in one variable, the first.
+    pub(super) fn apply_environment(&mut self, variable: &dyn Fn(&str) -> Option<PathBuf>) {
+        let first = |name: &str| {
+            let all = variable(name)?;
+            let first = all.to_str()?.split(':').next()?;
+            (!first.is_empty()).then(|| PathBuf::from(first))
+        };
+        if !self.is_set("state.directory")
+            && let Some(path) = first("STATE_DIRECTORY")
+        {
+            self.settings.state_directory = Some(path);
+            self.record_origin("state.directory", Origin::Service);
+        }
+        if !self.is_set("state.runtime")
+            && let Some(path) = first("RUNTIME_DIRECTORY")
+        {
+            self.settings.runtime_directory = Some(path);
+            self.record_origin("state.runtime", Origin::Service);
+        }
+    }
+
+    pub(super) fn apply_command_line(&mut self, arguments: &RunArgs) {
+        let mut noted = Vec::new();
+        let settings = &mut self.settings;
+        if !arguments.interfaces.is_empty() {
+            let named = |name: &String| Wanted::Named(name.clone());
+            settings.interfaces = arguments.interfaces.iter().map(named).collect();
+            noted.push("watch.interfaces");
+        }
+        if !arguments.outputs.is_empty() {
+            settings.outputs = arguments.outputs.clone();
+            noted.push("output.to");
+        }
+        if !arguments.inspection_cas.is_empty() {
+            settings.knowledge.inspection_cas = arguments.inspection_cas.clone();
+            noted.push("inspection.ca");
+        }
+        let mut take = |key, is_given: bool| {
+            if is_given {
+                noted.push(key);
+            }
+        };
+        take(
+            "inspection.intercepted",
+            set(&mut settings.knowledge.intercepted, arguments.intercepted),
+        );
+        take("tables.flows", set(&mut settings.flows, arguments.flows));
+        take(
+            "watch.netns",
+            set_some(&mut settings.netns, arguments.netns.as_ref()),
+        );
+        take(
+            "output.json_file",
+            set_some(&mut settings.json_file, arguments.json_file.as_ref()),
+        );
+        take(
+            "metrics.listen",
+            set_some(&mut settings.metrics, arguments.metrics.as_ref()),
+        );
+        take(
+            "state.directory",
+            set_some(
+                &mut settings.state_directory,
+                arguments.state_directory.as_ref(),
+            ),
+        );
+        take(
+            "state.runtime",
+            set_some(
+                &mut settings.runtime_directory,
+                arguments.runtime_directory.as_ref(),
+            ),
+        );
+        take(
+            "state.pins",
+            set_some(&mut settings.pins, arguments.pins.as_ref()),
+        );
+        for key in noted {
+            self.record_origin(key, Origin::CommandLine);
+        }
+    }
+}
+
+/// Replaces a value by one that was given; whether it was.
+fn set<T: Copy>(value: &mut T, given: Option<T>) -> bool {
+    if let Some(given) = given {
+        *value = given;
+    }
+    given.is_some()
+}
+
+fn set_some<T: Clone>(value: &mut Option<T>, given: Option<&T>) -> bool {
+    if given.is_some() {
+        *value = given.cloned();
+    }
+    given.is_some()
+}
