@@ -3,7 +3,7 @@
 use detector_common::counter::Counter;
 use tracing::{info, warn};
 
-use super::Watch;
+use super::watch::Watch;
 use crate::outlet::message_kind;
 use crate::outlet::metrics::server::Server;
 use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot, TapState};

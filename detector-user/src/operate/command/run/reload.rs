@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::Watch;
+use super::watch::Watch;
 use crate::operate::config::Config;
 use crate::outlet::message_kind;
 

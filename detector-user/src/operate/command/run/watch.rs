@@ -1,0 +1,256 @@
+//! The event loop: from the kernel's rings to the pipeline, until a signal.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::Context;
+use detector_common::observation::POLL_INTERVAL_NS;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tracing::info;
+
+use super::calendar::follow_calendar;
+use super::catch_up::CatchUp;
+use super::metrics::Endpoint;
+use super::resume::{carry_over, keep_history};
+use super::setup::{is_strict, pipeline};
+use super::signals::Signals;
+use super::sizes::options;
+use super::taps::{self, Taps};
+use super::wakeups::{noticed, noticed_after, readable, waiting};
+use crate::host::clock::kernel_now_ns;
+use crate::host::interfaces::Interface;
+use crate::host::privileges::give_up_loading;
+use crate::host::service_manager::ServiceManager;
+use crate::operate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
+use crate::operate::config::Config;
+use crate::operate::pipeline::Pipeline;
+use crate::outlet::sink::Sinks;
+use crate::outlet::summary::Summary;
+use crate::source::tap::counters::{Counters, Losses};
+use crate::source::tap::diagnostics::Diagnostics;
+use crate::source::tap::link_notices::LinkNotices;
+use crate::source::tap::object::ObjectOptions;
+use crate::source::tap::pins::Root;
+use crate::source::tap::rings::Rings;
+
+/// When rings are looked at again that had something: the kernel wakes nobody so soon.
+const LOOK_AGAIN: Duration = Duration::from_nanos(POLL_INTERVAL_NS);
+/// How often losses and the clock are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// How long default routes may change before somebody looks again.
+const ROUTES: Duration = Duration::from_secs(1);
+/// How long sinks may take at the end for what waits; the unit allows 30 seconds.
+const SINKS_PATIENCE: Duration = Duration::from_secs(10);
+/// A wait without an end, as far as anybody will see.
+const NO_DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// Everything that runs.
+pub(super) struct Watch {
+    pub(super) arguments: RunArgs,
+    pub(super) config: Config,
+    pub(super) taps: Taps,
+    pub(super) rings: Rings,
+    /// The one ring that wakes: handshake bytes are read when an observation stands on them, and
+    /// with every turn of the house.
+    pub(super) observations: AsyncFd<OwnedFd>,
+    pub(super) notices: AsyncFd<LinkNotices>,
+    pub(super) routes: AsyncFd<LinkNotices>,
+    pub(super) diagnostics: Diagnostics,
+    pub(super) counters: Counters,
+    pub(super) losses: Losses,
+    /// Settled flows that there is room for.
+    pub(super) settled_max: u64,
+    /// Whether what is under way is left to the next agent when this one ends.
+    pub(super) carries_over: bool,
+    pub(super) housekeeping: Interval,
+    pub(super) service_manager: ServiceManager,
+    pub(super) endpoint: Endpoint,
+    pub(super) pipeline: Pipeline,
+}
+
+impl Watch {
+    pub(super) fn start(
+        arguments: RunArgs,
+        config: Config,
+        root: Option<Root>,
+        sinks: Sinks,
+    ) -> anyhow::Result<Self> {
+        let settings = &config.settings;
+        // Before the interfaces are listed: one that goes meanwhile is noticed.
+        let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
+        let routes = LinkNotices::subscribe_default_routes()
+            .context("cannot watch for default routes that come")?;
+        let interfaces = taps::choose(&settings.interfaces, is_strict(&arguments, &config))?;
+        let options = options(settings, arguments.log, &interfaces);
+        let mut taps = Taps::start(settings.interfaces.clone(), &interfaces, &options, root)?;
+        // All programs are loaded, also those for interfaces that are still to come.
+        give_up_loading();
+        let memory = taps.tap.kernel.memory();
+        let mut pipeline = pipeline(settings, &options, &taps, sinks);
+        let endpoint = Endpoint::new(&options, memory);
+        keep_history(settings, &mut pipeline);
+        let mut rings = Rings::take(&mut taps.tap.kernel)?;
+        let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
+        // What was gone through again, an earlier agent had counted.
+        pipeline.begin_counting(endpoint.meter());
+        follow_calendar(&mut pipeline, &mut rings);
+        let service_manager = ServiceManager::find();
+        let turn = service_manager.alive_every().unwrap_or(HOUSEKEEPING);
+        let mut housekeeping = interval(turn.min(HOUSEKEEPING));
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = Self {
+            observations: readable(&rings.observations)?,
+            notices: waiting(notices)?,
+            routes: waiting(routes)?,
+            diagnostics: Diagnostics::start(&mut taps.tap.kernel, arguments.log != LogLevel::Off)
+                .context("cannot read the eBPF programs' messages")?,
+            counters: Counters::take(&mut taps.tap.kernel)?,
+            losses: Losses::default(),
+            settled_max: u64::from(options.settled_flows),
+            carries_over,
+            taps,
+            rings,
+            housekeeping,
+            service_manager,
+            endpoint,
+            pipeline,
+            arguments,
+            config,
+        };
+        let address = watch.config.settings.metrics.clone();
+        watch.endpoint.listen(address);
+        watch.announce(&interfaces, &options, memory);
+        watch.service_manager.ready();
+        Ok(watch)
+    }
+
+    /// Says what is watched and how.
+    fn announce(&self, interfaces: &[Interface], options: &ObjectOptions, memory: u64) {
+        self.taps.announce(interfaces);
+        if !options.vlan_in_key {
+            info!(
+                "VLAN tags are taken off before XDP on a tapped interface: flows are told apart by \
+                 their addresses and ports alone"
+            );
+        }
+        info!(
+            "tables: {} watched and {} settled flows, {} MiB of kernel memory",
+            options.watched_flows,
+            options.settled_flows,
+            memory.div_ceil(1 << 20),
+        );
+        let outputs = run_outputs(&self.config.settings.outputs);
+        let outputs: Vec<_> = outputs.iter().map(|it| it.name()).collect();
+        info!("verdicts go to {}", outputs.join(" and "));
+        info!("ready");
+    }
+
+    /// Runs to the end and tells how it was. Packets pass in any case.
+    pub(super) async fn until(mut self, mut signals: Signals) -> anyhow::Result<u8> {
+        let mut is_drained = false;
+        // The kernel leaves it to the agent to look again for what comes soon after something else.
+        let mut look_again: Option<Instant> = None;
+        let mut look_at_routes = Instant::now();
+        loop {
+            let next = self.next_deadline();
+            let wake = look_again.map_or(next, |again| again.min(next));
+            let mut was_woken = false;
+            tokio::select! {
+                biased;
+                is_over = signals.next() => {
+                    if is_over {
+                        break;
+                    }
+                    self.service_manager.reloading();
+                    self.reload();
+                    self.service_manager.ready();
+                }
+                () = noticed(&self.notices) => self.taps.refresh(&mut self.pipeline),
+                () = noticed_after(look_at_routes, &self.routes) => {
+                    look_at_routes = Instant::now() + ROUTES;
+                    self.taps.follow_routes(&mut self.pipeline);
+                }
+                _ = self.housekeeping.tick() => self.keep_house(),
+                () = std::future::ready(()), if !is_drained => {}
+                guard = self.observations.readable() => {
+                    guard?.clear_ready();
+                    was_woken = true;
+                }
+                () = self.diagnostics.readable() => self.diagnostics.flush(),
+                () = sleep_until(wake) => {}
+            }
+            let taken = self.rings.taken();
+            is_drained = self.take_turn();
+            if was_woken || self.rings.taken() != taken {
+                look_again = Some(Instant::now() + LOOK_AGAIN);
+            } else if look_again.is_some_and(|again| again <= Instant::now()) {
+                look_again = None;
+            }
+            if self.pipeline.is_closed() {
+                break;
+            }
+        }
+        self.finish()?;
+        Ok(EXIT_DONE)
+    }
+
+    /// Reads the rings and judges what is over; `false` if there may be more to read.
+    fn take_turn(&mut self) -> bool {
+        // What comes while they are read is not read yet.
+        let now_ns = kernel_now_ns();
+        let mut receiver = CatchUp::new(&mut self.pipeline, now_ns);
+        let is_drained = self.rings.drain_some(&mut receiver);
+        // What is still to be read may tell how a flow went on.
+        let read_ns = if is_drained {
+            now_ns
+        } else {
+            self.rings.handed_on_ns()
+        };
+        self.pipeline.advance(read_ns);
+        is_drained
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let wait = self.pipeline.next_deadline().map_or(NO_DEADLINE, |at| {
+            Duration::from_nanos(at.saturating_sub(kernel_now_ns()))
+        });
+        Instant::now() + wait.min(NO_DEADLINE)
+    }
+
+    /// Takes the programs off unless they are pinned, judges what there is, and sums up.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.service_manager.stopping();
+        self.endpoint.end();
+        let is_pinned = self.taps.tap.is_pinned();
+        self.taps.tap.tapped.clear();
+        if is_pinned {
+            // What is added all the while is the next agent's.
+            let _ = self.take_turn();
+        } else {
+            // Nothing is added any more: this comes to an end.
+            self.rings.drain(&mut self.pipeline);
+        }
+        if self.carries_over {
+            self.pipeline.flush();
+        } else {
+            self.pipeline.finish();
+        }
+        self.pipeline.close(SINKS_PATIENCE);
+        self.diagnostics.flush();
+        let summary = Summary {
+            tally: self.pipeline.tally(),
+            counters: self.counters.read()?,
+            settled_max: self.settled_max,
+        };
+        for line in summary.to_string().lines() {
+            info!("{line}");
+        }
+        if is_pinned {
+            info!(
+                "the programs stay on the interfaces for the next agent: `tlswhy detach` takes them off"
+            );
+        }
+        Ok(())
+    }
+}
