@@ -27,8 +27,40 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
 ];
 
+/// `MESSAGE_ID` of an entry that counts repeats of a verdict. It never changes.
+pub(crate) const REPEATS_ID: &str = "3c5f6b0a1f5c4b6e9d0e6a4c2f7b81d5";
+
 /// The `MESSAGE_ID` of a kind; most messages are of none.
 pub(crate) fn message_id(kind: &str) -> Option<&'static str> {
     let known = MESSAGE_IDS.iter().find(|(name, _)| *name == kind);
     known.map(|(_, id)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::verdict::Cause;
+
+    /// The catalog explains every message, and no other.
+    #[test]
+    fn every_message_is_in_the_catalog() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tlswhy.catalog");
+        let catalog = std::fs::read_to_string(path).unwrap();
+        let there: BTreeSet<&str> = catalog
+            .lines()
+            .filter_map(|line| line.strip_prefix("-- "))
+            .collect();
+        let causes = Cause::ALL
+            .iter()
+            .filter(|cause| **cause != Cause::Established);
+        let ours: BTreeSet<&str> = causes
+            .map(|cause| cause.message_id())
+            .chain([REPEATS_ID])
+            .chain(MESSAGE_IDS.iter().map(|(_, id)| *id))
+            .collect();
+        assert_eq!(there, ours);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, stream};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json";
@@ -30,23 +30,31 @@ impl<W: Write + Send> Sink for JsonLines<W> {
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         // A line goes out in one piece: half an object would cost the reader the next one too.
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, verdict).map_err(|error| SinkError::Write {
-            output: NAME,
-            source: error.into(),
-        })?;
-        self.line.push(b'\n');
-        self.to
-            .write_all(&self.line)
-            .and_then(|()| self.to.flush())
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        encode(&mut self.line, verdict, NAME)?;
+        stream::write(&mut self.to, &self.line, NAME)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.to
-            .flush()
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::flush(&mut self.to, NAME)
     }
+}
+
+/// Replaces `line` by a verdict's JSON and a newline.
+///
+/// # Errors
+/// [`SinkError::Write`] for the sink called `output`.
+pub(super) fn encode(
+    line: &mut Vec<u8>,
+    verdict: &Verdict,
+    output: &'static str,
+) -> Result<(), SinkError> {
+    line.clear();
+    serde_json::to_writer(&mut *line, verdict).map_err(|error| SinkError::Write {
+        output,
+        source: error.into(),
+    })?;
+    line.push(b'\n');
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::json::encode;
 use super::{Sink, SinkError};
 use crate::verdict::Verdict;
 
@@ -80,18 +81,15 @@ impl Sink for JsonFile {
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        let failed = |source| SinkError::Write {
-            output: NAME,
-            source,
-        };
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, verdict).map_err(|error| failed(error.into()))?;
-        self.line.push(b'\n');
+        encode(&mut self.line, verdict, NAME)?;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open(&self.path)?),
         };
-        append(file, &self.line).map_err(failed)
+        append(file, &self.line).map_err(|source| SinkError::Write {
+            output: NAME,
+            source,
+        })
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 
 use super::escape::escaped;
 use super::headline::{alert, destination, percent, reset};
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, stream};
 use crate::verdict::{
     Cause, Intercepted, Party, Severity, Verdict, written_milliseconds, written_weight,
 };
@@ -178,16 +178,11 @@ impl<W: Write + Send> Sink for Text<W> {
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let mut block = self.headline(verdict);
         self.details(&mut block, verdict);
-        self.to
-            .write_all(block.as_bytes())
-            .and_then(|()| self.to.flush())
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::write(&mut self.to, block.as_bytes(), NAME)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.to
-            .flush()
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::flush(&mut self.to, NAME)
     }
 }
 

@@ -1,8 +1,10 @@
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::super::Journald;
 use super::*;
+use crate::outlet::sink::Journald;
 use crate::verdict::tests::pinning;
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,10 +4,11 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::delivered::Delivered;
-use super::super::spill::Spill;
-use super::super::{Sink, SinkError};
-use super::{Shared, State, TICK};
+use super::schedule::{Situation, Step};
+use super::state::{Shared, TICK};
+use crate::outlet::sink::delivered::Delivered;
+use crate::outlet::sink::spill::Spill;
+use crate::outlet::sink::{Sink, SinkError};
 use crate::verdict::Verdict;
 
 /// Pauses between attempts at a sink that takes nothing at the moment.
@@ -15,19 +16,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// When to try again to put something on a disk that had no room for it.
 const SPILL_AGAIN: Duration = Duration::from_secs(5);
-
-/// What to do next.
-enum Step {
-    /// Give the sink a verdict from memory.
-    Verdict(Arc<Verdict>),
-    /// Give the sink the oldest verdict on disk.
-    Spilled,
-    /// Put a verdict on disk.
-    Spill(Arc<Verdict>),
-    Tick,
-    Reopen,
-    End,
-}
 
 pub(super) struct Worker {
     sink: Box<dyn Sink>,
@@ -83,14 +71,14 @@ impl Worker {
         let _ = done.send(());
     }
 
-    /// Waits for something to do.
+    /// Waits for the next step.
     fn next(&mut self) -> Step {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
             let now = Instant::now();
             state.status.spilled_bytes = self.spilled_bytes() + self.unreadable;
-            if let Some(step) = self.step(&mut state, now) {
+            if let Some(step) = self.situation(now).step(&mut state) {
                 return step;
             }
             let wakes = [self.retry_at.filter(|at| *at > now), state.end];
@@ -102,37 +90,14 @@ impl Worker {
         }
     }
 
-    /// What there is to do now. A queue that is half full goes to disk before the sink gets its next
-    /// verdict: one that is slow is no better than one that is away.
-    fn step(&self, state: &mut State, now: Instant) -> Option<Step> {
-        let is_away = self.retry_at.is_some_and(|at| at > now);
-        let has_spilled = self.spilled_bytes() > 0;
-        let is_half_full = state.waiting.len() * 2 >= state.status.capacity;
-        let is_ending = state.end.is_some();
-        if std::mem::take(&mut state.reopen) {
-            return Some(Step::Reopen);
+    fn situation(&self, now: Instant) -> Situation {
+        Situation {
+            now,
+            is_away: self.retry_at.is_some_and(|at| at > now),
+            has_spilled: self.spilled_bytes() > 0,
+            can_spill: self.can_spill(now),
+            is_tick_due: now >= self.ticked + TICK,
         }
-        // With nothing but what is on disk, a sink that is away is not waited for.
-        let has_nothing = state.waiting.is_empty() && (is_away || !has_spilled);
-        if state.closed || state.end.is_some_and(|end| has_nothing || now >= end) {
-            return Some(Step::End);
-        }
-        if now >= self.ticked + TICK {
-            return Some(Step::Tick);
-        }
-        if self.can_spill(now)
-            && (is_half_full || is_ending && is_away)
-            && let Some(verdict) = state.take()
-        {
-            return Some(Step::Spill(verdict));
-        }
-        if is_away {
-            return None;
-        }
-        if has_spilled {
-            return Some(Step::Spilled);
-        }
-        state.take().map(Step::Verdict)
     }
 
     fn spilled_bytes(&self) -> u64 {
@@ -327,14 +292,5 @@ impl Worker {
 
     fn take(&self) -> Option<Arc<Verdict>> {
         self.shared.lock().take()
-    }
-}
-
-impl State {
-    /// The oldest verdict in memory, in the worker's hands from here on.
-    fn take(&mut self) -> Option<Arc<Verdict>> {
-        let oldest = self.waiting.pop_front();
-        self.has_in_hand = oldest.is_some();
-        oldest
     }
 }
