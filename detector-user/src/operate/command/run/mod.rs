@@ -2,6 +2,7 @@
 
 mod calendar;
 mod catch_up;
+mod endpoint;
 mod housekeeping;
 mod metrics;
 mod reload;

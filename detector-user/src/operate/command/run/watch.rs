@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::calendar::follow_calendar;
 use super::catch_up::CatchUp;
-use super::metrics::Endpoint;
+use super::endpoint::Endpoint;
 use super::resume::{carry_over, keep_history};
 use super::setup::{is_strict, pipeline};
 use super::signals::Signals;
