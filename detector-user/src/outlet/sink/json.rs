@@ -58,6 +58,8 @@ pub(super) fn encode(
 }
 
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod tests {
     use std::io::{self, BufRead, BufReader};
     use std::os::unix::net::UnixStream;
