@@ -590,7 +590,7 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
     assert!(
         words
             .iter()
-            .any(|it| it.contains("cannot wait on disk: No space left")),
+            .any(|it| it.contains("output to disk: No space left")),
         "{words:?}"
     );
     // What is on disk, and the last ones, for which there is memory.

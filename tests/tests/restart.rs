@@ -157,10 +157,7 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
     );
     let (mut second, said) = start(&lab, &kept, &[]);
     assert!(
-        has_line(
-            &said,
-            "goes on with the programs that an earlier agent left"
-        ),
+        has_line(&said, "adopted the programs of an earlier agent"),
         "{said:?}"
     );
     lines.extend(said);
@@ -199,10 +196,7 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     let (mut first, said) = start(&lab, &kept, &["--flows", "1000"]);
     assert!(!has_line(&said, "earlier agent"), "{said:?}");
     let (_, rest) = first.stop(Signal::SIGTERM).unwrap();
-    assert!(
-        has_line(&rest, "`tlswhy detach` takes them off"),
-        "{rest:?}"
-    );
+    assert!(has_line(&rest, "`tlswhy detach` detaches them"), "{rest:?}");
     assert!(is_tapped(&lab), "programs go on");
     let (mut second, said) = start(&lab, &kept, &["--flows", "2000"]);
     assert!(
@@ -213,11 +207,11 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     second.stop(Signal::SIGTERM).unwrap();
     assert_eq!(
         detach(&lab, &kept),
-        "took 2 programs off their interfaces\n"
+        "detached 2 programs from their interfaces\n"
     );
     assert!(!kept.pins().exists());
     until("no program stays", || !is_tapped(&lab));
-    assert!(detach(&lab, &kept).starts_with("nothing was attached"));
+    assert!(detach(&lab, &kept).starts_with("no programs were attached"));
 }
 
 #[test]
@@ -239,7 +233,7 @@ fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
     first.stop(Signal::SIGTERM).unwrap();
     let others = kept.pins().join("tc");
     std::fs::create_dir(&others).unwrap();
-    assert!(detach(&lab, &kept).starts_with("took 2 programs off"));
+    assert!(detach(&lab, &kept).starts_with("detached 2 programs"));
     assert!(others.exists());
     until("no program stays", || !is_tapped(&lab));
 }
@@ -366,7 +360,7 @@ fn an_interface_that_went_meanwhile_leaves_nothing_and_a_new_one_is_taken() {
     second.stop(Signal::SIGKILL).unwrap();
     assert_eq!(
         detach(&lab, &kept),
-        "took 4 programs off their interfaces\n"
+        "detached 4 programs from their interfaces\n"
     );
 }
 

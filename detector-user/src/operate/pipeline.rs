@@ -240,7 +240,7 @@ impl Pipeline {
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
             let leg = &connection.client_leg;
-            if !self.scope.takes(leg.client, leg.server) {
+            if !self.scope.contains(leg.client, leg.server) {
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
@@ -294,7 +294,7 @@ impl Pipeline {
         // In UNIX time by the same offset as the verdict's, so that a clock that is set changes little.
         let now = now_ns.saturating_add_signed(self.tracker.unix_offset());
         let ended = u64::try_from(verdict.time.as_nanosecond()).unwrap_or(now);
-        meter.verdict(
+        meter.record(
             verdict,
             Duration::from_nanos(now.saturating_sub(ended)),
             // At the agent's own end nothing is waited for.

@@ -1,19 +1,19 @@
-//! Kinds of message that an operator may want to be told of: the target of a tracing event, and a stable
-//! `MESSAGE_ID` by which the journal and its catalog know it.
+//! Kinds of messages about the agent: the target of a tracing event, and its stable `MESSAGE_ID` in the
+//! journal and its catalog.
 
-/// Something was not seen, or a verdict did not get out.
+/// Observations or verdicts were lost.
 pub(crate) const LOST: &str = "lost";
-/// An interface that was watched is gone.
+/// A tapped interface is gone.
 pub(crate) const TAP_GONE: &str = "tap-gone";
-/// An interface cannot be watched.
+/// An interface cannot be tapped.
 pub(crate) const TAP_REFUSED: &str = "tap-refused";
-/// A changed configuration was not taken.
+/// A changed configuration was not applied.
 pub(crate) const CONFIGURATION_REFUSED: &str = "configuration-refused";
-/// Programs that an earlier agent left did not fit.
+/// Programs of an earlier agent were replaced.
 pub(crate) const PROGRAMS_REPLACED: &str = "programs-replaced";
-/// What should survive a restart or a reboot does not.
+/// State does not survive a restart or a reboot.
 pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
-/// Nobody serves the metrics that are wanted.
+/// Configured metrics are not served.
 pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
 
 /// `MESSAGE_ID` by kind. They never change.
@@ -30,7 +30,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
 /// `MESSAGE_ID` of an entry that counts repeats of a verdict. It never changes.
 pub(crate) const REPEATS_ID: &str = "3c5f6b0a1f5c4b6e9d0e6a4c2f7b81d5";
 
-/// The `MESSAGE_ID` of a kind; most messages are of none.
+/// Returns the `MESSAGE_ID` of a kind; most messages have none.
 pub(crate) fn message_id(kind: &str) -> Option<&'static str> {
     let known = MESSAGE_IDS.iter().find(|(name, _)| *name == kind);
     known.map(|(_, id)| *id)

@@ -12,7 +12,7 @@ Examples:
 /// Arguments of `tlswhy check-config`.
 #[derive(Debug, Args)]
 pub struct CheckConfigArgs {
-    /// The file; without it /etc/tlswhy/tlswhy.toml
+    /// Configuration file [default: /etc/tlswhy/tlswhy.toml]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

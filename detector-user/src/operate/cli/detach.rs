@@ -10,12 +10,12 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   systemctl stop tlswhy && tlswhy detach
 
-An agent that still runs must be stopped first: until then nothing is taken off.";
+A running agent must be stopped first: until then nothing is detached.";
 
 /// Arguments of `tlswhy detach`.
 #[derive(Debug, Args)]
 pub struct DetachArgs {
-    /// The directory where programs and maps are pinned
+    /// Directory of pinned programs and maps
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PINS)]
     pub pins: PathBuf,
 }

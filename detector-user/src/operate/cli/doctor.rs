@@ -14,34 +14,34 @@ Examples:
   tlswhy doctor --output json
 
 Exit codes:
-  0  everything `tlswhy run` needs is there (there may be warnings)
-  1  there is a problem; each is shown with the command that mends it
-  2  wrong usage";
+  0  no problem; warnings are possible
+  1  at least one problem; each is listed with its fix
+  2  usage error";
 
 /// Arguments of `tlswhy doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Interface to check; repeatable. Without it: the ones `tlswhy run` would watch
+    /// Interface to check; repeatable [default: the interfaces that `tlswhy run` would watch]
     #[arg(short, long = "interface", value_name = "IF", value_parser = interface_name)]
     pub interfaces: Vec<String>,
 
-    /// Configuration file; without it /etc/tlswhy/tlswhy.toml if it is there
+    /// Configuration file [default: /etc/tlswhy/tlswhy.toml if it exists]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Look at the interfaces of a network namespace, by its name or path
+    /// Network namespace whose interfaces are checked: a name or path
     #[arg(long, value_name = "NAME")]
     pub netns: Option<PathBuf>,
 
-    /// How to show what was found
+    /// Format of the report
     #[arg(short, long, value_name = "OUTPUT", value_enum, default_value_t = DoctorOutput::Text)]
     pub output: DoctorOutput,
 }
 
-/// How `tlswhy doctor` shows what it found.
+/// Format of the doctor's report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DoctorOutput {
-    /// For people
+    /// Text for people
     Text,
     /// One JSON object
     Json,

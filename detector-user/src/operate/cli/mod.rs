@@ -26,30 +26,30 @@ pub use outputs::run_outputs;
 pub use pcap::PcapArgs;
 pub use run::{LogLevel, RunArgs};
 
-/// Exit code: it did what it was asked to.
+/// Exit code of success.
 pub const EXIT_DONE: u8 = 0;
-/// Exit code: it failed, and one line on standard error says why.
+/// Exit code of a failure; one line on standard error names its cause.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code: wrong usage; of `tlswhy run` also a wrong configuration.
+/// Exit code of a usage error; of `tlswhy run` also of an invalid configuration.
 pub const EXIT_USAGE: u8 = 2;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  it failed; one line on standard error says why
-  2  wrong usage";
+  0  success
+  1  failure; one line on standard error names the cause
+  2  usage error";
 
 const EXAMPLES: &str = "\
 Examples:
-  tlswhy doctor                              what this machine can do
+  tlswhy doctor                              check this machine
   tlswhy run --interface lan0                watch one interface until Ctrl-C
-  tlswhy pcap incident.pcapng                why the connections in a capture failed
+  tlswhy pcap incident.pcapng                causes of the failures in a capture
   tlswhy pcap --output json a.pcap | jq .cause";
 
 /// Tells why TLS connections through a gateway broke.
 ///
 /// Watches the gateway's interfaces with eBPF, or reads captures, and writes one verdict for each
-/// TLS connection that failed: the cause, how sure it is, the evidence, and what to do about it.
+/// TLS connection that failed: the cause, its confidence, the evidence, and advice.
 #[derive(Debug, Parser)]
 #[command(name = "tlswhy", version, after_help = after(EXAMPLES, EXIT_CODES))]
 #[command(
@@ -58,36 +58,36 @@ Examples:
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch interfaces and write verdicts as connections fail
+    /// Watch interfaces and write a verdict for each connection that fails
     #[command(after_help = after(run::EXAMPLES, run::EXIT_CODES))]
     Run(Box<RunArgs>),
-    /// Check a configuration file: all that is wrong in it, with line and column
+    /// Check a configuration file; every mistake is listed with its line and column
     #[command(after_help = after(check_config::EXAMPLES, EXIT_CODES))]
     CheckConfig(CheckConfigArgs),
-    /// Take away what `tlswhy run` pinned: no program stays on any interface
+    /// Detach the programs that `tlswhy run` pinned from all interfaces
     #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]
     Detach(DetachArgs),
     /// Read captures and write verdicts; needs neither root nor kernel support
     #[command(after_help = after(pcap::EXAMPLES, EXIT_CODES))]
     Pcap(PcapArgs),
-    /// Check what this machine can and cannot do, and say what mends it
+    /// Check whether `tlswhy run` works on this machine, with a fix for each problem
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(DoctorArgs),
 }
 
 impl Cli {
-    /// Parses `arguments`, the program's name first, and checks what concerns several at once.
+    /// Parses `arguments`, the program's name first, and checks combinations of them.
     ///
     /// # Errors
-    /// [`clap::Error`], also for `--help`; its `exit()` prints it and ends with the right code.
+    /// [`clap::Error`], also for `--help`; its `exit()` prints it and exits with the matching code.
     pub fn parse_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item = T>,
@@ -119,7 +119,8 @@ fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
         .count()
         > 1
     {
-        let message = "text and json both go to standard output: choose one of them";
+        let message =
+            "conflicting outputs: text and json both write to standard output; choose one";
         return Err(usage(command, message));
     }
     Ok(())
@@ -127,7 +128,10 @@ fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
 
 fn check_files(files: &[PathBuf]) -> Result<(), clap::Error> {
     if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
-        return Err(usage("pcap", "standard input (-) can be read once only"));
+        return Err(usage(
+            "pcap",
+            "conflicting files: standard input (-) can be read only once",
+        ));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::outlet::sink::Output;
 
-/// Where `tlswhy run` sends verdicts when it was told `outputs`, each output once.
+/// Returns the outputs of `tlswhy run` for those that were named, each once.
 #[must_use]
 pub fn run_outputs(outputs: &[Output]) -> Vec<Output> {
     let default = if is_service() {
@@ -14,7 +14,7 @@ pub fn run_outputs(outputs: &[Output]) -> Vec<Output> {
 }
 
 /// Whether systemd started this very process, or its standard error is the journal. Variables
-/// alone would not do: whatever a service starts inherits them.
+/// alone do not show it: a service's children inherit them.
 pub(super) fn is_service() -> bool {
     let own = std::process::id().to_string();
     libsystemd::logging::connected_to_journal()

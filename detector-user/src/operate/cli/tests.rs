@@ -109,6 +109,6 @@ fn a_conflict_says_what_to_do() {
     let error = parsed("tlswhy run --output text --output json")
         .unwrap_err()
         .to_string();
-    assert!(error.contains("choose one of them"), "{error}");
+    assert!(error.contains("choose one"), "{error}");
     assert!(error.contains("Usage: tlswhy run"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! What `tlswhy run` is told: built-in defaults, then the configuration file, then the environment
-//! that systemd sets, then the command line. Each value knows where it came from.
+//! The configuration of `tlswhy run`: built-in defaults, then the configuration file, then the
+//! environment that systemd sets, then the command line. Each value knows its origin.
 
 pub mod defaults;
 mod document;
@@ -23,21 +23,21 @@ pub use keys::{KEYS, Key};
 pub use origin::Origin;
 pub use settings::Settings;
 
-/// All settings, and where each came from.
+/// All settings, each with its origin.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// The values.
     pub settings: Settings,
-    /// By `section.name`; what is not there is a default.
+    /// Origins by `section.name`; a key without one has its default.
     origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Config {
-    /// Reads the configuration file, if there is one, and lays the environment and the command
-    /// line over it.
+    /// Reads the configuration file, if there is one, and applies the environment and the command
+    /// line on top.
     ///
     /// # Errors
-    /// [`ConfigError`] if the file cannot be read or anything in it is wrong; nothing is taken then.
+    /// [`ConfigError`] if the file cannot be read or has a mistake; nothing is applied then.
     pub fn load(arguments: &RunArgs) -> Result<Self, ConfigError> {
         let mut config = match &arguments.config {
             Some(path) => Self::from_file(path)?,
@@ -53,8 +53,8 @@ impl Config {
         Ok(config)
     }
 
-    /// Where a service pins: its own unprivileged user gets to the usual place only by a directory
-    /// that the unit binds it to.
+    /// Returns the directory for a service's pins: its unprivileged user reaches the usual one only
+    /// through a directory that the unit binds to it.
     fn service_pins(&self) -> PathBuf {
         let runtime = self.settings.runtime_directory.as_ref();
         runtime
@@ -66,12 +66,12 @@ impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// [`ConfigError`] with all that is wrong in it.
+    /// [`ConfigError`] with all mistakes.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         file::read(path)
     }
 
-    /// Whether anybody said something about a setting.
+    /// Whether a setting was given anywhere.
     fn is_set(&self, key: &str) -> bool {
         self.origins.contains_key(key)
     }
@@ -80,13 +80,13 @@ impl Config {
         self.origins.insert(key, origin);
     }
 
-    /// Where a setting's value came from.
+    /// Returns the origin of a setting's value.
     #[must_use]
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// The keys whose values differ between `self` and `other`.
+    /// Returns the keys whose values differ between `self` and `other`.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<&'static Key> {
         KEYS.iter()

@@ -1,12 +1,12 @@
-//! Where a value of the configuration came from.
+//! The origin of a value of the configuration.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything.
+    /// Built-in default.
     Default,
     /// A line of the configuration file, counted from 1.
     File {
@@ -15,7 +15,7 @@ pub enum Origin {
         /// The line.
         line: usize,
     },
-    /// A variable that systemd sets, or that it runs as a service.
+    /// A variable that systemd sets, or the fact that it runs as a service.
     Service,
     /// An option.
     CommandLine,

@@ -7,8 +7,8 @@ use crate::host::interfaces::Wanted;
 use crate::operate::cli::RunArgs;
 
 impl Config {
-    /// The directories that systemd makes for its services (systemd.exec(5)), unless the file
-    /// names others. Of several in one variable, the first.
+    /// Applies the directories that systemd makes for its services (systemd.exec(5)), unless the
+    /// file names others. Of several in one variable, the first counts.
     pub(super) fn apply_environment(&mut self, variable: &dyn Fn(&str) -> Option<PathBuf>) {
         let first = |name: &str| {
             let all = variable(name)?;
@@ -29,6 +29,7 @@ impl Config {
         }
     }
 
+    /// Applies the options that were given.
     pub(super) fn apply_command_line(&mut self, arguments: &RunArgs) {
         let mut noted = Vec::new();
         let settings = &mut self.settings;
@@ -45,43 +46,43 @@ impl Config {
             settings.knowledge.inspection_cas = arguments.inspection_cas.clone();
             noted.push("inspection.ca");
         }
-        let mut take = |key, is_given: bool| {
+        let mut note = |key, is_given: bool| {
             if is_given {
                 noted.push(key);
             }
         };
-        take(
+        note(
             "inspection.intercepted",
             set(&mut settings.knowledge.intercepted, arguments.intercepted),
         );
-        take("tables.flows", set(&mut settings.flows, arguments.flows));
-        take(
+        note("tables.flows", set(&mut settings.flows, arguments.flows));
+        note(
             "watch.netns",
             set_some(&mut settings.netns, arguments.netns.as_ref()),
         );
-        take(
+        note(
             "output.json_file",
             set_some(&mut settings.json_file, arguments.json_file.as_ref()),
         );
-        take(
+        note(
             "metrics.listen",
             set_some(&mut settings.metrics, arguments.metrics.as_ref()),
         );
-        take(
+        note(
             "state.directory",
             set_some(
                 &mut settings.state_directory,
                 arguments.state_directory.as_ref(),
             ),
         );
-        take(
+        note(
             "state.runtime",
             set_some(
                 &mut settings.runtime_directory,
                 arguments.runtime_directory.as_ref(),
             ),
         );
-        take(
+        note(
             "state.pins",
             set_some(&mut settings.pins, arguments.pins.as_ref()),
         );
@@ -91,7 +92,7 @@ impl Config {
     }
 }
 
-/// Replaces a value by one that was given; whether it was.
+/// Replaces a value by one that was given. Returns whether it was.
 fn set<T: Copy>(value: &mut T, given: Option<T>) -> bool {
     if let Some(given) = given {
         *value = given;
@@ -99,6 +100,7 @@ fn set<T: Copy>(value: &mut T, given: Option<T>) -> bool {
     given.is_some()
 }
 
+/// As [`set`], for a value that may be absent.
 fn set_some<T: Clone>(value: &mut Option<T>, given: Option<&T>) -> bool {
     if given.is_some() {
         *value = given.cloned();

@@ -21,37 +21,37 @@ pub struct Settings {
     pub clients: Vec<IpNet>,
     /// Network namespace whose interfaces are watched.
     pub netns: Option<PathBuf>,
-    /// What the operator says about interception.
+    /// The operator's knowledge about interception.
     pub knowledge: Knowledge,
-    /// Server ports that are not looked at.
+    /// Server ports that are ignored.
     pub ignored_ports: Vec<u16>,
-    /// Networks that are not looked at, on either side.
+    /// Networks that are ignored, as client and as server.
     pub ignored_networks: Vec<IpNet>,
-    /// Connections followed at once.
+    /// Maximum tracked connections.
     pub flows: u32,
-    /// Bytes of the ring of observations.
+    /// Size of the ring buffer for observations, bytes.
     pub observation_ring: u32,
-    /// Bytes of the ring of handshake bytes.
+    /// Size of the ring buffer for handshake bytes, bytes.
     pub handshake_ring: u32,
-    /// Where verdicts go; empty means journald as a service, text otherwise.
+    /// Outputs for verdicts; empty means journald as a service, text otherwise.
     pub outputs: Vec<Output>,
-    /// A file of JSON lines beside that.
+    /// File of JSON lines in addition to the outputs.
     pub json_file: Option<PathBuf>,
-    /// How long repeats of a verdict are only counted in the journal; zero writes them all.
+    /// Time for which repeats of a verdict are only counted in the journal; zero writes them all.
     pub fold: Duration,
-    /// Verdicts that may wait for a sink.
+    /// Maximum verdicts queued in memory for each output.
     pub queue: usize,
-    /// Bytes of verdicts kept on disk while journald is away.
+    /// Maximum size of verdicts spilled to disk while journald is unavailable, bytes.
     pub spill_max: u64,
-    /// Where metrics are served.
+    /// Address that serves metrics.
     pub metrics: Option<MetricsAddress>,
-    /// Where what must survive a reboot is kept.
+    /// Directory for state that survives a reboot.
     pub state_directory: Option<PathBuf>,
-    /// Where what must survive a restart is kept.
+    /// Directory for state that survives a restart.
     pub runtime_directory: Option<PathBuf>,
-    /// How long what was learned is remembered across restarts.
+    /// Maximum age of learned facts that are used after a restart.
     pub retention: Duration,
-    /// Where programs and maps are pinned, so that they go on without the agent.
+    /// Directory where programs and maps are pinned, so that they keep running without the agent.
     pub pins: Option<PathBuf>,
 }
 
@@ -82,7 +82,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Which connections are looked at.
+    /// Returns the connections that are judged.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope {

@@ -165,7 +165,7 @@ fn a_file_that_is_not_there_and_one_that_is_no_text() {
     std::io::Write::write_all(&mut file, b"[watch]\n# \xff\n").unwrap();
     let error = Config::from_file(file.path()).unwrap_err();
     assert!(
-        error.to_string().ends_with(":2:3: this is not UTF-8 text"),
+        error.to_string().ends_with(":2:3: not UTF-8 text"),
         "{error}"
     );
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-/// What is wrong with a value, and where if not with all of it.
+/// A mistake in a value; `at` is its byte offset in the file if not all of the value is wrong.
 pub(super) struct Complaint {
     pub(super) at: Option<usize>,
     pub(super) why: String,
@@ -29,7 +29,7 @@ pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Compl
     let found = value.get_ref();
     found
         .as_str()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))
 }
 
 fn with_article(kind: &str) -> String {
@@ -59,7 +59,7 @@ fn each<T>(
     let found = value.get_ref();
     let items = found
         .as_array()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))?;
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
     let one = |item: &Spanned<DeValue<'_>>| {
         read(item).map_err(|complaint| Complaint {
             at: Some(item.span().start),
@@ -73,12 +73,12 @@ pub(super) fn network(given: &str) -> Result<IpNet, String> {
     let parsed = given
         .parse::<IpNet>()
         .or_else(|error| given.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
-        .map_err(|_| format!("{given:?} is no network"))?;
+        .map_err(|_| format!("{given:?} is not a network"))?;
     let network = parsed.trunc();
     if network == parsed {
         Ok(network)
     } else {
-        Err(format!("{given:?} has bits behind its prefix: {network}?"))
+        Err(format!("{given:?} has host bits set, unlike {network}"))
     }
 }
 
@@ -94,14 +94,14 @@ pub(super) fn number(
     let found = value.get_ref();
     let integer = found
         .as_integer()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))?;
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
     let digits = integer.as_str().replace('_', "");
     let number = i128::from_str_radix(&digits, integer.radix())
-        .map_err(|_| Complaint::new("it is too large"))?;
+        .map_err(|_| Complaint::new("the number is too large"))?;
     u64::try_from(number)
         .ok()
         .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| Complaint::new(format!("{number} is not from {least} to {most}")))
+        .ok_or_else(|| Complaint::new(format!("{number} is out of range")))
 }
 
 pub(super) fn duration(value: &Spanned<DeValue<'_>>) -> Result<Duration, Complaint> {
@@ -112,17 +112,18 @@ pub(super) fn size(value: &Spanned<DeValue<'_>>) -> Result<u64, Complaint> {
     let given = text(value)?;
     let size: ByteSize = given
         .parse()
-        .map_err(|_| Complaint::new(format!("{given:?} is no size")))?;
+        .map_err(|_| Complaint::new(format!("{given:?} is not a size")))?;
     Ok(size.as_u64())
 }
 
 pub(super) fn ring(value: &Spanned<DeValue<'_>>) -> Result<u32, Complaint> {
     let bytes = size(value)?;
     let fits = bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes);
-    u32::try_from(bytes)
-        .ok()
-        .filter(|_| fits)
-        .ok_or_else(|| Complaint::new(format!("{bytes} bytes is none")))
+    u32::try_from(bytes).ok().filter(|_| fits).ok_or_else(|| {
+        Complaint::new(format!(
+            "{bytes} bytes is out of range or not a power of two"
+        ))
+    })
 }
 
 pub(super) fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
@@ -131,7 +132,7 @@ pub(super) fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
         Ok(path)
     } else {
         Err(Complaint::new(format!(
-            "{:?} is not absolute",
+            "{:?} is not an absolute path",
             path.display().to_string()
         )))
     }

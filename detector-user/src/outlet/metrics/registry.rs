@@ -1,4 +1,4 @@
-//! What there is to show at the moment, and showing it as text.
+//! The latest snapshot, and its text formats.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +18,10 @@ use super::meter::{self, Meter};
 use super::process::Process;
 use super::snapshot::{Scrape, Snapshot};
 
-/// An event loop that has not turned for so long hangs; it turns every two seconds.
-const HANGS_AFTER: Duration = Duration::from_secs(30);
+/// Time without a turn after which the event loop counts as stalled; it turns every two seconds.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// What the agent puts in and the server takes out. Clones are the same.
+/// Metrics shared by the agent, which puts them in, and the server, which shows them. A clone is a handle.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Shared>);
 
@@ -32,9 +32,9 @@ struct Shared {
     lateness: Histogram,
     began: Instant,
     started_s: f64,
-    /// When the event loop turned last, milliseconds since `began`.
+    /// Time of the last turn of the event loop, milliseconds since `began`.
     turned_ms: AtomicU64,
-    /// Why it is not ready, if it is not.
+    /// The reason for not being ready, if any.
     unready: Mutex<Option<&'static str>>,
 }
 
@@ -54,44 +54,44 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// What counts verdicts from now on.
+    /// Returns a meter whose histograms are shown.
     #[must_use]
     pub fn meter(&self) -> Meter {
         Meter::new(self.0.latency.clone(), self.0.lateness.clone())
     }
 
-    /// Shows this from now on.
+    /// Replaces the snapshot that is shown.
     pub fn put(&self, snapshot: Snapshot) {
         *lock(&self.0.snapshot) = Arc::new(snapshot);
     }
 
-    /// Notes that the event loop turned.
-    pub fn turned(&self) {
+    /// Records a turn of the event loop.
+    pub fn record_turn(&self) {
         let since = self.0.began.elapsed().as_millis() as u64;
         self.0.turned_ms.store(since, Ordering::Relaxed);
     }
 
-    /// Says why the agent is not ready, or that it is.
+    /// Sets the reason for not being ready, or none.
     pub fn set_unready(&self, why: Option<&'static str>) {
         *lock(&self.0.unready) = why;
     }
 
-    /// Why the agent does not live, if it does not.
+    /// Returns the reason for not being healthy, if any.
     #[must_use]
     pub fn unhealthy(&self) -> Option<String> {
         let turned = Duration::from_millis(self.0.turned_ms.load(Ordering::Relaxed));
         let since = self.0.began.elapsed().saturating_sub(turned);
-        (since > HANGS_AFTER).then(|| format!("hangs since {} s", since.as_secs()))
+        (since > STALLED_AFTER).then(|| format!("event loop stalled for {} s", since.as_secs()))
     }
 
-    /// Why it does not watch, if it does not.
+    /// Returns the reason for not being ready, if any.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
         let why = lock(&self.0.unready).map(str::to_owned);
         why.or_else(|| self.unhealthy())
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     ///
     /// # Errors
     /// None: text is written to memory.
@@ -103,8 +103,8 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The same in Prometheus' own text format, as promtool and people without a scraper want it: it
-    /// names a counter by its values' name and knows no units.
+    /// Returns all metrics in the Prometheus text format, for promtool and people without a scraper: it
+    /// names a counter by the name of its values, and has no units.
     ///
     /// # Errors
     /// None: text is written to memory.
@@ -123,7 +123,7 @@ impl Metrics {
             else {
                 continue;
             };
-            // A help is followed by its type.
+            // A HELP line is followed by its TYPE line.
             let kind = if keyword == "TYPE" {
                 Some(line)
             } else {
@@ -198,7 +198,7 @@ fn write(encoder: &mut MetricEncoder<'_>, kind: Kind, number: Number) -> fmt::Re
     }
 }
 
-/// What is under these locks is whole between any two statements.
+/// Locks a value that is consistent between any two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,45 +9,45 @@ use super::process::Process;
 use crate::outlet::sink::SinkStatus;
 use crate::outlet::tally::Tally;
 
-/// What the agent has to say at one moment.
+/// The agent's numbers at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The kernel's counters.
     pub counters: Vec<(Counter, u64)>,
-    /// Settled flows that made room for others.
+    /// Settled flows that were evicted.
     pub forgotten: u64,
-    /// Flows the table of watched flows holds.
+    /// Maximum watched flows.
     pub watched_max: u64,
-    /// Flows the table of settled flows holds.
+    /// Maximum settled flows.
     pub settled_max: u64,
-    /// Observations taken off their ring.
+    /// Observations read from their ring.
     pub observations: u64,
-    /// Pieces of handshakes taken off theirs.
+    /// Handshake fragments read from their ring.
     pub chunks: u64,
-    /// Items of a wrong size.
+    /// Ring items of unexpected size.
     pub malformed: u64,
-    /// What was judged.
+    /// Counts of the pipeline.
     pub tally: Tally,
     /// Verdicts by tap and cause.
     pub verdicts: VerdictCounts,
-    /// How sinks are doing.
+    /// Numbers of the sinks.
     pub sinks: Vec<SinkStatus>,
-    /// Facts that were to be kept and were not.
+    /// Learned facts that could not be saved.
     pub unkept: u64,
-    /// Interfaces that are tapped.
+    /// Tapped interfaces.
     pub taps: Vec<TapState>,
-    /// Bytes of kernel memory.
+    /// Kernel memory, bytes.
     pub kernel_memory: u64,
 }
 
-/// How an interface is tapped.
+/// A tapped interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TapState {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Where incoming frames are seen.
+    /// Hook for incoming frames.
     pub ingress: &'static str,
-    /// Where outgoing ones are.
+    /// Hook for outgoing frames, if any.
     pub egress: Option<&'static str>,
 }
 
@@ -62,7 +62,7 @@ impl Snapshot {
             .map_or(0, |(_, number)| number)
     }
 
-    /// Settled flows there are: what went in and neither came out nor made room.
+    /// Returns the number of settled flows: those that settled and neither resumed nor were evicted.
     pub(super) fn settled(&self) -> u64 {
         self.of(Counter::Settled)
             .saturating_sub(self.of(Counter::Resumed))
@@ -70,7 +70,7 @@ impl Snapshot {
     }
 }
 
-/// What one scrape shows.
+/// The values of one scrape.
 pub(super) struct Scrape<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) process: Process,

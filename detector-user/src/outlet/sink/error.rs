@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a verdict did not get out.
+/// Failure of a sink.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// Whoever read the output has stopped, as `head` does: an end, not a failure.
-    #[error("nobody reads the {output} output any more")]
+    /// The reader of the output is gone, as `head` does: an end, not a failure.
+    #[error("the reader of the {output} output is gone")]
     Closed {
         /// The sink's name.
         output: &'static str,
@@ -17,7 +17,7 @@ pub enum SinkError {
     Write {
         /// The sink's name.
         output: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file could not be opened.
@@ -25,94 +25,98 @@ pub enum SinkError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// More verdicts came than the output took.
-    #[error("the {output} output does not keep up: its oldest verdicts are lost")]
+    /// The queue is full: the output is too slow.
+    #[error("the {output} output is too slow: its oldest verdicts are dropped")]
     Overflow {
         /// The sink's name.
         output: &'static str,
     },
-    /// The end came before the output took everything.
-    #[error("verdicts were left when the {output} output ended")]
+    /// The run ended before the output accepted everything.
+    #[error("the {output} output ended before all verdicts were written")]
     Undelivered {
         /// The sink's name.
         output: &'static str,
     },
-    /// Verdicts could not wait on disk.
-    #[error("verdicts for the {output} output cannot wait on disk: {source}")]
+    /// A verdict could not be spilled to disk.
+    #[error("cannot spill verdicts for the {output} output to disk: {source}")]
     Spill {
         /// The sink's name.
         output: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no room for more verdicts on disk.
-    #[error("the file where verdicts wait for the {output} output is full: see output.spill_max")]
+    /// The spill file is full.
+    #[error(
+        "cannot spill verdicts for the {output} output to disk: the file is full; raise output.spill_max"
+    )]
     SpillFull {
         /// The sink's name.
         output: &'static str,
     },
-    /// What waits on disk cannot be read at the moment.
+    /// Spilled verdicts cannot be read at the moment.
     #[error(
-        "{bytes} bytes of verdicts for the {output} output cannot be read from disk: they stay for the \
-         next start, and later ones go ahead: {source}"
+        "cannot read {bytes} bytes of spilled verdicts for the {output} output: {source}; they stay for \
+         the next start, and later verdicts are written first"
     )]
     SpillUnreadable {
         /// The sink's name.
         output: &'static str,
-        /// How much stays.
+        /// Bytes that stay.
         bytes: u64,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Some verdicts that waited on disk cannot be read.
-    #[error("some verdicts that waited on disk for the {output} output are damaged")]
+    /// Some spilled verdicts are damaged.
+    #[error("some spilled verdicts for the {output} output are damaged")]
     SpillDamaged {
         /// The sink's name.
         output: &'static str,
     },
-    /// What got out cannot be noted.
-    #[error("verdicts may be given twice by the {output} output after a restart: {source}")]
+    /// Delivered verdicts cannot be recorded.
+    #[error(
+        "cannot record the delivered verdicts of the {output} output: {source}; some may be repeated after a restart"
+    )]
     Delivered {
         /// The sink's name.
         output: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No journald listens.
     #[error(
-        "journald is not reachable at {}: start systemd-journald or use --output text", .socket.display()
+        "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
     )]
     JournalMissing {
         /// The socket that was tried.
         socket: PathBuf,
     },
     /// This process may not write to the journal's socket.
-    #[error("may not write to journald at {}: run as root or use --output text", .socket.display())]
+    #[error("permission denied writing to journald at {}; run as root or use --output text", .socket.display())]
     JournalForbidden {
         /// The socket that was tried.
         socket: PathBuf,
     },
-    /// journald listens but does not take anything.
-    #[error("journald at {} does not take entries at the moment", .socket.display())]
+    /// journald listens but accepts nothing.
+    #[error("journald at {} accepts no entries at the moment", .socket.display())]
     JournalBusy {
         /// The socket that was tried.
         socket: PathBuf,
     },
-    /// Anything else on the way to journald.
+    /// Any other failure to write to journald.
     #[error("cannot write to journald at {}: {source}", .socket.display())]
     Journal {
         /// The socket that was tried.
         socket: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl SinkError {
-    /// A short stable name of the kind of failure, to count by.
+    /// Returns a short stable name of the kind of failure, for counters.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -133,7 +137,7 @@ impl SinkError {
         }
     }
 
-    /// Every kind that may cost verdicts.
+    /// Every kind that may lose verdicts.
     pub const LOSSES: [&str; 12] = [
         "write",
         "open",
@@ -161,7 +165,7 @@ impl SinkError {
         )
     }
 
-    /// Whether this sink will never take anything again.
+    /// Whether this sink will never accept a verdict again.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Closed { .. })

@@ -1,4 +1,4 @@
-//! One JSON object a line.
+//! JSON, one object per line.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! JSON lines appended to a file that others rotate.
+//! JSON lines appended to a file that logrotate may rotate.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,11 +10,11 @@ use super::{Sink, SinkError};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json-file";
-/// For its owner and group.
+/// Mode of a new file: readable by its owner and group.
 const MODE: u32 = 0o640;
 
-/// Appends each verdict as one line. `logrotate` may rename the file and have it opened anew, or copy
-/// and truncate it.
+/// Appends each verdict as one line. `logrotate` may rename the file and have it reopened, or copy and
+/// truncate it.
 pub struct JsonFile {
     path: PathBuf,
     /// `None` until it can be opened.
@@ -23,7 +23,7 @@ pub struct JsonFile {
 }
 
 impl JsonFile {
-    /// Opens or makes the file at `path`, for its owner and group.
+    /// Opens or creates the file at `path`, readable by its owner and group.
     ///
     /// # Errors
     /// [`SinkError::Open`].
@@ -33,7 +33,7 @@ impl JsonFile {
         Ok(sink)
     }
 
-    /// Opens or makes the file at `path` as soon as that is possible; verdicts wait until then.
+    /// Opens or creates the file at `path` as soon as that is possible; verdicts fail until then.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -43,7 +43,7 @@ impl JsonFile {
     }
 }
 
-/// Writes the line whole or not at all: what got out of half a line is taken back.
+/// Appends the line as a whole or not at all: a partial line is truncated.
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let written = file.write_all(line);
@@ -58,12 +58,12 @@ fn open(path: &Path) -> Result<File, SinkError> {
     options.append(true).mode(MODE);
     let opened = match options.create_new(true).open(path) {
         Ok(file) => {
-            // Whatever the umask: the group is how others get at it. Where a file system knows no
-            // modes the verdicts are worth more.
+            // Whatever the umask: others read it by the group. A filesystem without modes is not a
+            // reason to lose verdicts.
             let _ = file.set_permissions(Permissions::from_mode(MODE));
             Ok(file)
         }
-        // It is as somebody wanted it.
+        // An existing file keeps its mode.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             options.create_new(false).create(true).open(path)
         }

@@ -1,4 +1,4 @@
-//! Where verdicts go: a terminal, JSON lines, the journal.
+//! Sinks of verdicts: a terminal, JSON lines, the journal, a file.
 
 mod delivered;
 mod error;
@@ -29,51 +29,51 @@ pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;
 
-/// Takes verdicts. A failure concerns the verdict at hand only: the next one may be tried.
+/// A destination of verdicts. A failure concerns one verdict only: the next may succeed.
 pub trait Sink: Send {
-    /// What the command line calls it.
+    /// Returns its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Writes one verdict, all of it or, as far as the other side allows, nothing.
+    /// Writes one verdict: all of it or, as far as the other side allows, nothing.
     ///
     /// # Errors
-    /// [`SinkError`] says what failed and on what; the verdict is then lost to this sink.
+    /// [`SinkError`]; the verdict is then lost to this sink.
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError>;
 
-    /// Pushes out what is still held back.
+    /// Writes out everything that is buffered.
     ///
     /// # Errors
-    /// [`SinkError`] when the other side does not take it.
+    /// [`SinkError`] if the other side does not accept it.
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Does what time alone calls for. On a thread of its own a sink is asked every second.
+    /// Does periodic work. On a thread of its own a sink is called every second.
     ///
     /// # Errors
-    /// [`SinkError`] when the other side does not take it.
+    /// [`SinkError`] if the other side does not accept it.
     fn tick(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Opens anew what somebody may have moved away.
+    /// Reopens a file that may have been moved.
     ///
     /// # Errors
-    /// [`SinkError`] when it cannot be opened; what was open stays.
+    /// [`SinkError`] if it cannot be opened; the open file is kept.
     fn reopen(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Verdicts that were counted as repeats so far instead of written.
+    /// Returns the number of verdicts that were counted as repeats instead of written.
     fn folded(&self) -> u64 {
         0
     }
 
-    /// How many of them stand in no count that was written yet.
-    fn untold(&self) -> u64 {
+    /// Returns how many of them are in no count that was written yet.
+    fn unreported(&self) -> u64 {
         0
     }
 
-    /// How many never will, because there was no room to keep their count; since this was asked last.
-    fn take_forgotten(&mut self) -> u64 {
+    /// Returns, and resets, how many of them never will be, for want of memory for their count.
+    fn take_dropped(&mut self) -> u64 {
         0
     }
 }

@@ -14,8 +14,8 @@ use crate::outlet::message_kind::message_id;
 use crate::outlet::sink::{DEFAULT_SOCKET, Entry};
 use crate::source::tap::diagnostics::TARGET;
 
-/// Sends each message to journald. One that journald does not take at once goes to standard error,
-/// which waits for it there.
+/// Sends each message to journald. A message that journald does not accept at once goes to standard
+/// error, which queues it.
 pub(super) struct JournalEntries {
     path: PathBuf,
     socket: UnixDatagram,
@@ -25,14 +25,14 @@ impl JournalEntries {
     /// Sends to the system's journald.
     ///
     /// # Errors
-    /// There are no sockets to be had.
+    /// If no socket can be created.
     pub(super) fn open() -> io::Result<Self> {
         Self::at(Path::new(DEFAULT_SOCKET))
     }
 
     fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // Packets' news does not wait for messages.
+        // Observations do not wait for messages.
         socket.set_nonblocking(true)?;
         Ok(Self {
             path: path.to_owned(),
@@ -75,7 +75,7 @@ impl Visit for Message {
     }
 }
 
-/// syslog(3)'s numbers.
+/// Returns syslog(3)'s number.
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",

@@ -4,19 +4,19 @@ use crate::host::clock::unix_offset_ns;
 use crate::operate::pipeline::Pipeline;
 use crate::source::tap::rings::Rings;
 
-/// What two readings of the clocks may differ by without anybody having set one.
+/// Maximum difference of two readings of the clocks if neither was set.
 const READINGS_DIFFER_NS: u64 = 1_000_000;
 
-/// Takes over what to add to the kernel's clock to get UNIX time, the same for what is judged now and
-/// for what will be gone through again.
+/// Updates the offset from the kernel's clock to UNIX time, for what is judged now and for what an
+/// agent may replay.
 pub(super) fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
     let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
     pipeline.set_unix_offset(offset_ns);
     rings.note_unix_offset(offset_ns);
 }
 
-/// The one that was read only if somebody has set a clock. Two readings are never the same, and a
-/// verdict that comes again must have the time that it had.
+/// Returns the offset that was read only if a clock was set. Two readings are never the same, and a
+/// verdict that is given again must have its first time.
 fn offset_to_use(read_ns: i64, used_ns: i64) -> i64 {
     if read_ns.abs_diff(used_ns) > READINGS_DIFFER_NS {
         read_ns
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_nobody_set_keeps_its_offset() {
+    fn a_clock_that_was_not_set_keeps_its_offset() {
         assert_eq!(offset_to_use(5_000_000, 5_000_300), 5_000_300);
         assert_eq!(offset_to_use(5_000_000, 8_000_000), 5_000_000);
         assert_eq!(

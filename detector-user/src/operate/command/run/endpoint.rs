@@ -7,15 +7,15 @@ use crate::outlet::metrics::server::Server;
 use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot};
 use crate::source::tap::object::ObjectOptions;
 
-/// Metrics, and who serves them while somebody wants that.
+/// Metrics and their server, while an address is configured.
 pub(super) struct Endpoint {
     metrics: Metrics,
     wanted: Option<MetricsAddress>,
     server: Option<Server>,
-    /// Whether it was told that nobody serves them.
-    told: bool,
+    /// Whether the failure to serve was reported.
+    reported: bool,
     is_ending: bool,
-    /// What does not change, and what may only grow.
+    /// The values that do not change, and those that may only grow.
     pub(super) last: Snapshot,
 }
 
@@ -25,7 +25,7 @@ impl Endpoint {
             metrics: Metrics::default(),
             wanted: None,
             server: None,
-            told: false,
+            reported: false,
             is_ending: false,
             last: Snapshot {
                 watched_max: u64::from(options.watched_flows),
@@ -40,25 +40,25 @@ impl Endpoint {
         self.metrics.meter()
     }
 
-    /// Serves on another address from now on, or nowhere.
+    /// Serves on another address from now on, or on none.
     pub(super) fn listen(&mut self, wanted: Option<MetricsAddress>) {
         // The old one first: it may be the same port at another address.
         self.server = None;
-        self.told = false;
+        self.reported = false;
         self.wanted = wanted;
         self.try_to_serve();
     }
 
-    /// Notes that the event loop turned, and tries again to serve where that failed.
+    /// Records a turn of the event loop, and retries to serve after a failure.
     pub(super) fn turn(&mut self) {
-        self.metrics.turned();
+        self.metrics.record_turn();
         self.try_to_serve();
     }
 
-    /// Says that nothing is watched any more.
+    /// Marks the agent as not ready: nothing is watched any more.
     pub(super) fn end(&mut self) {
         self.is_ending = true;
-        self.metrics.set_unready(Some("ending"));
+        self.metrics.set_unready(Some("stopping"));
     }
 
     fn try_to_serve(&mut self) {
@@ -72,12 +72,12 @@ impl Endpoint {
         match Server::start(wanted, self.metrics.clone()) {
             Ok(server) => {
                 info!("metrics are served on {wanted}");
-                self.told = false;
+                self.reported = false;
                 self.server = Some(server);
             }
-            Err(error) if !self.told => {
-                warn!(target: message_kind::METRICS_UNAVAILABLE, "{error}; goes on without metrics and keeps trying");
-                self.told = true;
+            Err(error) if !self.reported => {
+                warn!(target: message_kind::METRICS_UNAVAILABLE, "{error}; running without metrics, retrying");
+                self.reported = true;
             }
             Err(_) => {}
         }

@@ -8,7 +8,7 @@ use crate::source::tap::attach::{Hook, Tapped};
 use crate::source::tap::counters::forgotten;
 
 impl Watch {
-    /// Serves metrics on another address from now on, or nowhere.
+    /// Serves metrics on another address from now on, or on none.
     pub(super) fn serve_metrics(&mut self, wanted: Option<MetricsAddress>) {
         self.endpoint.listen(wanted);
         if let Ok(counters) = self.counters.read() {
@@ -16,7 +16,7 @@ impl Watch {
         }
     }
 
-    /// Shows how things are now, if anybody may look.
+    /// Publishes the current numbers, if they are served.
     pub(super) fn put_metrics(&mut self, counters: &[(Counter, u64)]) {
         if !self.endpoint.is_serving() {
             return;
@@ -24,7 +24,7 @@ impl Watch {
         let last = &self.endpoint.last;
         let snapshot = Snapshot {
             counters: counters.to_vec(),
-            // Settled flows that are resumed make room, and do not bring back what was forgotten.
+            // Settled flows that are resumed make room, and do not bring back evicted ones.
             forgotten: forgotten(counters, self.settled_max).max(last.forgotten),
             observations: self.rings.taken(),
             chunks: self.rings.chunks(),

@@ -31,10 +31,10 @@ use setup::sink_options;
 use signals::Signals;
 use watch::Watch;
 
-/// Watches until a signal.
+/// Watches interfaces until a signal.
 ///
 /// # Errors
-/// If the configuration is wrong, no interface can be tapped or no output opened.
+/// If the configuration is invalid, no interface can be tapped or an output cannot be opened.
 pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     let config = Config::load(&arguments)?;
     if arguments.print_config {
@@ -42,13 +42,13 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
         return Ok(EXIT_DONE);
     }
     messages::start(arguments.log);
-    // Before anything looks at interfaces, and while there is one thread.
+    // Before interfaces are listed, and while there is one thread.
     if let Some(name) = &config.settings.netns {
         namespace::enter(name)?;
     }
     lift_memory_limit();
     keep_for_tapping();
-    // Before the sinks, which go on with what an agent left for them.
+    // Before the sinks, which continue files that an earlier agent left.
     let root = taps::lock(&config)?;
     let is_service = arguments.runs_as_service();
     let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, is_service))?;
@@ -60,7 +60,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        // From here on a signal ends this in order, so that it never leaves a filter behind.
+        // From here on a signal ends the run in order, so that no filter is left behind.
         let signals = Signals::catch()?;
         let watch = Watch::start(arguments, config, root, sinks)?;
         watch.until(signals).await

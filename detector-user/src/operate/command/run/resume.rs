@@ -10,7 +10,7 @@ use crate::outlet::message_kind;
 use crate::source::tap::carry::Carry;
 use crate::source::tap::rings::Rings;
 
-/// Takes up what was learned before, and says what is wrong with it.
+/// Loads the facts that were learned before, and warns of damage.
 pub(super) fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
     let Some(directory) = &settings.state_directory else {
         return;
@@ -22,12 +22,12 @@ pub(super) fn keep_history(settings: &Settings, pipeline: &mut Pipeline) {
         warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }
     if remembered.facts > 0 {
-        info!("remembers {} facts from before", remembered.facts);
+        info!("loaded {} learned facts", remembered.facts);
     }
 }
 
-/// Goes through what an earlier agent had taken off the rings and not finished with, and sees to it
-/// that the next one can; whether it can.
+/// Replays the observations that an earlier agent had read and not judged, and records new ones for
+/// the next agent. Returns whether they are recorded.
 pub(super) fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut Pipeline) -> bool {
     let Some(directory) = &settings.runtime_directory else {
         return false;
@@ -42,7 +42,7 @@ pub(super) fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut 
     if !carried.is_empty() {
         let observations = rings.hand_on_again(&carried, pipeline);
         if observations > 0 {
-            info!("went through {observations} observations that an earlier agent had taken");
+            info!("replayed {observations} observations of an earlier agent");
         }
     }
     rings.carry_in(carry);

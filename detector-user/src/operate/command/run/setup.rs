@@ -10,7 +10,7 @@ use crate::outlet::message_kind;
 use crate::outlet::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
 use crate::source::tap::object::ObjectOptions;
 
-/// Whether all interfaces must be there from the start: somebody named them, or waits at a terminal.
+/// Whether all interfaces must exist at the start: they were named, or a person waits at a terminal.
 pub(super) fn is_strict(arguments: &RunArgs, config: &Config) -> bool {
     match config.origin("watch.interfaces") {
         Origin::CommandLine => true,
@@ -35,7 +35,7 @@ pub(super) fn pipeline(
     pipeline
 }
 
-/// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
+/// Logs a sink's failure, once per kind. A closed reader is not a failure.
 fn report(error: &SinkError) {
     if !error.is_final() {
         warn!(target: message_kind::LOST, "{error}");

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals it listens to.
+/// SIGTERM, SIGINT and SIGHUP.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -11,15 +11,19 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// If the system refuses one.
     pub(super) fn catch() -> anyhow::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?,
-            hang_up: signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?,
+            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot handle SIGHUP")?,
         })
     }
 
-    /// Waits for the next; `true` if it is to end.
+    /// Waits for the next signal. Returns `true` if it ends the run.
     pub(super) async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.terminate.recv() => true,

@@ -6,16 +6,16 @@ use crate::operate::config::Settings;
 use crate::source::tap::attach::Abilities;
 use crate::source::tap::object::ObjectOptions;
 
-/// Of so many connections followed at once, one may be in its handshake or at its end. A connection
-/// there takes three times the memory of an established one.
+/// Tracked connections for each one that may be in its handshake or at its end. A connection there
+/// takes three times the memory of an established one.
 const FLOWS_PER_WATCHED: u32 = 16;
-/// Handshakes at once that there is room for, however few connections are followed.
+/// Minimum room for simultaneous handshakes, however few connections are tracked.
 const WATCHED_MIN: u32 = 16_384;
-/// Sets of tags for each watched flow: with two, hardly any set is ever full.
+/// Tag sets for each watched flow: with two, hardly any set is ever full.
 const TAG_SETS_PER_WATCHED: u32 = 2;
 
-/// Sizes of tables, and whether VLAN IDs can tell flows apart: only if all programs see them. None of
-/// it depends on what is on the interfaces now, or else a restart could not go on with its own.
+/// Returns the sizes of tables, and whether VLAN IDs are part of the flow key: only if all programs
+/// see them. Nothing depends on programs that are attached now: a restart must adopt its own.
 pub(super) fn options(
     settings: &Settings,
     log: LogLevel,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::source::tap::link_notices::LinkNotices;
 
+/// Waits for a notice and empties its socket.
 pub(super) async fn noticed(notices: &AsyncFd<LinkNotices>) {
     if let Ok(mut guard) = notices.readable().await {
         guard.clear_ready();
@@ -16,12 +17,13 @@ pub(super) async fn noticed(notices: &AsyncFd<LinkNotices>) {
     }
 }
 
+/// As [`noticed`], no earlier than `from`.
 pub(super) async fn noticed_after(from: Instant, notices: &AsyncFd<LinkNotices>) {
     sleep_until(from).await;
     noticed(notices).await;
 }
 
-/// A handle of a ring's own descriptor, so that waiting does not hold the ring.
+/// Duplicates a ring's descriptor, so that waiting does not borrow the ring.
 pub(super) fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
     let descriptor = ring
         .as_fd()
@@ -32,7 +34,7 @@ pub(super) fn readable(ring: &impl AsFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
 
 #[expect(
     deprecated,
-    reason = "its successor is unsafe for types that may lie about their descriptor; these own it"
+    reason = "its successor is unsafe for types that may not own their descriptor; these do"
 )]
 pub(super) fn waiting<T: std::os::fd::AsRawFd>(descriptor: T) -> anyhow::Result<AsyncFd<T>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE).context("cannot wait for the kernel")

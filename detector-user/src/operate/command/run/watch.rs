@@ -34,34 +34,34 @@ use crate::source::tap::object::ObjectOptions;
 use crate::source::tap::pins::Root;
 use crate::source::tap::rings::Rings;
 
-/// When rings are looked at again that had something: the kernel wakes nobody so soon.
+/// Time until rings that had items are read again: the kernel sends no wake-up so soon.
 const LOOK_AGAIN: Duration = Duration::from_nanos(POLL_INTERVAL_NS);
-/// How often losses and the clock are looked after.
+/// Interval of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
-/// How long default routes may change before somebody looks again.
+/// Minimum interval between two looks at the default routes.
 const ROUTES: Duration = Duration::from_secs(1);
-/// How long sinks may take at the end for what waits; the unit allows 30 seconds.
+/// Time that sinks have at the end for queued verdicts; the unit allows 30 seconds.
 const SINKS_PATIENCE: Duration = Duration::from_secs(10);
-/// A wait without an end, as far as anybody will see.
+/// A wait that is practically endless.
 const NO_DEADLINE: Duration = Duration::from_secs(86_400);
 
-/// Everything that runs.
+/// A run of `tlswhy run` with everything it holds.
 pub(super) struct Watch {
     pub(super) arguments: RunArgs,
     pub(super) config: Config,
     pub(super) taps: Taps,
     pub(super) rings: Rings,
-    /// The one ring that wakes: handshake bytes are read when an observation stands on them, and
-    /// with every turn of the house.
+    /// The only ring that wakes the agent: handshake bytes are read when an observation needs them,
+    /// and with every turn of housekeeping.
     pub(super) observations: AsyncFd<OwnedFd>,
     pub(super) notices: AsyncFd<LinkNotices>,
     pub(super) routes: AsyncFd<LinkNotices>,
     pub(super) diagnostics: Diagnostics,
     pub(super) counters: Counters,
     pub(super) losses: Losses,
-    /// Settled flows that there is room for.
+    /// Maximum settled flows.
     pub(super) settled_max: u64,
-    /// Whether what is under way is left to the next agent when this one ends.
+    /// Whether connections in progress are left to the next agent when this one ends.
     pub(super) carries_over: bool,
     pub(super) housekeeping: Interval,
     pub(super) service_manager: ServiceManager,
@@ -77,10 +77,10 @@ impl Watch {
         sinks: Sinks,
     ) -> anyhow::Result<Self> {
         let settings = &config.settings;
-        // Before the interfaces are listed: one that goes meanwhile is noticed.
-        let notices = LinkNotices::subscribe().context("cannot watch for interfaces that go")?;
-        let routes = LinkNotices::subscribe_default_routes()
-            .context("cannot watch for default routes that come")?;
+        // Before the interfaces are listed, so that none is missed that disappears meanwhile.
+        let notices = LinkNotices::subscribe().context("cannot watch for interface changes")?;
+        let routes =
+            LinkNotices::subscribe_default_routes().context("cannot watch for default routes")?;
         let interfaces = taps::choose(&settings.interfaces, is_strict(&arguments, &config))?;
         let options = options(settings, arguments.log, &interfaces);
         let mut taps = Taps::start(settings.interfaces.clone(), &interfaces, &options, root)?;
@@ -92,7 +92,7 @@ impl Watch {
         keep_history(settings, &mut pipeline);
         let mut rings = Rings::take(&mut taps.tap.kernel)?;
         let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
-        // What was gone through again, an earlier agent had counted.
+        // An earlier agent has counted what was replayed.
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();
@@ -125,13 +125,13 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Says what is watched and how.
+    /// Logs the taps, the size of tables, and the outputs.
     fn announce(&self, interfaces: &[Interface], options: &ObjectOptions, memory: u64) {
         self.taps.announce(interfaces);
         if !options.vlan_in_key {
             info!(
-                "VLAN tags are taken off before XDP on a tapped interface: flows are told apart by \
-                 their addresses and ports alone"
+                "VLAN tags are stripped before XDP on a tapped interface: flows are identified by \
+                 addresses and ports only"
             );
         }
         info!(
@@ -146,10 +146,10 @@ impl Watch {
         info!("ready");
     }
 
-    /// Runs to the end and tells how it was. Packets pass in any case.
+    /// Runs until a signal, then finishes. Packets pass in any case.
     pub(super) async fn until(mut self, mut signals: Signals) -> anyhow::Result<u8> {
         let mut is_drained = false;
-        // The kernel leaves it to the agent to look again for what comes soon after something else.
+        // The kernel leaves it to the agent to read items again that follow others closely.
         let mut look_again: Option<Instant> = None;
         let mut look_at_routes = Instant::now();
         loop {
@@ -195,13 +195,13 @@ impl Watch {
         Ok(EXIT_DONE)
     }
 
-    /// Reads the rings and judges what is over; `false` if there may be more to read.
+    /// Reads the rings and judges connections that ended. Returns `false` if more may be left.
     fn take_turn(&mut self) -> bool {
-        // What comes while they are read is not read yet.
+        // Items that arrive during the read are not read yet.
         let now_ns = kernel_now_ns();
         let mut receiver = CatchUp::new(&mut self.pipeline, now_ns);
         let is_drained = self.rings.drain_some(&mut receiver);
-        // What is still to be read may tell how a flow went on.
+        // Unread items may show how a flow continued.
         let read_ns = if is_drained {
             now_ns
         } else {
@@ -218,17 +218,17 @@ impl Watch {
         Instant::now() + wait.min(NO_DEADLINE)
     }
 
-    /// Takes the programs off unless they are pinned, judges what there is, and sums up.
+    /// Detaches programs that are not pinned, judges the rest, and logs the summary.
     fn finish(mut self) -> anyhow::Result<()> {
         self.service_manager.stopping();
         self.endpoint.end();
         let is_pinned = self.taps.tap.is_pinned();
         self.taps.tap.tapped.clear();
         if is_pinned {
-            // What is added all the while is the next agent's.
+            // Later items are left to the next agent.
             let _ = self.take_turn();
         } else {
-            // Nothing is added any more: this comes to an end.
+            // Nothing is added any more, so this ends.
             self.rings.drain(&mut self.pipeline);
         }
         if self.carries_over {
@@ -247,9 +247,7 @@ impl Watch {
             info!("{line}");
         }
         if is_pinned {
-            info!(
-                "the programs stay on the interfaces for the next agent: `tlswhy detach` takes them off"
-            );
+            info!("the programs stay attached for the next agent; `tlswhy detach` detaches them");
         }
         Ok(())
     }

@@ -18,11 +18,11 @@ use super::{Sink, SinkError};
 use crate::verdict::Verdict;
 use fields::{add_connection, add_journal_fields, add_judgement, add_repeat_fields};
 
-/// Where systemd-journald listens.
+/// Socket of systemd-journald.
 pub const DEFAULT_SOCKET: &str = "/run/systemd/journal/socket";
 
 const NAME: &str = "journald";
-/// How long a journald that is behind may hold up a verdict; then it is lost and counted.
+/// Time that a slow journald may delay a verdict.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Sends verdicts to systemd-journald by its native protocol.
@@ -39,7 +39,7 @@ impl Journald {
     /// Sends to the journald that listens on `path`, [`DEFAULT_SOCKET`] on an ordinary system.
     ///
     /// # Errors
-    /// [`SinkError::JournalMissing`] when none listens there, or what else stands in the way.
+    /// [`SinkError::JournalMissing`] if none listens there, or another error of the socket.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
         let path = path.into();
         UnixDatagram::unbound()
@@ -51,7 +51,7 @@ impl Journald {
     /// Sends to the journald that listens on `path`, or will.
     ///
     /// # Errors
-    /// [`SinkError::Journal`] when there are no sockets to be had.
+    /// [`SinkError::Journal`] if no socket can be created.
     pub fn at(path: &Path) -> Result<Self, SinkError> {
         // The sending socket stays unconnected, so that a restarted journald is found again.
         let prepare = || {
@@ -79,22 +79,22 @@ impl Journald {
         }
     }
 
-    /// Writes how often verdicts came again. What cannot be written now is kept.
+    /// Writes the counts of repeats. Those that cannot be written now are deferred.
     fn write_repeats(&mut self, due: Vec<Repeats>) -> Result<(), SinkError> {
         let mut result = Ok(());
         let mut due = due.into_iter();
         while let Some(repeats) = due.next() {
             let filled = self.fill(&repeats.verdict, Some(&repeats));
             let Err(error) = filled.and_then(|()| self.send()) else {
-                self.fold.told(&repeats);
+                self.fold.confirm(&repeats);
                 continue;
             };
-            self.fold.keep([repeats]);
+            self.fold.defer([repeats]);
             if error.is_temporary() {
-                self.fold.keep(due);
+                self.fold.defer(due);
                 return Err(error);
             }
-            // It concerns this one alone, and the others do not wait behind it.
+            // It concerns this entry only, and does not delay the others.
             result = Err(error);
         }
         result
@@ -117,8 +117,8 @@ impl Journald {
             .map_err(|e| failure(&self.path, e));
         let stuck = matches!(sent, Err(SinkError::JournalBusy { .. }));
         if stuck != self.stuck {
-            // Whoever was waited for once in vain is not waited for again until it takes an
-            // entry: the packets behind this verdict do not wait either.
+            // After one timeout, journald is not waited for again until it accepts an entry: the
+            // packets behind this verdict do not wait either.
             self.socket
                 .set_nonblocking(stuck)
                 .map_err(|e| failure(&self.path, e))?;
@@ -135,23 +135,23 @@ impl Sink for Journald {
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let now = Instant::now();
-        if self.fold.takes(verdict, now) {
+        if self.fold.count(verdict, now) {
             self.folded += 1;
             return Ok(());
         }
         self.fill(verdict, None)?;
         self.send()?;
-        self.fold.written(verdict, now);
+        self.fold.record_written(verdict, now);
         Ok(())
     }
 
     fn tick(&mut self) -> Result<(), SinkError> {
-        let due = self.fold.due(Instant::now());
+        let due = self.fold.take_due(Instant::now());
         self.write_repeats(due)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        let rest = self.fold.rest();
+        let rest = self.fold.take_rest();
         self.write_repeats(rest)
     }
 
@@ -159,12 +159,12 @@ impl Sink for Journald {
         self.folded
     }
 
-    fn untold(&self) -> u64 {
-        self.fold.untold()
+    fn unreported(&self) -> u64 {
+        self.fold.unreported()
     }
 
-    fn take_forgotten(&mut self) -> u64 {
-        self.fold.take_forgotten()
+    fn take_dropped(&mut self) -> u64 {
+        self.fold.take_dropped()
     }
 }
 

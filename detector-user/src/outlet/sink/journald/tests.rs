@@ -80,12 +80,11 @@ fn no_field_of_the_json_is_missing() {
 }
 
 #[test]
-fn a_journald_that_is_not_there_is_said_in_one_line() {
+fn a_journald_that_is_not_there_is_reported_in_one_line() {
     let error = Journald::open("/nonexistent/socket").err().unwrap();
     assert_eq!(
         error.to_string(),
-        "journald is not reachable at /nonexistent/socket: start systemd-journald or use \
-         --output text"
+        "cannot reach journald at /nonexistent/socket; start systemd-journald or use --output text"
     );
 }
 

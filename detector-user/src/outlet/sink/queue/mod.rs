@@ -1,4 +1,4 @@
-//! A sink on a thread of its own behind a bounded queue: however long it takes, nobody waits for it.
+//! A sink on a thread of its own behind a bounded queue: the caller never waits for it.
 
 mod schedule;
 mod state;
@@ -26,7 +26,7 @@ pub(super) struct Queue {
     is_done: Receiver<()>,
 }
 
-/// What a queue has beside its sink.
+/// Parameters of a queue beside its sink.
 #[derive(Default)]
 pub(super) struct Extras {
     pub(super) capacity: usize,
@@ -65,14 +65,14 @@ impl Queue {
         self.name
     }
 
-    /// Puts a verdict behind the others, unless the process before this one has given it. Where there
-    /// is no room the oldest is lost.
+    /// Appends a verdict, unless the previous process had delivered it. If the queue is full, the oldest
+    /// verdict is dropped.
     pub(super) fn push(&self, verdict: &Arc<Verdict>) {
         let mut state = self.shared.lock();
         if state.closed {
             return;
         }
-        if state.earlier.take(verdict) {
+        if state.earlier.remove(verdict) {
             state.status.already_delivered += 1;
             return;
         }
@@ -85,9 +85,9 @@ impl Queue {
         self.shared.changed.notify_one();
     }
 
-    /// Failures of a kind not seen before, since this was asked last.
-    pub(super) fn take_news(&self) -> Vec<SinkError> {
-        std::mem::take(&mut self.shared.lock().news)
+    /// Returns, and removes, failures of a kind that was not reported before.
+    pub(super) fn take_errors(&self) -> Vec<SinkError> {
+        std::mem::take(&mut self.shared.lock().errors)
     }
 
     pub(super) fn reopen(&self) {
@@ -107,23 +107,24 @@ impl Queue {
         }
     }
 
-    /// Asks the sink to end, with what waits written until `end`.
-    pub(super) fn ask_to_end(&self, end: Instant) {
+    /// Asks the sink to end; queued verdicts are written until `end`.
+    pub(super) fn request_end(&self, end: Instant) {
         self.shared.lock().end = Some(end);
         self.shared.changed.notify_one();
     }
 
-    /// Waits for it to have ended, a little longer than it was given. One that hangs is left behind,
-    /// and what it still has is counted.
+    /// Waits until it has ended, a little longer than `end`. A sink that hangs is abandoned, and its
+    /// verdicts are counted as lost.
     pub(super) fn await_end(&self, end: Instant) {
         let left = end.saturating_duration_since(Instant::now()) + TICK;
         if self.is_done.recv_timeout(left).is_err() {
             let mut state = self.shared.lock();
-            let number = state.waiting.len() as u64 + u64::from(state.has_in_hand) + state.untold;
+            let number =
+                state.waiting.len() as u64 + u64::from(state.has_in_hand) + state.unreported;
             state.waiting.clear();
             state.closed = true;
             let output = self.name;
-            state.lose(SinkError::Undelivered { output }, number);
+            state.record_loss(SinkError::Undelivered { output }, number);
         }
     }
 }

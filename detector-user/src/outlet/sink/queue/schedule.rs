@@ -51,7 +51,7 @@ impl Situation {
         }
         if self.can_spill
             && (is_half_full || is_ending && self.is_away)
-            && let Some(verdict) = state.take()
+            && let Some(verdict) = state.pop()
         {
             return Some(Step::Spill(verdict));
         }
@@ -61,6 +61,6 @@ impl Situation {
         if self.has_spilled {
             return Some(Step::Spilled);
         }
-        state.take().map(Step::Verdict)
+        state.pop().map(Step::Verdict)
     }
 }

@@ -11,44 +11,44 @@ use crate::verdict::Verdict;
 /// Time between two ticks of a sink.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// What became of the verdicts that a sink was given.
+/// The numbers of a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkStatus {
-    /// What the command line calls it.
+    /// Its name on the command line.
     pub output: &'static str,
-    /// Verdicts that wait in memory, the one that is being written among them.
+    /// Verdicts queued in memory, including the one that is being written.
     pub queued: usize,
-    /// How many may.
+    /// Maximum verdicts queued in memory.
     pub capacity: usize,
-    /// Bytes of verdicts that wait on disk.
+    /// Size of spilled verdicts, bytes.
     pub spilled_bytes: u64,
     /// Verdicts written.
     pub written: u64,
-    /// Repeats that were counted instead.
+    /// Repeats that were counted instead of written.
     pub folded: u64,
-    /// Verdicts that had got out before a restart.
+    /// Verdicts that were delivered before a restart.
     pub already_delivered: u64,
-    /// Verdicts that were lost, by reason.
+    /// Lost verdicts by reason.
     pub lost: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) waiting: VecDeque<Arc<Verdict>>,
-    /// One was taken from there, and it is not known yet what becomes of it.
+    /// One was removed from there, and is being written.
     pub(super) has_in_hand: bool,
-    /// Verdicts that the sink has counted as repeats and not told of.
-    pub(super) untold: u64,
-    /// What the process before this one gave.
+    /// Repeats that the sink has counted in no written entry yet.
+    pub(super) unreported: u64,
+    /// The verdicts that the previous process delivered.
     pub(super) earlier: Earlier,
-    /// The kind of failure for which nothing can be put on disk at the moment.
+    /// The kind of failure for which nothing can be spilled at the moment.
     pub(super) no_room: Option<&'static str>,
     pub(super) status: SinkStatus,
-    pub(super) news: Vec<SinkError>,
+    pub(super) errors: Vec<SinkError>,
     pub(super) reopen: bool,
-    /// Until when to try, once it is to end.
+    /// Deadline for queued verdicts, once the sink is to end.
     pub(super) end: Option<Instant>,
-    /// Its reader is gone: it takes nothing any more.
+    /// Its reader is gone: it accepts nothing any more.
     pub(super) closed: bool,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The state is whole between any two statements, so that a panic elsewhere harms nothing.
+    /// Locks the state. It is consistent between any two statements, so that a panic does no harm.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,8 +70,7 @@ impl State {
         self.waiting.len() >= self.status.capacity
     }
 
-    /// Puts a verdict back in front of the others; it is the oldest, and the one to go if others came
-    /// meanwhile.
+    /// Returns a verdict to the front; it is the oldest, and is dropped if the queue filled meanwhile.
     pub(super) fn put_back(&mut self, verdict: Arc<Verdict>) {
         self.has_in_hand = false;
         if self.is_full() {
@@ -81,20 +80,20 @@ impl State {
         }
     }
 
-    /// Counts one verdict that there was no room for, in memory and on disk.
+    /// Counts one verdict that fits neither memory nor disk.
     pub(super) fn overflow(&mut self) {
         let output = self.status.output;
         match self.no_room {
             Some(kind) => self.count(kind, 1),
-            None => self.lose(SinkError::Overflow { output }, 1),
+            None => self.record_loss(SinkError::Overflow { output }, 1),
         }
     }
 
-    /// Counts verdicts as lost; the first for each reason is news.
-    pub(super) fn lose(&mut self, error: SinkError, number: u64) {
+    /// Counts verdicts as lost; the first for each reason is reported.
+    pub(super) fn record_loss(&mut self, error: SinkError, number: u64) {
         if number > 0 {
             let kind = error.kind();
-            self.tell(error);
+            self.report(error);
             self.count(kind, number);
         }
     }
@@ -103,16 +102,16 @@ impl State {
         *self.status.lost.entry(kind).or_default() += number;
     }
 
-    /// Tells of a failure, each kind once.
-    pub(super) fn tell(&mut self, error: SinkError) {
+    /// Reports a failure, each kind once.
+    pub(super) fn report(&mut self, error: SinkError) {
         if !self.status.lost.contains_key(error.kind()) {
             self.status.lost.insert(error.kind(), 0);
-            self.news.push(error);
+            self.errors.push(error);
         }
     }
 
-    /// The oldest verdict in memory, in the worker's hands from here on.
-    pub(super) fn take(&mut self) -> Option<Arc<Verdict>> {
+    /// Removes the oldest verdict for the worker to write.
+    pub(super) fn pop(&mut self) -> Option<Arc<Verdict>> {
         let oldest = self.waiting.pop_front();
         self.has_in_hand = oldest.is_some();
         oldest

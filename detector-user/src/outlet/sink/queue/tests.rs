@@ -96,7 +96,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 
 fn end(queue: &Queue, patience: Duration) {
     let end = Instant::now() + patience;
-    queue.ask_to_end(end);
+    queue.request_end(end);
     queue.await_end(end);
 }
 
@@ -158,7 +158,7 @@ fn one_that_hangs_holds_nobody_up_and_loses_the_oldest() {
     }
     assert_eq!(queue.status().queued, 1 + 10);
     assert_eq!(lost(&queue), [("overflow", 5)]);
-    assert_eq!(queue.take_news().len(), 1, "told once");
+    assert_eq!(queue.take_errors().len(), 1, "told once");
     sink.hang_after(None);
     end(&queue, PATIENCE);
     let expected: Vec<u16> = [0].into_iter().chain(6..=15).collect();
@@ -274,7 +274,7 @@ fn without_a_place_to_spill_one_that_is_away_is_waited_for_at_the_end() {
         queue.push(&numbered(number));
     }
     until("it was tried", || queue.status().lost.len() == 1);
-    queue.ask_to_end(Instant::now() + PATIENCE);
+    queue.request_end(Instant::now() + PATIENCE);
     sink.set_away(false);
     queue.await_end(Instant::now() + PATIENCE);
     assert_eq!((sink.got(), lost(&queue)), (vec![1, 2, 3], vec![]));
@@ -304,7 +304,7 @@ fn when_the_spill_is_full_the_latest_stay_in_memory_and_the_oldest_of_them_go() 
     }
     until("the oldest are gone", || queue.status().queued == 8);
     assert_eq!(lost(&queue), [("spill-full", 6)]);
-    let told: Vec<_> = queue.take_news().iter().map(SinkError::kind).collect();
+    let told: Vec<_> = queue.take_errors().iter().map(SinkError::kind).collect();
     assert_eq!(told, ["journald-missing", "spill-full"]);
     sink.set_away(false);
     until("all are there", || queue.status().queued == 0);
@@ -349,9 +349,9 @@ fn what_cannot_be_read_from_disk_stays_and_is_told() {
     end(&queue, PATIENCE);
     assert_eq!(sink.got(), [7]);
     assert_eq!(queue.status().spilled_bytes, bytes);
-    let news = queue.take_news();
-    let words = format!("{bytes} bytes of verdicts for the scripted output cannot be read");
-    assert!(news[0].to_string().starts_with(&words), "{news:?}");
+    let errors = queue.take_errors();
+    let words = format!("cannot read {bytes} bytes of spilled verdicts for the scripted output");
+    assert!(errors[0].to_string().starts_with(&words), "{errors:?}");
     end(&start(&sink, on_disk(folder.path(), 8, 1 << 20)), PATIENCE);
     assert_eq!(sink.got(), [7, 1, 2, 3, 4, 5, 6]);
 }

@@ -15,7 +15,7 @@ pub(super) fn header(position: u64) -> String {
     format!("{BEFORE_POSITION}{position:0DIGITS$}{AFTER_POSITION}")
 }
 
-/// The position in a file's first line; `None` if that is not ours.
+/// Returns the position in a file's first line; `None` if it is of another version.
 pub(super) fn position_in(line: &[u8]) -> Option<u64> {
     let digits = line.strip_prefix(BEFORE_POSITION.as_bytes())?;
     let digits = digits.strip_suffix(AFTER_POSITION.as_bytes())?;
@@ -23,8 +23,8 @@ pub(super) fn position_in(line: &[u8]) -> Option<u64> {
     (digits.len() == DIGITS).then(|| digits.parse().ok())?
 }
 
-/// Renames a file whose first line is not this version's. Returns a warning that says so.
-pub(super) fn set_aside_if_foreign(path: &Path) -> io::Result<Option<String>> {
+/// Renames a file of another version. Returns a warning if it did.
+pub(super) fn rename_if_foreign(path: &Path) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -41,7 +41,7 @@ pub(super) fn set_aside_if_foreign(path: &Path) -> io::Result<Option<String>> {
     aside.push(".unreadable");
     fs::rename(path, &aside)?;
     Ok(Some(format!(
-        "{} is damaged or of another version: set aside as {}, with {lines} lines",
+        "{} is damaged or of another version; renamed to {} ({lines} lines)",
         path.display(),
         Path::new(&aside).display()
     )))

@@ -1,7 +1,7 @@
-//! Verdicts that wait on disk while journald is away or behind: a file of JSON lines, oldest first.
+//! Verdicts spilled to disk while journald is unavailable or slow: a file of JSON lines, oldest first.
 //!
-//! The first line holds where the oldest verdict that was not taken begins. It is written over in
-//! place with each one taken, so that a process that is killed leaves the file as it stands.
+//! The first line has the position of the oldest verdict that was not removed. It is overwritten in
+//! place with each removal, so that a process that is killed leaves the file consistent.
 
 mod header;
 
@@ -11,10 +11,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::verdict::Verdict;
-use header::{HEADER, header, position_in, set_aside_if_foreign};
+use header::{HEADER, header, position_in, rename_if_foreign};
 
-/// The file is copied without what was taken once that is such a part of what it may hold: each
-/// byte given back costs a few bytes copied, and hardly any room stays unused.
+/// The file is compacted once removed verdicts are this part of its maximum size: each byte that is
+/// freed costs a few bytes copied, and hardly any room stays unused.
 const COMPACT_PART: u64 = 8;
 
 pub(super) struct Spill {
@@ -24,18 +24,18 @@ pub(super) struct Spill {
     /// Bytes in the file.
     length: u64,
     reader: BufReader<File>,
-    /// Where the next verdict to be taken begins.
+    /// Position of the oldest verdict.
     position: u64,
-    /// The next verdict, read already, and how long its line is.
+    /// The oldest verdict, if it was read, and the length of its line.
     next: Option<(Verdict, u64)>,
     damaged: u64,
 }
 
 impl Spill {
-    /// Opens or makes the file at `path`, which holds at most `largest` bytes. A file of another
-    /// version is set aside; the warning says so.
+    /// Opens or creates the file at `path`, which holds at most `largest` bytes. A file of another
+    /// version is renamed, with a warning.
     pub(super) fn open(path: &Path, largest: u64) -> io::Result<(Self, Option<String>)> {
-        let warning = set_aside_if_foreign(path)?;
+        let warning = rename_if_foreign(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.mode(0o600).open(path)?;
@@ -58,12 +58,12 @@ impl Spill {
         Ok((spill, warning))
     }
 
-    /// Goes on where the file was left.
+    /// Continues the file where it was left.
     fn resume(&mut self) -> io::Result<()> {
         let mut last = [0];
         self.file.read_exact_at(&mut last, self.length - 1)?;
         if last != *b"\n" {
-            // What was torn is one damaged line, and not the beginning of another.
+            // A torn line is one damaged line, and not the beginning of another.
             self.file.write_all_at(b"\n", self.length)?;
             self.length += 1;
         }
@@ -74,12 +74,12 @@ impl Spill {
         Ok(())
     }
 
-    /// Adds a verdict behind the others; `false` if there is no room for it.
+    /// Appends a verdict. Returns `false` if there is no room for it.
     pub(super) fn push(&mut self, verdict: &Verdict) -> io::Result<bool> {
         let mut line = serde_json::to_vec(verdict)?;
         line.push(b'\n');
         let more = line.len() as u64;
-        if self.length + more > self.largest && self.taken() * COMPACT_PART >= self.largest {
+        if self.length + more > self.largest && self.removed() * COMPACT_PART >= self.largest {
             self.compact()?;
         }
         if self.length + more > self.largest {
@@ -89,7 +89,7 @@ impl Spill {
             self.write_position()?;
         }
         if let Err(error) = self.file.write_all_at(&line, self.length) {
-            // Half a line would be taken for damage.
+            // Half a line would be read as damage.
             let _ = self.file.set_len(self.length);
             return Err(error);
         }
@@ -97,7 +97,7 @@ impl Spill {
         Ok(true)
     }
 
-    /// The oldest verdict that was not taken; `None` if there is none.
+    /// Returns the oldest verdict; `None` if there is none.
     pub(super) fn first(&mut self) -> io::Result<Option<&Verdict>> {
         while self.next.is_none() && self.bytes() > 0 {
             let mut line = Vec::new();
@@ -116,23 +116,23 @@ impl Spill {
         Ok(self.next.as_ref().map(|(verdict, _)| verdict))
     }
 
-    /// Takes the verdict that [`first`](Self::first) gave, for good: whoever opens the file later
-    /// does not see it either, unless this fails.
-    pub(super) fn take(&mut self) -> io::Result<()> {
+    /// Removes the verdict that [`first`](Self::first) returned, also for a later process unless this
+    /// fails.
+    pub(super) fn remove_first(&mut self) -> io::Result<()> {
         self.next.take().map_or(Ok(()), |(_, read)| self.pass(read))
     }
 
-    /// Lines that could not be read, since this was asked last.
+    /// Returns, and resets, the number of damaged lines.
     pub(super) fn take_damaged(&mut self) -> u64 {
         std::mem::take(&mut self.damaged)
     }
 
-    /// Bytes of verdicts that wait.
+    /// Returns the size of the verdicts in it, bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.length.saturating_sub(self.position)
     }
 
-    fn taken(&self) -> u64 {
+    fn removed(&self) -> u64 {
         self.position - HEADER
     }
 
@@ -148,8 +148,8 @@ impl Spill {
         self.file.write_all_at(header(self.position).as_bytes(), 0)
     }
 
-    /// Everything was taken: the file begins anew. Its first line is written with the next verdict; a
-    /// position beyond the end says until then that nothing waits.
+    /// Empties the file after the last removal. Its first line is written with the next verdict; until
+    /// then a position beyond the end marks it as empty.
     fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(HEADER.min(self.length))?;
         (self.length, self.position) = (HEADER, HEADER);
@@ -157,7 +157,7 @@ impl Spill {
         Ok(())
     }
 
-    /// Makes room by leaving out what was taken.
+    /// Makes room by leaving out removed verdicts.
     fn compact(&mut self) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let copied = self.copy_to(&new);
@@ -172,7 +172,7 @@ impl Spill {
         Ok(())
     }
 
-    /// Puts a copy without what was taken in the file's place.
+    /// Replaces the file by a copy without removed verdicts.
     fn copy_to(&self, new: &Path) -> io::Result<(File, BufReader<File>)> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
@@ -186,7 +186,7 @@ impl Spill {
         Ok((copy, reader))
     }
 
-    /// From here on reading fails, as from a disk that is broken.
+    /// Makes reading fail, as on a broken disk.
     #[cfg(test)]
     pub(super) fn break_reader(&mut self) {
         self.reader = BufReader::new(File::open("/").unwrap());

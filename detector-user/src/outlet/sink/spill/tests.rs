@@ -19,7 +19,7 @@ fn some(spill: &mut Spill, number: usize) -> Vec<u16> {
         && let Some(verdict) = spill.first().unwrap()
     {
         ports.push(verdict.client.port);
-        spill.take().unwrap();
+        spill.remove_first().unwrap();
     }
     ports
 }
@@ -133,7 +133,7 @@ fn a_foreign_file_is_set_aside_with_its_number_of_lines() {
         fs::write(&path, &bytes).unwrap();
         let (mut spill, warning) = Spill::open(&path, 1 << 20).unwrap();
         let warning = warning.unwrap();
-        let words = format!("set aside as {}.unreadable, with {lines} ", path.display());
+        let words = format!("renamed to {}.unreadable ({lines} ", path.display());
         assert!(warning.contains(&words), "{warning}");
         assert_eq!(fs::read(path.with_extension("unreadable")).unwrap(), bytes);
         fill(&mut spill, [1]);
