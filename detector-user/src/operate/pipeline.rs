@@ -280,7 +280,7 @@ impl Pipeline {
             } else {
                 *self.causes.entry(verdict.cause.name()).or_default() += 1;
             }
-            for error in self.sinks.verdict(&verdict) {
+            for error in self.sinks.write(&verdict) {
                 (self.on_error)(&error);
             }
         }

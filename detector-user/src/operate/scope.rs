@@ -42,14 +42,18 @@ mod tests {
     #[case("10.1.2.3:40000", "192.0.2.1:22", false)]
     #[case("10.9.2.3:40000", "192.0.2.1:443", false)]
     #[case("10.1.2.3:40000", "[2001:db8::1]:443", false)]
-    fn what_is_in(#[case] client: SocketAddr, #[case] server: SocketAddr, #[case] taken: bool) {
+    fn connections_are_in_or_out(
+        #[case] client: SocketAddr,
+        #[case] server: SocketAddr,
+        #[case] expected: bool,
+    ) {
         let networks = |given: &[&str]| given.iter().map(|it| it.parse().unwrap()).collect();
         let scope = Scope {
             clients: networks(&["10.0.0.0/8"]),
             ports: vec![22],
             networks: networks(&["10.9.0.0/16", "2001:db8::/32"]),
         };
-        assert_eq!(scope.contains(client, server), taken);
+        assert_eq!(scope.contains(client, server), expected);
         assert!(Scope::default().contains(client, server));
     }
 }

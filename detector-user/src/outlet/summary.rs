@@ -1,4 +1,4 @@
-//! The last lines of a run: what was seen, judged and lost.
+//! The summary of a run: packets and flows seen, judged and lost.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use detector_common::counter::Counter;
 use crate::outlet::tally::Tally;
 use crate::source::tap::counters::forgotten;
 
-/// What a run saw, judged and lost.
+/// The numbers of a run.
 pub struct Summary {
-    /// What the pipeline did.
+    /// Counts of the pipeline.
     pub tally: Tally,
     /// The engine's counters.
     pub counters: Vec<(Counter, u64)>,

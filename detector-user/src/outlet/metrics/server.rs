@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hangs_is_hung_up_on_and_stops_no_other() {
+    fn a_client_that_hangs_is_cut_off_and_stops_no_other() {
         let (server, port) = server(&Metrics::default());
         let began = Instant::now();
         let mut hung: Vec<TcpStream> = (0..CONNECTIONS_MAX - 1)
@@ -312,7 +312,10 @@ mod tests {
         let again = TcpStream::connect(port).unwrap();
         let began = Instant::now();
         drop(server);
-        assert!(began.elapsed() < REQUEST_MAX, "waits for nobody at the end");
+        assert!(
+            began.elapsed() < REQUEST_MAX,
+            "does not wait for clients at the end"
+        );
         drop(again);
         assert!(TcpStream::connect(port).is_err());
     }

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_got_out_before_is_known_after() {
+    fn a_delivered_verdict_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         record(&path, &pinning());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_that_got_out_answers_for_one() {
+    fn each_delivered_verdict_matches_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         let mut revision = pinning();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_or_torn_file_is_begun_anew_or_read_as_far_as_it_goes() {
+    fn a_foreign_file_is_restarted_and_a_torn_one_read_as_far_as_it_goes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         std::fs::write(&path, "something else").unwrap();

@@ -60,14 +60,14 @@ impl Sinks {
     /// Writes `verdict` to every sink that is open. Returns the failures to report: each kind once for
     /// each sink, however often it happens; [`Self::losses`] has the counts.
     #[must_use = "a failure that is not reported is hidden"]
-    pub fn verdict(&mut self, verdict: &Verdict) -> Vec<SinkError> {
+    pub fn write(&mut self, verdict: &Verdict) -> Vec<SinkError> {
         if !self.queues.is_empty() {
             let verdict = Arc::new(verdict.clone());
             for queue in &self.queues {
                 queue.push(&verdict);
             }
         }
-        self.each(|sink| sink.verdict(verdict), 1)
+        self.each(|sink| sink.write(verdict), 1)
     }
 
     /// Flushes every sink that has no thread of its own. Returns the failures to report, also of those
@@ -164,7 +164,7 @@ mod tests {
     use crate::outlet::sink::JsonLines;
     use crate::verdict::tests::pinning;
 
-    /// Fails as told, then works; counts what it got.
+    /// A sink that fails as scripted, then works; it counts verdicts.
     struct Scripted {
         failures: Vec<SinkError>,
         got: Arc<Mutex<u32>>,
@@ -175,7 +175,7 @@ mod tests {
             "scripted"
         }
 
-        fn verdict(&mut self, _: &Verdict) -> Result<(), SinkError> {
+        fn write(&mut self, _: &Verdict) -> Result<(), SinkError> {
             if let Some(error) = self.failures.pop() {
                 return Err(error);
             }
@@ -206,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_does_not_stop_the_others_and_is_told_once() {
+    fn a_sink_that_fails_does_not_stop_the_others_and_is_reported_once() {
         let (bad, got_bad) = scripted(vec![missing(), missing(), missing()]);
         let (good, got_good) = scripted(vec![]);
         let mut sinks = Sinks::new(vec![bad, good]);
-        let told: Vec<_> = (0..5).map(|_| sinks.verdict(&pinning()).len()).collect();
-        assert_eq!(told, [1, 0, 0, 0, 0]);
+        let reported: Vec<_> = (0..5).map(|_| sinks.write(&pinning()).len()).collect();
+        assert_eq!(reported, [1, 0, 0, 0, 0]);
         assert_eq!(
             (*got_bad.lock().unwrap(), *got_good.lock().unwrap()),
             (2, 5)
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_told() {
+    fn each_kind_is_reported() {
         let busy = SinkError::JournalBusy {
             socket: "/x".into(),
         };
         let (bad, _) = scripted(vec![missing(), busy, missing()]);
         let mut sinks = Sinks::new(vec![bad]);
-        let told: Vec<_> = (0..4).map(|_| sinks.verdict(&pinning()).len()).collect();
-        assert_eq!(told, [1, 1, 0, 0]);
+        let reported: Vec<_> = (0..4).map(|_| sinks.write(&pinning()).len()).collect();
+        assert_eq!(reported, [1, 1, 0, 0]);
         assert_eq!(
             sinks.losses().iter().map(|loss| loss.verdicts).sum::<u64>(),
             3
@@ -245,14 +245,14 @@ mod tests {
         drop(theirs);
         let mut sinks = Sinks::new(vec![Box::new(JsonLines::new(ours))]);
         assert!(!sinks.is_closed());
-        assert_eq!(sinks.verdict(&pinning()).len(), 1);
+        assert_eq!(sinks.write(&pinning()).len(), 1);
         assert!(sinks.is_closed());
-        assert!(sinks.verdict(&pinning()).is_empty());
+        assert!(sinks.write(&pinning()).is_empty());
         assert_eq!(sinks.losses().len(), 0);
     }
 
     #[test]
-    fn a_flush_that_fails_is_told_but_loses_no_verdict() {
+    fn a_failed_flush_is_reported_but_loses_no_verdict() {
         let (bad, _) = scripted(vec![missing()]);
         let mut sinks = Sinks::new(vec![bad]);
         assert_eq!(sinks.flush().len(), 1);

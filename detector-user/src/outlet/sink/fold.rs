@@ -226,10 +226,7 @@ mod tests {
         assert_eq!((due.len(), due[0].count), (1, 2));
         assert_eq!(due[0].verdict, other_port);
         assert!(folds.take_due(at(30)).is_empty(), "reported once");
-        assert!(
-            fold(&mut folds, &pinning(), at(11)),
-            "the interval began anew"
-        );
+        assert!(fold(&mut folds, &pinning(), at(11)), "a new interval began");
         assert_eq!(folds.take_rest()[0].count, 1);
     }
 

@@ -80,7 +80,7 @@ impl Sink for JsonFile {
         NAME
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         encode(&mut self.line, verdict, NAME)?;
         let file = match &mut self.file {
             Some(file) => file,
@@ -118,21 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_behind_what_is_there_and_through_both_kinds_of_rotation() {
+    fn it_appends_to_an_existing_file_and_through_both_kinds_of_rotation() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (
             folder.path().join("verdicts"),
             folder.path().join("verdicts.1"),
         );
-        JsonFile::open(&path).unwrap().verdict(&pinning()).unwrap();
+        JsonFile::open(&path).unwrap().write(&pinning()).unwrap();
         let mut sink = JsonFile::open(&path).unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 2);
         fs::rename(&path, &old).unwrap();
-        sink.verdict(&pinning()).unwrap();
-        assert_eq!(lines(&old), 3, "until it is told");
+        sink.write(&pinning()).unwrap();
+        assert_eq!(lines(&old), 3, "until it is reopened");
         sink.reopen().unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1);
         fs::copy(&path, &old).unwrap();
         File::options()
@@ -141,13 +141,13 @@ mod tests {
             .unwrap()
             .set_len(0)
             .unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1, "no hole where the old lines were");
     }
 
-    /// The unit's umask lets nobody else read what is made.
+    /// The unit's umask hides new files from all others.
     #[test]
-    fn its_group_may_read_what_it_made_and_what_was_there_stays_as_it_was() {
+    fn its_group_may_read_a_new_file_and_an_existing_one_keeps_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("new"), folder.path().join("old"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -163,25 +163,25 @@ mod tests {
                 assert_eq!((mode(&path), mode(&old)), (0o640, 0o604));
                 fs::remove_file(&path).unwrap();
                 sink.reopen().unwrap();
-                assert_eq!(mode(&path), 0o640, "opened anew");
+                assert_eq!(mode(&path), 0o640, "reopened");
             });
         });
     }
 
     #[test]
-    fn what_cannot_be_opened_yet_is_tried_with_each_verdict() {
+    fn a_file_that_cannot_be_opened_yet_is_tried_with_each_verdict() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("later").join("verdicts");
         let mut sink = JsonFile::at(&path);
-        let error = sink.verdict(&pinning()).unwrap_err();
+        let error = sink.write(&pinning()).unwrap_err();
         assert!(error.is_temporary(), "{error}");
         fs::create_dir(folder.path().join("later")).unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1);
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_told_with_its_name() {
+    fn a_missing_folder_is_reported_with_its_name() {
         let error = JsonFile::open("/nonexistent/verdicts").err().unwrap();
         assert!(
             error

@@ -38,7 +38,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// [`SinkError`]; the verdict is then lost to this sink.
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError>;
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError>;
 
     /// Writes out everything that is buffered.
     ///

@@ -133,7 +133,7 @@ impl Sink for Journald {
         NAME
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let now = Instant::now();
         if self.fold.count(verdict, now) {
             self.folded += 1;

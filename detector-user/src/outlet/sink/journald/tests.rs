@@ -23,9 +23,9 @@ fn every_field_of_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let journal = UnixDatagram::bind(dir.path().join("socket")).unwrap();
     let mut sink = Journald::open(dir.path().join("socket")).unwrap();
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&pinning()).unwrap();
     insta::assert_snapshot!("pinning", redacted(&received(&journal)));
-    sink.verdict(&injected_reset()).unwrap();
+    sink.write(&injected_reset()).unwrap();
     insta::assert_snapshot!("injected_reset", redacted(&received(&journal)));
 }
 
@@ -57,7 +57,7 @@ fn no_field_of_the_json_is_missing() {
     let journal = UnixDatagram::bind(dir.path().join("socket")).unwrap();
     Journald::open(dir.path().join("socket"))
         .unwrap()
-        .verdict(&verdict)
+        .write(&verdict)
         .unwrap();
     let entry = received(&journal);
     let names: HashSet<_> = entry
@@ -96,16 +96,16 @@ fn a_journald_that_goes_away_and_comes_back() {
     let mut sink = Journald::open(&path).unwrap();
     drop(journal);
     assert_eq!(
-        sink.verdict(&pinning()).unwrap_err().kind(),
+        sink.write(&pinning()).unwrap_err().kind(),
         "journald-missing"
     );
     std::fs::remove_file(&path).unwrap();
     assert_eq!(
-        sink.verdict(&pinning()).unwrap_err().kind(),
+        sink.write(&pinning()).unwrap_err().kind(),
         "journald-missing"
     );
     let journal = UnixDatagram::bind(&path).unwrap();
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&pinning()).unwrap();
     assert!(received(&journal).contains("TLSWHY_CAUSE=pinning"));
 }
 
@@ -117,7 +117,7 @@ fn a_journald_that_is_stuck_is_not_waited_for_for_ever() {
     let mut sink = Journald::open(&path).unwrap();
     let mut taken = 0;
     let error = loop {
-        match sink.verdict(&pinning()) {
+        match sink.write(&pinning()) {
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
@@ -127,6 +127,6 @@ fn a_journald_that_is_stuck_is_not_waited_for_for_ever() {
     for _ in 0..taken {
         received(&journal);
     }
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&pinning()).unwrap();
     assert!(!sink.stuck);
 }

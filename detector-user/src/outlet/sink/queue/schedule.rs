@@ -22,11 +22,11 @@ pub(super) enum Step {
 /// The worker's side of the decision.
 pub(super) struct Situation {
     pub(super) now: Instant,
-    /// The sink takes nothing at the moment.
+    /// The sink accepts nothing at the moment.
     pub(super) is_away: bool,
     /// Verdicts wait on disk: they are older than all in memory.
     pub(super) has_spilled: bool,
-    /// The disk takes verdicts.
+    /// The disk accepts verdicts.
     pub(super) can_spill: bool,
     /// The sink's tick is due.
     pub(super) is_tick_due: bool,

@@ -193,7 +193,7 @@ impl Worker {
 
     fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let folded = self.sink.folded();
-        self.sink.verdict(verdict)?;
+        self.sink.write(verdict)?;
         (self.pause, self.retry_at) = (RETRY_FIRST, None);
         let mut state = self.shared.lock();
         (state.has_in_hand, state.unreported) = (false, self.sink.unreported());

@@ -52,7 +52,7 @@ fn what_was_put_comes_out_in_order_also_after_a_restart() {
     assert_eq!(spill.first().unwrap().unwrap().client.port, 4);
     drop(spill);
     let mut spill = open(&path, 1 << 20);
-    assert_eq!(all(&mut spill), [4, 5, 6], "seen, but not taken");
+    assert_eq!(all(&mut spill), [4, 5, 6], "read, but not removed");
     assert_eq!(spill.bytes(), 0);
     fill(&mut spill, [7]);
     assert_eq!(all(&mut spill), [7]);
@@ -98,7 +98,7 @@ fn what_was_taken_makes_room_while_others_wait() {
         // One was read already when the others move.
         spill.first().unwrap();
         let more = fill(&mut spill, next..next + half as u16);
-        assert_eq!(more.len(), half, "as many as were taken");
+        assert_eq!(more.len(), half, "as many as were removed");
         assert!(size(&path) <= 20_000);
         next += half as u16;
         waiting = [&waiting[half..], &more].concat();
