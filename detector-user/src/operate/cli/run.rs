@@ -57,7 +57,7 @@ pub struct RunArgs {
     #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
     pub inspection_cas: Vec<InspectionCa>,
 
-    /// Whether connections here are intercepted [default: auto]
+    /// Whether connections are intercepted [default: auto]
     #[arg(long, value_name = "WHEN", value_enum)]
     pub intercepted: Option<InterceptedWhen>,
 
