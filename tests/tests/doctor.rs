@@ -66,7 +66,7 @@ fn others_programs_are_named_and_ours_are_no_fault() {
         "{detail}"
     );
     assert!(
-        detail.contains(") on TCX egress: tlswhy goes before"),
+        detail.contains(") on TCX egress: tlswhy runs before"),
         "{detail}"
     );
 

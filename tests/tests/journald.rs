@@ -554,7 +554,7 @@ fn repeats_are_counted_and_the_catalog_says_what_to_do() {
     for words in [
         "An app accepts no certificate but its own: api.pinned.test",
         "Exclude this destination\nfrom decryption",
-        "A verdict came again 4 times",
+        "A verdict was repeated 4 times",
     ] {
         let words = words.replace('\n', "\n░░ ");
         assert!(explained.contains(&words), "{words:?} in {explained}");

@@ -200,7 +200,7 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     assert!(is_tapped(&lab), "programs go on");
     let (mut second, said) = start(&lab, &kept, &["--flows", "2000"]);
     assert!(
-        has_line(&said, "replaced, connections under way are not followed"),
+        has_line(&said, "connections in progress are not tracked"),
         "{said:?}"
     );
     assert_eq!(std::fs::read_dir(kept.pins()).unwrap().count(), 1);
@@ -354,7 +354,7 @@ fn an_interface_that_went_meanwhile_leaves_nothing_and_a_new_one_is_taken() {
         .unwrap();
     let (mut second, said) = start(&lab, &kept, &["-i", "x0"]);
     assert!(
-        has_line(&said, "goes on with") && has_line(&said, "tap x0: "),
+        has_line(&said, "adopted the programs") && has_line(&said, "tap x0: "),
         "{said:?}"
     );
     second.stop(Signal::SIGKILL).unwrap();

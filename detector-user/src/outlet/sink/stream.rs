@@ -21,7 +21,7 @@ pub(super) fn write(
 /// Flushes the stream.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(super) fn flush(to: &mut impl Write, output: &'static str) -> Result<(), SinkError> {
     to.flush().map_err(|error| failure(error, output))
 }

@@ -25,7 +25,7 @@ use side_by_side::side_by_side;
 /// Maximum tracked flows; a capture of more simultaneous ones is judged in part, with a count.
 const FLOWS: usize = 1 << 20;
 
-/// Whom the engine feeds: the pipeline, or who carries it there.
+/// The receiver of the engine: the pipeline, or a carrier to it.
 trait Feed: Receiver {
     /// As [`Pipeline::name_tap`].
     fn name_tap(&mut self, interface: u32, name: &str);
