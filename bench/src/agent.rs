@@ -1,4 +1,4 @@
-//! What the agent makes of a second of CPU time and of memory, from rings' contents to verdicts.
+//! The agent's verdicts per second of CPU time, and its memory, from rings' contents to verdicts.
 
 mod allocations;
 mod traffic;
@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use detector_common::flow::side_flags;
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_user::cause::knowledge::Knowledge;
-use detector_user::flow::receiver::Receiver;
+use detector_user::flow::receiver::{Receiver, TimedReceiver};
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
 use detector_user::verdict::Verdict;
@@ -33,7 +33,7 @@ const COUNTED: u32 = 20_000;
 const REMEMBERED: u32 = 1_000_000;
 /// Connections that should be judged in a second, and come in one.
 const CONNECTIONS_A_SECOND: u32 = 200_000;
-/// What comes in a second where memory is looked at: what is under way takes memory, too.
+/// Connections per second where memory is looked at: those under way take memory, too.
 const SUSTAINED: u64 = 50_000;
 const MEMORY_MIB: f64 = 300.0;
 
@@ -99,7 +99,7 @@ fn run(
     while connections < wanted {
         connections += traffic.next(ROUND, told);
         let start = cpu_seconds()?;
-        told.replay(pipeline, Pipeline::advance);
+        told.replay(pipeline, TimedReceiver::advance);
         seconds += cpu_seconds()? - start;
     }
     Ok((connections, seconds))

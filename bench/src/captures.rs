@@ -1,4 +1,4 @@
-//! How fast captures are read, beside others on the same file, and how that grows.
+//! The speed of reading captures, beside others on the same file, and how that grows.
 
 mod cost;
 mod traffic;

@@ -1,4 +1,4 @@
-//! What traffic through a gateway loses to the taps: live frames on a link, TCP through the agent.
+//! Traffic's loss to the taps of a gateway: live frames on a link, TCP through the agent.
 
 mod live_frames;
 mod requests;
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use lab::host::{Process, run, words};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::gateway::{Gateway, PATIENCE};
-use xtask::lab::{Process, run, words};
 
 use crate::table::{Goal, Row, Table};
 

@@ -1,4 +1,4 @@
-//! What a packet costs in the kernel, by BPF_PROG_TEST_RUN.
+//! A packet's cost in the kernel, by BPF_PROG_TEST_RUN.
 
 mod cases;
 mod clients;
@@ -11,7 +11,7 @@ use clients::Clients;
 pub(crate) use programs::REFERENCE;
 use programs::{Hook, Programs};
 
-/// What an established flow's segment may cost over an empty program.
+/// The limit of an established flow's segment over an empty program.
 const ESTABLISHED_NS: f64 = 12.0;
 /// Packets of one run.
 const PACKETS: u32 = 400_000;

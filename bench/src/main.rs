@@ -31,13 +31,13 @@ struct Arguments {
 /// A part of the benches.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// What a packet costs in the kernel
+    /// A packet's cost in the kernel
     Kernel,
-    /// How fast captures are read
+    /// The speed of reading captures
     Captures,
-    /// How fast the agent judges, and what it keeps
+    /// The agent's speed and memory
     Agent,
-    /// What traffic through a gateway loses
+    /// Traffic's loss through a gateway
     Gateway,
     /// The agent's memory alone, as a number
     Memory,

@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) goal: Option<Goal>,
 }
 
-/// What a ratio should be, or a figure.
+/// The goal of a ratio, or of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),

@@ -2,7 +2,7 @@
 
 use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader, VlanId};
 
-/// What lies below TCP.
+/// The layers below TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// IPv4 over Ethernet.
@@ -29,7 +29,7 @@ pub const NETWORKS: [Network; 5] = [
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// Who sends.
+/// The sending side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     /// The TLS client.
@@ -41,7 +41,7 @@ pub enum From {
 /// A connection and where it stands.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// What lies below TCP.
+    /// The layers below TCP.
     pub network: Network,
     /// Which of many clients, below 2^24; each has its own address.
     pub client: u32,

@@ -14,7 +14,7 @@ use detector_user::source::tap::counters::Counters;
 use detector_user::source::tap::object::{ObjectOptions, load};
 use detector_user::source::tap::rings::Rings;
 
-/// What an engine told of some frames.
+/// An engine's records of some frames.
 #[derive(Debug, Default, PartialEq)]
 pub struct Told {
     /// Observations, in order, without times.
@@ -121,7 +121,7 @@ impl Kernel {
         Ok((result.return_value, out))
     }
 
-    /// What it told since the last call.
+    /// Returns its records since the last call.
     pub fn told(&mut self) -> Told {
         let mut told = Told::default();
         self.rings.drain(&mut told);
@@ -187,7 +187,7 @@ impl Host {
             .frame(&frame, LinkType::Ethernet, 0, &mut self.told);
     }
 
-    /// What it told since the last call.
+    /// Returns its records since the last call.
     pub fn told(&mut self) -> Told {
         std::mem::take(&mut self.told)
     }

@@ -9,7 +9,7 @@ const BPF_LINK_CREATE: i64 = 28;
 const XDP_FLAGS_SKB_MODE: u32 = 2;
 const BPF_F_BEFORE: u32 = 1 << 3;
 
-/// Where a foreign program sits.
+/// The place of a foreign program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// XDP in the driver.
@@ -45,7 +45,7 @@ impl Foreign {
     /// Attaches a program that returns `verdict` for every packet.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn attach(place: Place, interface: u32, verdict: i32) -> io::Result<Self> {
         let (program_type, attach_type, flags) = place.numbers();
         let [a, b, c, d] = verdict.to_ne_bytes();

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
+use lab::build::{Profile, build_agent};
+use lab::host::{Authority, Namespace, Process, connect};
 use serde_json::Value;
-use xtask::lab::{Authority, Namespace, Process, connect};
-use xtask::{Profile, build_agent};
 
-/// How long things in the lab may take; nothing measures it.
+/// The longest that things in the lab may take; nothing measures it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The agent's binary: built once, or where there is no compiler the one that `TLSWHY_AGENT` names.
@@ -27,11 +27,11 @@ pub fn agent() -> &'static Path {
 
 /// The lab. Names begin with its own, so that several may stand at once.
 pub struct Gateway {
-    /// Where clients run.
+    /// The client's namespace.
     pub client: Namespace,
-    /// Where the agent runs; `lan0` leads to the client.
+    /// The agent's namespace; `lan0` leads to the client.
     pub gateway: Namespace,
-    /// Where the server runs.
+    /// The server's namespace.
     pub server: Namespace,
     /// The CA of the server's certificate.
     pub origin_ca: Authority,
@@ -56,10 +56,8 @@ impl Gateway {
             (&gateway, "wan0", &["10.78.2.1/24", "fd78:2::1/64"]),
             (&server, "eth0", &["10.78.2.2/24", "fd78:2::2/64"]),
         )?;
-        client.run("ip route add default via 10.78.1.1")?;
-        client.run("ip -6 route add default via fd78:1::1")?;
-        server.run("ip route add default via 10.78.2.1")?;
-        server.run("ip -6 route add default via fd78:2::1")?;
+        client.default_routes(&["10.78.1.1", "fd78:1::1"])?;
+        server.default_routes(&["10.78.2.1", "fd78:2::1"])?;
         gateway.forward()?;
         let origin_ca = Authority::new(folder.path(), "origin-ca", "Origin CA")?;
         Ok(Self {

@@ -6,8 +6,8 @@ use anyhow::Context;
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
+use lab::host::Namespace;
 use nix::sched::{CloneFlags, setns};
-use xtask::lab::Namespace;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("LAB_EBPF_OBJECT"));
 

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use detector_user::host::interfaces::{self, Interface};
+use detector_user::host::interfaces::Interface;
 use detector_user::source::capture::CaptureFile;
+use detector_user::source::tap::selection;
+use lab::host::{Namespace, Process, connect};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use xtask::lab::{Namespace, Process, connect};
 
-/// How long anything that must happen may take on a busy machine.
+/// The longest that anything may take that must happen, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// What ends a recording. Its source is that of the conversations' client, so that it is recorded.
+/// The frame that ends a recording. Its source is that of the conversations' client, so that it is recorded.
 const LAST: [u8; 60] = {
     let mut frame = [0x5a; 60];
     let head = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5];
@@ -78,8 +79,8 @@ pub fn inside<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) ->
 
 /// The interface of this name in the namespace this thread is in.
 pub fn interface(name: &str) -> Interface {
-    let wanted = interfaces::named(&[name.to_owned()]);
-    let mut found = interfaces::choose(&wanted).unwrap().whole().unwrap();
+    let wanted = selection::named(&[name.to_owned()]);
+    let mut found = selection::choose(&wanted).unwrap().whole().unwrap();
     found.remove(0)
 }
 

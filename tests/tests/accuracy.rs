@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use lab::labels::Folder;
+use lab::rewrite::command::rewrite_folder;
+use lab::score::agent::Agent;
+use lab::score::goals::Goal;
+use lab::score::{Read, Score, score};
 use tests::gateway::agent;
-use xtask::corpus::rewrite::command::rewrite_folder;
-use xtask::score::agent::Agent;
-use xtask::score::goals::Goal;
-use xtask::score::labels::Folder;
-use xtask::score::{Read, Score, score};
 
-/// What TLS 1.3 hides from everybody but the peers (see docs/accuracy.md).
+/// The goal that TLS 1.3 hides from everybody but the peers (see docs/accuracy.md).
 const HIDDEN: &str = "recall of decrypt-error";
 
 fn corpus() -> PathBuf {

@@ -14,18 +14,16 @@ fn capture(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// `tlswhy pcap` before its captures are named.
+fn tlswhy_pcap() -> Command {
+    let mut command = Command::new(agent());
+    command.args(["pcap", "--output", "json"]);
+    command.args(["--inspection-ca", "CN=Inspection CA"]);
+    command
+}
+
 fn pcap(files: &[&Path]) -> Output {
-    Command::new(agent())
-        .args([
-            "pcap",
-            "--output",
-            "json",
-            "--inspection-ca",
-            "CN=Inspection CA",
-        ])
-        .args(files)
-        .output()
-        .unwrap()
+    tlswhy_pcap().args(files).output().unwrap()
 }
 
 fn verdicts(output: &Output) -> Vec<Value> {
@@ -58,15 +56,8 @@ fn compressed_captures_read_the_same() {
     gzip.write_all(&plain).unwrap();
     let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
     for bytes in [gzip.finish().unwrap(), zstd, plain] {
-        let mut child = Command::new(agent())
-            .args([
-                "pcap",
-                "--output",
-                "json",
-                "--inspection-ca",
-                "CN=Inspection CA",
-                "-",
-            ])
+        let mut child = tlswhy_pcap()
+            .arg("-")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

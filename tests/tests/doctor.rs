@@ -2,12 +2,12 @@
 
 use std::process::{Command, Output};
 
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::foreign::{Foreign, Place};
 use tests::gateway::{PATIENCE, agent};
 use tests::wire::{inside, interface, pair};
-use xtask::lab::{Namespace, Process, output};
 
 const PASS: i32 = 2;
 const TCX_NEXT: i32 = -1;
@@ -84,7 +84,7 @@ fn others_programs_are_named_and_ours_are_no_fault() {
 fn a_program_put_before_ours_is_told() {
     let (_client, gateway) = pair();
     // On an older kernel nobody can be put before it by the bare system call.
-    if !detector_user::source::tap::attach::Abilities::of_this_kernel().tcx {
+    if !detector_user::source::tap::hook::Abilities::of_this_kernel().tcx {
         return;
     }
     let mut run = gateway.command(agent());

@@ -1,4 +1,4 @@
-//! What the engine tells does not depend on how a stream was cut into segments.
+//! The engine's records do not depend on how a stream was cut into segments.
 
 use std::collections::BTreeSet;
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use lab::labels::Folder;
+use lab::score::agent::Agent;
 use tests::gateway::agent;
-use xtask::score::agent::Agent;
-use xtask::score::labels::Folder;
 
 /// Differing lines that a failure shows.
 const SHOWN: usize = 5;

@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use lab::demo::story::{Scene, Story};
+use lab::host::{Machine, Namespace, output, run, words};
 use serde_json::Value;
 use tests::gateway::PATIENCE;
-use xtask::demo::story::{Scene, Story};
-use xtask::lab::{Machine, Namespace, output, run, words};
 use xtask::package::{self, Packages};
 
 /// A refusal that others decide is told two seconds after it at the latest.
@@ -85,7 +85,7 @@ fn main_pid(machine: &Machine) -> String {
     pid.unwrap().trim().to_owned()
 }
 
-/// What the service said.
+/// The service's log.
 fn messages(machine: &Machine) -> String {
     machine
         .run("journalctl --no-pager --output=cat --unit=tlswhy")
@@ -171,7 +171,7 @@ fn journald(machine: &Machine, verb: &str) {
 
 #[test]
 fn the_service_tells_the_story_through_kills_and_an_upgrade() {
-    let tools = xtask::build_tools().unwrap();
+    let tools = lab::build::build_lab().unwrap();
     let files = tempfile::tempdir().unwrap();
     let story = Story::new("tw-install", files.path(), &tools).unwrap();
     let machine = Machine::boot(story.gateway(), folder()).unwrap();
@@ -256,7 +256,7 @@ fn causes_of(lines: &str) -> Vec<&str> {
 fn the_service_is_a_good_citizen_and_leaves_nothing_behind() {
     let network = Namespace::new("tw-citizen").unwrap();
     let peer = Namespace::new("tw-citizen-peer").unwrap();
-    xtask::lab::connect((&network, "lan0", &[]), (&peer, "eth0", &[])).unwrap();
+    lab::host::connect((&network, "lan0", &[]), (&peer, "eth0", &[])).unwrap();
     let machine = Machine::boot(&network, folder()).unwrap();
     packages();
     follow(&machine, "install.md", "Install");
@@ -392,7 +392,7 @@ fn goes_away(machine: &Machine) {
     assert!(left.is_empty(), "{left:#?}");
 }
 
-/// What is pinned, as root of this machine sees it.
+/// The pinned objects, as root of this machine sees them.
 fn pins(machine: &Machine) -> usize {
     let directory = machine.bpffs().join("tlswhy");
     let Ok(entries) = std::fs::read_dir(directory) else {

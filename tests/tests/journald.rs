@@ -25,7 +25,7 @@ use serde_json::Value;
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 const DIRECTORY: &str = "/run/log/journal";
 const CONFIG: &str = "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\nReadKMsg=no\nAudit=no\n";
-/// How long a test waits before it calls an entry lost; nothing is measured by it.
+/// The longest that a test waits before it calls an entry lost; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PINNING: &str = concat!(
@@ -486,7 +486,7 @@ fn a_journald_that_takes_nothing_is_waited_for() {
     assert!(sinks.losses().is_empty(), "{:?}", sinks.losses());
 }
 
-/// What `journalctl -x` shows beside an entry, with the packaged catalog installed here alone.
+/// The explanation that `journalctl -x` shows beside an entry, with the packaged catalog installed here alone.
 fn explained() -> String {
     let catalogs = "/usr/lib/systemd/catalog";
     let none = None::<&str>;

@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use lab::host::{Process, output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::gateway::{Gateway, PATIENCE, agent};
 use tests::wire::until;
-use xtask::lab::{Process, output};
 
 /// The client ports of the verdicts in a file; of none as long as it is not there.
 fn ports(file: &Path) -> Vec<u64> {

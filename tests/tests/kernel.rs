@@ -8,7 +8,7 @@ use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::engines::{Kernel, Program};
 
-/// What a program may come to: bytes of bytecode, bytes of machine code, instructions that the verifier
+/// The limits of a program: bytes of bytecode, bytes of machine code, instructions that the verifier
 /// processes. Some way above what they are, so that what makes a program dearer shows here without a
 /// clock. Older verifiers give up at a million.
 struct Ceiling {

@@ -1,10 +1,10 @@
 //! The kernel's taps and a recording of the same packets, judged alike.
 
+use lab::corpus::live::of_recording;
+use lab::corpus::play;
+use lab::corpus::scenarios::{Scenario, all};
+use lab::network::Interceptor;
 use tests::gateway::agent;
-use xtask::corpus::live::of_recording;
-use xtask::corpus::play;
-use xtask::corpus::scenarios::{Scenario, all};
-use xtask::corpus::world::Interceptor;
 
 /// Real clients, direct and through a real interceptor between two taps; those that need no other
 /// programs than the rest of the tests.

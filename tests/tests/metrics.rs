@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::gateway::{Gateway, agent, next_verdict};
 use tests::wire::{PATIENCE, inside, namespace, pair, until};
-use xtask::lab::{Namespace, Process, output};
 use xtask::root;
 
 const PORT: &str = "127.0.0.1:9745";
@@ -22,7 +22,7 @@ fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
     (agent, said)
 }
 
-/// What curl gets in a namespace: the status and the text.
+/// The answer that curl gets in a namespace: the status and the text.
 fn get(namespace: &Namespace, arguments: &[&str]) -> (String, String) {
     let mut command = namespace.command("curl");
     command.args(["-s", "--max-time", "10", "-w", "%{http_code}"]);
@@ -81,7 +81,7 @@ fn names_in(path: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What a Prometheus that scrapes the agent answers to a query, once that is something.
+/// The answer to a query of a Prometheus that scrapes the agent, once there is one.
 fn asked_of_prometheus(lab: &Gateway, query: &str) -> Value {
     let folder = lab.folder();
     let rules = root().join("packaging/prometheus-rules.yml");

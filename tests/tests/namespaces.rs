@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
+use lab::host::output;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::json;
 use tests::gateway::{Gateway, next_verdict};
 use tests::tagging::{Tagging, VLAN_ID};
-use xtask::lab::output;
 
 /// Runs curl, which must fail, and at TLS.
 fn fails(curl: &mut Command) {
@@ -19,6 +19,13 @@ fn fails(curl: &mut Command) {
         !matches!(code, None | Some(0 | 6 | 7 | 28)),
         "curl ended with {code:?}: {said}"
     );
+}
+
+/// The agent's last line on how it judged.
+fn judged(said: &[String]) -> &str {
+    said.iter()
+        .find(|line| line.starts_with("judged:"))
+        .unwrap()
 }
 
 #[rstest]
@@ -78,12 +85,8 @@ fn a_client_without_the_ca_is_told_of(
     let (status, rest) = agent.stop(Signal::SIGTERM).unwrap();
     assert!(status.success());
     // The connection that worked is counted and not told of.
-    let judged = rest
-        .iter()
-        .find(|line| line.starts_with("judged:"))
-        .unwrap();
     assert_eq!(
-        judged,
+        judged(&rest),
         "judged: 1 established, 1 failed (1 certificate-rejected), 0 unused, 0 unfinished"
     );
     assert!(rest.iter().any(|line| line == "lost: nothing"), "{rest:?}");
@@ -130,7 +133,7 @@ fn a_large_download_works_and_settles() {
         .current_dir(lab.folder())
         .args(["s_server", "-accept", "443", "-WWW", "-cert"]);
     command.arg(certificate).arg("-key").arg(key);
-    let _server = xtask::lab::Process::start(&mut command).unwrap();
+    let _server = lab::host::Process::start(&mut command).unwrap();
     lab.server.wait_until_listening(443).unwrap();
     let (mut agent, _) = lab.watch(&["--output", "json"]).unwrap();
     let ca = lab.origin_ca.certificate();
@@ -151,12 +154,8 @@ fn a_large_download_works_and_settles() {
     assert_eq!(String::from_utf8_lossy(&got.stdout), (20 << 20).to_string());
     std::thread::sleep(std::time::Duration::from_secs(1));
     let (_, rest) = agent.stop(Signal::SIGINT).unwrap();
-    let judged = rest
-        .iter()
-        .find(|line| line.starts_with("judged:"))
-        .unwrap();
     assert_eq!(
-        judged,
+        judged(&rest),
         "judged: 1 established, 0 failed, 0 unused, 0 unfinished"
     );
 }

@@ -7,6 +7,7 @@ use detector_user::cause::knowledge::Knowledge;
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
 use detector_user::outlet::summary::Summary;
+use detector_user::source::tap::counters::forgotten;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::verdict::{Cause, Verdict};
 use tests::conversation::{Conversation, From, Network, tls};
@@ -88,8 +89,8 @@ fn a_full_handshake_ring_costs_no_verdict() {
     let tally = pipeline.tally();
     let summary = Summary {
         tally,
+        forgotten: forgotten(&counters, 1),
         counters,
-        settled_max: 1,
     }
     .to_string();
     assert!(

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use detector_user::source::tap::TapError;
-use detector_user::source::tap::attach::{Abilities, Hook, KernelTap, Origin};
+use detector_user::source::tap::hook::{Abilities, Hook};
+use detector_user::source::tap::kernel_tap::KernelTap;
+use detector_user::source::tap::load::Origin;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::source::tap::pins::{Pins, Root};
+use lab::host::{Namespace, Process, output};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -15,7 +18,6 @@ use serde_json::Value;
 use tests::foreign::{Foreign, Place};
 use tests::gateway::{Gateway, PATIENCE, agent, next_verdict};
 use tests::wire::{inside, interface, until};
-use xtask::lab::{Namespace, Process, output};
 
 /// A BPF file system of a test's own, and a runtime directory.
 struct Kept {
@@ -111,7 +113,7 @@ fn has_line(lines: &[String], words: &str) -> bool {
     lines.iter().any(|line| line.contains(words))
 }
 
-/// How many connections an agent judged as failed, by its own account.
+/// The number of connections that an agent judged as failed, by its own account.
 fn failures(rest: &[String]) -> usize {
     let judged = rest.iter().find(|line| line.starts_with("judged: "));
     let failed = judged.and_then(|line| line.split(", ").find(|it| it.contains(" failed")));
@@ -238,7 +240,7 @@ fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
     until("no program stays", || !is_tapped(&lab));
 }
 
-/// What a kernel allows, with XDP also on the lab's virtual interfaces.
+/// The kernel's modes of attaching, with XDP also on the lab's virtual interfaces.
 fn with_xdp() -> Abilities {
     Abilities {
         virtual_xdp: true,
@@ -290,7 +292,7 @@ fn programs_without_xdp_go_on_new_interfaces_too() {
     detach(&lab, &kept);
 }
 
-/// How an agent's tap came to be, where it sees incoming frames, why not by XDP, and which program
+/// An agent's tap: how it came to be, where it sees incoming frames, why not by XDP, and which program
 /// is there.
 type Taken = (Origin, Hook, Option<String>, Option<u32>);
 

@@ -5,12 +5,12 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use detector_user::source::tap::attach::Abilities;
+use detector_user::source::tap::hook::Abilities;
+use lab::host::{Namespace, Process, output};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::gateway::{Gateway, agent, next_verdict};
 use tests::wire::{PATIENCE, inside, interface, namespace, pair, until};
-use xtask::lab::{Namespace, Process, output};
 
 /// Starts the agent in a namespace and waits until it is ready; returns what it said up to then.
 fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
@@ -29,7 +29,7 @@ fn failure(command: &mut Command) -> String {
     said
 }
 
-/// Where classifiers sit on this kernel.
+/// The place of classifiers on this kernel.
 fn classifier() -> &'static str {
     if Abilities::of_this_kernel().tcx {
         "TCX"
@@ -405,7 +405,7 @@ fn an_interface_that_is_down_is_a_warning() {
     );
 }
 
-/// Who gives up all capabilities but these.
+/// A command that gives up all capabilities but these.
 fn with_capabilities(namespace: &Namespace, capabilities: &str) -> Command {
     let mut command = namespace.command("setpriv");
     command.arg(format!("--bounding-set=-all{capabilities}"));
@@ -452,7 +452,7 @@ fn missing_privileges_are_one_line_that_names_them(#[case] capabilities: &str) {
     let mut command = with_capabilities(&gateway, capabilities);
     let said = failure(command.args(["run", "-i", "g0"]));
     assert!(
-        said.contains("run as root, or with CAP_BPF, CAP_NET_ADMIN"),
+        said.contains("run as root, or grant CAP_BPF, CAP_NET_ADMIN"),
         "{said}"
     );
 }
@@ -484,7 +484,7 @@ fn the_programs_speak_when_asked_to() {
         .unwrap();
 }
 
-/// Where there is no XDP, tags that the device took off are still known.
+/// Without XDP, tags that the device took off are still known.
 #[test]
 fn vlans_tell_flows_apart_where_classifiers_see_them() {
     let (_client, gateway) = pair();

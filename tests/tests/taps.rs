@@ -8,21 +8,22 @@ use detector_common::counter::Counter;
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_user::flow::receiver::Receiver;
 use detector_user::host::interfaces::Interface;
-use detector_user::source::tap::attach::{Abilities, Hook, KernelTap};
 use detector_user::source::tap::counters::Counters;
+use detector_user::source::tap::hook::{Abilities, Hook};
+use detector_user::source::tap::kernel_tap::KernelTap;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::source::tap::rings::Rings;
+use lab::host::{Namespace, run, words};
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
 use tests::gateway::agent;
 use tests::wire::{await_link, inside, interface, namespace, pair, send, until};
-use xtask::lab::{Namespace, run, words};
 
 const XDP_PASS: i32 = 2;
 const TCX_PASS: i32 = 0;
 
-/// What this kernel has, and where its classifiers sit: these tests run on older ones too. With XDP
+/// This kernel's hooks, and the place of its classifiers: these tests run on older ones too. With XDP
 /// on the lab's virtual interfaces, which stand for hardware.
 fn here() -> (Abilities, Hook) {
     let abilities = Abilities {
@@ -137,7 +138,7 @@ fn sees_both_directions(client: &Namespace, gateway: &Namespace, watched: &mut W
     assert_eq!(watched.count(Counter::Followed), 3);
 }
 
-/// What the namespace shows of programs, filters and queueing disciplines.
+/// The namespace's programs, filters and queueing disciplines.
 fn traces(gateway: &Namespace, interface: &str) -> String {
     [
         format!("ip -details link show dev {interface}"),

@@ -1,16 +1,17 @@
 //! Packets leave a tapped gateway byte for byte as they came.
 
 use detector_common::counter::Counter;
-use detector_user::source::tap::attach::{Abilities, Hook, KernelTap};
 use detector_user::source::tap::counters::Counters;
+use detector_user::source::tap::hook::{Abilities, Hook};
+use detector_user::source::tap::kernel_tap::KernelTap;
 use detector_user::source::tap::object::ObjectOptions;
+use lab::host::{Namespace, connect};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, NETWORKS, tls};
 use tests::wire::{Recording, await_link, inside, interface, namespace, send};
-use xtask::lab::{Namespace, connect};
 
 /// A client, a gateway that bridges, and a server; jumbo frames fit everywhere.
 struct Path {
@@ -20,7 +21,7 @@ struct Path {
     taps: [&'static str; 2],
 }
 
-/// What the gateway's taps sit on.
+/// The hook that the gateway's taps sit on.
 #[derive(Clone, Copy, Debug)]
 enum Device {
     /// The veth itself, which has native XDP.
@@ -76,7 +77,7 @@ impl Path {
         }
     }
 
-    /// What arrives at the server of frames that the client sends.
+    /// Returns the frames of the client that arrive at the server.
     fn crossing(&self, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let recording = Recording::start(&self.server, "s0");
         send(&self.client, "c0", frames);

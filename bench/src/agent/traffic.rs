@@ -1,4 +1,4 @@
-//! What taps tell of many clients: real frames through the engine, as a capture's are.
+//! Observations of many clients: real frames through the engine, as a capture's are.
 //!
 //! Twenty thousand clients with sixty-four applications ask for fifty thousand names on five thousand
 //! servers, through an interceptor. Of twenty connections sixteen work, five of them for long; two are
@@ -13,7 +13,7 @@ use detector_user::source::capture_tap::CaptureTap;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tests::conversation::{Conversation, From, Network, tls};
 
-/// Whose certificates are shown.
+/// The owner of the certificates that are shown.
 pub(super) const INSPECTION_CA: &str = "CN=Inspection CA";
 /// Connections whose packets are mixed at any time.
 const AT_ONCE: u32 = 1000;
@@ -29,7 +29,7 @@ const SERVERS: u32 = 5_000;
 const NAMES_TLS12: u32 = 200;
 const SEGMENT: usize = 1448;
 
-/// What a tap told, in the order in which the agent takes it off the rings.
+/// A tap's records, in the order in which the agent takes them off the rings.
 #[derive(Default)]
 pub(super) struct Told {
     observations: Vec<Observation>,
@@ -39,7 +39,7 @@ pub(super) struct Told {
     turns: Vec<Turn>,
 }
 
-/// Where one turn of the agent ends.
+/// The end of one turn of the agent.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     observations: usize,
@@ -277,7 +277,7 @@ fn close(talk: &mut Conversation, frames: &mut Vec<Vec<u8>>) {
     frames.push(talk.fin(From::Server));
 }
 
-/// Who talks to whom.
+/// The two ends of a connection.
 struct Party {
     network: Network,
     client: u32,
@@ -353,7 +353,7 @@ fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
     tls::message(11, &[&length(&list)[..], &list].concat())
 }
 
-/// What a browser of today sends; half of the applications with a key share for ML-KEM.
+/// The ClientHello of a browser of today; half of the applications have a key share for ML-KEM.
 fn client_hello(name: &str, app: u32, number: u32) -> Vec<u8> {
     let extension = |kind: u16, data: &[u8]| {
         let head = [kind.to_be_bytes(), (data.len() as u16).to_be_bytes()].concat();

@@ -1,4 +1,4 @@
-//! What running a command costs.
+//! The cost of running a command.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
-/// How often a command's memory is looked at.
+/// The interval at which a command's memory is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a command took, run to its end.
+/// The cost of a command that was run to its end.
 #[derive(Clone, Copy)]
 pub(super) struct Cost {
     /// CPU time of all its threads, user and system, seconds.

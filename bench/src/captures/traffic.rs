@@ -17,7 +17,7 @@ pub(super) struct Capture {
 /// Clients behind the gateway; each connects again and again.
 const CLIENTS: u32 = 4096;
 
-/// What to write.
+/// The traffic to write.
 #[derive(Clone, Copy)]
 pub(super) struct Mix {
     /// Packets, at least.
@@ -96,7 +96,7 @@ impl Connection {
         }
     }
 
-    /// What comes next, sent at once; nothing at the end. Every twentieth client refuses the
+    /// The next segments, sent at once; nothing at the end. Every twentieth client refuses the
     /// certificate.
     fn next(&mut self, mix: &Mix) -> Vec<Vec<u8>> {
         let talk = &mut self.talk;

@@ -6,9 +6,9 @@ use anyhow::Context;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use detector_user::source::tap::object::{ObjectOptions, load};
+use lab::host::{Namespace, connect};
 use nix::net::if_::if_nametoindex;
 use tests::conversation::{Conversation, From, Network, tls};
-use xtask::lab::{Namespace, connect};
 
 use super::{LEFT, ROUNDS, inside, joined, median, seconds};
 use crate::kernel::REFERENCE;
@@ -19,14 +19,14 @@ const BATCH: u32 = 64;
 /// Frames of one round.
 const FRAMES: u32 = 1_200_000;
 
-/// What is sent: lengths of frames without their check sequence, and how many of each in twelve.
+/// The frames that are sent: lengths without their check sequence, and their number in twelve.
 const TRAFFIC: [(&str, &[(usize, u32)]); 3] = [
     ("64 bytes", &[(60, 12)]),
     ("IMIX in blocks", &[(60, 7), (590, 4), (1514, 1)]),
     ("1,500 bytes", &[(1514, 12)]),
 ];
 
-/// What looks at frames where they arrive.
+/// The program that looks at frames where they arrive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
     None,

@@ -17,7 +17,7 @@ const PORT: u16 = 443;
 const AT_ONCE: usize = 4;
 const ROUND: Duration = Duration::from_secs(2);
 
-/// What clients make of the server's certificate.
+/// The clients' check of the server's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clients {
     Accept,
@@ -68,7 +68,7 @@ pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> any
     Ok(())
 }
 
-/// What is sent, in turns: hello, flight, the client's answer to it, the server's.
+/// The messages, in turns: hello, flight, the client's answer to it, the server's.
 struct Words {
     hello: Vec<u8>,
     flight: Vec<u8>,

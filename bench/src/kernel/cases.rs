@@ -13,7 +13,7 @@ pub(super) struct Case {
 /// Makes the packets before the one that is meant, and that.
 type Make = fn(Conversation) -> (Vec<Vec<u8>>, Vec<u8>);
 
-/// What a packet may cost.
+/// The limit of a packet's cost.
 #[derive(Clone, Copy)]
 pub(super) enum Price {
     /// Next to nothing.

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use detector_common::flow::FlowKey;
 
-/// Names a flow: its key and when it began.
+/// Identity of a flow: its key and the time when it began, nanoseconds on the source's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowId {
     pub(crate) key: FlowKey,
@@ -12,7 +12,7 @@ pub struct FlowId {
 }
 
 impl Hash for FlowId {
-    /// In few large steps: it is looked up with everything that is told of a flow.
+    /// Hashes in few large steps: each observation and chunk looks its flow up.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [one, other] = self.key.addresses;
         let [one_port, other_port] = self.key.ports.map(u64::from);

@@ -1,8 +1,10 @@
 //! Flows: from observations and handshake bytes to whole connections.
 //!
-//! In: [`receiver::Receiver`] calls, on the tap's clock. Out: a [`legs::Connection`] for each
-//! connection that works or is over, with its timeline and what its handshake said.
-//! Not here: any opinion on why a connection ended. Memory is bounded by the number of flows.
+//! In: calls of a [`receiver::TimedReceiver`], on the source's clock, for the [`tracker`].
+//! Out: from [`legs`] a [`legs::Connection`] for each connection that works or is over, with its
+//! [`timeline`] and its handshake in the clear ([`tls`]).
+//! Not here: opinions on why a connection ended, and clocks of the machine: time comes with the calls.
+//! Memory is bounded by the number of flows and by the bytes that each may keep.
 
 pub mod flow_id;
 pub mod legs;

@@ -1,4 +1,4 @@
-//! What the tracker hands the judge: all that was seen of one flow, in order.
+//! Timelines: all that was seen of one flow, in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use detector_common::observation::Measured;
 use crate::flow::flow_id::FlowId;
 use crate::flow::tls::Handshake;
 
-/// What the tracker tells of a flow.
+/// Event of a flow, from the tracker.
 #[derive(Clone, Debug)]
 pub enum FlowEvent {
-    /// It began. Told only where several taps may see the same connection.
+    /// It began. Raised only where several taps may see the same connection.
     Began(Beginning),
-    /// So much went both ways that it works; it goes on, and its end will be told.
+    /// It works, since application records went both ways; it goes on, and [`FlowEvent::Over`] follows.
     Works(Box<Timeline>),
-    /// It is over, or given up.
+    /// It is over, or no longer followed.
     Over(Box<Timeline>),
 }
 
 /// A flow's beginning, by which the legs of one connection find each other.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// Which flow.
+    /// The flow.
     pub flow: FlowId,
-    /// When its ClientHello came, nanoseconds on the tap's clock.
+    /// Time of its ClientHello, nanoseconds on the tap's clock.
     pub started_ns: u64,
     /// The client random.
     pub random: [u8; 32],
@@ -33,44 +33,43 @@ pub struct Beginning {
     pub server_name: Option<String>,
     /// The server's address.
     pub server: SocketAddr,
-    /// Whether the hello left by the tap's interface rather than came in by it; a capture does not
-    /// tell.
+    /// Whether the hello was seen at egress; `None` of a capture, which does not say.
     pub egress: Option<bool>,
 }
 
-/// One flow as far as it was seen when it is judged.
+/// One flow as far as it was seen.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    /// Which flow.
+    /// The flow.
     pub flow: FlowId,
     /// Name of the tap: an interface, or of a capture its interface's or file's name.
     pub tap: Arc<str>,
-    /// Who sent the ClientHello.
+    /// Address of the client, which sent the ClientHello.
     pub client: SocketAddr,
-    /// To whom.
+    /// Address of the server.
     pub server: SocketAddr,
     /// VLAN IDs, outermost first.
     pub vlan: Vec<u16>,
-    /// When the ClientHello began, nanoseconds since the UNIX epoch.
+    /// Time of the ClientHello's first byte, nanoseconds since the UNIX epoch.
     pub started_ns: u64,
-    /// When the last thing told here happened, likewise.
+    /// Time of the last observation, likewise.
     pub last_ns: u64,
-    /// What the handshake said in the clear.
+    /// The handshake as far as it is in the clear.
     pub handshake: Handshake,
     /// Records of both sides in the order they were seen.
     pub records: Vec<TimelineRecord>,
     /// FIN, RST, and segments after a side's own RST, in order.
     pub closes: Vec<Close>,
-    /// The sides' numbers as last told: client, server.
+    /// State of both sides at the last observation: client, server.
     pub sides: [Side; 2],
     /// Whether so many application records went both ways that the connection worked.
     pub settled: bool,
-    /// Why it is judged now.
+    /// The reason why it ends here.
     pub ending: Ending,
 }
 
 impl Timeline {
-    /// The same with all its times moved.
+    /// Moves all times by `offset_ns` nanoseconds.
     #[must_use]
     pub fn moved_by(mut self, offset_ns: i64) -> Self {
         let closes = self.closes.iter_mut().map(|close| &mut close.time_ns);
@@ -109,10 +108,10 @@ impl Timeline {
     }
 }
 
-/// A record, and who sent it.
+/// A record and its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimelineRecord {
-    /// Who sent it.
+    /// The sender.
     pub sender: Sender,
     /// Microseconds since the flow began.
     pub at_us: u32,
@@ -128,7 +127,7 @@ pub struct TimelineRecord {
     pub flags: u8,
 }
 
-/// What a segment told of a flow's end does.
+/// Kind of a segment at a flow's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseKind {
     /// The side's first FIN.
@@ -142,31 +141,31 @@ pub enum CloseKind {
 /// One segment of a flow's end, measured against its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// What it is.
+    /// Its kind.
     pub kind: CloseKind,
-    /// Who sent it, or in whose name.
+    /// Its sender by its addresses, which may be forged.
     pub sender: Sender,
-    /// When, nanoseconds since the UNIX epoch.
+    /// Its time, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
-    /// Whether it left by the tap's interface rather than came in by it; a capture does not tell.
+    /// Whether it was seen at egress; always `false` of a capture, which does not say.
     pub egress: bool,
-    /// How many records of the sender's had been seen.
+    /// Number of the sender's records before it.
     pub records_before: u8,
-    /// The segment.
+    /// Its fields, measured against the baseline.
     pub measured: Measured,
-    /// The sides' numbers at that time (a RST does not change them): client, server.
+    /// State of both sides at that time (a RST does not change it): client, server.
     pub sides: [Side; 2],
 }
 
-/// Why a flow is judged when it is.
+/// The reason why a timeline ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// Both sides closed, or one was reset.
     Closed,
-    /// Nothing was seen of it for the tracker's patience.
+    /// Nothing was seen of it until its deadline.
     Silent,
     /// The capture or the agent ended before it did.
     Cut,
-    /// The tracker had to make room.
+    /// The tracker evicted it to make room for others.
     Evicted,
 }

@@ -1,8 +1,8 @@
-//! The kernel's clock and the calendar's.
+//! The clock of the kernel's programs, and its offset to UNIX time.
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Readings of which the tightest counts.
+/// Number of readings; the tightest counts.
 const READINGS: usize = 3;
 
 fn nanoseconds(clock: ClockId) -> i64 {
@@ -10,8 +10,8 @@ fn nanoseconds(clock: ClockId) -> i64 {
     clock_gettime(clock).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
-/// What to add to the kernel programs' clock (`bpf_ktime_get_ns`, CLOCK_MONOTONIC) to get UNIX
-/// time, nanoseconds. To be asked for anew now and then: the calendar's clock may be set.
+/// Returns the nanoseconds from the kernel programs' clock (`bpf_ktime_get_ns`, CLOCK_MONOTONIC) to UNIX
+/// time. They change when CLOCK_REALTIME is set.
 pub fn unix_offset_ns() -> i64 {
     // This process may lose the CPU between two readings; the pair closest together was not hit.
     (0..READINGS)
@@ -26,7 +26,7 @@ pub fn unix_offset_ns() -> i64 {
         .map_or(0, |(_, offset)| offset)
 }
 
-/// Now on the kernel programs' clock, nanoseconds.
+/// Returns the time of the kernel programs' clock in nanoseconds.
 pub fn kernel_now_ns() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC).unsigned_abs()
 }

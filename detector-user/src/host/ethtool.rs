@@ -1,4 +1,4 @@
-//! What ethtool's netlink says of an interface's hardware (Linux 5.6 and later).
+//! An interface's hardware, as ethtool's netlink describes it (Linux 5.6 and later).
 
 use std::collections::HashSet;
 use std::io;
@@ -22,19 +22,19 @@ const ETHTOOL_A_BITSET_BITS: u16 = 3;
 const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
 const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
 
-/// Slots in which a device leaves the frames that it receives.
+/// Number of descriptors in a device's receive rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReceiveRing {
-    /// As many as there are.
+    /// Configured.
     pub(crate) slots: u32,
-    /// As many as the device can have.
+    /// Maximum of the device.
     pub(crate) most: u32,
 }
 
 /// The kernel's names of the offloads that are on, such as `rx-lro`.
 ///
 /// # Errors
-/// What the kernel says: it may be too old, or the interface gone.
+/// The kernel's error: it may be too old, or the interface may not exist.
 pub(crate) fn offloads(interface: &str) -> io::Result<HashSet<String>> {
     let message = ask(ETHTOOL_MSG_FEATURES_GET, interface)?;
     Ok(parsed_offloads(&message).ok_or(io::ErrorKind::InvalidData)?)
@@ -43,7 +43,7 @@ pub(crate) fn offloads(interface: &str) -> io::Result<HashSet<String>> {
 /// The size of an interface's receive rings.
 ///
 /// # Errors
-/// What the kernel says; `EOPNOTSUPP` where there are none, as on virtual interfaces.
+/// The kernel's error; `EOPNOTSUPP` where there are none, as on virtual interfaces.
 pub(crate) fn receive_ring(interface: &str) -> io::Result<ReceiveRing> {
     let message = ask(ETHTOOL_MSG_RINGS_GET, interface)?;
     Ok(parsed_ring(&message).ok_or(io::ErrorKind::InvalidData)?)
@@ -67,7 +67,7 @@ fn ask(what: u8, interface: &str) -> io::Result<Vec<u8>> {
     Ok(attributes.ok_or(io::ErrorKind::InvalidData)?.to_vec())
 }
 
-/// The list of active features is a bitset without a mask: who is listed is on.
+/// The active features are a bitset without a mask: those listed are on.
 fn parsed_offloads(answer: &[u8]) -> Option<HashSet<String>> {
     let active = attribute(answer, ETHTOOL_A_FEATURES_ACTIVE)?;
     let bits = attribute(active, ETHTOOL_A_BITSET_BITS)?;

@@ -1,4 +1,4 @@
-//! Looking at another network namespace than the one this process was started in.
+//! Entering another network namespace than the one this process was started in.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 /// calling thread and those it starts.
 ///
 /// # Errors
-/// There is none, or it takes rights that this process lacks.
+/// It does not exist, or permission is denied.
 pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
     let path = if name.components().count() == 1 {
         Path::new("/run/netns").join(name)

@@ -1,4 +1,4 @@
-//! Just enough netlink to ask the kernel about its interfaces: one request, all of its answer.
+//! Netlink requests to the kernel: one request, all messages of its answer.
 //!
 //! Numbers are in the machine's byte order (netlink(7)).
 
@@ -27,11 +27,11 @@ const TIMEOUT_SECONDS: i64 = 5;
 /// One message of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What follows the netlink header.
+    /// The bytes after the netlink header.
     pub(crate) payload: Vec<u8>,
 }
 
-/// Whether to ask for one thing or for all there are.
+/// Scope of a request: one object or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     One,
@@ -41,7 +41,7 @@ pub(crate) enum Ask {
 /// Sends one request and collects the whole answer.
 ///
 /// # Errors
-/// What the kernel answers, as its error number, or [`io::ErrorKind::InvalidData`].
+/// The kernel's error number, or [`io::ErrorKind::InvalidData`] for a malformed answer.
 pub(crate) fn request(
     protocol: SockProtocol,
     kind: u16,
@@ -88,7 +88,7 @@ fn answer(socket: &OwnedFd) -> io::Result<Vec<Message>> {
     }
 }
 
-/// Takes the messages out of one datagram; true after the last.
+/// Parses the messages of one datagram; `true` after the last.
 fn collect(mut datagram: &[u8], messages: &mut Vec<Message>) -> io::Result<bool> {
     while let (Some(length), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
         let payload = datagram
@@ -117,10 +117,10 @@ fn collect(mut datagram: &[u8], messages: &mut Vec<Message>) -> io::Result<bool>
     Ok(false)
 }
 
-/// The number of a family of generic netlink.
+/// Returns the number of a generic netlink family.
 ///
 /// # Errors
-/// What the kernel says; `ENOENT` where it has no such family.
+/// The kernel's error; `ENOENT` if it has no such family.
 pub(crate) fn generic_family(name: &str) -> io::Result<u16> {
     let mut payload = vec![libc::CTRL_CMD_GETFAMILY as u8, 1, 0, 0];
     let name = [name.as_bytes(), &[0]].concat();
@@ -151,7 +151,7 @@ pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
         .map(|(_, value)| value)
 }
 
-/// Appends an attribute to a request. A value beyond what a length can say is not ours.
+/// Appends an attribute to a request. No value here exceeds the length field.
 pub(crate) fn put(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(ATTRIBUTE_HEADER + value.len()).unwrap_or(u16::MAX);
     request.extend_from_slice(&length.to_ne_bytes());

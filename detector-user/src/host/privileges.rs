@@ -1,12 +1,12 @@
-//! Giving up capabilities that are no longer needed. Linux keeps them for each thread.
+//! Dropping of capabilities that are no longer needed; in Linux each thread has its own.
 //!
-//! Root keeps what it has: there a thread without capabilities could not even write root's files.
+//! Root keeps them: a root thread without capabilities could not even write root's files.
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use tracing::warn;
 
-/// Sets that a capability is taken from; `Effective` first, which must be within `Permitted`.
+/// Sets that a capability is dropped from; `Effective` first, which must be within `Permitted`.
 const SETS: [CapSet; 4] = [
     CapSet::Ambient,
     CapSet::Effective,
@@ -14,15 +14,15 @@ const SETS: [CapSet; 4] = [
     CapSet::Permitted,
 ];
 
-/// What a tap needs: attaching, maps, and loading programs.
+/// Capabilities of a tap: to attach programs, to create maps, and to load programs.
 const TAPPING: [Capability; 3] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,
 ];
 
-/// Gives up what this thread has beyond what a tap needs, such as `CAP_SYS_ADMIN`, with which another
-/// network namespace was entered.
+/// Drops the capabilities of this thread that no tap needs, such as `CAP_SYS_ADMIN`, with which it
+/// entered another network namespace.
 pub(crate) fn keep_for_tapping() {
     give_up(|set| {
         let held = caps::read(None, set)?;
@@ -31,13 +31,13 @@ pub(crate) fn keep_for_tapping() {
     });
 }
 
-/// Gives up all capabilities of this thread, for those that only read and write files and sockets.
+/// Drops all capabilities of this thread, for threads that only read and write files and sockets.
 pub(crate) fn give_up_all() {
     give_up(|set| caps::clear(None, set));
 }
 
-/// Gives up what only loading programs needs, in this thread: `CAP_PERFMON`, without which the kernel
-/// would guard programs against speculation and make them slower.
+/// Drops the capability of this thread that only loading needs: `CAP_PERFMON`. Programs loaded without it
+/// are slower, since the kernel guards them against speculation.
 pub(crate) fn give_up_loading() {
     give_up(|set| caps::drop(None, set, Capability::CAP_PERFMON));
 }

@@ -15,7 +15,7 @@ use crate::cause::interception::Interceptors;
 use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
 use crate::flow::legs::Legs;
-use crate::flow::receiver::Receiver;
+use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::scope::Scope;
@@ -119,42 +119,9 @@ impl Pipeline {
         self.history.unkept()
     }
 
-    /// Names the tap of an interface.
-    pub fn name_tap(&mut self, interface: u32, name: &str) {
-        self.tracker.name_tap(interface, name);
-    }
-
-    /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
-    pub fn set_unix_offset(&mut self, offset_ns: i64) {
-        self.tracker.set_unix_offset(offset_ns);
-    }
-
     /// Returns the offset from the tap's clock to UNIX time, nanoseconds.
     pub fn unix_offset(&self) -> i64 {
         self.tracker.unix_offset()
-    }
-
-    /// Judges what is over at `now_ns` on the tap's clock. What was due earlier is judged as of then,
-    /// so that it does not matter how often one looks.
-    pub fn advance(&mut self, now_ns: u64) {
-        let mut reached_ns = 0;
-        while let Some(due_ns) = self.next_deadline()
-            && reached_ns < due_ns
-            && due_ns < now_ns
-        {
-            self.advance_to(due_ns);
-            reached_ns = due_ns;
-        }
-        self.advance_to(now_ns);
-        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
-    }
-
-    /// The same for callers with a clock of packets: to be called before and after each, it costs a
-    /// comparison unless there is something to do.
-    pub fn keep_up(&mut self, now_ns: u64) {
-        if now_ns >= self.due_ns {
-            self.advance(now_ns);
-        }
     }
 
     fn advance_to(&mut self, now_ns: u64) {
@@ -170,13 +137,6 @@ impl Pipeline {
             self.history.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// Judges everything that is left; what was learned stays.
-    pub fn end_flows(&mut self) {
-        self.tracker.finish();
-        self.judge(u64::MAX);
-        self.due_ns = 0;
     }
 
     /// Judges all remaining connections and flushes the sinks.
@@ -211,11 +171,6 @@ impl Pipeline {
         self.sinks.status()
     }
 
-    /// Whether nobody is left to take a verdict.
-    pub fn is_closed(&self) -> bool {
-        self.sinks.is_closed()
-    }
-
     /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
         Tally {
@@ -238,7 +193,7 @@ impl Pipeline {
 
     fn judge(&mut self, now_ns: u64) {
         for event in self.tracker.take_events() {
-            self.legs.take(event, now_ns);
+            self.legs.record(event, now_ns);
         }
         self.legs.advance(now_ns);
         let mut ready = self.legs.take_ready();
@@ -316,5 +271,44 @@ impl Receiver for Pipeline {
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
         self.due_ns = 0;
         self.tracker.chunk(head, bytes);
+    }
+}
+
+impl TimedReceiver for Pipeline {
+    fn name_tap(&mut self, interface: u32, name: &str) {
+        self.tracker.name_tap(interface, name);
+    }
+
+    fn set_unix_offset(&mut self, offset_ns: i64) {
+        self.tracker.set_unix_offset(offset_ns);
+    }
+
+    fn advance(&mut self, now_ns: u64) {
+        let mut reached_ns = 0;
+        while let Some(due_ns) = self.next_deadline()
+            && reached_ns < due_ns
+            && due_ns < now_ns
+        {
+            self.advance_to(due_ns);
+            reached_ns = due_ns;
+        }
+        self.advance_to(now_ns);
+        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+    }
+
+    fn advance_if_due(&mut self, now_ns: u64) {
+        if now_ns >= self.due_ns {
+            self.advance(now_ns);
+        }
+    }
+
+    fn end_flows(&mut self) {
+        self.tracker.finish();
+        self.judge(u64::MAX);
+        self.due_ns = 0;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sinks.is_closed()
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use detector_common::counter::Counter;
 
 use crate::outlet::tally::Tally;
-use crate::source::tap::counters::forgotten;
 
 /// The numbers of a run.
 pub struct Summary {
@@ -13,8 +12,8 @@ pub struct Summary {
     pub tally: Tally,
     /// The engine's counters.
     pub counters: Vec<(Counter, u64)>,
-    /// How many settled flows there was room for.
-    pub settled_max: u64,
+    /// Established flows that were evicted to make room for others: their end is not judged.
+    pub forgotten: u64,
 }
 
 impl Summary {
@@ -83,9 +82,8 @@ impl fmt::Display for Summary {
         if tally.tracker.evicted > 0 {
             lost.push(format!("{} flows evicted", tally.tracker.evicted));
         }
-        let forgotten = forgotten(&self.counters, self.settled_max);
-        if forgotten > 0 {
-            lost.push(format!("the end of {forgotten} established flows"));
+        if self.forgotten > 0 {
+            lost.push(format!("the end of {} established flows", self.forgotten));
         }
         for (sink, kind, count) in &tally.lost_verdicts {
             lost.push(format!("{count} verdicts to {sink} ({kind})"));

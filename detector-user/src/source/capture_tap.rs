@@ -1,4 +1,4 @@
-//! A capture as a tap: the engine runs here, on frames read from a file.
+//! The engine on frames of a capture, in this process.
 
 use detector_common::counter::Counter;
 use detector_common::engine::{Output, Tables, inspect};
@@ -12,14 +12,57 @@ use hashlink::LruCache;
 use crate::flow::receiver::Receiver;
 use crate::source::capture::{Frame, LinkType};
 
-/// Flows watched at once; beyond it the one seen longest ago is forgotten.
+/// Maximum number of watched flows; beyond it the least recently seen is evicted.
 const WATCHED_MAX: usize = 1 << 20;
 /// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
 const TAG_SETS: usize = 1 << 19;
-/// Settled flows remembered, likewise.
+/// Maximum number of settled flows, likewise.
 pub const SETTLED_MAX: usize = 1 << 20;
 
-/// The engine with its tables, fed with frames.
+/// The engine and its tables, in this process.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use detector_common::flow::Sender;
+/// use detector_common::observation::{ChunkHead, Observation};
+/// use detector_user::flow::receiver::Receiver;
+/// use detector_user::flow::tls::HandshakeView;
+/// use detector_user::flow::tls::ja4::ja4;
+/// use detector_user::source::capture::{CaptureError, CaptureFile};
+/// use detector_user::source::capture_tap::{CaptureTap, link_type};
+///
+/// /// The JA4 of each client.
+/// struct Fingerprints(Vec<String>);
+///
+/// impl Receiver for Fingerprints {
+///     fn observation(&mut self, _: &Observation) {}
+///
+///     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+///         let mut view = HandshakeView::default();
+///         if head.sender == Sender::Client as u8 {
+///             view.feed(Sender::Client, head.offset, bytes);
+///         }
+///         // A hello of several chunks would need a view for each flow: see `Tracker`.
+///         self.0.extend(view.client_hello().and_then(|hello| ja4(&hello)));
+///     }
+/// }
+///
+/// # fn main() -> Result<(), CaptureError> {
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/clients.pcap");
+/// let mut capture = CaptureFile::open(Path::new(path))?;
+/// let mut tap = CaptureTap::default();
+/// let mut fingerprints = Fingerprints(Vec::new());
+/// while let Some(frame) = capture.next_frame()? {
+///     if let Some(link) = link_type(frame.link_type) {
+///         tap.frame(&frame, link, frame.interface, &mut fingerprints);
+///     }
+/// }
+/// assert_eq!(fingerprints.0.len(), 10);
+/// assert_eq!(fingerprints.0[0], "t12d2807h2_d943125447b4_a44c6288192a");
+/// # Ok(())
+/// # }
+/// ```
 pub struct CaptureTap {
     tables: LruTables,
     counters: [u64; Counter::COUNT],
@@ -33,7 +76,7 @@ impl Default for CaptureTap {
     }
 }
 
-/// What the engine's link type is for a capture's, if it reads such frames.
+/// Returns the engine's link type for a capture's; `None` if the engine does not read such frames.
 pub fn link_type(link: LinkType) -> Option<headers::LinkType> {
     Some(match link {
         LinkType::ETHERNET => headers::LinkType::Ethernet,
@@ -49,8 +92,8 @@ pub fn link_type(link: LinkType) -> Option<headers::LinkType> {
 }
 
 impl CaptureTap {
-    /// With so many sets of tags of watched flows: with few, more packets are looked up in vain, and
-    /// nothing else changes.
+    /// Creates a tap with a number of sets of tags of watched flows: with few, more packets are looked up
+    /// in vain, and nothing else changes.
     pub fn with_tag_sets(tag_sets: usize) -> Self {
         Self {
             tables: LruTables::new(tag_sets),
@@ -60,7 +103,8 @@ impl CaptureTap {
         }
     }
 
-    /// Forgets flows and time: what comes next was recorded before, or elsewhere. Counters stay.
+    /// Removes all flows and resets the clock, for frames that were captured earlier or elsewhere. Counters
+    /// stay.
     pub fn restart(&mut self) {
         let counters = self.counters;
         *self = Self {
@@ -69,7 +113,7 @@ impl CaptureTap {
         };
     }
 
-    /// Looks at one frame that came by `interface`, and gives `receiver` what is worth telling.
+    /// Runs the engine on a frame of `interface`; its observations and handshake bytes go to `receiver`.
     pub fn frame(
         &mut self,
         frame: &Frame<'_>,
@@ -104,7 +148,7 @@ impl CaptureTap {
         self.now_ns
     }
 
-    /// How often each counter was counted.
+    /// The engine's counters.
     pub fn counters(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
         Counter::ALL
             .iter()
@@ -119,7 +163,7 @@ fn add(counters: &mut [u64; Counter::COUNT], counter: Counter) {
     }
 }
 
-/// A frame of which perhaps not all was captured.
+/// A frame, perhaps captured in part.
 struct CapturedPacket<'a> {
     bytes: &'a [u8],
     wire_len: u32,

@@ -1,8 +1,12 @@
 //! Sources of observations: taps in the kernel, and captures.
 //!
-//! In: frames, seen by the eBPF programs or read from a file. Out: observations and handshake bytes
-//! to a [`crate::flow::receiver::Receiver`]. Not here: anything about what a flow means; a source
-//! attaches, reads, counts, and hands on.
+//! In: frames, seen by the eBPF programs of a [`tap`] or read from a [`capture`], on which the same
+//! engine runs in a [`capture_tap`].
+//! Out: observations and handshake bytes, to a [`Receiver`](crate::flow::receiver::Receiver) or a
+//! [`TimedReceiver`](crate::flow::receiver::TimedReceiver): the only types of the next room that this one
+//! knows.
+//! Not here: the meaning of a flow. A source attaches, reads, counts, and passes on; packets are never
+//! changed, delayed or dropped.
 
 pub mod capture;
 pub mod capture_tap;

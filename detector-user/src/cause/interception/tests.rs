@@ -258,14 +258,14 @@ fn a_settled_connection_teaches_once(#[case] several_taps: bool, #[case] recorde
     let mut interceptors = Interceptors::default();
     let timeline = connection("a.test", [10, 0, 2, 1], None, 64).client_leg;
     if several_taps {
-        legs.take(FlowEvent::Began(beginning(&timeline)), 0);
+        legs.record(FlowEvent::Began(beginning(&timeline)), 0);
     }
     let events = [
         FlowEvent::Works(timeline.clone()),
         FlowEvent::Over(timeline.clone()),
     ];
     for (event, recorded) in events.into_iter().zip(recorded) {
-        legs.take(event, 0);
+        legs.record(event, 0);
         for connection in legs.take_ready() {
             interceptors.examine(&connection, &knowledge(""));
         }

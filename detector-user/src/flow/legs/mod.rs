@@ -1,4 +1,4 @@
-//! Which flows of several taps are legs of one connection.
+//! Legs: flows of several taps that belong to one connection.
 //!
 //! A gateway with two taps sees a forwarded connection twice, with the same client random, also
 //! behind NAT. An interceptor between the taps makes two connections of it: the second begins, for
@@ -18,13 +18,13 @@ use hashlink::LruCache;
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, FlowEvent, Timeline};
 
-/// Flows waiting for each other at once; beyond it the oldest is judged alone.
+/// Maximum number of flows that wait for a partner; beyond it the oldest is judged alone.
 const WAITING_MAX: usize = 1 << 16;
-/// Flows to one server looked through for a partner.
+/// Maximum number of flows to one server that are searched for a partner.
 const SAME_SERVER_MAX: usize = 64;
-/// How long an interceptor may take from its client's hello to its own.
+/// Longest time from a client's hello to its interceptor's own.
 const INTERCEPTOR_NS: u64 = 5_000_000_000;
-/// How long a leg that is over waits for the other to end.
+/// Longest wait of a leg that is over for the end of the other.
 const PARTNER_NS: u64 = 3_000_000_000;
 
 /// A connection through the gateway, as one tap or two saw it.
@@ -32,25 +32,25 @@ const PARTNER_NS: u64 = 3_000_000_000;
 pub struct Connection {
     /// The leg nearer to the client, or the only one.
     pub client_leg: Box<Timeline>,
-    /// The leg nearer to the server, and what became of the connection between the taps.
+    /// The leg nearer to the server, and the fate of the connection between the taps.
     pub server_leg: Option<(Passage, Box<Timeline>)>,
-    /// Whether it is told of early, since it works; its end is yet to come.
+    /// Whether it is passed on early, since it works; its end is yet to come.
     pub goes_on: bool,
     /// Whether all its legs are known, and were not before: true once per connection. With one tap
     /// that is as soon as it works, with several at its end.
     pub newly_complete: bool,
 }
 
-/// What happens to a connection between two taps.
+/// Fate of a connection between two taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Passage {
     /// Both taps saw the same client random: it was forwarded.
     Forwarded,
-    /// The client randoms differ: somebody between the taps terminates TLS.
+    /// The client randoms differ: an interceptor between the taps terminates TLS.
     Intercepted,
 }
 
-/// What two legs have in common.
+/// Property that two legs share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Destination {
     Name(String),
@@ -67,7 +67,7 @@ struct Leg {
     deadline: Option<u64>,
 }
 
-/// Finds legs and hands on connections.
+/// Pairs flows as legs and passes connections on.
 pub struct Legs {
     legs: LruCache<FlowId, Leg>,
     by_random: HashMap<[u8; 32], FlowId>,
@@ -92,8 +92,8 @@ impl Default for Legs {
 }
 
 impl Legs {
-    /// Takes in what the tracker tells at `now_ns` on the tap's clock.
-    pub fn take(&mut self, event: FlowEvent, now_ns: u64) {
+    /// Records an event of the tracker at `now_ns` on the tap's clock.
+    pub fn record(&mut self, event: FlowEvent, now_ns: u64) {
         match event {
             FlowEvent::Began(beginning) => self.began(beginning),
             FlowEvent::Works(timeline) => self.works(timeline),
@@ -101,7 +101,7 @@ impl Legs {
         }
     }
 
-    /// Gives up waiting where it was long enough.
+    /// Ends the waits that are over at `now_ns`.
     pub fn advance(&mut self, now_ns: u64) {
         while let Some(&(deadline, flow)) = self.due.first() {
             if deadline > now_ns {
@@ -112,22 +112,22 @@ impl Legs {
         }
     }
 
-    /// Gives up waiting everywhere: no more is to come.
+    /// Ends all waits: no more events come.
     pub fn finish(&mut self) {
         self.advance(u64::MAX);
     }
 
-    /// When the next wait is over, on the tap's clock.
+    /// Time when the next wait is over, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Connections that are over.
+    /// Removes the connections that are ready to be judged.
     pub fn take_ready(&mut self) -> Vec<Connection> {
         std::mem::take(&mut self.ready)
     }
 
-    /// Takes back the list that [`take_ready`](Self::take_ready) gave, for its room.
+    /// Reuses the memory of a list that [`take_ready`](Self::take_ready) returned.
     pub fn reuse(&mut self, mut list: Vec<Connection>) {
         if self.ready.is_empty() {
             list.clear();
@@ -298,7 +298,7 @@ impl Legs {
     }
 }
 
-/// Where it goes, the most telling first.
+/// Destinations of a flow, the most specific first.
 fn destinations(beginning: &Beginning) -> impl Iterator<Item = Destination> {
     let name = beginning.server_name.clone().map(Destination::Name);
     name.into_iter()
@@ -316,7 +316,7 @@ fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool {
         && second.egress != Some(false)
 }
 
-/// What happened between the taps; `None` if these are no legs of one connection after all.
+/// Returns the fate between the taps; `None` if the flows are not legs of one connection.
 fn passage(client_leg: &Timeline, server_leg: &Timeline) -> Option<Passage> {
     let random = |leg: &Timeline| Some(leg.handshake.client_hello.as_ref()?.random);
     if random(client_leg)? == random(server_leg)? {

@@ -78,13 +78,13 @@ fn joined(
 ) -> Vec<Option<Passage>> {
     let mut legs = Legs::default();
     let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
-    legs.take(began(lan, 10 * MS, 1, egress[0]), 0);
-    legs.take(began(wan, second.0, second.1, egress[1]), 0);
-    legs.take(
+    legs.record(began(lan, 10 * MS, 1, egress[0]), 0);
+    legs.record(began(wan, second.0, second.1, egress[1]), 0);
+    legs.record(
         FlowEvent::Over(timeline(lan, 10 * MS, 1, answered.0)),
         1000 * MS,
     );
-    legs.take(
+    legs.record(
         FlowEvent::Over(timeline(wan, second.0, second.1, answered.1)),
         1001 * MS,
     );
@@ -137,18 +137,18 @@ fn an_origin_that_never_answered_belongs_to_the_client_that_was_told() {
 fn an_interceptors_hello_without_a_name_goes_to_the_same_server() {
     let mut legs = Legs::default();
     let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
-    legs.take(began(lan, 10 * MS, 1, None), 0);
+    legs.record(began(lan, 10 * MS, 1, None), 0);
     let FlowEvent::Began(mut second) = began(wan, 11 * MS, 2, None) else {
         unreachable!()
     };
     second.server_name = None;
-    legs.take(FlowEvent::Began(second), 0);
+    legs.record(FlowEvent::Began(second), 0);
     let over = [
         timeline(lan, 10 * MS, 1, Some(30 * MS)),
         timeline(wan, 11 * MS, 2, Some(20 * MS)),
     ];
     for leg in over {
-        legs.take(FlowEvent::Over(leg), 1000 * MS);
+        legs.record(FlowEvent::Over(leg), 1000 * MS);
     }
     assert_eq!(legs.take_ready().len(), 1);
 }
@@ -157,17 +157,17 @@ fn an_interceptors_hello_without_a_name_goes_to_the_same_server() {
 fn a_leg_waits_for_the_other_only_so_long() {
     let mut legs = Legs::default();
     let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
-    legs.take(began(lan, 10 * MS, 1, None), 0);
-    legs.take(began(wan, 11 * MS, 2, None), 0);
+    legs.record(began(lan, 10 * MS, 1, None), 0);
+    legs.record(began(wan, 11 * MS, 2, None), 0);
     // Timelines have UNIX times, beginnings those of the tap's clock.
     let over = timeline(lan, 10 * MS, 1, Some(30 * MS)).moved_by(5000 * MS as i64);
-    legs.take(FlowEvent::Over(Box::new(over)), 1000 * MS);
+    legs.record(FlowEvent::Over(Box::new(over)), 1000 * MS);
     assert!(legs.take_ready().is_empty());
     let deadline = legs.next_deadline().unwrap();
     legs.advance(deadline);
     assert_eq!(legs.take_ready().len(), 1);
     // Its connection was told of: what the interceptor's leg says is no second one.
-    legs.take(
+    legs.record(
         FlowEvent::Over(timeline(wan, 11 * MS, 2, Some(20 * MS))),
         9000 * MS,
     );
@@ -180,13 +180,13 @@ fn a_leg_waits_for_the_other_only_so_long() {
 fn flows_of_one_tap_are_no_legs() {
     let mut legs = Legs::default();
     let (one, other) = (flow(LAN, 1), flow(LAN, 2));
-    legs.take(began(one, 10 * MS, 1, None), 0);
-    legs.take(began(other, 11 * MS, 2, None), 0);
-    legs.take(
+    legs.record(began(one, 10 * MS, 1, None), 0);
+    legs.record(began(other, 11 * MS, 2, None), 0);
+    legs.record(
         FlowEvent::Over(timeline(one, 10 * MS, 1, Some(30 * MS))),
         1000 * MS,
     );
-    legs.take(
+    legs.record(
         FlowEvent::Over(timeline(other, 11 * MS, 2, Some(20 * MS))),
         1001 * MS,
     );
@@ -207,7 +207,7 @@ fn memory_is_bounded() {
             server: SERVER,
             egress: None,
         };
-        legs.take(FlowEvent::Began(beginning), number);
+        legs.record(FlowEvent::Began(beginning), number);
     }
     assert!(legs.legs.len() <= WAITING_MAX);
     // All go to one address.

@@ -1,4 +1,4 @@
-//! What tells one client application from another over many connections.
+//! Fingerprint of a client application, the same over many connections.
 //!
 //! JA4 changes when a client resumes a session, pads its hello or answers a HelloRetryRequest, since
 //! the extensions for that are counted and hashed. Here they are left out, and so is what depends on

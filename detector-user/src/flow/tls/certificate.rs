@@ -1,4 +1,4 @@
-//! The server's certificate as TLS up to 1.2 shows it in the clear (RFC 5246 §7.4.2).
+//! The server's certificate, which is in the clear up to TLS 1.2 (RFC 5246 §7.4.2).
 
 use sha2::{Digest, Sha256};
 use x509_parser::error::X509Error;
@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::flow::tls::distinguished_name::{attribute_text, distinguished_name, push_hex};
 use crate::flow::tls::reader::Reader;
 
-/// The leaf certificate, as far as judging needs it.
+/// The leaf certificate, with the fields that verdicts need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaf {
     /// Distinguished name of the subject, `CN=…, O=…` (see [`distinguished_name`]).
@@ -29,9 +29,9 @@ pub struct Leaf {
     pub chain_len: usize,
     /// Whether all of the message came.
     pub chain_complete: bool,
-    /// What tells this certificate from others: the beginning of the SHA-256 of its DER.
+    /// Fingerprint of the certificate: the first eight bytes of the SHA-256 of its DER.
     pub fingerprint: u64,
-    /// What tells its public key from others: the same of its SubjectPublicKeyInfo.
+    /// Fingerprint of its public key: the same of its SubjectPublicKeyInfo.
     pub key_fingerprint: u64,
     /// Whether it has signed certificate timestamps (RFC 6962 §3.3), as browsers want of every
     /// certificate of a public CA.
@@ -39,7 +39,7 @@ pub struct Leaf {
     pub(crate) self_issued: bool,
 }
 
-/// Why a Certificate message has no leaf to read.
+/// The reason why a Certificate message has no leaf to parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The list is empty.
@@ -53,7 +53,7 @@ pub enum CertificateError {
     Damaged(String),
 }
 
-/// How a certificate is for a host.
+/// Match of a certificate with a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameMatch {
     /// By a dNSName (RFC 9525 §6.3).
@@ -65,7 +65,7 @@ pub enum NameMatch {
     None,
 }
 
-/// Where a time lies to a validity period.
+/// Relation of a time to a validity period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Validity {
     /// Before it.
@@ -125,7 +125,7 @@ pub fn count(body: &[u8]) -> usize {
 }
 
 impl Leaf {
-    /// Reads the first certificate of a Certificate message's body, which may end after it.
+    /// Parses the first certificate of a Certificate message's body, which may end after it.
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
@@ -204,7 +204,7 @@ impl Leaf {
         self.validity_at(time) == Validity::Valid
     }
 
-    /// How it is for a host.
+    /// Matches it with a host name.
     pub fn name_match(&self, host: &str) -> NameMatch {
         let host = host.strip_suffix('.').unwrap_or(host);
         if self.dns_names.iter().any(|name| matches(name, host)) {

@@ -6,7 +6,7 @@
 use crate::flow::tls::extensions::{self, Extensions, is_grease, text, without_grease};
 use crate::flow::tls::reader::Reader;
 
-/// What a client offers. Lists are in the client's order.
+/// A client's offer. Lists are in the client's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
     /// `legacy_version`.
@@ -52,7 +52,23 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
-    /// Reads a ClientHello's body; `None` if not even its random is there.
+    /// Parses a ClientHello's body; `None` if it ends before its random.
+    ///
+    /// ```
+    /// use detector_user::flow::tls::client_hello::ClientHello;
+    ///
+    /// // TLS 1.2, random, no session, one cipher suite, no compression, no extensions.
+    /// let body = [
+    ///     &[3, 3][..], &[7; 32], &[0], &[0, 2, 0xc0, 0x2f], &[1, 0],
+    /// ]
+    /// .concat();
+    /// let hello = ClientHello::parse(&body).unwrap();
+    /// assert_eq!((hello.complete, hello.cipher_suites), (true, vec![0xc02f]));
+    ///
+    /// // One that ends early has the fields up to there.
+    /// let cut = ClientHello::parse(&body[..36]).unwrap();
+    /// assert_eq!((cut.complete, cut.random), (false, [7; 32]));
+    /// ```
     pub fn parse(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let mut hello = Self {

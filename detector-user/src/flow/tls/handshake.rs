@@ -1,4 +1,4 @@
-//! All that both sides' plaintext says, read message by message.
+//! The content of both sides' handshake messages.
 
 use crate::flow::tls::certificate::{self, CertificateError, Leaf};
 use crate::flow::tls::client_hello::ClientHello;
@@ -6,7 +6,7 @@ use crate::flow::tls::names::{self, TLS_1_3};
 use crate::flow::tls::records::{self, Message, Plaintext, PlaintextEnd};
 use crate::flow::tls::server_hello::ServerHello;
 
-/// What the handshake said. Where TLS 1.3 encrypts, nothing was seen: see
+/// The handshake in the clear. TLS 1.3 encrypts from the ServerHello on: see
 /// [`client_end`](Self::client_end) and [`server_end`](Self::server_end).
 #[derive(Clone, Debug, Default)]
 pub struct Handshake {
@@ -18,7 +18,7 @@ pub struct Handshake {
     pub server_hello: Option<ServerHello>,
     /// Whether a HelloRetryRequest came before it (RFC 8446 §4.1.4).
     pub hello_retry_request: bool,
-    /// What that request chose already: version, suite and the group it asks for.
+    /// The choices of that request: version, suite and group.
     pub retry: Option<ServerHello>,
     /// The server's certificate, up to TLS 1.2.
     pub certificate: Option<Result<Leaf, CertificateError>>,
@@ -55,7 +55,7 @@ pub struct Handshake {
 impl Handshake {
     pub(super) fn read_client(&mut self, plaintext: &Plaintext<'_>) {
         for message in plaintext.messages() {
-            self.take_client_message(&message);
+            self.read_client_message(&message);
         }
         self.client_change_cipher_spec = plaintext.change_cipher_spec;
         self.client_incomplete = plaintext.is_incomplete();
@@ -64,14 +64,14 @@ impl Handshake {
 
     pub(super) fn read_server(&mut self, plaintext: &Plaintext<'_>) {
         for message in plaintext.messages() {
-            self.take_server_message(&message);
+            self.read_server_message(&message);
         }
         self.server_change_cipher_spec = plaintext.change_cipher_spec;
         self.server_incomplete = plaintext.is_incomplete();
         self.server_end = plaintext.end;
     }
 
-    fn take_client_message(&mut self, message: &Message<'_>) {
+    fn read_client_message(&mut self, message: &Message<'_>) {
         match message.handshake_type {
             records::CLIENT_HELLO if self.client_hello.is_some() => {
                 self.client_hello_repeated = true;
@@ -91,9 +91,9 @@ impl Handshake {
         }
     }
 
-    fn take_server_message(&mut self, message: &Message<'_>) {
+    fn read_server_message(&mut self, message: &Message<'_>) {
         match message.handshake_type {
-            records::SERVER_HELLO => self.take_server_hello(message),
+            records::SERVER_HELLO => self.read_server_hello(message),
             records::CERTIFICATE if self.certificate.is_none() => {
                 self.certificate = Some(Leaf::parse(message.body));
             }
@@ -106,7 +106,7 @@ impl Handshake {
         }
     }
 
-    fn take_server_hello(&mut self, message: &Message<'_>) {
+    fn read_server_hello(&mut self, message: &Message<'_>) {
         let Some(mut hello) = ServerHello::parse(message.body) else {
             return;
         };

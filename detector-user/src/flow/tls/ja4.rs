@@ -11,21 +11,36 @@ use sha2::{Digest, Sha256};
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::extensions::{ALPN, SERVER_NAME, is_grease};
 
-/// What stands for the hash of nothing.
+/// The hash of an empty list.
 const EMPTY: &str = "000000000000";
 /// Digits of a hash that are kept.
 const HASH_DIGITS: usize = 12;
 const JA4_LEN: usize = 36;
 
-/// JA4 of a ClientHello over TCP; `None` if not all of it came.
+/// Returns the JA4 of a ClientHello over TCP; `None` if not all of it came.
 ///
 /// Signature algorithms are those of the extension of that name; some tools built on tshark append
 /// those of `signature_algorithms_cert` (RFC 8446 §4.2.3), which the specification does not ask for.
+///
+/// ```
+/// use detector_user::flow::tls::client_hello::ClientHello;
+/// use detector_user::flow::tls::ja4::ja4;
+///
+/// let mut hello = ClientHello::default();
+/// hello.supported_versions = vec![0x0304];
+/// hello.cipher_suites = vec![0x1301, 0xc02f];
+/// hello.extensions = vec![43, 13];
+/// hello.signature_algorithms = vec![0x0403];
+/// assert_eq!(ja4(&hello), None, "it is not complete");
+///
+/// hello.complete = true;
+/// assert_eq!(ja4(&hello).unwrap(), "t13i020200_c1929292aa6b_3953dc75acc4");
+/// ```
 pub fn ja4(hello: &ClientHello) -> Option<String> {
     hello.complete.then(|| fingerprint(hello, hash))
 }
 
-/// The same with the lists in place of their hashes, as JA4_r writes them.
+/// Returns JA4_r: the same with the lists in place of their hashes.
 pub fn ja4_raw(hello: &ClientHello) -> Option<String> {
     hello.complete.then(|| fingerprint(hello, str::to_owned))
 }

@@ -1,10 +1,11 @@
-//! What the handshake says in the clear: hellos, and up to TLS 1.2 the certificates.
+//! The TLS handshake in the clear: hellos, and up to TLS 1.2 the certificates.
 //!
-//! Bytes come in pieces, in any order, with holes; what can be read of them is read, and what is
-//! missing is said to be missing.
+//! Bytes come in pieces, in any order, with holes. Messages are parsed as far as they came, and say
+//! whether they are complete.
 
 pub mod app;
 pub mod certificate;
+mod cipher_suites;
 pub mod client_hello;
 pub mod distinguished_name;
 pub mod extensions;
@@ -24,24 +25,24 @@ pub use crate::flow::tls::handshake::Handshake;
 use crate::flow::tls::records::{Plaintext, PlaintextEnd};
 use crate::flow::tls::stream::HandshakeStream;
 
-/// Both sides' handshake bytes while they come in.
+/// Both sides' handshake bytes as they arrive.
 #[derive(Clone, Debug, Default)]
 pub struct HandshakeView {
     client: Direction,
     server: Direction,
-    /// What was read of directions whose bytes are no longer held.
+    /// The parsed handshake of directions whose bytes are no longer held.
     read: Option<Box<Handshake>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Direction {
     stream: HandshakeStream,
-    /// Its bytes were read for good; no more are taken.
+    /// Whether the handshake is parsed and no more bytes are recorded.
     closed: bool,
 }
 
 impl HandshakeView {
-    /// Takes in bytes that `sender` sent at `offset` of its stream.
+    /// Records bytes that `sender` sent at `offset` of its stream.
     pub fn feed(&mut self, sender: Sender, offset: u32, bytes: &[u8]) {
         let direction = match sender {
             Sender::Client => &mut self.client,
@@ -69,7 +70,7 @@ impl HandshakeView {
         }
     }
 
-    /// Reads all that came.
+    /// Parses all bytes.
     pub fn parse(&self) -> Handshake {
         let mut handshake = self.read.as_deref().cloned().unwrap_or_default();
         if !self.client.closed {
@@ -85,7 +86,7 @@ impl HandshakeView {
         handshake
     }
 
-    /// Reads all that came and gives it away; what is kept then says nothing any more.
+    /// Parses all bytes and moves the handshake out; the view is empty then.
     pub fn take(&mut self) -> Handshake {
         match self.read.take() {
             Some(read) if self.client.closed && self.server.closed => *read,
@@ -96,7 +97,7 @@ impl HandshakeView {
         }
     }
 
-    /// Forgets everything and takes bytes of another flow, into the room it has.
+    /// Clears it for another flow, and keeps its capacity.
     pub fn restart(&mut self) {
         self.read = None;
         for direction in [&mut self.client, &mut self.server] {
@@ -105,7 +106,7 @@ impl HandshakeView {
         }
     }
 
-    /// Reads all that came, lets go of the bytes, and takes no more.
+    /// Parses all bytes and frees them; no more are recorded.
     pub fn finish(&mut self) -> &Handshake {
         let handshake = self.parse();
         for direction in [&mut self.client, &mut self.server] {
@@ -136,7 +137,7 @@ impl HandshakeView {
         self.client.stream.has_hole() || self.server.stream.has_hole()
     }
 
-    /// What was read of a view whose bytes are no longer needed; it takes no more.
+    /// A view of a parsed handshake, without bytes; it records no more.
     pub fn of(handshake: Handshake) -> Self {
         let mut view = Self {
             read: Some(Box::new(handshake)),

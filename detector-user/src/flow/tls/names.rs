@@ -1,6 +1,6 @@
-//! Names of the TLS registries, and what a cipher suite makes records look like.
+//! Names of the TLS registries, and lengths of encrypted records under a cipher suite.
 
-use tls_parser::{TlsCipherEncMode, TlsCipherKx, TlsCipherMac, TlsCipherSuite};
+use crate::flow::tls::cipher_suites::CIPHER_SUITES;
 
 /// TLS 1.3's version number.
 pub const TLS_1_3: u16 = 0x0304;
@@ -19,10 +19,11 @@ pub fn version(version: u16) -> Option<&'static str> {
 
 /// The IANA name of a cipher suite.
 pub fn cipher_suite(id: u16) -> Option<&'static str> {
-    TlsCipherSuite::from_id(id).map(|suite| suite.name)
+    let at = CIPHER_SUITES.binary_search_by_key(&id, |(id, _)| *id);
+    CIPHER_SUITES.get(at.ok()?).map(|(_, name)| *name)
 }
 
-/// What the lengths of encrypted records say under one cipher suite.
+/// Lengths of encrypted records under a TLS 1.3 cipher suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLengths {
     /// Bytes of a TLS 1.3 record that holds a Finished and nothing else: type 23.
@@ -60,35 +61,35 @@ pub fn tls13_lengths(suite: u16) -> Option<RecordLengths> {
 /// (RFC 7366); the others have one, three times. Padding by whole blocks more is allowed, but no
 /// common stack does it to alerts.
 pub fn tls12_alert_lengths(suite: u16) -> Option<[u16; 3]> {
-    let suite = TlsCipherSuite::from_id(suite)?;
-    let mac = match suite.mac {
-        TlsCipherMac::HmacMd5 => 16,
-        TlsCipherMac::HmacSha1 => 20,
-        TlsCipherMac::HmacSha256 => 32,
-        TlsCipherMac::HmacSha384 => 48,
-        TlsCipherMac::HmacSha512 => 64,
-        _ => 0,
-    };
-    let short_tag = suite.name.ends_with("_CCM_8");
-    Some(match suite.enc_mode {
+    let name = cipher_suite(suite)?;
+    let has = |part| name.contains(part);
+    Some(if has("_GCM") || has("_CCM") {
         // RFC 5288, RFC 6655: explicit nonce and tag.
-        TlsCipherEncMode::Ccm if short_tag => [8 + 2 + 8; 3],
-        TlsCipherEncMode::Gcm | TlsCipherEncMode::Ccm => [8 + 2 + 16; 3],
+        let tag = if name.ends_with("_CCM_8") { 8 } else { 16 };
+        [8 + 2 + tag; 3]
+    } else if has("_CHACHA20_POLY1305") {
         // RFC 7905: tag alone.
-        _ if suite.name.contains("CHACHA20_POLY1305") => [2 + 16; 3],
-        TlsCipherEncMode::Cbc if mac > 0 => {
-            let small = ["3DES", "_DES", "IDEA", "RC2"];
-            let block = if small.iter().any(|name| suite.name.contains(name)) {
-                8
-            } else {
-                16
-            };
-            let padded = (2 + mac + block) / block * block;
-            [padded, block + padded, block + block + mac]
-        }
-        _ if mac > 0 && (suite.name.contains("RC4") || suite.name.contains("_NULL_")) => {
-            [2 + mac; 3]
-        }
+        [2 + 16; 3]
+    } else if has("_CBC") {
+        let mac = mac_length(name)?;
+        let is_small = ["_3DES", "_DES", "_IDEA", "_RC2"].into_iter().any(has);
+        let block = if is_small { 8 } else { 16 };
+        let padded = (2 + mac + block) / block * block;
+        [padded, block + padded, block + block + mac]
+    } else if has("_RC4") || has("_WITH_NULL_") {
+        [2 + mac_length(name)?; 3]
+    } else {
+        return None;
+    })
+}
+
+/// Length in bytes of the HMAC of a suite up to TLS 1.2, by its name's end; `None` without one.
+fn mac_length(name: &str) -> Option<u16> {
+    Some(match name.rsplit('_').next()? {
+        "MD5" => 16,
+        "SHA" => 20,
+        "SHA256" => 32,
+        "SHA384" => 48,
         _ => return None,
     })
 }
@@ -101,8 +102,8 @@ pub fn is_tls12_alert_length(suite: u16, length: u16) -> Option<bool> {
 
 /// Whether a suite up to TLS 1.2 exchanges keys in a finite field whose size the server chooses.
 pub fn is_finite_field(suite: u16) -> bool {
-    TlsCipherSuite::from_id(suite)
-        .is_some_and(|suite| matches!(suite.kx, TlsCipherKx::Dhe | TlsCipherKx::Dh))
+    let name = cipher_suite(suite).unwrap_or_default();
+    name.starts_with("TLS_DHE_") || name.starts_with("TLS_DH_")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A cursor over TLS's presentation language (RFC 8446 §3) whose bytes may end early.
 
-/// Reads numbers and vectors; `None` where the bytes end before them.
+/// Reads numbers and vectors; `None` if the bytes end before them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 

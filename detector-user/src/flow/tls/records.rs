@@ -34,7 +34,7 @@ const MESSAGE_HEADER_LEN: usize = 4;
 /// Where a hello's random lies, counted from its message header: after `legacy_version`.
 const RANDOM: std::ops::Range<usize> = MESSAGE_HEADER_LEN + 2..MESSAGE_HEADER_LEN + 34;
 
-/// How the part of a direction that can be read ends.
+/// End of the part of a direction that can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PlaintextEnd {
     /// Where a record ends: more may follow.
@@ -44,7 +44,7 @@ pub enum PlaintextEnd {
     Cut,
     /// Encrypted records follow: no more will ever be read.
     Encrypted,
-    /// What follows is no TLS record.
+    /// Before bytes that are not a TLS record.
     NotTls,
 }
 

@@ -20,7 +20,7 @@ pub enum Downgrade {
     ToTls11OrBelow,
 }
 
-/// What the server chose.
+/// A server's choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerHello {
     /// `legacy_version`.
@@ -48,7 +48,7 @@ pub struct ServerHello {
 }
 
 impl ServerHello {
-    /// Reads a ServerHello's body; `None` if it ends before its extensions.
+    /// Parses a ServerHello's body; `None` if it ends before its extensions.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let mut hello = Self {
@@ -97,7 +97,7 @@ impl ServerHello {
         self.random == HELLO_RETRY_REQUEST
     }
 
-    /// What the end of its random says about the versions it could have spoken.
+    /// The downgrade sentinel at the end of its random (RFC 8446 §4.1.3).
     pub fn downgrade(&self) -> Option<Downgrade> {
         match self.random.last_chunk::<8>() {
             Some(b"DOWNGRD\x01") if self.version() < TLS_1_3 => Some(Downgrade::ToTls12),

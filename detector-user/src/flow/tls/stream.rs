@@ -1,6 +1,6 @@
-//! Putting a direction's bytes in order.
+//! Reassembly of a direction's bytes.
 
-/// The most that is kept of one direction, unless said otherwise.
+/// Default capacity of one direction in bytes.
 pub const CAPACITY: usize = 16 * 1024;
 
 /// Bytes of one direction from its first on. Where bytes come twice, those that came first count
@@ -23,7 +23,7 @@ impl Default for HandshakeStream {
 }
 
 impl HandshakeStream {
-    /// A stream that keeps at most `capacity` bytes. Memory is taken as bytes come.
+    /// Creates a stream of at most `capacity` bytes. Memory is taken as bytes come.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -34,7 +34,7 @@ impl HandshakeStream {
         }
     }
 
-    /// Takes in bytes at `offset`; those beyond the capacity are left out.
+    /// Inserts bytes at `offset`; those beyond the capacity are left out.
     pub fn feed(&mut self, offset: u32, bytes: &[u8]) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let wanted = start.saturating_add(bytes.len());
@@ -70,11 +70,11 @@ impl HandshakeStream {
                 break;
             }
         }
-        self.note_range(start.max(self.contiguous), end);
+        self.insert_range(start.max(self.contiguous), end);
     }
 
     /// Joins a range with the contiguous bytes and islands that it touches.
-    fn note_range(&mut self, mut start: usize, mut end: usize) {
+    fn insert_range(&mut self, mut start: usize, mut end: usize) {
         let first = self.islands.partition_point(|&(_, to)| to < start);
         let last = self.islands.partition_point(|&(from, _)| from <= end);
         if let Some(touched) = self.islands.get(first..last) {
@@ -111,7 +111,7 @@ impl HandshakeStream {
         self.bytes.capacity() + self.islands.capacity() * size_of::<(usize, usize)>()
     }
 
-    /// Forgets all bytes and keeps the room they had.
+    /// Removes all bytes, and keeps the capacity.
     pub fn restart(&mut self) {
         self.bytes.clear();
         self.islands.clear();
@@ -119,7 +119,7 @@ impl HandshakeStream {
         self.full = false;
     }
 
-    /// Lets go of all bytes.
+    /// Removes all bytes, and frees their memory.
     pub fn clear(&mut self) {
         *self = Self::with_capacity(self.capacity);
     }

@@ -1,25 +1,30 @@
-//! When flows are over: by time in slots that are sorted when theirs comes. What stands there may be
-//! out of date, since most deadlines move before they come.
+//! Deadlines of flows: listed by time in slots, each of which is sorted when its time comes. A listed
+//! deadline may be stale, since most deadlines move before they are reached.
 
 use std::collections::BTreeMap;
 
 use hashlink::LruCache;
 
-use super::FlowId;
-use super::entry::Entry;
+use crate::flow::flow_id::FlowId;
 
 /// A slot is two to the power of this many nanoseconds wide: 8.4 ms.
 const SLOT_BITS: u32 = 23;
-/// What is out of date is thrown out when it is more than the rest and so much.
-const TIDY: usize = 4096;
-/// Empty slots whose room is kept.
+/// Stale deadlines that are listed beside as many as there are flows before they are removed.
+const STALE_MAX: usize = 4096;
+/// Empty slots whose memory is reused.
 const SPARE: usize = 128;
 
-/// When one flow is over, and for when it is noted: not later.
+/// The deadline of one flow, and the time under which it is listed, which is not later.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Due {
     deadline: Option<u64>,
-    noted: Option<u64>,
+    listed: Option<u64>,
+}
+
+/// A flow with a deadline.
+pub(super) trait Scheduled {
+    fn due(&self) -> &Due;
+    fn due_mut(&mut self) -> &mut Due;
 }
 
 type Slot = Vec<(u64, FlowId)>;
@@ -45,36 +50,36 @@ impl Deadlines {
     /// Sets a flow's deadline in place of an earlier one.
     pub(super) fn set(&mut self, due: &mut Due, id: FlowId, deadline: u64) {
         due.deadline = Some(deadline);
-        if due.noted.is_none_or(|noted| deadline < noted) {
-            due.noted = Some(deadline);
-            self.note(deadline, id);
+        if due.listed.is_none_or(|listed| deadline < listed) {
+            due.listed = Some(deadline);
+            self.list(deadline, id);
         }
     }
 
-    /// Before when no deadline comes.
+    /// The earliest listed time: no deadline is before it.
     pub(super) fn next(&self) -> Option<u64> {
         self.first.last().map(|(deadline, _)| *deadline)
     }
 
-    /// The next flow that is over at `now_ns`.
-    pub(super) fn next_over(
+    /// Removes the next flow whose deadline is at or before `now_ns`.
+    pub(super) fn pop_over(
         &mut self,
         now_ns: u64,
-        entries: &mut LruCache<FlowId, Box<Entry>>,
+        flows: &mut LruCache<FlowId, Box<impl Scheduled>>,
     ) -> Option<FlowId> {
         while self.next().is_some_and(|deadline| deadline <= now_ns) {
-            let (noted, id) = self.pop()?;
-            let Some(entry) = entries.peek_mut(&id) else {
+            let (listed, id) = self.pop()?;
+            let Some(flow) = flows.peek_mut(&id) else {
                 continue;
             };
-            let due = entry.due_mut();
-            if due.noted != Some(noted) {
+            let due = flow.due_mut();
+            if due.listed != Some(listed) {
                 continue;
             }
             match due.deadline {
-                Some(later) if later > noted => {
-                    due.noted = Some(later);
-                    self.note(later, id);
+                Some(later) if later > listed => {
+                    due.listed = Some(later);
+                    self.list(later, id);
                 }
                 _ => return Some(id),
             }
@@ -82,15 +87,15 @@ impl Deadlines {
         None
     }
 
-    /// Throws out what is out of date where that is most of it.
-    pub(super) fn tidy(&mut self, entries: &LruCache<FlowId, Box<Entry>>) {
-        if self.len <= 2 * entries.len() + TIDY {
+    /// Removes stale deadlines where they are more than there are `flows`.
+    pub(super) fn remove_stale(&mut self, flows: &LruCache<FlowId, Box<impl Scheduled>>) {
+        if self.len <= 2 * flows.len() + STALE_MAX {
             return;
         }
         for slot in self.later.values_mut().chain([&mut self.first]) {
-            slot.retain(|(noted, id)| {
-                let entry = entries.peek(id);
-                entry.is_some_and(|entry| entry.due().noted == Some(*noted))
+            slot.retain(|(listed, id)| {
+                let flow = flows.peek(id);
+                flow.is_some_and(|flow| flow.due().listed == Some(*listed))
             });
         }
         let spare = &mut self.spare;
@@ -108,7 +113,7 @@ impl Deadlines {
         *self = Self::default();
     }
 
-    fn note(&mut self, deadline: u64, id: FlowId) {
+    fn list(&mut self, deadline: u64, id: FlowId) {
         self.len += 1;
         let number = deadline >> SLOT_BITS;
         if !self.first.is_empty() && number > self.first_number {
@@ -158,7 +163,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever is noted when, it comes in order.
+        /// Deadlines come in order, in whatever order they are listed.
         #[test]
         fn the_earliest_comes_first(
             steps in proptest::collection::vec(proptest::option::of(0u64..1 << 27), 0..200),
@@ -168,7 +173,7 @@ mod tests {
             for (number, step) in (0..).zip(steps) {
                 let id = FlowId { started_ns: number, ..FlowId::default() };
                 if let Some(deadline) = step {
-                    deadlines.note(deadline, id);
+                    deadlines.list(deadline, id);
                     model.push((deadline, id));
                     model.sort_unstable();
                 } else {

@@ -1,4 +1,4 @@
-//! What is kept of one flow.
+//! State of one flow under way.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
-use crate::flow::tracker::deadlines::Due;
+use crate::flow::tracker::deadlines::{Due, Scheduled};
 
-/// FIN, RST and what follows, kept per flow; a storm of resets says no more than its beginning.
+/// Maximum number of closing segments per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
 /// After a reset its "sender" may go on talking, and a second reset may come.
 const AFTER_RESET_NS: u64 = 500_000_000;
 /// After both FINs a late reset may answer late data.
 const AFTER_CLOSE_NS: u64 = 200_000_000;
-/// After an alert its sender closes; if it does not, this is all there will be.
+/// After an alert its sender closes; if it does not, nothing more is expected.
 const AFTER_ALERT_NS: u64 = 2_000_000_000;
 /// After one FIN the other side has as long to finish.
 const HALF_CLOSED_NS: u64 = 10_000_000_000;
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     announced: bool,
     settled: bool,
     view: HandshakeView,
-    /// The view holds what was read, and no bytes.
+    /// Whether the view holds the parsed handshake and no bytes.
     read: bool,
     /// Records of before the flow was resumed.
     earlier: Vec<TimelineRecord>,
@@ -83,14 +83,6 @@ impl Entry {
         self.due.is_set()
     }
 
-    pub(super) fn due(&self) -> &Due {
-        &self.due
-    }
-
-    pub(super) fn due_mut(&mut self) -> &mut Due {
-        &mut self.due
-    }
-
     pub(super) fn feed(&mut self, sender: Sender, head: &ChunkHead, bytes: &[u8]) {
         self.client_endpoint = head.client_endpoint;
         self.vlan = head.vlan;
@@ -119,18 +111,18 @@ impl Entry {
         let settles = observation.events & events::SETTLED != 0;
         self.settled |= settles;
         if settles {
-            // What is left of a settled flow is to wait for its end, perhaps for days.
+            // A settled flow waits for its end, perhaps for days: its buffer has only the size needed.
             let records = self.records.as_slice().into();
-            buffers.give_records(std::mem::replace(&mut self.records, records));
+            buffers.recycle_records(std::mem::replace(&mut self.records, records));
         }
         self.read_if_over(observation, buffers);
         let sides_before = self.sides;
         self.sides = flow.sides;
-        self.note_closes(observation, sides_before, buffers);
+        self.record_closes(observation, sides_before, buffers);
     }
 
-    /// Reads the handshake once no more bytes of it follow, so that others may have their room while
-    /// the flow waits for its end.
+    /// Parses the handshake once no more bytes of it follow, so that its buffers can be recycled while the
+    /// flow waits for its end.
     fn read_if_over(&mut self, observation: &Observation, buffers: &mut Buffers) {
         let sides = &observation.watched.flow.sides;
         let is_whole = |side: &Side| side.has(side_flags::FIN) && !side.has(side_flags::HOLE);
@@ -138,11 +130,11 @@ impl Entry {
         if !self.read && (self.settled || closed) {
             self.read = true;
             let read = HandshakeView::of(self.view.take());
-            buffers.give_view(std::mem::replace(&mut self.view, read));
+            buffers.recycle_view(std::mem::replace(&mut self.view, read));
         }
     }
 
-    fn note_closes(
+    fn record_closes(
         &mut self,
         observation: &Observation,
         sides_before: [Side; 2],
@@ -183,7 +175,7 @@ impl Entry {
         }
     }
 
-    /// The flow's beginning, once: as soon as its whole hello is there, or more is told than that.
+    /// Returns the flow's beginning, once: with its whole hello, or with the next record.
     pub(super) fn announce(&mut self, flow: FlowId, knows_direction: bool) -> Option<Beginning> {
         if self.announced || !self.hello {
             return None;
@@ -204,7 +196,7 @@ impl Entry {
         })
     }
 
-    /// When the flow is over if nothing more is told of it; `None` while it goes on.
+    /// Time when the flow is over if no observation follows; `None` while it goes on.
     pub(super) fn deadline(&self, now_ns: u64) -> Option<u64> {
         let [client, server] = &self.sides;
         let reset = client.has(side_flags::RST) || server.has(side_flags::RST);
@@ -226,12 +218,12 @@ impl Entry {
         }
     }
 
-    /// What there is to judge; `None` for what never was a TLS flow.
+    /// Returns the timeline so far; `None` without a ClientHello.
     pub(super) fn timeline(&self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
         self.hello.then(|| self.told(flow, why, self.view.parse()))
     }
 
-    /// The same of a flow of which no more will be asked.
+    /// Returns the last timeline, and moves the handshake into it.
     pub(super) fn last_timeline(&mut self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
         self.hello.then(|| {
             let handshake = self.view.take();
@@ -239,11 +231,11 @@ impl Entry {
         })
     }
 
-    /// Leaves its room to others.
-    pub(super) fn give_back(self, buffers: &mut Buffers) {
-        buffers.give_records(self.records);
-        buffers.give_closes(self.closes);
-        buffers.give_view(self.view);
+    /// Recycles its buffers.
+    pub(super) fn recycle(self, buffers: &mut Buffers) {
+        buffers.recycle_records(self.records);
+        buffers.recycle_closes(self.closes);
+        buffers.recycle_view(self.view);
     }
 
     fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
@@ -274,7 +266,17 @@ impl Entry {
     }
 }
 
-/// One of a flow's ends by its number in the key.
+impl Scheduled for Entry {
+    fn due(&self) -> &Due {
+        &self.due
+    }
+
+    fn due_mut(&mut self) -> &mut Due {
+        &mut self.due
+    }
+}
+
+/// Returns an endpoint of a flow by its number in the key.
 fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
     let index = usize::from(number & 1);
     let address = flow.key.addresses.get(index).copied().unwrap_or_default();
@@ -294,7 +296,7 @@ fn sender(number: u8) -> Sender {
     }
 }
 
-/// Puts both sides' records in the order they were seen.
+/// Merges both sides' records in the order they were seen.
 fn merge_records(observation: &Observation, merged: &mut Vec<TimelineRecord>) {
     let watched = &observation.watched;
     let of_side = |number: usize| {

@@ -1,7 +1,7 @@
 //! One entry per flow, from its first bytes to the moment after its end.
 //!
-//! Time comes from outside, with [`Tracker::advance`], on the tap's clock; what is over is handed on
-//! as a [`Timeline`] in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
+//! Time comes with [`Tracker::advance`], on the source's clock; a flow that is over is passed on as a
+//! [`Timeline`](crate::flow::timeline::Timeline) in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
 
 mod buffers;
 mod deadlines;
@@ -18,24 +18,24 @@ use hashlink::linked_hash_map::RawEntryMut;
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Ending, FlowEvent};
 use buffers::Buffers;
-use deadlines::Deadlines;
+use deadlines::{Deadlines, Scheduled};
 use entry::Entry;
 
-/// Flows that are over are remembered this long in number, so that a late segment of one does not
-/// look like a new one.
+/// Number of ended flows that are remembered, so that a late segment of one does not look like a new
+/// flow.
 const FINISHED_MAX: usize = 1 << 16;
-/// A flow of which nothing was told for so long is given up: most implementations close idle
-/// connections much sooner, and one that goes on will be told of at its end.
+/// A flow without observations for so long is no longer followed: most implementations close idle
+/// connections much sooner, and the kernel reports the end of one that goes on.
 const IDLE_NS: u64 = 3_600_000_000_000;
 /// A beginning that never became a ClientHello.
 const PROVISIONAL_NS: u64 = 10_000_000_000;
 
-/// What the tracker did not follow to the end.
+/// Counts of the tracker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrackerCounts {
     /// Flows whose ClientHello was seen.
     pub flows: u64,
-    /// Flows handed on before their end to make room.
+    /// Flows evicted before their end to make room.
     pub evicted: u64,
 }
 
@@ -76,7 +76,7 @@ impl Tracker {
     pub fn name_tap(&mut self, interface: u32, name: &str) {
         self.taps.insert(interface, Arc::from(name));
         if self.taps.len() == 2 {
-            // Until now nobody had to know that they began.
+            // With one tap no partner had to know that they began.
             let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
             for id in ids {
                 self.announce(id);
@@ -84,22 +84,22 @@ impl Tracker {
         }
     }
 
-    /// Says that taps tell what comes in from what goes out; at first nothing is known of that.
+    /// Declares that observations have a direction, ingress or egress; at first they have none.
     pub fn set_knows_direction(&mut self) {
         self.knows_direction = true;
     }
 
-    /// Says what to add to the tap's clock to get UNIX time, nanoseconds; at first nothing.
+    /// Sets the nanoseconds from the source's clock to UNIX time; 0 at first.
     pub fn set_unix_offset(&mut self, offset_ns: i64) {
         self.unix_offset_ns = offset_ns;
     }
 
-    /// What is added to the tap's clock.
+    /// Nanoseconds from the source's clock to UNIX time.
     pub fn unix_offset(&self) -> i64 {
         self.unix_offset_ns
     }
 
-    /// Takes in an observation.
+    /// Records an observation.
     pub fn observation(&mut self, observation: &Observation) {
         let id = FlowId {
             key: observation.key,
@@ -125,12 +125,12 @@ impl Tracker {
             self.announce(id);
         }
         if works {
-            self.tell_it_works(id);
+            self.announce_works(id);
         }
-        self.due.tidy(&self.entries);
+        self.due.remove_stale(&self.entries);
     }
 
-    /// Takes in handshake bytes.
+    /// Records handshake bytes.
     pub fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
         let id = FlowId {
             key: head.key,
@@ -158,14 +158,14 @@ impl Tracker {
         }
     }
 
-    /// Ends what is over at `now_ns` on the tap's clock.
+    /// Ends the flows that are over at `now_ns` on the source's clock.
     pub fn advance(&mut self, now_ns: u64) {
-        while let Some(id) = self.due.next_over(now_ns, &mut self.entries) {
+        while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
     }
 
-    /// Ends everything: the capture or the agent does.
+    /// Ends all flows, since the capture or the agent ends.
     pub fn finish(&mut self) {
         let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
@@ -175,12 +175,12 @@ impl Tracker {
         self.due.clear();
     }
 
-    /// What began and what came to its end, in the order it did.
+    /// Removes the events so far, in order.
     pub fn take_events(&mut self) -> impl Iterator<Item = FlowEvent> + '_ {
         self.events.drain(..)
     }
 
-    /// Before when no flow ends if nothing more is seen of it, on the tap's clock.
+    /// Earliest time when a flow may end without a further observation, on the source's clock.
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.next()
     }
@@ -195,12 +195,12 @@ impl Tracker {
         self.entries.is_empty()
     }
 
-    /// What was seen and given up.
+    /// Counts so far.
     pub fn counts(&self) -> TrackerCounts {
         self.counts
     }
 
-    /// Ends another flow if this one is new and there are as many as there may be.
+    /// Evicts the oldest flow if this one is new and the tracker is full.
     fn make_room(&mut self, id: FlowId) {
         if self.entries.len() >= self.capacity
             && !self.entries.contains_key(&id)
@@ -210,7 +210,7 @@ impl Tracker {
         }
     }
 
-    fn tell_it_works(&mut self, id: FlowId) {
+    fn announce_works(&mut self, id: FlowId) {
         let timeline = self
             .entries
             .peek(&id)
@@ -243,7 +243,7 @@ impl Tracker {
         };
         self.finished.insert(id, ());
         let timeline = entry.last_timeline(id, why);
-        entry.give_back(&mut self.buffers);
+        entry.recycle(&mut self.buffers);
         let offset_ns = self.unix_offset_ns;
         self.events.extend(
             timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
@@ -251,7 +251,7 @@ impl Tracker {
     }
 }
 
-/// The flow's entry, new if need be; `None` for a flow that is over already.
+/// Returns the flow's entry, new if need be; `None` for a flow that is over.
 fn entry<'e>(
     entries: &'e mut LruCache<FlowId, Box<Entry>>,
     id: FlowId,

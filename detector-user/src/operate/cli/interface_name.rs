@@ -1,6 +1,6 @@
 //! Interface names on the command line.
 
-use crate::host::interfaces::Wanted;
+use crate::source::tap::selection::Wanted;
 
 /// Returns the name if an interface can have it.
 pub(super) fn interface_name(name: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! Outputs that a command line asks for, and the default where it names none.
 
+use crate::host::service_manager::connected_to_journal;
 use crate::outlet::sink::Output;
 
 /// Returns the outputs of `tlswhy run` for those that were named, each once.
@@ -17,7 +18,7 @@ pub fn run_outputs(outputs: &[Output]) -> Vec<Output> {
 /// alone do not show it: a service's children inherit them.
 pub(super) fn is_service() -> bool {
     let own = std::process::id().to_string();
-    libsystemd::logging::connected_to_journal()
+    connected_to_journal()
         || std::env::var_os("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == own.as_str())
 }
 

@@ -9,6 +9,7 @@ pub mod run;
 
 use std::io::{self, Write};
 
+use crate::host::service_manager::connected_to_journal;
 use crate::outlet::sink::SinkError;
 
 /// Writes `text` to standard output. A closed reader is not an error.
@@ -28,11 +29,7 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
 
 /// Prints a command's failure. In the journal each line has its priority (sd-daemon(3)).
 pub fn print_error(error: &anyhow::Error) {
-    let prefix = if libsystemd::logging::connected_to_journal() {
-        "<3>"
-    } else {
-        ""
-    };
+    let prefix = if connected_to_journal() { "<3>" } else { "" };
     let text = format!("tlswhy: {error:#}");
     for line in text.lines() {
         eprintln!("{prefix}{line}");

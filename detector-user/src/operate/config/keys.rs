@@ -11,9 +11,9 @@ use super::values::{
     Complaint, duration, duration_value, file, list, network, number, path, path_value, ports,
     ring, size, size_value, text, texts,
 };
-use crate::host::interfaces::Wanted;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 /// One key.
 pub struct Key {

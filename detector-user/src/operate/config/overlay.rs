@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{Config, Origin};
-use crate::host::interfaces::Wanted;
 use crate::operate::cli::RunArgs;
+use crate::source::tap::selection::Wanted;
 
 impl Config {
     /// Applies the directories that systemd makes for its services (systemd.exec(5)), unless the

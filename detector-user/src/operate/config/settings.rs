@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
-use crate::host::interfaces::Wanted;
 use crate::operate::scope::Scope;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
 /// Every setting.
 #[derive(Debug, Clone, PartialEq)]

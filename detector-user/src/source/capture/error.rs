@@ -1,14 +1,14 @@
-//! What can go wrong while a capture is read.
+//! Errors of reading a capture.
 
 use std::io;
 
 use thiserror::Error;
 
-/// Why a capture, or the rest of one, cannot be read.
+/// The reason why a capture, or the rest of one, cannot be read.
 ///
-/// Every message names the file, tells where the damage is and what it means. Offsets count bytes
+/// Every message has the file's name, the place of the damage and its meaning. Offsets count bytes
 /// from the start of the capture, after decompression where it is compressed. All frames that end
-/// before the offset have been handed out.
+/// before the offset have been read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -17,7 +17,7 @@ pub enum CaptureError {
     Open {
         /// The file's name as the user gave it.
         file: String,
-        /// What the operating system said.
+        /// The operating system's error.
         error: io::Error,
     },
 
@@ -28,7 +28,7 @@ pub enum CaptureError {
         file: String,
         /// Bytes read until then.
         offset: u64,
-        /// What the operating system said.
+        /// The operating system's error.
         error: io::Error,
     },
 
@@ -47,7 +47,7 @@ pub enum CaptureError {
     NotACapture {
         /// The file's name as the user gave it.
         file: String,
-        /// What it is instead, and what to do.
+        /// Its likely format and the fix.
         detail: String,
     },
 
@@ -74,7 +74,7 @@ pub enum CaptureError {
         file: String,
         /// Where the damaged record begins.
         offset: u64,
-        /// What is wrong with it.
+        /// Its fault.
         detail: String,
     },
 
@@ -90,7 +90,7 @@ pub enum CaptureError {
         compression: &'static str,
         /// Bytes of the capture that could be decompressed.
         offset: u64,
-        /// What the decompressor said.
+        /// The decompressor's error.
         detail: String,
     },
 }

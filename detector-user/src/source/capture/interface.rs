@@ -2,12 +2,12 @@
 
 use super::LinkType;
 
-/// How many interfaces are kept; it bounds the memory that a damaged or malicious file can cost.
+/// Maximum number of interfaces; it bounds the memory that a damaged or malicious file can cost.
 const MAX_INTERFACES: usize = 65_536;
-/// How much of an interface's name is kept, in bytes.
+/// Maximum length of an interface's name in bytes.
 const MAX_NAME: usize = 256;
 
-/// What packets of one interface need for being read.
+/// The fields of an interface that its packets depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
     /// Its number in the whole file: an index into [`Interfaces::known`].
@@ -111,7 +111,7 @@ fn shortened(name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// How an interface's time stamps are to be read: `if_tsresol` and `if_tsoffset`.
+/// Resolution and offset of an interface's time stamps: `if_tsresol` and `if_tsoffset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
     unit: Unit,
@@ -119,7 +119,7 @@ pub(super) struct Clock {
     offset: i64,
 }
 
-/// How one unit of a time stamp becomes nanoseconds.
+/// Conversion of one unit of a time stamp to nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     /// So many nanoseconds each.

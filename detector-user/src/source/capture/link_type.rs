@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A value of the LINKTYPE_ registry (<https://www.tcpdump.org/linktypes.html>): what a captured
-/// frame begins with.
+/// A value of the LINKTYPE_ registry (<https://www.tcpdump.org/linktypes.html>): the first
+/// header of a captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u32);
 

@@ -1,10 +1,10 @@
 //! Reads packet captures: classic pcap and pcapng, plain or compressed with gzip or zstd.
 //!
-//! Frames are lent from one buffer, or from the file mapped to memory where it isn't compressed:
+//! Frames are borrowed from one buffer, or from the file mapped to memory where it isn't compressed:
 //! reading costs no allocation and no system call per frame, and memory stays flat whatever the
-//! capture's size. What a file is, is told by its first bytes.
+//! capture's size. A file's format is detected by its first bytes.
 //!
-//! The reader believes what libpcap and Wireshark believe: a frame may be longer than the file's
+//! The reader accepts the same as libpcap and Wireshark: a frame may be longer than the file's
 //! snapshot length, time may go backwards, link types may be unknown.
 
 mod error;
@@ -31,15 +31,15 @@ use self::window::Window;
 pub use self::error::CaptureError;
 pub use self::link_type::LinkType;
 
-/// One captured frame, lent until the next is read.
+/// One captured frame, borrowed until the next is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// When it was captured: UNIX time in nanoseconds. As recorded: it may go backwards, and it is
+    /// Time of capture: UNIX time in nanoseconds. As recorded: it may go backwards, and it is
     /// 0 for a pcapng Simple Packet Block, which has no time.
     pub time_ns: u64,
     /// The interface, numbered through the whole file; always 0 in classic pcap.
     pub interface: u32,
-    /// What the frame begins with.
+    /// Its link type: the frame's first header.
     pub link_type: LinkType,
     /// The captured bytes; they may be none, and fewer than were on the wire.
     pub captured: &'a [u8],
@@ -47,7 +47,25 @@ pub struct Frame<'a> {
     pub original_len: u32,
 }
 
-/// A capture that is being read.
+/// A capture file or stream.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use detector_user::source::capture::{CaptureError, CaptureFile, LinkType};
+///
+/// # fn main() -> Result<(), CaptureError> {
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/clients.pcap");
+/// let mut capture = CaptureFile::open(Path::new(path))?;
+/// let mut bytes = 0;
+/// while let Some(frame) = capture.next_frame()? {
+///     assert_eq!(frame.link_type, LinkType::ETHERNET);
+///     bytes += frame.captured.len();
+/// }
+/// assert_eq!((capture.frames(), bytes), (126, 36968));
+/// # Ok(())
+/// # }
+/// ```
 pub struct CaptureFile {
     name: String,
     window: Window,
@@ -124,11 +142,11 @@ impl CaptureFile {
         })
     }
 
-    /// Lends the next frame; `None` after the last.
+    /// Reads the next frame; `None` after the last.
     ///
     /// # Errors
-    /// Where the capture is damaged or cannot be read any further. An error is told once, after
-    /// all frames before it; then comes `None`.
+    /// Where the capture is damaged or cannot be read any further. An error is returned once,
+    /// after all frames before it; then comes `None`.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
         let Some(record) = self.next_record()? else {
@@ -149,7 +167,7 @@ impl CaptureFile {
         }))
     }
 
-    /// The name of an interface, where the capture tells it (pcapng's `if_name`).
+    /// The name of an interface, if the capture has it (pcapng's `if_name`).
     #[must_use]
     pub fn interface_name(&self, interface: u32) -> Option<&str> {
         match &self.format {
@@ -193,7 +211,7 @@ impl CaptureFile {
         Ok(None)
     }
 
-    /// Gets a record's bytes into memory. At the end of the stream that ends the capture, well
+    /// Reads a record's bytes into memory. At the end of the stream that ends the capture, well
     /// where it is the end of a record.
     fn read_on(&mut self, needed: usize) -> Result<(), CaptureError> {
         let outcome = fill(&mut self.window, &self.name, needed);
@@ -205,7 +223,7 @@ impl CaptureFile {
     }
 }
 
-/// Tells the format by the first bytes and reads a classic file's header.
+/// Detects the format by the first bytes, and parses a classic file's header.
 fn recognise(window: &mut Window, name: &str) -> Result<Format, CaptureError> {
     let complete = fill(window, name, pcap::FILE_HEADER)?;
     let head = window.unread();

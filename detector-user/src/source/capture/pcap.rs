@@ -1,10 +1,7 @@
 //! Classic pcap: a file header of 24 bytes, then records of 16 bytes and a frame.
 //!
-//! Format: draft-ietf-opsawg-pcap. The file header is read by `pcap-parser`; records are read here,
-//! because each must be judged before it is waited for: `pcap-parser` cannot tell a length that is
-//! a lie from a record that has not arrived yet.
-
-use pcap_parser::pcap::{PcapHeader, parse_pcap_header};
+//! Format: draft-ietf-opsawg-pcap. The crate pcap-parser does not serve: it cannot tell a false length
+//! from a record that has not arrived yet.
 
 use super::LinkType;
 use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
@@ -13,11 +10,11 @@ use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
 pub(super) const FILE_HEADER: usize = 24;
 /// Length of a record's header in bytes.
 const RECORD_HEADER: usize = 16;
-/// The part of the header's network field that holds the link type; the rest tells of a frame
-/// check sequence.
+/// Bits of the header's network field that are the link type; the others describe a frame check
+/// sequence.
 const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
 
-/// What the file header says, as far as it matters for reading records.
+/// The fields of the file header that records depend on.
 #[derive(Debug)]
 pub(super) struct Pcap {
     magic: [u8; 4],
@@ -29,46 +26,36 @@ pub(super) struct Pcap {
 }
 
 impl Pcap {
-    /// Whether a file that begins so is a classic pcap file.
+    /// Whether a file that begins with these bytes is a classic pcap file.
     pub(super) fn recognises(magic: [u8; 4]) -> bool {
-        matches!(
-            magic,
-            [0xd4, 0xc3, 0xb2, 0xa1]
-                | [0xa1, 0xb2, 0xc3, 0xd4]
-                | [0x4d, 0x3c, 0xb2, 0xa1]
-                | [0xa1, 0xb2, 0x3c, 0x4d]
-        )
+        byte_order_and_unit(magic).is_some()
     }
 
-    /// Reads the file header from its [`FILE_HEADER`] bytes, or tells what is wrong with it.
+    /// Parses the file header in its [`FILE_HEADER`] bytes.
+    ///
+    /// # Errors
+    /// The header's fault in words.
     pub(super) fn from_file_header(data: &[u8]) -> Result<Self, String> {
-        let Ok((_, header)) = parse_pcap_header(data) else {
-            return Err("its pcap file header cannot be read".to_owned());
-        };
-        if header.version_major != 2 {
+        let unreadable = || "its pcap file header cannot be read".to_owned();
+        let magic = data.first_chunk().copied().unwrap_or_default();
+        let (order, fraction_ns) = byte_order_and_unit(magic).ok_or_else(unreadable)?;
+        let [_, _, major, minor] = order.halves(data).ok_or_else(unreadable)?;
+        let [.., network] = order.words::<6>(data).ok_or_else(unreadable)?;
+        if major != 2 {
             return Err(format!(
-                "its pcap file header claims version {}.{}, known is 2.4",
-                header.version_major, header.version_minor
+                "its pcap file header claims version {major}.{minor}, known is 2.4"
             ));
         }
         Ok(Self {
-            magic: data.first_chunk().copied().unwrap_or_default(),
-            order: if header.is_bigendian() {
-                ByteOrder::Big
-            } else {
-                ByteOrder::Little
-            },
-            fraction_ns: if header.is_nanosecond_precision() {
-                1
-            } else {
-                1000
-            },
-            minor: header.version_minor,
-            link_type: link_type(&header),
+            magic,
+            order,
+            fraction_ns,
+            minor,
+            link_type: LinkType(network & LINK_TYPE_MASK),
         })
     }
 
-    /// Reads the record at the start of `data`.
+    /// Parses the record at the start of `data`.
     #[inline]
     pub(super) fn step(&self, data: &[u8]) -> Step {
         let Some([seconds, fraction, captured_len, original_len]) = self.order.words(data) else {
@@ -98,7 +85,7 @@ impl Pcap {
         Step::Frame(FrameRecord {
             len,
             captured: RECORD_HEADER..len,
-            // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also where the fraction is a lie.
+            // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also if the fraction is false.
             time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.fraction_ns,
             interface: 0,
             link_type: self.link_type,
@@ -121,6 +108,13 @@ impl Pcap {
     }
 }
 
-fn link_type(header: &PcapHeader) -> LinkType {
-    LinkType(header.network.0.cast_unsigned() & LINK_TYPE_MASK)
+/// Byte order of a file by its magic number, and nanoseconds per unit of its fractions of seconds.
+const fn byte_order_and_unit(magic: [u8; 4]) -> Option<(ByteOrder, u64)> {
+    match magic {
+        [0xd4, 0xc3, 0xb2, 0xa1] => Some((ByteOrder::Little, 1000)),
+        [0xa1, 0xb2, 0xc3, 0xd4] => Some((ByteOrder::Big, 1000)),
+        [0x4d, 0x3c, 0xb2, 0xa1] => Some((ByteOrder::Little, 1)),
+        [0xa1, 0xb2, 0x3c, 0x4d] => Some((ByteOrder::Big, 1)),
+        _ => None,
+    }
 }

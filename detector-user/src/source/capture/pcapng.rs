@@ -1,29 +1,36 @@
 //! pcapng: blocks of a type, a length, a body and the length again.
 //!
-//! Format: draft-ietf-opsawg-pcapng. Options are read by `pcap-parser`; blocks are read here,
-//! because `pcap-parser` allocates for each packet with options, reads the timestamp options of
-//! big-endian sections as little-endian ones, and cannot tell a lying length from a block that has
-//! not arrived yet.
-
-use pcap_parser::{
-    BOM_MAGIC, EPB_MAGIC, IDB_MAGIC, OptionCode, PcapError, PcapNGOption, SHB_MAGIC, SPB_MAGIC,
-    parse_option_be, parse_option_le,
-};
+//! Format: draft-ietf-opsawg-pcapng. The crate pcap-parser does not serve: it allocates for each packet
+//! with options, reads the timestamp options of big-endian sections as little-endian ones, and cannot
+//! tell a false length from a block that has not arrived yet.
 
 use super::LinkType;
 use super::interface::{Clock, Interface, Interfaces};
 use super::record::{ByteOrder, FrameRecord, MAX_BLOCK, MAX_FRAME, Step};
 
-/// Block type of the obsolete Packet Block, which `pcap-parser` does not name.
-const PB_MAGIC: u32 = 2;
+/// Block types.
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const PACKET_OBSOLETE: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const ENHANCED_PACKET: u32 = 6;
+/// Options of an Interface Description Block.
+const OPT_ENDOFOPT: u16 = 0;
+const IF_NAME: u16 = 2;
+const IF_TSRESOL: u16 = 9;
+const IF_TSOFFSET: u16 = 14;
+/// The byte-order magic of a Section Header Block.
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 /// Type and length before a block's body.
 const BLOCK_HEADER: usize = 8;
 /// The length again, after it.
 const BLOCK_TRAILER: usize = 4;
-/// Type, length and byte-order magic: what is needed to understand a Section Header Block.
+/// Code and length before an option's value.
+const OPTION_HEADER: usize = 4;
+/// Type, length and byte-order magic of a Section Header Block.
 const SECTION_START: usize = 12;
 
-/// What the sections and interfaces so far say about the packets to come.
+/// State from the sections and interfaces so far, which packets depend on.
 #[derive(Debug)]
 pub(super) struct PcapNg {
     order: ByteOrder,
@@ -31,10 +38,10 @@ pub(super) struct PcapNg {
 }
 
 impl PcapNg {
-    /// Whether a file that begins so is a pcapng file. The type of a Section Header Block reads the
+    /// Whether a file that begins with these bytes is a pcapng file. The type of a Section Header Block reads the
     /// same in both byte orders.
     pub(super) fn recognises(magic: [u8; 4]) -> bool {
-        magic == SHB_MAGIC.to_le_bytes()
+        magic == SECTION_HEADER.to_le_bytes()
     }
 
     pub(super) fn new() -> Self {
@@ -48,7 +55,7 @@ impl PcapNg {
         self.interfaces.name(interface)
     }
 
-    /// Reads the block at the start of `data`.
+    /// Parses the block at the start of `data`.
     #[inline]
     pub(super) fn step(&mut self, data: &[u8]) -> Step {
         self.block(data).unwrap_or_else(Step::Corrupt)
@@ -85,13 +92,13 @@ impl PcapNg {
             ));
         }
         match kind {
-            EPB_MAGIC => self.enhanced_packet(padded, body),
-            SPB_MAGIC => self.simple_packet(padded, body),
-            PB_MAGIC => self.obsolete_packet(padded, body),
-            IDB_MAGIC => self
+            ENHANCED_PACKET => self.enhanced_packet(padded, body),
+            SIMPLE_PACKET => self.simple_packet(padded, body),
+            PACKET_OBSOLETE => self.obsolete_packet(padded, body),
+            INTERFACE_DESCRIPTION => self
                 .interface_description(body)
                 .map(|()| Step::Skip(padded)),
-            SHB_MAGIC => self.section_header(body).map(|()| Step::Skip(padded)),
+            SECTION_HEADER => self.section_header(body).map(|()| Step::Skip(padded)),
             _ => Ok(Step::Skip(padded)),
         }
     }
@@ -119,18 +126,17 @@ impl PcapNg {
         };
         let mut name = None;
         let mut clock = Clock::default();
-        while let Some(option) = next_option(self.order, &mut options)? {
-            let value = option.as_bytes().map_err(|error| error.to_string())?;
-            match option.code {
-                OptionCode::IfName => {
+        while let Some((code, value)) = next_option(self.order, &mut options)? {
+            match code {
+                IF_NAME => {
                     let text = String::from_utf8_lossy(value);
                     name = Some(text.trim_end_matches('\0').to_owned());
                 }
-                OptionCode::IfTsresol => match value {
+                IF_TSRESOL => match value {
                     [resolution] => clock.set_resolution(*resolution),
                     _ => return Err("an interface's time resolution is not one byte".to_owned()),
                 },
-                OptionCode::IfTsoffset => match value.try_into() {
+                IF_TSOFFSET => match value.try_into() {
                     Ok(seconds) => clock.set_offset(self.order.i64(seconds)),
                     Err(_) => return Err("an interface's time offset is not 8 bytes".to_owned()),
                 },
@@ -146,10 +152,28 @@ impl PcapNg {
     }
 
     fn enhanced_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
-        let Some([interface, high, low, captured_len, original_len]) = self.order.words(body)
-        else {
+        let Some([interface, fields @ ..]) = self.order.words::<5>(body) else {
             return Err("an Enhanced Packet Block is too short".to_owned());
         };
+        self.timed_packet(len, body, interface, fields)
+    }
+
+    fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
+        let (Some([interface, _]), Some([_, fields @ ..])) =
+            (self.order.halves(body), self.order.words::<5>(body))
+        else {
+            return Err("a Packet Block is too short".to_owned());
+        };
+        self.timed_packet(len, body, u32::from(interface), fields)
+    }
+
+    fn timed_packet(
+        &self,
+        len: usize,
+        body: &[u8],
+        interface: u32,
+        [high, low, captured_len, original_len]: [u32; 4],
+    ) -> Result<Step, String> {
         let interface = self.interfaces.get(interface)?;
         let time_ns = interface.clock.unix_ns(high, low);
         frame(
@@ -163,27 +187,8 @@ impl PcapNg {
         )
     }
 
-    fn obsolete_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
-        let (Some([interface, _]), Some([_, high, low, captured_len, original_len])) =
-            (self.order.halves(body), self.order.words(body))
-        else {
-            return Err("a Packet Block is too short".to_owned());
-        };
-        let interface = self.interfaces.get(u32::from(interface))?;
-        let time_ns = interface.clock.unix_ns(high, low);
-        frame(
-            len,
-            20,
-            body,
-            captured_len,
-            original_len,
-            time_ns,
-            interface,
-        )
-    }
-
-    /// A Simple Packet Block tells neither its interface, which is the first, nor a time, nor how
-    /// much was captured.
+    /// A Simple Packet Block has neither an interface, which is the section's first, nor a time, nor the
+    /// captured length.
     fn simple_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
         let Some([original_len]) = self.order.words(body) else {
             return Err("a Simple Packet Block is too short".to_owned());
@@ -200,30 +205,32 @@ impl PcapNg {
 /// The byte order of the section whose header stands at the start of `data`.
 fn section_order(data: &[u8]) -> Result<ByteOrder, String> {
     for order in [ByteOrder::Little, ByteOrder::Big] {
-        if let Some([_, _, BOM_MAGIC]) = order.words(data) {
+        if let Some([_, _, BYTE_ORDER_MAGIC]) = order.words(data) {
             return Ok(order);
         }
     }
     Err("a section header without the byte-order magic".to_owned())
 }
 
-/// The next option of a block, until the end-of-options mark or the block's end.
+/// Splits off the code and value of a block's next option, until the end-of-options mark or the block's
+/// end.
 fn next_option<'a>(
     order: ByteOrder,
     options: &mut &'a [u8],
-) -> Result<Option<PcapNGOption<'a>>, String> {
+) -> Result<Option<(u16, &'a [u8])>, String> {
     if options.is_empty() {
         return Ok(None);
     }
-    let parsed = match order {
-        ByteOrder::Little => parse_option_le::<PcapError<&[u8]>>(options),
-        ByteOrder::Big => parse_option_be::<PcapError<&[u8]>>(options),
-    };
-    let Ok((rest, option)) = parsed else {
-        return Err("an interface's options reach beyond their block".to_owned());
-    };
+    let too_long = || "an interface's options reach beyond their block".to_owned();
+    let [code, len] = order.halves(options).ok_or_else(too_long)?;
+    let len = usize::from(len);
+    let (option, rest) = options
+        .split_at_checked(OPTION_HEADER + len.next_multiple_of(4))
+        .ok_or_else(too_long)?;
     *options = rest;
-    Ok((option.code != OptionCode::EndOfOpt).then_some(option))
+    let value = option.get(OPTION_HEADER..OPTION_HEADER + len);
+    let value = value.unwrap_or_default();
+    Ok((code != OPT_ENDOFOPT).then_some((code, value)))
 }
 
 /// The frame that stands `at` so many bytes into a block's body.

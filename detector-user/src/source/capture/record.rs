@@ -1,4 +1,4 @@
-//! What the two formats have in common: byte order, limits, and the result of one parsing step.
+//! Common to both formats: byte order, limits, and the result of one parsing step.
 
 use std::ops::Range;
 
@@ -12,12 +12,12 @@ pub(super) const MAX_FRAME: u32 = 256 * 1024;
 /// can cost; libpcap and Wireshark stop at 16 MiB.
 pub(super) const MAX_BLOCK: u32 = 64 * 1024 * 1024;
 
-/// What a parser makes of the bytes at the start of the next record.
+/// Result of parsing the bytes at the start of the next record.
 ///
 /// Parsers see a slice and know nothing of reading, so the bytes may as well be a mapped file.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The record can only be told once this many of its bytes are there.
+    /// The record can only be parsed with at least this many of its bytes.
     Need(usize),
     /// A whole record of this length that holds no frame.
     Skip(usize),
@@ -27,7 +27,7 @@ pub(super) enum Step {
     Corrupt(String),
 }
 
-/// Where a frame lies in its record, and the facts the record tells about it.
+/// A record with a frame: the frame's place in it, and its other fields.
 #[derive(Debug)]
 pub(super) struct FrameRecord {
     /// The whole record's length.

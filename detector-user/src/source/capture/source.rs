@@ -1,4 +1,4 @@
-//! Where a capture's bytes come from: a file or a pipe, decompressed on the way where needed.
+//! Bytes of a capture: from a file or a pipe, decompressed where needed.
 
 use std::error::Error;
 use std::fmt;
@@ -50,7 +50,7 @@ impl Compression {
 }
 
 impl Source {
-    /// Looks at the first bytes of `reader` and puts a decompressor before it where one is needed.
+    /// Detects a compression by the first bytes of `reader`, and adds its decompressor.
     pub(super) fn new(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let mut head = Vec::with_capacity(SIGNATURE);
         reader
@@ -84,7 +84,7 @@ impl Source {
     }
 }
 
-/// What a file that is no capture seems to be and how to turn it into one.
+/// Returns the likely format of a file that is not a capture, and how to convert it.
 pub(super) fn describe_foreign(head: &[u8]) -> String {
     let (what, advice) = match head {
         [0xfd, b'7', b'z', b'X', b'Z', ..] => {

@@ -70,7 +70,7 @@ impl Window {
             released: 0,
             fetched: 0,
         };
-        mapped.keep_pace(0);
+        mapped.advise(0);
         Some(Self {
             end: mapped.map.len(),
             bytes: Bytes::Map(mapped),
@@ -108,7 +108,7 @@ impl Window {
         self.start = (from + len).min(self.end);
         self.offset += (self.start - from) as u64;
         if let Bytes::Map(mapped) = &mut self.bytes {
-            mapped.keep_pace(from);
+            mapped.advise(from);
             if let Some(next) = mapped.map.get(self.start..) {
                 prefetch(next);
             }
@@ -182,7 +182,7 @@ impl Mapped {
     /// Fetches ahead and gives back what lies behind `at`, so that memory stays flat whatever the
     /// file's size.
     #[inline]
-    fn keep_pace(&mut self, at: usize) {
+    fn advise(&mut self, at: usize) {
         if at + STRIDE / 2 >= self.fetched && self.fetched < self.map.len() {
             let len = STRIDE.min(self.map.len() - self.fetched);
             let _ = self

@@ -1,10 +1,10 @@
-//! What was taken off the rings lately, kept where it survives this process.
+//! The latest items of the rings, in a file that survives this process.
 //!
-//! The kernel holds what the agent has not taken; what it has taken and not yet judged would be lost
-//! with it. So each item is copied, as it is taken, to a file mapped into memory, which costs a few
+//! The kernel holds the items that the agent has not read; those that it has read and not yet judged
+//! would be lost with it. So each item is copied, as it is read, to a file mapped into memory, which costs a few
 //! dozen nanoseconds and no system call. An agent that is killed leaves it as it was; the next one
 //! goes through it first, and then on with the rings. Two regions take turns: when one is full the
-//! other is begun anew, so that at least one region's worth of the latest items is there.
+//! other is cleared, so that at least one region's worth of the latest items is there.
 
 use std::fs::OpenOptions;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,7 +27,7 @@ const USED_AT: usize = 24;
 /// Each record begins with its kind and its length, and ends at a multiple of eight.
 const RECORD_HEADER: usize = 8;
 
-/// Why nothing can be carried over.
+/// The reason why nothing can be carried over.
 #[derive(Debug, thiserror::Error)]
 #[error("connections under way will not survive a restart: cannot use {}: {source}", .path.display())]
 pub struct CarryError {
@@ -35,16 +35,16 @@ pub struct CarryError {
     source: io::Error,
 }
 
-/// Something that was taken off a ring, or known with it.
+/// An item of a ring, or a fact known with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
     /// An observation as the kernel wrote it.
     Observation(&'a [u8]),
     /// Handshake bytes with their head, likewise.
     Chunk(&'a [u8]),
-    /// So many observations were handed on, oldest first.
+    /// So many observations were passed on, oldest first.
     HandedOn(u32),
-    /// What to add to the kernel's clock to get UNIX time, nanoseconds.
+    /// Nanoseconds from the kernel's clock to UNIX time.
     UnixOffset(i64),
 }
 
@@ -79,7 +79,7 @@ pub struct Carry {
     unix_offset_ns: Option<i64>,
 }
 
-/// What an earlier agent had taken.
+/// Items that an earlier agent had read.
 #[derive(Default)]
 pub struct Carried {
     /// The older region's records, then the later one's.
@@ -114,11 +114,11 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
 }
 
 impl Carry {
-    /// Opens or makes the file in `directory` and gives what an earlier agent left there. What was
-    /// written before this boot, or by an agent with other layouts, is none of it.
+    /// Opens or creates the file in `directory`, and returns the items that an earlier agent left there.
+    /// Those of an earlier boot, or of an agent with other layouts, do not count.
     ///
     /// # Errors
-    /// [`CarryError`]: the file cannot be made, or there is no room for it.
+    /// [`CarryError`]: the file cannot be created, or the disk is full.
     pub fn open(directory: &Path) -> Result<(Self, Carried), CarryError> {
         let path = directory.join("carried");
         let failed = |source| CarryError {
@@ -149,7 +149,7 @@ impl Carry {
         Ok((carry, carried))
     }
 
-    /// Copies what is there, oldest first, and goes on behind it.
+    /// Reads the records of both regions, oldest first, and continues behind them.
     fn take_over(&mut self) -> Carried {
         let mut found: Vec<(u64, usize, Vec<u8>)> = Vec::new();
         for region in [0, 1] {
@@ -181,7 +181,7 @@ impl Carry {
         ))
     }
 
-    /// Begins a region anew.
+    /// Clears a region and continues in it.
     fn begin(&mut self, region: usize) {
         self.turn += 1;
         self.region = region;
@@ -202,7 +202,7 @@ impl Carry {
         }
     }
 
-    /// Says that what was written up to here is whole. A process that is killed has made all of its
+    /// Commits the bytes written so far. A process that is killed has made all of its
     /// writes up to some point, in the order of its instructions.
     fn publish(&mut self) {
         compiler_fence(Ordering::Release);
@@ -240,8 +240,8 @@ impl Carry {
         self.publish();
     }
 
-    /// Notes what to add to the kernel's clock to get UNIX time, if that has changed.
-    pub(super) fn note_unix_offset(&mut self, offset_ns: i64) {
+    /// Records the nanoseconds from the kernel's clock to UNIX time, if they have changed.
+    pub(super) fn record_unix_offset(&mut self, offset_ns: i64) {
         if self.unix_offset_ns != Some(offset_ns) {
             self.unix_offset_ns = Some(offset_ns);
             self.write(Record::UnixOffset(offset_ns));
@@ -249,8 +249,7 @@ impl Carry {
     }
 }
 
-/// What must be the same for records to mean the same: layouts, and the boot that the kernel's clock
-/// counts from.
+/// Hash of all that records depend on: layouts, and the boot that the kernel's clock counts from.
 fn written_by() -> u64 {
     let mut hasher = DefaultHasher::new();
     LAYOUT_VERSION.hash(&mut hasher);
@@ -283,7 +282,7 @@ mod tests {
         ];
         let (mut carry, carried) = Carry::open(directory.path()).unwrap();
         assert!(carried.is_empty());
-        carry.note_unix_offset(-5);
+        carry.record_unix_offset(-5);
         for record in &records[1..] {
             carry.write(*record);
         }
@@ -301,7 +300,7 @@ mod tests {
     fn when_it_is_full_the_latest_are_there_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let (mut carry, _) = Carry::open(directory.path()).unwrap();
-        carry.note_unix_offset(3);
+        carry.record_unix_offset(3);
         let large = vec![1; 64 << 10];
         for number in 0..700u32 {
             carry.write(Record::Chunk(&large));

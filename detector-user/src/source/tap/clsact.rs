@@ -1,5 +1,5 @@
-//! The clsact queueing discipline, below Linux 6.6. Nothing in it goes with the process that made it:
-//! an agent that is killed leaves its filters, and the next one removes them.
+//! The clsact queueing discipline, below Linux 6.6. Its filters outlive the process that
+//! attached them: an agent that is killed leaves them, and the next one removes them.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,8 +26,7 @@ const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
-/// The handle of filters in a queueing discipline that their agent added: whoever removes them knows
-/// that it is nobody else's.
+/// The handle of filters whose queueing discipline their agent added: it is removed with them.
 pub(super) const ADDED: u32 = 0x746c;
 
 /// A queueing discipline that an agent added.
@@ -41,7 +40,7 @@ impl Clsact {
         Self { interface }
     }
 
-    /// Whether somebody has put filters of their own into it meanwhile.
+    /// Whether it has filters, which are of other programs by now.
     fn is_used(&self) -> bool {
         let filters = |parent| filters(self.interface, parent).unwrap_or_default();
         [INGRESS, EGRESS]
@@ -66,14 +65,14 @@ impl Drop for Clsact {
     }
 }
 
-/// Says that the filters of some programs are in use: sockets of names that no two can have at once
-/// in a network namespace, and that go however this process ends.
+/// Marks of programs whose filters are in use: abstract sockets, whose names are unique in a network
+/// namespace, and which are closed however this process ends.
 #[derive(Debug, Default)]
 pub(super) struct InUse(HashMap<u32, Option<UnixDatagram>>);
 
 impl InUse {
-    pub(super) fn say(&mut self, program: u32) {
-        // If somebody else has the name nobody takes the filter for abandoned either.
+    pub(super) fn mark(&mut self, program: u32) {
+        // If another process has the name, the filter does not count as abandoned either.
         self.0.entry(program).or_insert_with(|| name(program).ok());
     }
 }
@@ -99,7 +98,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Whether it is ours and its agent is no more.
+    /// Whether an agent attached it that no longer runs.
     fn is_abandoned(&self) -> bool {
         self.program_name.as_deref().is_some_and(is_ours)
             && self.program.is_some_and(|program| name(program).is_ok())
@@ -115,7 +114,7 @@ impl Filter {
 /// The filters of one chain, in the order in which packets meet them.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub(crate) fn filters(interface: u32, parent: u32) -> io::Result<Vec<Filter>> {
     let answer = request(
         SockProtocol::NetlinkRoute,
@@ -145,8 +144,8 @@ fn parsed(message: &[u8]) -> Option<Filter> {
     (filter.handle != 0).then_some(filter)
 }
 
-/// Removes the filters of agents that were killed from all interfaces of this network namespace, and
-/// queueing disciplines that they had added; returns how many filters that were.
+/// Removes the filters that killed agents left on all interfaces of this network namespace, and
+/// queueing disciplines that they had added; returns the number of filters.
 ///
 /// # Errors
 /// [`TapError::Privileges`].
@@ -213,8 +212,8 @@ mod tests {
         let ours = parsed(&message(1, "tlswhy_ingress")).unwrap();
         assert!(ours.is_abandoned());
         let mut in_use = InUse::default();
-        in_use.say(u32::MAX);
-        in_use.say(u32::MAX);
+        in_use.mark(u32::MAX);
+        in_use.mark(u32::MAX);
         assert!(!ours.is_abandoned());
         drop(in_use);
         assert!(ours.is_abandoned());

@@ -1,4 +1,4 @@
-//! The engine's counters in the kernel, and telling of what was lost.
+//! The engine's counters in the kernel, and reports of losses.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::source::tap::Maps;
 pub struct Counters(PerCpuArray<MapData, u64>);
 
 impl Counters {
-    /// Takes the counters out of the object.
+    /// Opens the counters' map.
     ///
     /// # Errors
     /// If the object has none.
@@ -34,8 +34,8 @@ impl Counters {
     }
 }
 
-/// How many settled flows their table forgot to make room, if it holds `capacity`. It does so without
-/// a word: these are what went in and neither came out nor has room.
+/// Returns the number of settled flows that their table of `capacity` evicted. The kernel does not count
+/// them: they are those that went in, did not come out, and exceed the capacity.
 pub fn forgotten(counters: &[(Counter, u64)], capacity: u64) -> u64 {
     let of = |wanted| {
         counters
@@ -48,10 +48,10 @@ pub fn forgotten(counters: &[(Counter, u64)], capacity: u64) -> u64 {
         .saturating_sub(capacity)
 }
 
-/// How long a reason for losses stays quiet after it was told.
+/// Shortest time between two reports of one reason for losses.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Tells of losses as they grow, each reason now and then.
+/// Reports of losses as they grow, each reason at most once in ten seconds.
 #[derive(Debug, Default)]
 pub struct Losses {
     told: Vec<Told>,
@@ -65,8 +65,8 @@ struct Told {
 }
 
 impl Losses {
-    /// What to say of a reason whose count is `total` at `now`: how many more it is than were
-    /// told. `None` while there is nothing new, or it was told just now.
+    /// Records that a reason's count is `total` at `now`; returns its growth since the last report. `None`
+    /// without growth, or too soon after that report.
     pub fn grown(&mut self, reason: &str, total: u64, now: Instant) -> Option<u64> {
         let told = self.told.iter_mut().find(|told| told.reason == reason);
         let Some(told) = told else {
@@ -89,7 +89,7 @@ impl Losses {
     }
 }
 
-/// What a loss means to whoever reads of it.
+/// Returns the meaning of a loss for an operator.
 pub const fn meaning(loss: Counter) -> &'static str {
     match loss {
         Counter::ObservationLost => "observations: this machine does not keep up with failures",

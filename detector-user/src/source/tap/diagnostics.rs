@@ -7,18 +7,18 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, error, info, trace, warn};
 
-use crate::source::tap::attach::Kernel;
+use crate::source::tap::load::Kernel;
 
 /// The target of the programs' messages in the agent's log.
 pub const TARGET: &str = "ebpf";
 
-/// Hands the programs' messages to the agent's log.
+/// Forwards the programs' messages to the agent's log.
 ///
-/// Off costs nothing: the level is a constant of the loaded object, by which the verifier removes
+/// Messages that are off cost nothing: the level is a constant of the loaded object, by which the verifier removes
 /// the code of every message that is not wanted.
 pub struct Diagnostics(Option<AsyncFd<EbpfLogger<Messages>>>);
 
-/// What aya-log hands the programs' messages to.
+/// Sink of the programs' messages for aya-log.
 struct Messages;
 
 impl log::Log for Messages {
@@ -79,7 +79,7 @@ impl Diagnostics {
         }
     }
 
-    /// Hands on all messages there are.
+    /// Forwards all pending messages.
     pub fn flush(&mut self) {
         if let Some(logger) = &mut self.0 {
             logger.get_mut().flush();

@@ -1,4 +1,4 @@
-//! Why a tap could not be made, in one line: what, on what, and what to do.
+//! Errors of making a tap, each in one line: operation, cause and fix.
 
 use std::error::Error;
 use std::io;
@@ -9,43 +9,41 @@ use aya::maps::{MapError, MapType};
 use aya::programs::ProgramError;
 use aya::sys::is_map_supported;
 
-/// Why a tap could not be made.
+/// The reason why a tap could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
-    /// Loading or attaching needs rights this process does not have.
+    /// Loading or attaching needs capabilities that this process lacks.
     #[error(
-        "may not load or attach eBPF programs: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        "permission denied loading or attaching eBPF programs; run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
     )]
     Privileges,
     /// The kernel is too old.
     #[error(
-        "this kernel has no {what}, which came with Linux {since}: boot a newer one, or read captures: tlswhy pcap FILE"
+        "this kernel has no {what}, which came with Linux {since}; boot a newer kernel, or read captures with tlswhy pcap"
     )]
     Kernel {
-        /// What it lacks.
+        /// The missing feature.
         what: &'static str,
         /// The first version that has it.
         since: &'static str,
     },
-    /// The tables do not fit.
-    #[error(
-        "the kernel has no room for table {table} ({reason}): ask for fewer flows with --flows"
-    )]
+    /// A table could not be created.
+    #[error("cannot create table {table}: {reason}; follow fewer connections with --flows")]
     Memory {
         /// The map.
         table: String,
-        /// What the kernel said.
+        /// The kernel's error.
         reason: io::Error,
     },
     /// The object could not be read or loaded.
-    #[error("this kernel does not take the eBPF object: {0}")]
+    #[error("cannot load the eBPF object: {0}")]
     Object(String),
-    /// The verifier, or whatever else looks at programs, refused one.
-    #[error("this kernel does not take the eBPF program {program}: {reason}")]
+    /// The verifier, or a security module, refused a program.
+    #[error("cannot load the eBPF program {program}: {reason}")]
     Program {
         /// Its name.
         program: &'static str,
-        /// The last line of the kernel's words.
+        /// The last line of the verifier's log.
         reason: String,
     },
     /// An interface could not be tapped.
@@ -53,9 +51,9 @@ pub enum TapError {
     Attach {
         /// The interface.
         interface: String,
-        /// Where.
+        /// The hook.
         hook: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         reason: String,
     },
     /// Something under the BPF file system could not be made, opened or removed.
@@ -63,14 +61,14 @@ pub enum TapError {
     Pins {
         /// The file or directory.
         path: PathBuf,
-        /// What could not be done.
+        /// The operation that failed.
         what: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
     /// The directory for pins is on another file system.
     #[error(
-        "{} is on no BPF file system: mount -t bpf bpf /sys/fs/bpf, and name a directory in it", .directory.display()
+        "{} is not on a BPF filesystem; mount -t bpf bpf /sys/fs/bpf, and name a directory in it", .directory.display()
     )]
     PinsElsewhere {
         /// The directory.
@@ -78,20 +76,20 @@ pub enum TapError {
     },
     /// Another agent uses the pins.
     #[error(
-        "another tlswhy uses {}: stop it, or give this one a directory of its own with --pins", .directory.display()
+        "another tlswhy uses {}; stop it, or name another directory with --pins", .directory.display()
     )]
     PinsTaken {
         /// The directory.
         directory: PathBuf,
     },
     /// An agent runs whose pins were to be removed.
-    #[error("another tlswhy uses {}: stop it first", .directory.display())]
+    #[error("another tlswhy uses {}; stop it first", .directory.display())]
     PinsInUse {
         /// The directory.
         directory: PathBuf,
     },
     /// The interface went away while it was being tapped.
-    #[error("cannot tap {interface}: it is gone")]
+    #[error("cannot tap {interface}: it no longer exists")]
     Gone {
         /// The interface.
         interface: String,
@@ -99,7 +97,7 @@ pub enum TapError {
 }
 
 impl TapError {
-    /// Why the object was refused as a whole, which is to say: one of its maps.
+    /// Classifies an error of loading the object, which is one of its maps.
     pub(super) fn of_object(error: EbpfError) -> Self {
         if is_forbidden(os_error(&error)) {
             return Self::Privileges;
@@ -139,7 +137,7 @@ impl TapError {
         }
     }
 
-    /// Why a program was not loaded.
+    /// Classifies an error of loading a program.
     pub(super) fn of_program(program: &'static str, error: &ProgramError) -> Self {
         let reason = match error {
             // Missing rights and a refusal by the verifier are both EACCES or EPERM; only the
@@ -163,7 +161,7 @@ impl TapError {
         Self::Program { program, reason }
     }
 
-    /// Why a program was not attached.
+    /// Classifies an error of attaching a program.
     pub(super) fn of_attach(
         interface: &str,
         hook: &'static str,
@@ -198,7 +196,7 @@ fn is_forbidden(code: Option<i32>) -> bool {
     matches!(code, Some(libc::EPERM | libc::EACCES))
 }
 
-/// The number of the system's error that is at the bottom of this one.
+/// Returns the system's error number that caused this error.
 pub(super) fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -213,7 +211,7 @@ pub(super) fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
-/// The innermost words: those of the kernel where it spoke.
+/// Returns the innermost error's text: the kernel's, if it caused the error.
 pub(super) fn one_line(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -245,7 +243,7 @@ mod tests {
     fn what_the_system_says_decides_what_the_user_reads() {
         let told = |code| TapError::of_attach("lan0", "TCX", &syscall(code)).to_string();
         assert!(told(libc::EPERM).contains("CAP_NET_ADMIN"));
-        assert_eq!(told(libc::ENODEV), "cannot tap lan0: it is gone");
+        assert_eq!(told(libc::ENODEV), "cannot tap lan0: it no longer exists");
         assert_eq!(
             told(libc::ENOSPC),
             "cannot tap lan0 at TCX: No space left on device (os error 28)"

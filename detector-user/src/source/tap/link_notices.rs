@@ -1,4 +1,4 @@
-//! Hearing of interfaces and default routes that come and go, without asking again and again.
+//! Notices of interfaces and default routes that come and go, without polling.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -22,8 +22,8 @@ const LOAD_BYTE: u16 = 0x30;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// The kernel's notices about links, or about default routes. What they say is not read: that something changed is enough
-/// to look at the list of interfaces anew.
+/// The kernel's notices about links, or about default routes. Their content is not read: a change is
+/// reason enough to list the interfaces again.
 pub struct LinkNotices(OwnedFd);
 
 impl LinkNotices {
@@ -64,7 +64,7 @@ impl LinkNotices {
         Ok(bind(self.0.as_raw_fd(), &address)?)
     }
 
-    /// Takes all notices there are.
+    /// Reads and drops all pending notices.
     pub fn drain(&self) {
         let mut notice = [0; 64];
         loop {

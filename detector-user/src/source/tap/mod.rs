@@ -1,4 +1,8 @@
-//! Taps: where observations come from, the kernel's programs or a capture.
+//! Taps in the kernel: eBPF programs on interfaces, whose rings hold observations and handshake bytes.
+//!
+//! [`selection`] chooses interfaces; [`load`] loads the [`object`]; [`attach`] attaches its programs to
+//! the [`hook`]s of an interface; [`kernel_tap`] has all interfaces; [`pins`] let programs outlive the
+//! agent; [`rings`] read, and [`carry`] what was read over a restart.
 
 pub mod attach;
 pub mod carry;
@@ -6,19 +10,23 @@ pub mod clsact;
 pub mod counters;
 pub mod diagnostics;
 mod error;
+pub mod hook;
+pub mod kernel_tap;
 pub mod link_notices;
+pub mod load;
 pub mod object;
 pub mod pins;
 pub mod rings;
+pub mod selection;
 
 pub use error::TapError;
 
 use aya::Ebpf;
 use aya::maps::Map;
 
-/// Where maps come from: an object that was just loaded, or what another agent left pinned.
+/// Source of maps: a loaded object, or the pins of an earlier agent.
 pub trait Maps {
-    /// Takes a map out; each can be taken once.
+    /// Takes a map out, by its name; each can be taken once.
     fn take(&mut self, name: &str) -> Option<Map>;
 }
 

@@ -1,4 +1,4 @@
-//! The eBPF object that the build embedded, and how it is loaded.
+//! The eBPF object that the build embedded, and its options.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd};
@@ -10,12 +10,22 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 /// Bytes of the object, aligned as its ELF reader wants them.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TLSWHY_EBPF_OBJECT"));
 
-/// What the object is loaded with.
+/// Names of the classifiers, one for each direction and framing.
+pub(super) const CLASSIFIERS: [&str; 4] = [
+    "tlswhy_ingress",
+    "tlswhy_egress",
+    "tlswhy_ingress_l3",
+    "tlswhy_egress_l3",
+];
+/// Name of the XDP program, which some kernels refuse.
+pub(super) const XDP: &str = "tlswhy_xdp";
+
+/// Options that the object is loaded with.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectOptions {
-    /// Flows watched at once.
+    /// Maximum number of watched flows.
     pub watched_flows: u32,
-    /// Settled flows remembered.
+    /// Maximum number of settled flows.
     pub settled_flows: u32,
     /// Sets of tags of watched flows, a power of two. With few of them more packets are looked up
     /// in vain; nothing else changes.
@@ -24,7 +34,7 @@ pub struct ObjectOptions {
     pub observation_ring: u32,
     /// Bytes of the handshake ring, likewise.
     pub handshake_ring: u32,
-    /// Whether VLAN IDs tell flows apart.
+    /// Whether VLAN IDs are part of the flow key.
     pub vlan_in_key: bool,
     /// aya-log level of the object's own diagnostics: 0 off, 1 error … 5 trace.
     pub log_level: u8,
@@ -48,7 +58,7 @@ impl Default for ObjectOptions {
 /// any order.
 const SPARE_FLOWS: u32 = 256;
 
-/// Creates the object's maps and makes its programs ready to be loaded.
+/// Creates the object's maps, and prepares its programs for loading.
 ///
 /// # Errors
 /// If the object cannot be read or the kernel refuses a map.
@@ -78,7 +88,7 @@ pub fn is_ours(program: &str) -> bool {
     program.starts_with("tlswhy_")
 }
 
-/// Bytes that a map takes in the kernel.
+/// Returns the bytes that a map takes in the kernel.
 pub(super) fn memory_of(map: &Map) -> Option<u64> {
     let data: &MapData = match map {
         Map::Array(data)
@@ -96,9 +106,8 @@ pub(super) fn memory_of(map: &Map) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// Lets maps be as large as they need to be where the kernel counts them against the locked
-/// memory of the process (before Linux 5.11). Elsewhere it means nothing, so that failing is no
-/// failure: the map that does not fit says so.
+/// Lifts the limit of locked memory, which maps count against before Linux 5.11. Errors are ignored:
+/// creating a map that does not fit fails with one of its own.
 pub fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }

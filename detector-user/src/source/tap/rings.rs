@@ -1,4 +1,4 @@
-//! Reading the rings.
+//! Rings: observations and handshake bytes from the kernel.
 //!
 //! That object and agent agree on the layout needs no check at run time: the agent's build script
 //! builds the object from the same `detector-common` and embeds it. Items of a wrong size are
@@ -10,16 +10,15 @@ use std::mem::size_of;
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
 
-use crate::flow::receiver::Receiver;
-use crate::operate::pipeline::Pipeline;
+use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::source::tap::Maps;
 use crate::source::tap::carry::{Carried, Carry, Record};
 
-/// Chunks read before observations are looked for again.
+/// Maximum number of chunks read before observations are read again.
 const CHUNKS_AT_ONCE: usize = 256;
-/// Observations that wait for their flows' bytes at most: more than their ring holds.
+/// Maximum number of observations that wait for their flows' bytes: more than their ring holds.
 const WAITING_MAX: usize = 8192;
-/// Observations handed on before somebody else gets a turn, and rounds gone at most.
+/// Maximum number of observations passed on in one call, and of rounds.
 const TURN: usize = 4096;
 const ROUNDS: usize = 64;
 /// Bytes before each item on a ring.
@@ -33,20 +32,20 @@ pub struct Rings {
     pub handshakes: RingBuf<MapData>,
     /// Chunks that the handshake ring holds at most.
     capacity: u64,
-    /// Observations off their ring, each with how many chunks had been read by then.
+    /// Observations that wait, each with the number of chunks read before it.
     waiting: VecDeque<(u64, Observation)>,
     /// Chunks read so far.
     read: u64,
     taken: u64,
-    /// When the latest observation was made that was handed on.
-    handed_on_ns: u64,
+    /// Time of the latest observation that was passed on.
+    passed_on_ns: u64,
     malformed: u64,
-    /// Where items are copied to, so that they survive this process.
+    /// The file that items are copied to, so that they survive this process.
     carry: Option<Carry>,
 }
 
 impl Rings {
-    /// Takes the rings out of the object.
+    /// Opens the rings' maps.
     ///
     /// # Errors
     /// If the object has no such rings.
@@ -70,29 +69,28 @@ impl Rings {
             waiting: VecDeque::new(),
             read: 0,
             taken: 0,
-            handed_on_ns: 0,
+            passed_on_ns: 0,
             malformed: 0,
             carry: None,
         })
     }
 
-    /// Copies what is taken from now on to where it survives this process.
+    /// Copies items that are read from now on to a file that survives this process.
     pub fn carry_in(&mut self, carry: Carry) {
         self.carry = Some(carry);
     }
 
-    /// Notes what to add to the kernel's clock to get UNIX time, with what is carried over.
-    pub fn note_unix_offset(&mut self, offset_ns: i64) {
+    /// Records the nanoseconds from the kernel's clock to UNIX time in the file of carried items.
+    pub fn record_unix_offset(&mut self, offset_ns: i64) {
         if let Some(carry) = &mut self.carry {
-            carry.note_unix_offset(offset_ns);
+            carry.record_unix_offset(offset_ns);
         }
     }
 
-    /// Hands on again what an earlier agent had taken, as it came, except observations that it had
-    /// not handed on yet: their flows' bytes may still be on the ring. Returns how many were handed
-    /// on.
-    pub fn hand_on_again(&mut self, carried: &Carried, pipeline: &mut Pipeline) -> usize {
-        let mut handed_on = 0;
+    /// Passes on the items that an earlier agent had read, in order. Observations that it had not passed
+    /// on wait: their flows' bytes may still be on the ring. Returns the number of observations passed on.
+    pub fn replay(&mut self, carried: &Carried, receiver: &mut impl TimedReceiver) -> usize {
+        let mut passed_on = 0;
         for record in carried.records() {
             match record {
                 Record::Observation(item) => {
@@ -101,57 +99,55 @@ impl Rings {
                 }
                 Record::Chunk(item) => {
                     if let Some((head, bytes)) = chunk(item) {
-                        pipeline.chunk(&head, bytes);
+                        receiver.chunk(&head, bytes);
                     }
                 }
-                Record::UnixOffset(offset_ns) => pipeline.set_unix_offset(offset_ns),
+                Record::UnixOffset(offset_ns) => receiver.set_unix_offset(offset_ns),
                 Record::HandedOn(number) => {
                     for _ in 0..number {
                         let Some((_, observation)) = self.waiting.pop_front() else {
                             break;
                         };
-                        pipeline.keep_up(observation.time_ns);
-                        pipeline.observation(&observation);
-                        pipeline.keep_up(observation.time_ns);
-                        handed_on += 1;
+                        receiver.late_observation(&observation);
+                        passed_on += 1;
                     }
                 }
             }
         }
-        handed_on
+        passed_on
     }
 
-    /// Hands on all there is. See [`Self::drain_some`] for the order.
+    /// Passes on all items. See [`Self::drain_some`] for the order.
     pub fn drain(&mut self, receiver: &mut impl Receiver) {
         while !self.drain_some(receiver) {}
     }
 
-    /// Hands on what there is, but lets others have a turn under a flood: `false` if there may be
-    /// more.
+    /// Passes on items, but only so many under a flood that signals and timers get a turn: `false` if there
+    /// may be more.
     ///
-    /// Observations are taken first and handed on last: the bytes that a flow's observation
-    /// stands on were sent before it, so they are there when it is looked at. However many bytes
+    /// Observations are read first and passed on last: the handshake bytes that an observation depends on
+    /// were sent before it, so they are there when it is judged. However many bytes
     /// there are, the ring of observations is emptied every few chunks; where both cannot be kept
     /// up with, observations no longer wait for bytes, and it is bytes that the kernel drops.
     #[must_use = "what is left on the rings raises no further event"]
     pub fn drain_some(&mut self, receiver: &mut impl Receiver) -> bool {
-        let mut handed_on = 0;
+        let mut passed_on = 0;
         for _ in 0..ROUNDS {
-            let was_emptied = self.take_observations();
+            let was_emptied = self.read_observations();
             let no_chunks = self.read_chunks(receiver);
-            handed_on += self.hand_on(receiver, no_chunks);
+            passed_on += self.pass_on(receiver, no_chunks);
             if was_emptied && no_chunks {
                 return true;
             }
-            if handed_on >= TURN {
+            if passed_on >= TURN {
                 break;
             }
         }
         false
     }
 
-    /// Takes observations off their ring; `true` if that was all.
-    fn take_observations(&mut self) -> bool {
+    /// Reads observations; `true` if the ring is empty.
+    fn read_observations(&mut self) -> bool {
         while self.waiting.len() < WAITING_MAX {
             let Some(item) = self.observations.next() else {
                 return true;
@@ -170,7 +166,7 @@ impl Rings {
         false
     }
 
-    /// Hands on some chunks; `true` if there are no more.
+    /// Reads chunks and passes them on; `true` if the ring is empty.
     fn read_chunks(&mut self, receiver: &mut impl Receiver) -> bool {
         for _ in 0..CHUNKS_AT_ONCE {
             let Some(item) = self.handshakes.next() else {
@@ -188,9 +184,8 @@ impl Rings {
         false
     }
 
-    /// Hands on observations whose flows' bytes have been read, or that cannot wait; returns how
-    /// many.
-    fn hand_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
+    /// Passes on observations whose flows' bytes have been read, or that cannot wait; returns their number.
+    fn pass_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
         let before = self.waiting.len();
         while let Some((at, observation)) = self.waiting.front() {
             // A ring that is filled as fast as it is read holds no more than its size of older ones.
@@ -199,14 +194,14 @@ impl Rings {
                 break;
             }
             receiver.observation(observation);
-            self.handed_on_ns = self.handed_on_ns.max(observation.time_ns);
+            self.passed_on_ns = self.passed_on_ns.max(observation.time_ns);
             self.waiting.pop_front();
         }
-        let handed_on = before - self.waiting.len();
-        if let Some(carry) = self.carry.as_mut().filter(|_| handed_on > 0) {
-            carry.write(Record::HandedOn(handed_on as u32));
+        let passed_on = before - self.waiting.len();
+        if let Some(carry) = self.carry.as_mut().filter(|_| passed_on > 0) {
+            carry.write(Record::HandedOn(passed_on as u32));
         }
-        handed_on
+        passed_on
     }
 
     /// Observations taken so far.
@@ -214,9 +209,9 @@ impl Rings {
         self.taken
     }
 
-    /// When the latest observation was made that was handed on, on the kernel's clock.
-    pub fn handed_on_ns(&self) -> u64 {
-        self.handed_on_ns
+    /// Time of the latest observation that was passed on, on the kernel's clock.
+    pub fn passed_on_ns(&self) -> u64 {
+        self.passed_on_ns
     }
 
     /// Chunks read so far.

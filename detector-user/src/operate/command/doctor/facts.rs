@@ -13,12 +13,13 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use super::classifiers::{self, Classifier, Owner};
 use super::xdp_features::has_native_xdp;
 use crate::host::ethtool::{self, ReceiveRing};
-use crate::host::interfaces::{self, Choice, Interface, InterfaceError};
+use crate::host::interfaces::Interface;
 use crate::host::namespace;
 use crate::operate::cli::DoctorArgs;
 use crate::operate::config::defaults::DEFAULT_FILE;
 use crate::operate::config::{Config, ConfigError, Settings};
 use crate::outlet::sink::{DEFAULT_SOCKET, Journald, SinkError};
+use crate::source::tap::selection::{self, Choice, InterfaceError};
 
 /// The input of the checks.
 #[derive(Debug)]
@@ -151,9 +152,9 @@ impl Facts {
 /// Returns the interfaces to check. Named ones must exist; configured ones may appear later.
 fn chosen(named: &[String], settings: &Settings) -> Result<Interfaces, InterfaceError> {
     let choice = if named.is_empty() {
-        interfaces::choose(&settings.interfaces)?
+        selection::choose(&settings.interfaces)?
     } else {
-        let interfaces = interfaces::choose(&interfaces::named(named))?.whole()?;
+        let interfaces = selection::choose(&selection::named(named))?.whole()?;
         Choice {
             interfaces,
             ..Choice::default()

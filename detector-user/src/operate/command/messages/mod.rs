@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::host::service_manager::connected_to_journal;
 use crate::operate::cli::LogLevel;
 use crate::source::tap::diagnostics::TARGET;
 use journal::JournalEntries;
@@ -27,7 +28,7 @@ pub(super) fn start(level: LogLevel) {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_target(TARGET, filter(level));
-    let entries = libsystemd::logging::connected_to_journal()
+    let entries = connected_to_journal()
         .then(JournalEntries::open)
         .and_then(Result::ok);
     let lines = entries.is_none().then(|| {

@@ -12,54 +12,19 @@ use anyhow::Context;
 use detector_common::counter::Counter;
 
 use super::report;
-use crate::flow::receiver::Receiver;
+use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
 use crate::source::capture_tap::SETTLED_MAX;
+use crate::source::tap::counters::forgotten;
 use replay::Replay;
 use side_by_side::side_by_side;
 
 /// Maximum tracked flows; a capture of more simultaneous ones is judged in part, with a count.
 const FLOWS: usize = 1 << 20;
-
-/// The receiver of the engine: the pipeline, or a carrier to it.
-trait Feed: Receiver {
-    /// As [`Pipeline::name_tap`].
-    fn name_tap(&mut self, interface: u32, name: &str);
-    /// As [`Pipeline::keep_up`]; to be called before and after each frame.
-    fn keep_up(&mut self, now_ns: u64);
-    /// As [`Pipeline::advance`].
-    fn advance(&mut self, now_ns: u64);
-    /// As [`Pipeline::end_flows`].
-    fn end_flows(&mut self);
-    /// Whether nobody is left to take a verdict.
-    fn is_closed(&self) -> bool;
-}
-
-impl Feed for Pipeline {
-    fn name_tap(&mut self, interface: u32, name: &str) {
-        Pipeline::name_tap(self, interface, name);
-    }
-
-    fn keep_up(&mut self, now_ns: u64) {
-        Pipeline::keep_up(self, now_ns);
-    }
-
-    fn advance(&mut self, now_ns: u64) {
-        Pipeline::advance(self, now_ns);
-    }
-
-    fn end_flows(&mut self) {
-        Pipeline::end_flows(self);
-    }
-
-    fn is_closed(&self) -> bool {
-        Pipeline::is_closed(self)
-    }
-}
 
 /// The result of reading.
 struct Reading {
@@ -84,8 +49,8 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         counters,
         unread,
     } = if threads > 1 {
-        side_by_side(&mut pipeline, |feed| {
-            read(Replay::new(feed), files, progress)
+        side_by_side(&mut pipeline, |carrier| {
+            read(Replay::new(carrier), files, progress)
         })?
     } else {
         read(Replay::new(&mut pipeline), files, progress)
@@ -104,8 +69,8 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     if !arguments.quiet {
         let summary = Summary {
             tally: pipeline.tally(),
+            forgotten: forgotten(&counters, SETTLED_MAX as u64),
             counters,
-            settled_max: SETTLED_MAX as u64,
         };
         eprintln!("{summary}");
     }
@@ -122,14 +87,18 @@ fn threads(arguments: &PcapArgs) -> usize {
     arguments.threads.map_or_else(cores, usize::from)
 }
 
-fn read<F: Feed>(mut replay: Replay<'_, F>, files: &[impl AsRef<Path>], progress: bool) -> Reading {
+fn read<R: TimedReceiver>(
+    mut replay: Replay<'_, R>,
+    files: &[impl AsRef<Path>],
+    progress: bool,
+) -> Reading {
     let mut code = EXIT_DONE;
     for file in files {
         if let Err(error) = replay.file(file.as_ref(), progress) {
             eprintln!("tlswhy: {error}");
             code = EXIT_FAILED;
         }
-        if replay.feed.is_closed() {
+        if replay.receiver.is_closed() {
             break;
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Feed;
+use crate::flow::receiver::TimedReceiver;
 use crate::source::capture::{CaptureFile, Frame};
 use crate::source::capture_tap::{CaptureTap, link_type};
 
@@ -14,19 +14,19 @@ const OVERLAP_NS: u64 = 1_000_000_000;
 /// Frames between updates of the progress bar and checks for a closed reader.
 const BATCH: u64 = 4096;
 
-/// The engine, and whom it feeds.
-pub(super) struct Replay<'f, F> {
+/// The engine, and the receiver of its observations.
+pub(super) struct Replay<'f, R> {
     pub(super) tap: CaptureTap,
-    pub(super) feed: &'f mut F,
+    pub(super) receiver: &'f mut R,
     /// Frames of link types the engine does not read.
     pub(super) unread: BTreeMap<u32, u64>,
 }
 
-impl<'f, F: Feed> Replay<'f, F> {
-    pub(super) fn new(feed: &'f mut F) -> Self {
+impl<'f, R: TimedReceiver> Replay<'f, R> {
+    pub(super) fn new(receiver: &'f mut R) -> Self {
         Self {
             tap: CaptureTap::default(),
-            feed,
+            receiver,
             unread: BTreeMap::new(),
         }
     }
@@ -34,7 +34,7 @@ impl<'f, F: Feed> Replay<'f, F> {
     /// Reads one capture to its end.
     ///
     /// # Errors
-    /// If it is damaged or cannot be read; what came before is fed.
+    /// If it is damaged or cannot be read; earlier frames are received.
     pub(super) fn file(&mut self, path: &Path, progress: bool) -> anyhow::Result<()> {
         let mut capture = CaptureFile::open(path)?;
         let bar = progress_bar(path, progress);
@@ -50,10 +50,10 @@ impl<'f, F: Feed> Replay<'f, F> {
                 continue;
             };
             if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
-                self.feed.end_flows();
+                self.receiver.end_flows();
                 self.tap.restart();
             }
-            self.feed.keep_up(frame.time_ns);
+            self.receiver.advance_if_due(frame.time_ns);
             let interface = frame.interface;
             if named.insert(interface) {
                 // The first frame is copied while its interface is named, which must precede its flow.
@@ -63,25 +63,25 @@ impl<'f, F: Feed> Replay<'f, F> {
                     ..frame
                 };
                 let name = capture.interface_name(interface).map(str::to_owned);
-                self.feed
+                self.receiver
                     .name_tap(interface, &name.unwrap_or_else(|| file_name(path)));
                 let frame = Frame {
                     captured: &captured,
                     ..frame
                 };
-                self.tap.frame(&frame, link, interface, self.feed);
+                self.tap.frame(&frame, link, interface, self.receiver);
             } else {
-                self.tap.frame(&frame, link, interface, self.feed);
+                self.tap.frame(&frame, link, interface, self.receiver);
             }
-            self.feed.keep_up(self.tap.now_ns());
+            self.receiver.advance_if_due(self.tap.now_ns());
             if capture.frames().is_multiple_of(BATCH) {
                 bar.set_position(capture.offset());
-                if self.feed.is_closed() {
+                if self.receiver.is_closed() {
                     break Ok(());
                 }
             }
         };
-        self.feed.advance(self.tap.now_ns());
+        self.receiver.advance(self.tap.now_ns());
         bar.finish_and_clear();
         Ok(result?)
     }

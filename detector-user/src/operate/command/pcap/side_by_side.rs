@@ -10,9 +10,7 @@ use std::thread;
 use anyhow::anyhow;
 use detector_common::observation::{ChunkHead, Observation};
 
-use super::Feed;
-use crate::flow::receiver::Receiver;
-use crate::operate::pipeline::Pipeline;
+use crate::flow::receiver::{Receiver, TimedReceiver};
 
 /// Maximum batches in transit.
 const BATCHES: usize = 4;
@@ -22,7 +20,8 @@ const STEPS: usize = 512;
 /// One call of the pipeline. Observations and chunks lie beside the steps, in order.
 enum Step {
     NameTap(u32, String),
-    KeepUp(u64),
+    UnixOffset(i64),
+    AdvanceIfDue(u64),
     Advance(u64),
     EndFlows,
     Observation,
@@ -39,14 +38,15 @@ struct Batch {
 
 impl Batch {
     /// Runs the steps on the pipeline, and empties the batch.
-    fn play(&mut self, pipeline: &mut Pipeline) {
+    fn play(&mut self, pipeline: &mut impl TimedReceiver) {
         let mut observations = self.observations.iter();
         let mut heads = self.heads.iter();
         let mut bytes = self.bytes.as_slice();
         for step in &self.steps {
             match step {
                 Step::NameTap(interface, name) => pipeline.name_tap(*interface, name),
-                Step::KeepUp(now_ns) => pipeline.keep_up(*now_ns),
+                Step::UnixOffset(offset_ns) => pipeline.set_unix_offset(*offset_ns),
+                Step::AdvanceIfDue(now_ns) => pipeline.advance_if_due(*now_ns),
                 Step::Advance(now_ns) => pipeline.advance(*now_ns),
                 Step::EndFlows => pipeline.end_flows(),
                 Step::Observation => {
@@ -91,7 +91,7 @@ impl Carrier {
     /// A step that belongs to a frame: the time before it comes first.
     fn push(&mut self, step: Step) {
         if let Some(before_ns) = self.before_ns.take() {
-            self.step(Step::KeepUp(before_ns));
+            self.step(Step::AdvanceIfDue(before_ns));
         }
         self.has_output = true;
         self.step(step);
@@ -118,18 +118,22 @@ impl Receiver for Carrier {
     }
 }
 
-impl Feed for Carrier {
+impl TimedReceiver for Carrier {
     fn name_tap(&mut self, interface: u32, name: &str) {
         self.push(Step::NameTap(interface, name.to_owned()));
     }
 
-    fn keep_up(&mut self, now_ns: u64) {
+    fn set_unix_offset(&mut self, offset_ns: i64) {
+        self.step(Step::UnixOffset(offset_ns));
+    }
+
+    fn advance_if_due(&mut self, now_ns: u64) {
         if !self.has_output {
             self.before_ns = Some(now_ns);
             return;
         }
         self.has_output = false;
-        self.step(Step::KeepUp(now_ns));
+        self.step(Step::AdvanceIfDue(now_ns));
         if self.batch.steps.len() >= STEPS {
             self.send();
         }
@@ -154,7 +158,7 @@ impl Feed for Carrier {
 /// # Errors
 /// If the reading thread panicked.
 pub(super) fn side_by_side<T: Send>(
-    pipeline: &mut Pipeline,
+    pipeline: &mut impl TimedReceiver,
     read: impl FnOnce(&mut Carrier) -> T + Send,
 ) -> anyhow::Result<T> {
     let (full, inbox) = sync_channel::<Batch>(BATCHES);

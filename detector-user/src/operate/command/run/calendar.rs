@@ -1,5 +1,6 @@
 //! The offset from the kernel's clock to UNIX time.
 
+use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::unix_offset_ns;
 use crate::operate::pipeline::Pipeline;
 use crate::source::tap::rings::Rings;
@@ -12,7 +13,7 @@ const READINGS_DIFFER_NS: u64 = 1_000_000;
 pub(super) fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
     let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
     pipeline.set_unix_offset(offset_ns);
-    rings.note_unix_offset(offset_ns);
+    rings.record_unix_offset(offset_ns);
 }
 
 /// Returns the offset that was read only if a clock was set. Two readings are never the same, and a

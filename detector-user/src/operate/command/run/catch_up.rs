@@ -2,43 +2,39 @@
 
 use detector_common::observation::{ChunkHead, Observation};
 
-use crate::flow::receiver::Receiver;
-use crate::operate::pipeline::Pipeline;
+use crate::flow::receiver::{Receiver, TimedReceiver};
 
 /// Age from which observations are judged one by one, as of their own time. Younger ones are passed on
 /// together, which costs less.
 const LATE_NS: u64 = 1_000_000_000;
 
 /// Passes observations on so that late ones lead to the same verdicts as in time.
-pub(super) struct CatchUp<'a> {
-    pipeline: &'a mut Pipeline,
+pub(super) struct CatchUp<'a, R> {
+    receiver: &'a mut R,
     late_before_ns: u64,
 }
 
-impl<'a> CatchUp<'a> {
+impl<'a, R: TimedReceiver> CatchUp<'a, R> {
     /// `now_ns` is on the kernel's clock.
-    pub(super) fn new(pipeline: &'a mut Pipeline, now_ns: u64) -> Self {
+    pub(super) fn new(receiver: &'a mut R, now_ns: u64) -> Self {
         Self {
-            pipeline,
+            receiver,
             late_before_ns: now_ns.saturating_sub(LATE_NS),
         }
     }
 }
 
-impl Receiver for CatchUp<'_> {
+impl<R: TimedReceiver> Receiver for CatchUp<'_, R> {
     fn observation(&mut self, observation: &Observation) {
-        let at_ns = observation.time_ns;
-        if at_ns >= self.late_before_ns {
-            self.pipeline.observation(observation);
-            return;
+        if observation.time_ns < self.late_before_ns {
+            self.receiver.late_observation(observation);
+        } else {
+            self.receiver.observation(observation);
         }
-        self.pipeline.keep_up(at_ns);
-        self.pipeline.observation(observation);
-        self.pipeline.keep_up(at_ns);
     }
 
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
-        self.pipeline.chunk(head, bytes);
+        self.receiver.chunk(head, bytes);
     }
 }
 
@@ -46,6 +42,7 @@ impl Receiver for CatchUp<'_> {
 mod tests {
     use super::*;
     use crate::cause::knowledge::Knowledge;
+    use crate::operate::pipeline::Pipeline;
     use crate::outlet::sink::Sinks;
     use crate::source::capture::CaptureFile;
     use crate::source::capture_tap::{CaptureTap, link_type};
@@ -86,7 +83,7 @@ mod tests {
         later.time_ns += HOUR_NS;
         observations.push(later);
         let mut catch_up = CatchUp {
-            pipeline: &mut pipeline,
+            receiver: &mut pipeline,
             late_before_ns,
         };
         for observation in &observations {

@@ -38,7 +38,7 @@ impl Watch {
     /// Reports what was lost, and updates status, metrics and clock.
     pub(super) fn keep_house(&mut self) {
         let status = self.status();
-        self.service_manager.alive(status);
+        self.service_manager.alive(&status);
         self.pipeline.flush();
         follow_calendar(&mut self.pipeline, &mut self.rings);
         let now = Instant::now().into_std();

@@ -4,8 +4,9 @@ use detector_common::counter::Counter;
 
 use super::watch::Watch;
 use crate::outlet::metrics::{MetricsAddress, Snapshot, TapState};
-use crate::source::tap::attach::{Hook, Tapped};
+use crate::source::tap::attach::Tapped;
 use crate::source::tap::counters::forgotten;
+use crate::source::tap::hook::Hook;
 
 impl Watch {
     /// Serves metrics on another address from now on, or on none.

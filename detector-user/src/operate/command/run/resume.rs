@@ -40,7 +40,7 @@ pub(super) fn carry_over(settings: &Settings, rings: &mut Rings, pipeline: &mut 
         }
     };
     if !carried.is_empty() {
-        let observations = rings.hand_on_again(&carried, pipeline);
+        let observations = rings.replay(&carried, pipeline);
         if observations > 0 {
             info!("replayed {observations} observations of an earlier agent");
         }

@@ -3,6 +3,7 @@
 use tracing::warn;
 
 use super::taps::Taps;
+use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{RunArgs, run_outputs};
 use crate::operate::config::{Config, Origin, Settings};
 use crate::operate::pipeline::Pipeline;

@@ -3,7 +3,7 @@
 use crate::host::interfaces::Interface;
 use crate::operate::cli::LogLevel;
 use crate::operate::config::Settings;
-use crate::source::tap::attach::Abilities;
+use crate::source::tap::hook::Abilities;
 use crate::source::tap::object::ObjectOptions;
 
 /// Tracked connections for each one that may be in its handshake or at its end. A connection there

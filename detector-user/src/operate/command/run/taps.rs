@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
-use crate::host::interfaces::{self, Choice, Interface, Wanted};
+use crate::flow::receiver::TimedReceiver;
+use crate::host::interfaces::{self, Interface};
 use crate::operate::config::{self, Config};
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::message_kind;
 use crate::source::tap::TapError;
-use crate::source::tap::attach::{Abilities, Hook, KernelTap, Origin, Tapped};
+use crate::source::tap::attach::Tapped;
+use crate::source::tap::hook::{Abilities, Hook};
+use crate::source::tap::kernel_tap::KernelTap;
+use crate::source::tap::load::Origin;
 use crate::source::tap::object::ObjectOptions;
 use crate::source::tap::pins::{Pins, Root};
+use crate::source::tap::selection::{self, Choice, Wanted};
 
 /// The tapped interfaces, and those that are wanted.
 pub(super) struct Taps {
@@ -78,7 +83,7 @@ impl Taps {
     /// Lists the interfaces again: removes taps of those that are gone, and taps new ones.
     pub(super) fn refresh(&mut self, pipeline: &mut Pipeline) {
         // If the kernel does not answer, the next notice leads here again.
-        let (Ok(present), Ok(choice)) = (interfaces::list(), interfaces::choose(&self.wanted))
+        let (Ok(present), Ok(choice)) = (interfaces::list(), selection::choose(&self.wanted))
         else {
             return;
         };
@@ -117,7 +122,7 @@ impl Taps {
             .tapped
             .iter()
             .filter(|it| {
-                of(it.index).is_some_and(|it| !self.wanted.iter().any(|one| one.may_mean(it)))
+                of(it.index).is_some_and(|it| !self.wanted.iter().any(|one| one.may_select(it)))
             })
             .map(|it| (it.index, it.name.clone()))
             .collect();
@@ -205,7 +210,7 @@ pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
 /// Returns the interfaces to begin with. If `strict`, all of them must exist; otherwise a missing one
 /// may appear later.
 pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Interface>> {
-    let choice = interfaces::choose(wanted)?;
+    let choice = selection::choose(wanted)?;
     if strict {
         return Ok(choice.whole()?);
     }

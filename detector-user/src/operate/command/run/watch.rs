@@ -18,6 +18,7 @@ use super::signals::Signals;
 use super::sizes::options;
 use super::taps::{self, Taps};
 use super::wakeups::{noticed, noticed_after, readable, waiting};
+use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::kernel_now_ns;
 use crate::host::interfaces::Interface;
 use crate::host::privileges::give_up_loading;
@@ -27,7 +28,7 @@ use crate::operate::config::Config;
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
-use crate::source::tap::counters::{Counters, Losses};
+use crate::source::tap::counters::{Counters, Losses, forgotten};
 use crate::source::tap::diagnostics::Diagnostics;
 use crate::source::tap::link_notices::LinkNotices;
 use crate::source::tap::object::ObjectOptions;
@@ -205,7 +206,7 @@ impl Watch {
         let read_ns = if is_drained {
             now_ns
         } else {
-            self.rings.handed_on_ns()
+            self.rings.passed_on_ns()
         };
         self.pipeline.advance(read_ns);
         is_drained
@@ -238,10 +239,11 @@ impl Watch {
         }
         self.pipeline.close(SINKS_PATIENCE);
         self.diagnostics.flush();
+        let counters = self.counters.read()?;
         let summary = Summary {
             tally: self.pipeline.tally(),
-            counters: self.counters.read()?,
-            settled_max: self.settled_max,
+            forgotten: forgotten(&counters, self.settled_max),
+            counters,
         };
         for line in summary.to_string().lines() {
             info!("{line}");

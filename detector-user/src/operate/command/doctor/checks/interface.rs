@@ -1,10 +1,11 @@
 //! The checks of an interface.
 
 use super::{TCX, Version, XDP_FRAGMENTS, is_since};
-use crate::host::interfaces::{Framing, InterfaceError};
+use crate::host::interfaces::Framing;
 use crate::operate::command::doctor::classifiers::Owner;
 use crate::operate::command::doctor::facts::{InterfaceFacts, Interfaces};
 use crate::operate::command::doctor::report::Check;
+use crate::source::tap::selection::InterfaceError;
 
 /// Minimum slots of a receive ring: a smaller one overflows at a common burst.
 const RECEIVE_SLOTS: u32 = 512;

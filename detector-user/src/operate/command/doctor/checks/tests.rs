@@ -5,7 +5,6 @@ use rstest::rstest;
 use super::interface::{receive_ring, xdp_mode};
 use super::*;
 use crate::host::ethtool::ReceiveRing;
-use crate::host::interfaces::InterfaceError;
 use crate::host::interfaces::XdpProgram;
 use crate::host::interfaces::tests::{down, ethernet};
 use crate::operate::command::doctor::classifiers::Classifier;
@@ -14,6 +13,7 @@ use crate::operate::command::doctor::facts::{InterfaceFacts, Interfaces};
 use crate::operate::command::doctor::report::Report;
 use crate::operate::config::Config;
 use crate::outlet::sink::SinkError;
+use crate::source::tap::selection::InterfaceError;
 
 const ALL: u64 = 1 << CAP_BPF | 1 << CAP_NET_ADMIN | 1 << CAP_PERFMON;
 

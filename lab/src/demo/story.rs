@@ -1,0 +1,197 @@
+//! The story: an app that pins its server's key, behind an interceptor, and others.
+//!
+//! ```text
+//!  client ── lan0 │ gateway │ wan0 ── middlebox ── server
+//!                 │ sslsplit│         resets "blocked.test"
+//!                 │ tlswhy  │
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::host::certificate::pin;
+use crate::host::{Authority, Namespace, Process, connect, run};
+use crate::network::sslsplit;
+use xtask::root;
+
+/// The server whose connections the gateway intercepts, and one it lets through.
+const INTERCEPTED: &str = "10.77.3.2";
+const LET_THROUGH: &str = "10.77.3.3";
+const CLIENT: &str = "10.77.1.2";
+const OTHER_CLIENT: &str = "10.77.1.3";
+const WORKS: &str = "www.works.test";
+const PINNED: &str = "api.pinned.test";
+const BLOCKED: &str = "blocked.test";
+
+/// Everything but tlswhy.
+pub struct Story {
+    client: Namespace,
+    gateway: Namespace,
+    folder: PathBuf,
+    inspection_ca: Authority,
+    pin: String,
+    // Kept for their guards: the programs end before their namespaces go.
+    _programs: Vec<Process>,
+    _others: [Namespace; 2],
+}
+
+/// One connection.
+pub struct Scene {
+    /// Its title.
+    pub title: &'static str,
+    /// The client.
+    pub command: Command,
+    /// The cause that tlswhy is to name; none for a success.
+    pub cause: Option<&'static str>,
+}
+
+impl Story {
+    /// Makes namespaces whose names begin with `name`, certificates in `folder`, and starts what runs
+    /// in them; `tools` is the binary of this package.
+    ///
+    /// # Errors
+    /// If something needed is missing or does not work.
+    pub fn new(name: &str, folder: &Path, tools: &Path) -> anyhow::Result<Self> {
+        let client = Namespace::new(&format!("{name}-client"))?;
+        let gateway = Namespace::new(&format!("{name}-gateway"))?;
+        let middlebox = Namespace::new(&format!("{name}-middlebox"))?;
+        let server = Namespace::new(&format!("{name}-server"))?;
+        connect(
+            (&client, "eth0", &["10.77.1.2/24", "10.77.1.3/24"]),
+            (&gateway, "lan0", &["10.77.1.1/24"]),
+        )?;
+        connect(
+            (&gateway, "wan0", &["10.77.2.1/24"]),
+            (&middlebox, "in0", &["10.77.2.2/24"]),
+        )?;
+        let servers = ["10.77.3.2/24", "10.77.3.3/24"];
+        connect(
+            (&middlebox, "out0", &["10.77.3.1/24"]),
+            (&server, "eth0", &servers),
+        )?;
+        client.default_routes(&["10.77.1.1"])?;
+        gateway.run("ip route add 10.77.3.0/24 via 10.77.2.2")?;
+        middlebox.run("ip route add 10.77.1.0/24 via 10.77.2.1")?;
+        server.default_routes(&["10.77.3.1"])?;
+        gateway.forward()?;
+        middlebox.forward()?;
+        gateway.run("nft add table ip story")?;
+        gateway.run("nft add chain ip story in { type nat hook prerouting priority -100 ; }")?;
+        gateway.run(&format!(
+            "nft add rule ip story in iifname lan0 ip daddr {INTERCEPTED} tcp dport 443 redirect to :8443"
+        ))?;
+
+        let origin_ca = Authority::new(folder, "origin-ca", "Origin CA")?;
+        let inspection_ca = Authority::new(folder, "inspection-ca", "Inspection CA")?;
+        let (certificate, key) = origin_ca.issue("origin", &[PINNED, WORKS, BLOCKED])?;
+        let mut openssl = server.command("openssl");
+        openssl.args(["s_server", "-accept", "443", "-www", "-quiet", "-cert"]);
+        openssl.arg(&certificate).arg("-key").arg(&key);
+        let mut sslsplit = sslsplit(&gateway, &inspection_ca);
+        let mut injector = middlebox.command(tools);
+        injector.args(["inject-reset", "--sni", BLOCKED]);
+        let programs = [&mut openssl, &mut sslsplit, &mut injector];
+        let programs = programs
+            .into_iter()
+            .map(Process::start)
+            .collect::<anyhow::Result<_>>()?;
+
+        let java = root().join("lab/programs/App.java");
+        run(Command::new("javac").arg("-d").arg(folder).arg(java))?;
+        gateway.wait_until_listening(8443)?;
+        server.wait_until_listening(443)?;
+        Ok(Self {
+            client,
+            gateway,
+            folder: folder.to_owned(),
+            pin: pin(&certificate)?,
+            inspection_ca,
+            _programs: programs,
+            _others: [middlebox, server],
+        })
+    }
+
+    /// A Java app on the client asks `name`; `pin` is its pin or `-`.
+    fn java(&self, protocol: &str, name: &str, pin: &str) -> Command {
+        let mut command = self.client.command("java");
+        command.arg("-cp").arg(&self.folder);
+        command.args(["App", INTERCEPTED, name, protocol]);
+        command.arg(self.inspection_ca.certificate()).arg(pin);
+        command
+    }
+
+    /// curl on one of the client's addresses asks `name` at `server`.
+    fn curl(&self, client: &str, name: &str, server: &str, ca: Option<&Path>) -> Command {
+        let mut command = self.client.command("curl");
+        command.args(["-sS", "-D", "-", "-o", "/dev/null", "--max-time", "10"]);
+        command.args(["--interface", client]);
+        command.arg("--resolve").arg(format!("{name}:443:{server}"));
+        command.arg(format!("https://{name}/"));
+        if let Some(ca) = ca {
+            command.arg("--cacert").arg(ca);
+        }
+        command
+    }
+
+    /// The gateway.
+    pub const fn gateway(&self) -> &Namespace {
+        &self.gateway
+    }
+
+    /// The CA whose certificates the interceptor shows.
+    pub const fn inspection_ca(&self) -> &Authority {
+        &self.inspection_ca
+    }
+
+    /// Returns the scenes, in order.
+    pub fn scenes(&self) -> Vec<Scene> {
+        let ca = self.inspection_ca.certificate();
+        let origin_ca = self.folder.join("origin-ca.crt");
+        let scene = |title, command, cause| Scene {
+            title,
+            command,
+            cause,
+        };
+        vec![
+            scene(
+                "a Java app trusts the inspection CA and works, TLS 1.2",
+                self.java("TLSv1.2", WORKS, "-"),
+                None,
+            ),
+            scene("the same, TLS 1.3", self.java("TLSv1.3", WORKS, "-"), None),
+            scene(
+                "curl trusts the inspection CA and works, also for the app's server",
+                self.curl(CLIENT, PINNED, INTERCEPTED, Some(&ca)),
+                None,
+            ),
+            scene(
+                "the Java app pins its own server's key, TLS 1.2",
+                self.java("TLSv1.2", PINNED, &self.pin),
+                Some("pinning"),
+            ),
+            scene(
+                "the same, TLS 1.3: its alert is encrypted",
+                self.java("TLSv1.3", PINNED, &self.pin),
+                Some("pinning"),
+            ),
+            scene(
+                "curl on another client does not have the inspection CA",
+                self.curl(OTHER_CLIENT, PINNED, INTERCEPTED, None),
+                Some("ca-not-trusted"),
+            ),
+            scene(
+                "a device upstream resets a connection in the server's name",
+                self.curl(CLIENT, BLOCKED, LET_THROUGH, Some(&origin_ca)),
+                Some("injected-reset"),
+            ),
+        ]
+    }
+}
+
+impl Scene {
+    /// Whether the client got what it asked for, by what it printed.
+    pub fn worked(&self, printed: &Output) -> bool {
+        let printed = String::from_utf8_lossy(&printed.stdout);
+        printed.starts_with("works: ") || printed.starts_with("HTTP/")
+    }
+}

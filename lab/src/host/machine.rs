@@ -1,0 +1,188 @@
+//! A clean Debian that runs systemd, in a container of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+
+use super::command::{output, run, words};
+use super::{Namespace, Process};
+use xtask::target;
+
+/// The release that is installed.
+const RELEASE: &str = "bookworm";
+/// Packages beyond Debian's minimal base.
+const INCLUDED: &str = "systemd,systemd-sysv,dbus,iproute2,curl";
+const BOOT: Duration = Duration::from_secs(60);
+
+/// A Debian whose systemd is up; what is changed in it is gone when it is dropped.
+pub struct Machine {
+    container: Process,
+    /// The container's init, as seen from here.
+    init: String,
+    bpffs: BpfFs,
+}
+
+impl Machine {
+    /// Boots a clean Debian in a network namespace. It sees `shared` as `/shared`.
+    ///
+    /// # Errors
+    /// If it cannot be installed, or does not come up.
+    pub fn boot(network: &Namespace, shared: &Path) -> anyhow::Result<Self> {
+        let root = clean_root()?;
+        let bpffs = BpfFs::mount()?;
+        let mut command = words("systemd-nspawn --quiet --register=no --keep-unit --boot");
+        command.args(["--volatile=overlay", "--console=pipe", "--settings=no"]);
+        // What a gateway's systemd may, and nspawn keeps from containers.
+        command.args(["--capability=all", "--system-call-filter=bpf"]);
+        command.arg("--machine").arg(network.name());
+        command.arg("--directory").arg(root);
+        command.arg(format!(
+            "--network-namespace-path=/run/netns/{}",
+            network.name()
+        ));
+        command.arg(format!(
+            "--bind={}:/sys/fs/bpf",
+            bpffs.folder.path().display()
+        ));
+        command.arg(format!("--bind-ro={}:/shared", shared.display()));
+        let container = Process::start(&mut command)?;
+        let init = first_child(container.id())?;
+        let machine = Self {
+            container,
+            init,
+            bpffs,
+        };
+        machine.wait_until_up()?;
+        Ok(machine)
+    }
+
+    /// A command that will run in it.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = words("nsenter --mount --uts --ipc --net --pid --target");
+        command
+            .arg(&self.init)
+            .arg("--")
+            .args(line.split_whitespace());
+        command
+    }
+
+    /// Runs a command line in it to its end; no argument may have white space.
+    ///
+    /// # Errors
+    /// If it fails; with what it said.
+    pub fn run(&self, line: &str) -> anyhow::Result<String> {
+        run(&mut self.command(line))
+    }
+
+    /// Runs a shell's script in it to its end.
+    ///
+    /// # Errors
+    /// If it fails; with what it said.
+    pub fn shell(&self, script: &str) -> anyhow::Result<String> {
+        run(self.command("sh -ec").arg(script))
+    }
+
+    /// Returns the path of its BPF file system, as seen from here.
+    pub fn bpffs(&self) -> &Path {
+        self.bpffs.folder.path()
+    }
+
+    fn wait_until_up(&self) -> anyhow::Result<()> {
+        let end = Instant::now() + BOOT;
+        loop {
+            let said = output(&mut self.command("systemctl is-system-running"))?;
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            match said.trim() {
+                "running" => return Ok(()),
+                "degraded" => {
+                    let failed = self.run("systemctl --failed --no-pager")?;
+                    bail!("the machine came up with failures:\n{failed}");
+                }
+                _ if Instant::now() > end => {
+                    let lines: Vec<_> = self.container.lines().collect();
+                    bail!("the machine did not come up:\n{}", lines.join("\n"));
+                }
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Nothing in it is worth an orderly end.
+        let _ = self.container.stop(Signal::SIGKILL);
+    }
+}
+
+/// A BPF file system as systemd mounts it: for root alone.
+struct BpfFs {
+    folder: tempfile::TempDir,
+}
+
+impl BpfFs {
+    fn mount() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let none = MsFlags::empty();
+        mount(
+            Some("bpf"),
+            folder.path(),
+            Some("bpf"),
+            none,
+            Some("mode=700"),
+        )
+        .context("cannot mount a BPF file system")?;
+        Ok(Self { folder })
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// A clean Debian's files, which are made when they are not there: that takes a minute or two.
+fn clean_root() -> anyhow::Result<PathBuf> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = target().join(format!("debian-{RELEASE}"));
+    if root.exists() {
+        return Ok(root);
+    }
+    let unfinished = root.with_extension("unfinished");
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).context("cannot remove what was left unfinished")?;
+    }
+    let mut command = words("debootstrap --variant=minbase");
+    command.arg(format!("--include={INCLUDED}"));
+    command.arg(RELEASE).arg(&unfinished);
+    run(&mut command).context("cannot install a clean Debian")?;
+    std::fs::rename(&unfinished, &root).context("cannot keep the clean Debian")?;
+    Ok(root)
+}
+
+/// The first child of a process; it has none at once.
+fn first_child(of: u32) -> anyhow::Result<String> {
+    let end = Instant::now() + BOOT;
+    loop {
+        let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"))
+            .context("the container ended")?;
+        // Before the container's init there is a short-lived helper.
+        for child in children.split_whitespace() {
+            let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.trim() == "systemd" {
+                return Ok(child.to_owned());
+            }
+        }
+        if Instant::now() > end {
+            bail!("the container's init did not start");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,26 @@
+//! tlswhy's laboratory.
+//!
+//! ```text
+//!  host ── network ─┐
+//!          clients ─┴─ corpus ──┐                 demo       old_kernel
+//!          capture ── rewrite ──┴── labels ── score
+//! ```
+//!
+//! In: the programs of a Debian machine, or captures with labels. Out: labelled captures (`corpus`,
+//! `rewrite`), scores of the agent's verdicts on them (`score`), and the story that the demo tells.
+//! [`host`] is also what tests and benches stand on.
+//!
+//! Not here: anything that decides a verdict. The agent is run as a program; of its library only the
+//! names of causes are used, so that what is scored and what scores it have no other code in common.
+
+pub mod build;
+pub mod capture;
+pub mod clients;
+pub mod corpus;
+pub mod demo;
+pub mod host;
+pub mod labels;
+pub mod network;
+pub mod old_kernel;
+pub mod rewrite;
+pub mod score;

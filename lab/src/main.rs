@@ -1,0 +1,22 @@
+//! The laboratory's commands, as `cargo xtask` calls them.
+
+use std::process::ExitCode;
+
+use lab::{corpus, demo, old_kernel, rewrite, score};
+use xtask::commands::{self, ArgMatches};
+
+fn main() -> ExitCode {
+    commands::main(commands::lab(), run)
+}
+
+fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
+    match name {
+        "demo" => demo::run(),
+        "corpus" => corpus::run(&corpus::Arguments::of(arguments)),
+        "corpus-rewrite" => rewrite::command::run(&rewrite::command::Arguments::of(arguments)),
+        "score" => score::run(&score::Arguments::of(arguments)),
+        "old-kernel" => old_kernel::run(),
+        "inject-reset" => demo::middlebox::run(&demo::middlebox::Arguments::of(arguments)),
+        other => anyhow::bail!("no command `{other}`"),
+    }
+}

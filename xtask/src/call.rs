@@ -1,0 +1,73 @@
+//! Calls of cargo: tests, benches, and the laboratory's commands.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::{root, target};
+
+/// Returns a call of cargo in the repository's root; no argument may have white space.
+#[must_use]
+pub fn cargo(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).args(line.split_whitespace());
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// If it cannot be run, or `failed` if it does not succeed.
+pub fn run(command: &mut Command, failed: &'static str) -> anyhow::Result<()> {
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!(failed);
+    }
+    Ok(())
+}
+
+/// Runs all tests of the workspace.
+///
+/// # Errors
+/// If one fails.
+pub fn tests(arguments: Vec<String>) -> anyhow::Result<()> {
+    run(cargo("test --workspace").args(arguments), "tests failed")
+}
+
+/// Builds the agent and the benches in release mode and runs them.
+///
+/// # Errors
+/// If one does not build or run.
+pub fn bench(quick: bool) -> anyhow::Result<()> {
+    run(
+        &mut cargo("build --release --package detector-user --bin tlswhy"),
+        "tlswhy did not build",
+    )?;
+    let mut bench = cargo("run --quiet --release --package bench -- --agent");
+    bench.arg(target().join("release/tlswhy"));
+    bench.args(quick.then_some("--quick"));
+    run(&mut bench, "the bench did not run to its end")
+}
+
+/// Builds the laboratory and becomes it; it reads the command line again.
+///
+/// In release mode it is built beside the agent that it runs, so that both share their dependencies;
+/// for the older kernel's machine it is built as `cargo test` builds it.
+///
+/// # Errors
+/// If it does not build.
+pub fn lab(release: bool, arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+    let (line, program) = if release {
+        (
+            "build --release --package lab --package detector-user --bin lab",
+            "release/lab",
+        )
+    } else {
+        ("build --workspace --bin lab", "debug/lab")
+    };
+    run(&mut cargo(line), "the laboratory did not build")?;
+    let mut lab = Command::new(target().join(program));
+    Err(lab.args(arguments).exec()).context("cannot run the laboratory")
+}
