@@ -45,7 +45,7 @@ impl Sink for Nowhere {
         "nowhere"
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         black_box(verdict);
         Ok(())
     }

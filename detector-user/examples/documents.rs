@@ -10,7 +10,8 @@ use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use detector_user::operate::cli::Cli;
-use detector_user::operate::config::{DEFAULT_FILE, DEFAULT_PINS, KEYS, Key};
+use detector_user::operate::config::defaults::{DEFAULT_FILE, DEFAULT_PINS};
+use detector_user::operate::config::{KEYS, Key};
 use roff::{Inline, Roff, bold, roman};
 
 const SECTION: &str = "8";
@@ -18,11 +19,11 @@ const FILES: &[(&str, &str)] = &[
     (DEFAULT_FILE, "The configuration."),
     (
         DEFAULT_PINS,
-        "Programs and maps of the service, which go on while it restarts.",
+        "Pinned programs and maps of the service; they keep running while it restarts.",
     ),
     (
         "/var/lib/tlswhy",
-        "What the service learned, and verdicts that journald could not take yet.",
+        "Learned facts of the service, and verdicts that journald has not accepted yet.",
     ),
     (
         "/run/tlswhy",
@@ -33,7 +34,7 @@ const FILES: &[(&str, &str)] = &[
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os()
         .nth(1)
-        .context("say where to: cargo run --example documents -- FOLDER")?;
+        .context("missing argument; run: cargo run --example documents -- FOLDER")?;
     let folder = Path::new(&folder);
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&man)?;
@@ -81,7 +82,7 @@ fn command_page(command: Command, file: &mut File) -> io::Result<()> {
     see_also(has_commands).to_writer(file)
 }
 
-/// What stands below the options in the help: its paragraphs as sections, lines kept as they are.
+/// Returns the text below the options of the help: its paragraphs as sections, lines as they are.
 fn after_help(text: &str) -> Roff {
     let mut page = Roff::new();
     for paragraph in text.split("\n\n") {
@@ -134,17 +135,15 @@ fn configuration_page() -> Roff {
     let version = concat!("tlswhy ", env!("CARGO_PKG_VERSION"));
     page.control("TH", ["tlswhy.toml", "5", "", version])
         .control("SH", ["NAME"])
-        .text([roman(
-            "tlswhy.toml - what tlswhy watches and where verdicts go",
-        )])
+        .text([roman("tlswhy.toml - configuration of tlswhy run")])
         .control("SH", ["SYNOPSIS"])
         .text([roman(DEFAULT_FILE)])
         .control("SH", ["DESCRIPTION"])
         .text([roman(
-            "A TOML file. What it does not say has the default shown here; the command line goes \
-             before it. `tlswhy check-config` tells all that is wrong in it, `tlswhy run \
-             --print-config` what is in effect and where each value came from. `systemctl reload \
-             tlswhy` takes a changed file in whole or not at all, without a pause in watching.",
+            "A TOML file. A missing key has the default shown here; the command line takes \
+             precedence. `tlswhy check-config` lists all mistakes, `tlswhy run --print-config` \
+             prints the effective configuration with the origin of each value. `systemctl reload \
+             tlswhy` applies a changed file as a whole or not at all, without a pause in watching.",
         )]);
     let mut section = "";
     for key in KEYS {
@@ -172,12 +171,12 @@ fn about(key: &Key) -> Vec<Inline> {
         |value| format!(" Default: {value}."),
     );
     let reload = if key.live {
-        " Taken on reload."
+        " Applied on reload."
     } else {
-        " Takes effect with the next start."
+        " Requires a restart."
     };
     vec![roman(format!(
-        "{}. Takes {}.{default}{reload}",
-        key.about, key.takes
+        "{}. Value: {}.{default}{reload}",
+        key.about, key.expected
     ))]
 }

@@ -6,7 +6,7 @@ use detector_user::operate::cli::{Cli, Command, EXIT_FAILED, EXIT_USAGE};
 use detector_user::operate::command;
 use detector_user::operate::config::ConfigError;
 
-/// Of a connection's cost in the agent a third was the system allocator's.
+/// The system allocator took a third of the agent's time for a connection.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -23,10 +23,10 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            command::complain(&error);
-            // A service that is told wrongly need not be started again.
-            let is_told_wrongly = runs && error.is::<ConfigError>();
-            ExitCode::from(if is_told_wrongly {
+            command::print_error(&error);
+            // A service with an invalid configuration need not be started again.
+            let is_misconfigured = runs && error.is::<ConfigError>();
+            ExitCode::from(if is_misconfigured {
                 EXIT_USAGE
             } else {
                 EXIT_FAILED

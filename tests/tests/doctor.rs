@@ -66,7 +66,7 @@ fn others_programs_are_named_and_ours_are_no_fault() {
         "{detail}"
     );
     assert!(
-        detail.contains(") on TCX egress: tlswhy goes before"),
+        detail.contains(") on TCX egress: tlswhy runs before"),
         "{detail}"
     );
 
@@ -97,21 +97,18 @@ fn a_program_put_before_ours_is_told() {
     let (state, detail) = find(&found, "tc-programs-there");
     assert_eq!(state, "warning", "{detail}");
     assert!(
-        detail.contains("on TCX egress comes before tlswhy"),
+        detail.contains("on TCX egress runs before tlswhy"),
         "{detail}"
     );
 }
 
 #[test]
-fn a_problem_is_exit_code_1_and_names_what_mends_it() {
+fn a_problem_is_exit_code_1_and_names_its_fix() {
     let (_client, gateway) = pair();
     let healthy = doctor(&gateway, &["--interface", "g0"]);
     let text = String::from_utf8(healthy.stdout).unwrap();
     assert_eq!(healthy.status.code(), Some(0), "{text}");
-    for line in [
-        "ingress by TCX: native XDP would copy",
-        "veth, MTU 1500, up",
-    ] {
+    for line in ["ingress by TCX: native XDP copies", "veth, MTU 1500, up"] {
         assert!(text.contains(line), "{text}");
     }
     assert!(text.contains("`tlswhy run` works"), "{text}");
@@ -123,10 +120,10 @@ fn a_problem_is_exit_code_1_and_names_what_mends_it() {
     let text = String::from_utf8(configured.stdout).unwrap();
     assert_eq!(configured.status.code(), Some(0), "{text}");
     assert!(
-        text.contains("lan9: there is no such interface yet"),
+        text.contains("lan9: the interface does not exist yet"),
         "{text}"
     );
-    assert!(text.contains(&format!("{path} is in order")), "{text}");
+    assert!(text.contains(&format!("{path} is valid")), "{text}");
 
     std::fs::write(file.path(), "[watch]\nface = 1\n").unwrap();
     let wrong = doctor(&gateway, &["--config", path]);
@@ -134,7 +131,7 @@ fn a_problem_is_exit_code_1_and_names_what_mends_it() {
     assert_eq!(wrong.status.code(), Some(1), "{text}");
     assert!(text.contains(&format!("{path}:2:1: ")), "{text}");
     assert!(
-        text.contains(&format!("mend: tlswhy check-config {path}")),
+        text.contains(&format!("fix: tlswhy check-config {path}")),
         "{text}"
     );
 

@@ -229,7 +229,7 @@ fn the_service_tells_the_story_through_kills_and_an_upgrade() {
     assert_eq!(causes_of(&file), all, "{file}");
 
     let said = messages(&machine);
-    let adopted = "goes on with the programs that an earlier agent left";
+    let adopted = "adopted the programs of an earlier agent";
     assert_eq!(said.matches(adopted).count(), 5, "{said}");
     let explained = machine
         .shell(&commands("journal-fields.md", "Queries")[0])

@@ -191,7 +191,7 @@ fn every_field_is_read_back() {
     let journal = PrivateJournal::start();
     Journald::open(DEFAULT_SOCKET)
         .unwrap()
-        .verdict(&pinning())
+        .write(&pinning())
         .unwrap();
     let [entry] = &journal.entries(1)[..] else {
         unreachable!()
@@ -221,7 +221,7 @@ fn what_is_unknown_is_no_field() {
     };
     Journald::open(DEFAULT_SOCKET)
         .unwrap()
-        .verdict(&unknown)
+        .write(&unknown)
         .unwrap();
     let names: Vec<_> = sent_fields(&journal.entries(1)[0]).into_keys().collect();
     insta::assert_snapshot!(names.join("\n"));
@@ -237,7 +237,7 @@ fn a_hostile_name_forges_no_field() {
     };
     Journald::open(DEFAULT_SOCKET)
         .unwrap()
-        .verdict(&verdict)
+        .write(&verdict)
         .unwrap();
     let fields = sent_fields(&journal.entries(1)[0]);
     assert_eq!(fields["TLSWHY_SNI"], [name]);
@@ -273,8 +273,8 @@ fn more_than_a_datagram_holds_arrives_whole() {
         ..pinning()
     };
     let mut sink = Journald::open(DEFAULT_SOCKET).unwrap();
-    sink.verdict(&verdict).unwrap();
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&verdict).unwrap();
+    sink.write(&pinning()).unwrap();
 
     let entries = journal.entries(2);
     let fields = sent_fields(&entries[0]);
@@ -295,13 +295,13 @@ fn more_than_a_datagram_holds_arrives_whole() {
 fn a_restarted_journald_gets_the_next_verdict() {
     let mut journal = PrivateJournal::start();
     let mut sink = Journald::open(DEFAULT_SOCKET).unwrap();
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&pinning()).unwrap();
     journal.entries(1);
     journal.stop();
-    let error = sink.verdict(&pinning()).unwrap_err();
+    let error = sink.write(&pinning()).unwrap_err();
     assert_eq!(error.kind(), "journald-missing");
     journal.restart();
-    sink.verdict(&pinning()).unwrap();
+    sink.write(&pinning()).unwrap();
     journal.entries(2);
 }
 
@@ -367,7 +367,7 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     journal.stop();
     let mut told = Vec::new();
     for port in 1..=60 {
-        told.extend(first.verdict(&from_port(port)));
+        told.extend(first.write(&from_port(port)));
         until("there is room", || first.status()[0].queued < 16);
     }
     until("some spilled", || first.status()[0].spilled_bytes > 0);
@@ -377,7 +377,7 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     assert_eq!(told.len(), 1, "told once: {told:?}");
     let mut second = sinks(folder.path(), Duration::ZERO);
     for port in 61..=65 {
-        let _ = second.verdict(&from_port(port));
+        let _ = second.write(&from_port(port));
     }
     journal.restart();
     let entries = journal.entries(65);
@@ -389,7 +389,7 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     journal.entries(65);
     // A third has nothing left to write: the next entry is its own.
     let mut third = sinks(folder.path(), Duration::ZERO);
-    let _ = third.verdict(&from_port(66));
+    let _ = third.write(&from_port(66));
     let _ = third.close(PATIENCE);
     assert_eq!(ports(&journal.entries(66)), (1..=66).collect::<Vec<u16>>());
 }
@@ -410,7 +410,7 @@ fn what_waits_on_disk_and_is_come_to_again_is_written_once() {
     for _ in 0..3 {
         let mut sinks = begin();
         for port in 1..=40 {
-            let _ = sinks.verdict(&from_port(port));
+            let _ = sinks.write(&from_port(port));
             until("there is room", || sinks.status()[0].queued < 16);
         }
         let _ = sinks.close(Duration::ZERO);
@@ -423,7 +423,7 @@ fn what_waits_on_disk_and_is_come_to_again_is_written_once() {
     for last in [45, 50] {
         let mut sinks = begin();
         for port in 1..=last {
-            let _ = sinks.verdict(&from_port(port));
+            let _ = sinks.write(&from_port(port));
             until("there is room", || sinks.status()[0].queued < 16);
         }
         let _ = sinks.close(PATIENCE);
@@ -454,7 +454,7 @@ fn for_a_journald_that_is_slow_verdicts_wait_on_disk_in_order() {
     let (mut given, mut taken) = (0, Vec::new());
     while sinks.status()[0].spilled_bytes == 0 || given < 1500 {
         given += 1;
-        let _ = sinks.verdict(&from_port(given));
+        let _ = sinks.write(&from_port(given));
         until("there is room", || sinks.status()[0].queued < 16);
         if given % 3 == 0 {
             taken.push(next());
@@ -477,7 +477,7 @@ fn a_journald_that_takes_nothing_is_waited_for() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     // More than its socket holds.
     for port in 1..=300 {
-        let _ = sinks.verdict(&from_port(port));
+        let _ = sinks.write(&from_port(port));
         until("there is room", || sinks.status()[0].queued < 16);
     }
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
@@ -535,7 +535,7 @@ fn repeats_are_counted_and_the_catalog_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let mut sinks = sinks(folder.path(), Duration::from_secs(3600));
     for port in 1..=5 {
-        let _ = sinks.verdict(&from_port(port));
+        let _ = sinks.write(&from_port(port));
     }
     until("four are counted", || sinks.status()[0].folded == 4);
     let _ = sinks.close(PATIENCE);
@@ -554,7 +554,7 @@ fn repeats_are_counted_and_the_catalog_says_what_to_do() {
     for words in [
         "An app accepts no certificate but its own: api.pinned.test",
         "Exclude this destination\nfrom decryption",
-        "A verdict came again 4 times",
+        "A verdict was repeated 4 times",
     ] {
         let words = words.replace('\n', "\n░░ ");
         assert!(explained.contains(&words), "{words:?} in {explained}");
@@ -579,7 +579,7 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
     journal.stop();
     let mut told = Vec::new();
     for port in 1..=100 {
-        told.extend(sinks.verdict(&from_port(port)));
+        told.extend(sinks.write(&from_port(port)));
         until("there is room, or will be none", || {
             let status = &sinks.status()[0];
             status.queued < 8 || status.lost.contains_key("spill")
@@ -590,7 +590,7 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
     assert!(
         words
             .iter()
-            .any(|it| it.contains("cannot wait on disk: No space left")),
+            .any(|it| it.contains("output to disk: No space left")),
         "{words:?}"
     );
     // What is on disk, and the last ones, for which there is memory.

@@ -257,8 +257,8 @@ fn a_port_in_use_costs_metrics_and_nothing_else() {
     assert_eq!(
         told,
         [&format!(
-            "tlswhy: cannot serve metrics on {PORT}: the port is in use, by what `ss -ltnp` says; stop \
-             that or choose another port; goes on without metrics and keeps trying"
+            "tlswhy: cannot serve metrics on {PORT}: the port is in use; stop the \
+             program that `ss -ltnp` lists, or choose another port; running without metrics, retrying"
         )]
     );
     // Some turns of the house, in which it tries again without a word.

@@ -24,7 +24,7 @@ impl Sink for Kept {
         "kept"
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         self.0.lock().unwrap().push(verdict.clone());
         Ok(())
     }

@@ -159,10 +159,7 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
     );
     let (mut second, said) = start(&lab, &kept, &[]);
     assert!(
-        has_line(
-            &said,
-            "goes on with the programs that an earlier agent left"
-        ),
+        has_line(&said, "adopted the programs of an earlier agent"),
         "{said:?}"
     );
     lines.extend(said);
@@ -201,25 +198,22 @@ fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     let (mut first, said) = start(&lab, &kept, &["--flows", "1000"]);
     assert!(!has_line(&said, "earlier agent"), "{said:?}");
     let (_, rest) = first.stop(Signal::SIGTERM).unwrap();
-    assert!(
-        has_line(&rest, "`tlswhy detach` takes them off"),
-        "{rest:?}"
-    );
+    assert!(has_line(&rest, "`tlswhy detach` detaches them"), "{rest:?}");
     assert!(is_tapped(&lab), "programs go on");
     let (mut second, said) = start(&lab, &kept, &["--flows", "2000"]);
     assert!(
-        has_line(&said, "replaced, connections under way are not followed"),
+        has_line(&said, "connections in progress are not tracked"),
         "{said:?}"
     );
     assert_eq!(std::fs::read_dir(kept.pins()).unwrap().count(), 1);
     second.stop(Signal::SIGTERM).unwrap();
     assert_eq!(
         detach(&lab, &kept),
-        "took 2 programs off their interfaces\n"
+        "detached 2 programs from their interfaces\n"
     );
     assert!(!kept.pins().exists());
     until("no program stays", || !is_tapped(&lab));
-    assert!(detach(&lab, &kept).starts_with("nothing was attached"));
+    assert!(detach(&lab, &kept).starts_with("no programs were attached"));
 }
 
 #[test]
@@ -241,7 +235,7 @@ fn detach_takes_nothing_from_an_agent_that_runs_and_nothing_of_others() {
     first.stop(Signal::SIGTERM).unwrap();
     let others = kept.pins().join("tc");
     std::fs::create_dir(&others).unwrap();
-    assert!(detach(&lab, &kept).starts_with("took 2 programs off"));
+    assert!(detach(&lab, &kept).starts_with("detached 2 programs"));
     assert!(others.exists());
     until("no program stays", || !is_tapped(&lab));
 }
@@ -362,13 +356,13 @@ fn an_interface_that_went_meanwhile_leaves_nothing_and_a_new_one_is_taken() {
         .unwrap();
     let (mut second, said) = start(&lab, &kept, &["-i", "x0"]);
     assert!(
-        has_line(&said, "goes on with") && has_line(&said, "tap x0: "),
+        has_line(&said, "adopted the programs") && has_line(&said, "tap x0: "),
         "{said:?}"
     );
     second.stop(Signal::SIGKILL).unwrap();
     assert_eq!(
         detach(&lab, &kept),
-        "took 4 programs off their interfaces\n"
+        "detached 4 programs from their interfaces\n"
     );
 }
 

@@ -379,7 +379,10 @@ fn filters_of_an_agent_that_was_killed_do_not_pile_up(#[case] has_clsact: bool) 
     });
     await_traces(&gateway, "g0", &before);
     killed();
-    assert_eq!(detach(&gateway), "took 2 programs off their interfaces\n");
+    assert_eq!(
+        detach(&gateway),
+        "detached 2 programs from their interfaces\n"
+    );
     await_traces(&gateway, "g0", &before);
 }
 

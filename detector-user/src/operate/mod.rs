@@ -1,7 +1,13 @@
 //! Operation: the command line, the configuration, and the commands that connect the other rooms.
 //!
-//! In: arguments, the configuration file, signals. Out: an exit code. The only room that knows all
-//! others; not here: mechanisms. A command that grows logic of its own has put it in the wrong place.
+//! In: arguments ([`cli`]), the configuration file ([`config`]), signals. Out: an exit code. This is the
+//! only room that knows all others. [`pipeline`] is the one place that connects them: observations go in
+//! at the tracker and leave as verdicts at the sinks. [`command`] has a module for each command, which
+//! feeds the pipeline and owns everything with a lifetime: taps, threads, sockets, the event loop.
+//! [`config`] reads defaults below the command line (`config::defaults`), so that neither needs the other.
+//!
+//! Not here: mechanisms. A command that parses packets, judges or formats verdicts has code of another
+//! room.
 
 pub mod cli;
 pub mod command;

@@ -1,4 +1,7 @@
-//! Tracker, legs, judge, history and sinks in a row: what both `run` and `pcap` feed.
+//! The one place that connects the rooms: tracker, legs, interception, judge, history and sinks in a row.
+//!
+//! In: observations and handshake bytes of a tap, and its clock, from `run` or `pcap`. Out: verdicts to
+//! the sinks, and counts. Not here: a decision about a connection.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,16 +39,16 @@ pub struct Pipeline {
     unfinished: u64,
     revised: u64,
     records: u64,
-    /// Counts and times verdicts, where there is a clock to time them by.
+    /// Counts verdicts and their latency; `None` without a clock to measure it.
     meter: Option<Meter>,
-    /// Nothing is to be done before, unless something is told.
+    /// Time of the next work, unless an observation comes first.
     due_ns: u64,
     on_error: fn(&SinkError),
 }
 
 impl Pipeline {
-    /// A pipeline that follows at most `flows` flows at once. `on_error` is told of each kind of
-    /// failure of each sink once.
+    /// Creates a pipeline that tracks at most `flows` flows. `on_error` receives each kind of failure of
+    /// each sink once.
     pub fn new(flows: usize, knowledge: Knowledge, sinks: Sinks, on_error: fn(&SinkError)) -> Self {
         Self {
             tracker: Tracker::new(flows),
@@ -67,12 +70,13 @@ impl Pipeline {
         }
     }
 
-    /// Says that taps tell what comes in from what goes out.
+    /// Declares that the taps distinguish incoming from outgoing packets.
     pub fn set_knows_direction(&mut self) {
         self.tracker.set_knows_direction();
     }
 
-    /// Counts anew, and times verdicts from now on. The tap's clock is to be the kernel's.
+    /// Resets all counts, and measures the latency of verdicts from now on. The tap's clock must be the
+    /// kernel's.
     pub fn begin_counting(&mut self, meter: Meter) {
         self.meter = Some(meter);
         self.causes.clear();
@@ -83,20 +87,20 @@ impl Pipeline {
         self.records = 0;
     }
 
-    /// Verdicts by tap and cause, where they are counted so.
+    /// Returns verdicts by tap and cause; empty without a meter.
     pub fn verdicts(&self) -> VerdictCounts {
         let meter = self.meter.as_ref();
         meter.map_or_else(VerdictCounts::default, |meter| meter.counts().clone())
     }
 
-    /// Says what the operator knows and wants looked at from now on.
+    /// Replaces the operator's knowledge and the connections that are judged.
     pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
         self.knowledge = knowledge;
         self.scope = scope;
     }
 
-    /// Takes up what was learned before and is kept in `directory`, and keeps what is learned from
-    /// now on. `now_s` is UNIX time in seconds.
+    /// Loads the learned facts in `directory`, and saves new ones there. `now_s` is UNIX time in
+    /// seconds.
     pub fn keep_history(
         &mut self,
         directory: &Path,
@@ -110,12 +114,12 @@ impl Pipeline {
         remembered
     }
 
-    /// Facts that were to be kept and did not get to the disk.
+    /// Returns the number of learned facts that could not be saved.
     pub fn unkept(&self) -> u64 {
         self.history.unkept()
     }
 
-    /// What is added to the tap's clock to get UNIX time, nanoseconds.
+    /// Returns the offset from the tap's clock to UNIX time, nanoseconds.
     pub fn unix_offset(&self) -> i64 {
         self.tracker.unix_offset()
     }
@@ -125,7 +129,7 @@ impl Pipeline {
         self.judge(now_ns);
     }
 
-    /// When something will be over if nothing more is told, on the tap's clock.
+    /// Returns the time of the next deadline on the tap's clock, if no observation comes first.
     pub fn next_deadline(&self) -> Option<u64> {
         let deadlines = [
             self.tracker.next_deadline(),
@@ -135,39 +139,39 @@ impl Pipeline {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Judges everything that is left and pushes it out.
+    /// Judges all remaining connections and flushes the sinks.
     pub fn finish(&mut self) {
         self.end_flows();
         self.flush();
     }
 
-    /// Pushes verdicts out; what is under way stays as it is.
+    /// Flushes the sinks; connections in progress are kept.
     pub fn flush(&mut self) {
         for error in self.sinks.flush() {
             (self.on_error)(&error);
         }
     }
 
-    /// Ends all sinks, which have `patience` to write what waits.
+    /// Ends all sinks, which have `patience` to write queued verdicts.
     pub fn close(&mut self, patience: Duration) {
         for error in self.sinks.close(patience) {
             (self.on_error)(&error);
         }
     }
 
-    /// Opens files anew that somebody may have moved away.
+    /// Reopens files that may have been moved.
     pub fn reopen(&mut self) {
         for error in self.sinks.reopen() {
             (self.on_error)(&error);
         }
     }
 
-    /// How sinks are doing.
+    /// Returns the numbers of the sinks.
     pub fn sinks(&self) -> Vec<SinkStatus> {
         self.sinks.status()
     }
 
-    /// What was done so far.
+    /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
         Tally {
             tracker: self.tracker.counts(),
@@ -195,7 +199,7 @@ impl Pipeline {
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
             let leg = &connection.client_leg;
-            if !self.scope.takes(leg.client, leg.server) {
+            if !self.scope.contains(leg.client, leg.server) {
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
@@ -209,11 +213,11 @@ impl Pipeline {
                 continue;
             }
             let verdicts = self.history.record(judged, now_ns);
-            self.give(verdicts, now_ns);
+            self.write(verdicts, now_ns);
         }
         self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
-        self.give(verdicts, now_ns);
+        self.write(verdicts, now_ns);
     }
 
     fn count(&mut self, judged: &Judged) {
@@ -221,13 +225,13 @@ impl Pipeline {
             Judgement::Established => self.established += 1,
             Judgement::Unused => self.unused += 1,
             Judgement::Unfinished => self.unfinished += 1,
-            // Counted when its verdict is given, if it is.
+            // Counted when its verdict is written, if it is.
             Judgement::Failed(_) => {}
         }
     }
 
-    /// Gives verdicts that were due at `due_ns` on the tap's clock.
-    fn give(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
+    /// Writes verdicts that were due at `due_ns` on the tap's clock.
+    fn write(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
         for verdict in verdicts {
             self.measure(&verdict, due_ns);
             if verdict.revises.is_some() {
@@ -235,7 +239,7 @@ impl Pipeline {
             } else {
                 *self.causes.entry(verdict.cause.name()).or_default() += 1;
             }
-            for error in self.sinks.verdict(&verdict) {
+            for error in self.sinks.write(&verdict) {
                 (self.on_error)(&error);
             }
         }
@@ -246,13 +250,13 @@ impl Pipeline {
             return;
         };
         let now_ns = kernel_now_ns();
-        // In UNIX time by the same offset as the verdict's, so that a clock that is set changes little.
+        // In UNIX time by the verdict's own offset, so that a clock adjustment changes little.
         let now = now_ns.saturating_add_signed(self.tracker.unix_offset());
         let ended = u64::try_from(verdict.time.as_nanosecond()).unwrap_or(now);
-        meter.verdict(
+        meter.record(
             verdict,
             Duration::from_nanos(now.saturating_sub(ended)),
-            // At the agent's own end nothing is waited for.
+            // At the agent's own end there is no wait.
             Duration::from_nanos(now_ns.saturating_sub(due_ns)),
         );
     }

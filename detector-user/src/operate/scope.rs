@@ -1,24 +1,24 @@
-//! Which connections the operator wants judged.
+//! The connections that the operator wants judged.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// What is in and what is out. As it is by default, everything is in.
+/// A filter of connections; by default all are judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Networks that clients are in; empty means any.
+    /// Client networks; empty means any.
     pub clients: Vec<IpNet>,
-    /// Server ports that are out.
+    /// Server ports that are ignored.
     pub ports: Vec<u16>,
-    /// Networks that are out, whichever side is in them.
+    /// Networks that are ignored, as client and as server.
     pub networks: Vec<IpNet>,
 }
 
 impl Scope {
     /// Whether a connection between these is judged.
     #[must_use]
-    pub fn takes(&self, client: SocketAddr, server: SocketAddr) -> bool {
+    pub fn contains(&self, client: SocketAddr, server: SocketAddr) -> bool {
         let in_any = |networks: &[IpNet], address: IpAddr| {
             let address = address.to_canonical();
             networks.iter().any(|network| network.contains(&address))
@@ -42,14 +42,18 @@ mod tests {
     #[case("10.1.2.3:40000", "192.0.2.1:22", false)]
     #[case("10.9.2.3:40000", "192.0.2.1:443", false)]
     #[case("10.1.2.3:40000", "[2001:db8::1]:443", false)]
-    fn what_is_in(#[case] client: SocketAddr, #[case] server: SocketAddr, #[case] taken: bool) {
+    fn connections_are_in_or_out(
+        #[case] client: SocketAddr,
+        #[case] server: SocketAddr,
+        #[case] expected: bool,
+    ) {
         let networks = |given: &[&str]| given.iter().map(|it| it.parse().unwrap()).collect();
         let scope = Scope {
             clients: networks(&["10.0.0.0/8"]),
             ports: vec![22],
             networks: networks(&["10.9.0.0/16", "2001:db8::/32"]),
         };
-        assert_eq!(scope.takes(client, server), taken);
-        assert!(Scope::default().takes(client, server));
+        assert_eq!(scope.contains(client, server), expected);
+        assert!(Scope::default().contains(client, server));
     }
 }

@@ -1,9 +1,15 @@
-//! Outlets: verdicts and numbers on their way out.
+//! Outlets: the ways of verdicts and numbers out of the agent.
 //!
-//! In: [`crate::verdict::Verdict`] and the run's [`tally::Tally`]. Out: text, JSON lines, journal
-//! entries, files, Prometheus metrics. Not here: judging, or anything that could make the agent wait
-//! for a reader: each outlet has a thread or a bounded queue of its own.
+//! In: [`crate::verdict::Verdict`], and the run's numbers as a [`tally::Tally`] or a
+//! [`metrics::Snapshot`]. Out: text, JSON lines, journal entries, files ([`sink`]), Prometheus metrics
+//! ([`metrics`]), and the summary of a run ([`summary`]). `message_kind` names the kinds of messages about
+//! the agent, for the journal and its catalog. An outlet knows the rooms verdict and host, and the counts
+//! of the tracker, but nothing of how a verdict came about.
+//!
+//! Not here: judging, changing a verdict, or anything that makes the agent wait for a reader. Each sink
+//! of `tlswhy run` has a thread behind a bounded queue; the metrics' server has a thread of its own.
 
+pub(crate) mod message_kind;
 pub mod metrics;
 pub mod sink;
 pub mod summary;

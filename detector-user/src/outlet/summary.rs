@@ -1,4 +1,4 @@
-//! The last lines of a run: what was seen, judged and lost.
+//! The summary of a run: packets and flows seen, judged and lost.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use detector_common::counter::Counter;
 
 use crate::outlet::tally::Tally;
 
-/// What a run saw, judged and lost.
+/// The numbers of a run.
 pub struct Summary {
-    /// What the pipeline did.
+    /// Counts of the pipeline.
     pub tally: Tally,
     /// The engine's counters.
     pub counters: Vec<(Counter, u64)>,
-    /// Established flows that were dropped to make room for others: how they end is not told.
+    /// Established flows that were evicted to make room for others: their end is not judged.
     pub forgotten: u64,
 }
 

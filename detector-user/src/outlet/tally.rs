@@ -1,28 +1,28 @@
-//! Counts of everything a run did.
+//! Counts of a run.
 
 use std::collections::BTreeMap;
 
 use crate::flow::tracker::TrackerCounts;
 
-/// What a pipeline did.
+/// Counts of a pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Flows seen and given up.
+    /// Flows seen and evicted.
     pub tracker: TrackerCounts,
-    /// Flows under way.
+    /// Flows in progress.
     pub under_way: usize,
-    /// Flows that worked.
+    /// Established connections.
     pub established: u64,
-    /// Flows whose handshake went through and that nobody had a use for.
+    /// Connections that the client closed after the handshake before any use.
     pub unused: u64,
-    /// Flows that did not end, or not in a way that says anything.
+    /// Connections without an end that shows a cause.
     pub unfinished: u64,
     /// Verdicts that replace earlier ones.
     pub revised: u64,
-    /// TLS records in what was judged.
+    /// TLS records of judged connections.
     pub records: u64,
-    /// Verdicts by cause, those that replace others not counted.
+    /// Verdicts by cause, without those that replace earlier ones.
     pub causes: BTreeMap<&'static str, u64>,
-    /// Verdicts that did not get out: sink, why, how many.
+    /// Lost verdicts: sink, reason, number.
     pub lost_verdicts: Vec<(&'static str, &'static str, u64)>,
 }

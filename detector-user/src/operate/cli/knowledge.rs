@@ -14,7 +14,7 @@ pub struct KnowledgeArgs {
     #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
     inspection_cas: Vec<InspectionCa>,
 
-    /// Whether connections here are intercepted
+    /// Whether connections are intercepted
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = InterceptedWhen::Auto)]
     intercepted: InterceptedWhen,
 }
@@ -37,8 +37,8 @@ impl ValueEnum for InterceptedWhen {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
             Self::Auto => "By evidence only",
-            Self::Always => "All of them are",
-            Self::Never => "None of them is",
+            Self::Always => "Every connection is intercepted",
+            Self::Never => "No connection is intercepted",
         };
         Some(PossibleValue::new(self.name()).help(help))
     }

@@ -1,24 +1,25 @@
-//! `tlswhy check-config`: what is wrong in a configuration file.
+//! `tlswhy check-config`: the mistakes in a configuration file.
 
 use std::path::Path;
 
 use super::show;
 use crate::operate::cli::{CheckConfigArgs, EXIT_DONE};
-use crate::operate::config::{Config, DEFAULT_FILE};
+use crate::operate::config::Config;
+use crate::operate::config::defaults::DEFAULT_FILE;
 
-/// Reads the file as `tlswhy run` would, which does without one where none is named.
+/// Reads the file as `tlswhy run` would: without one, the defaults are in effect.
 ///
 /// # Errors
-/// All that is wrong in it.
+/// All mistakes in the file.
 pub fn run(arguments: &CheckConfigArgs) -> anyhow::Result<u8> {
     let default = Path::new(DEFAULT_FILE);
     let file = arguments.file.as_deref().unwrap_or(default);
-    let said = if arguments.file.is_none() && !default.exists() {
-        format!("there is no {DEFAULT_FILE}: the defaults are in effect\n")
+    let message = if arguments.file.is_none() && !default.exists() {
+        format!("{DEFAULT_FILE} does not exist: the defaults are in effect\n")
     } else {
         Config::from_file(file)?;
-        format!("{} is in order\n", file.display())
+        format!("{} is valid\n", file.display())
     };
-    show(&said)?;
+    show(&message)?;
     Ok(EXIT_DONE)
 }

@@ -1,4 +1,4 @@
-//! The commands, each from its arguments to its exit code.
+//! The commands: each takes its arguments and returns its exit code.
 
 pub mod check_config;
 pub mod detach;
@@ -12,10 +12,10 @@ use std::io::{self, Write};
 use crate::host::service_manager::connected_to_journal;
 use crate::outlet::sink::SinkError;
 
-/// Writes `text` to standard output. That nobody reads it any more is no error.
+/// Writes `text` to standard output. A closed reader is not an error.
 ///
 /// # Errors
-/// It cannot be written.
+/// The text cannot be written.
 pub(crate) fn show(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout
@@ -27,8 +27,8 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says why a command failed. In the journal each line has its priority (sd-daemon(3)).
-pub fn complain(error: &anyhow::Error) {
+/// Prints a command's failure. In the journal each line has its priority (sd-daemon(3)).
+pub fn print_error(error: &anyhow::Error) {
     let prefix = if connected_to_journal() { "<3>" } else { "" };
     let text = format!("tlswhy: {error:#}");
     for line in text.lines() {
@@ -36,7 +36,7 @@ pub fn complain(error: &anyhow::Error) {
     }
 }
 
-/// Tells of a sink's failure, once per kind. A reader that closed its end is no failure.
+/// Prints a sink's failure, once per kind. A closed reader is not a failure.
 fn report(error: &SinkError) {
     if !matches!(error, SinkError::Closed { .. }) {
         eprintln!("tlswhy: {error}");

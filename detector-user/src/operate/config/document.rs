@@ -1,21 +1,21 @@
-//! What the configuration's documents say, made from the table of keys.
+//! The configuration's documents, made from the table of keys.
 
 use std::fmt::Write as _;
 
 use super::{KEYS, Key};
 
-/// Columns of the commented file.
+/// Maximum columns of the commented file.
 const WIDTH: usize = 96;
 
-/// The file that packages install: every key with what it means, commented out.
+/// Returns the packaged file: every key with its meaning, commented out.
 #[must_use]
 pub fn commented_file() -> String {
     let mut file = "\
-# tlswhy: what `tlswhy run` watches and where verdicts go.
+# Configuration of `tlswhy run`: the interfaces it watches and the outputs of its verdicts.
 #
-# Every value below is the default. `tlswhy check-config` says what is wrong here, `tlswhy run
-# --print-config` what is in effect and why; `systemctl reload tlswhy` takes what can be taken
-# while it runs, which is said with each key.
+# Every value below is the default. `tlswhy check-config` lists mistakes; `tlswhy run --print-config`
+# prints the effective configuration with the origin of each value. `systemctl reload tlswhy` applies
+# the keys marked as such; the others require a restart.
 "
     .to_owned();
     let mut section = "";
@@ -25,7 +25,7 @@ pub fn commented_file() -> String {
             let _ = writeln!(file, "\n[{section}]");
         }
         let _ = writeln!(file);
-        let about = format!("{}. Takes {}.{}", key.about, key.takes, when(key));
+        let about = format!("{}. Value: {}.{}", key.about, key.expected, when(key));
         for line in wrapped(&about, WIDTH) {
             let _ = writeln!(file, "# {line}");
         }
@@ -34,7 +34,7 @@ pub fn commented_file() -> String {
     file
 }
 
-/// The reference in Markdown.
+/// Returns the reference in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = String::new();
@@ -43,30 +43,30 @@ pub fn reference() -> String {
         if key.section() != section {
             section = key.section();
             let _ = writeln!(text, "\n## `[{section}]`\n");
-            let _ = writeln!(text, "| key | meaning | takes | default | on reload |");
+            let _ = writeln!(text, "| key | meaning | value | default | on reload |");
             let _ = writeln!(text, "| --- | --- | --- | --- | --- |");
         }
         let default = key
             .default()
             .map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"));
         let reload = if key.live {
-            "taken"
+            "applied"
         } else {
-            "at the next start"
+            "requires a restart"
         };
         let _ = writeln!(
             text,
             "| `{}` | {} | {} | {default} | {reload} |",
             key.name(),
             key.about,
-            key.takes
+            key.expected
         );
     }
     text
 }
 
 const fn when(key: &Key) -> &'static str {
-    if key.live { " Taken on reload." } else { "" }
+    if key.live { " Applied on reload." } else { "" }
 }
 
 fn default(key: &Key) -> String {
@@ -98,7 +98,7 @@ mod tests {
     use crate::operate::config::Config;
     use crate::operate::config::file::parsed;
 
-    /// Writes what should be there with `UPDATE_DOCUMENTS=1`.
+    /// Updates the file with `UPDATE_DOCUMENTS=1`.
     fn assert_is(path: &str, expected: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
         if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
@@ -107,7 +107,7 @@ mod tests {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(
             found, expected,
-            "run the test with UPDATE_DOCUMENTS=1 to write it anew"
+            "run the test with UPDATE_DOCUMENTS=1 to update it"
         );
     }
 

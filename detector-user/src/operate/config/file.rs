@@ -1,4 +1,4 @@
-//! Reading the configuration file: all that is wrong in it at once, with line and column.
+//! The configuration file; all mistakes are reported at once, with line and column.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Config;
 use super::keys::{KEYS, Key};
-use super::{Config, Origin};
+use super::origin::Origin;
 
 /// A mistake at a place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// Characters, counted from 1.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong and what would be right.
+    /// The mistake and the expected value.
     pub message: String,
 }
 
-/// Why a configuration is not taken.
+/// Failure to read or to accept a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -28,10 +29,10 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There are mistakes in it.
+    /// The file has mistakes.
     #[error("{}", listed(.path, .problems))]
     Wrong {
         /// The file.
@@ -41,7 +42,7 @@ pub enum ConfigError {
     },
 }
 
-/// A line for each mistake, in the form editors understand.
+/// Lists the mistakes, one a line, in the form that editors parse.
 fn listed(path: &Path, problems: &[Problem]) -> String {
     let lines: Vec<String> = problems
         .iter()
@@ -56,6 +57,7 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Reads the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
     let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -68,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let before = String::from_utf8_lossy(before);
-        let message = "this is not UTF-8 text".to_owned();
+        let message = "not UTF-8 text".to_owned();
         wrong(vec![problem(&before, before.len(), message)])
     })?;
     parsed(text, path).map_err(wrong)
@@ -85,9 +87,9 @@ pub(super) fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
-        reading.complain(at, error.message().to_owned());
+        reading.report(at, error.message().to_owned());
     }
-    // After a mistake in the syntax, what is left of the document may not be what was meant.
+    // After a syntax error the rest of the document may not be what was meant.
     if reading.problems.is_empty() {
         reading.document(document.get_ref());
     }
@@ -99,6 +101,7 @@ pub(super) fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     }
 }
 
+/// A file that is being read.
 struct Reading<'a> {
     text: &'a str,
     path: &'a Path,
@@ -111,12 +114,13 @@ impl Reading<'_> {
         for (section, value) in document {
             let (name, at) = (section.get_ref().as_ref(), section.span().start);
             if !KEYS.iter().any(|key| key.section() == name) {
-                self.unknown(at, "section", name, KEYS.iter().map(Key::section));
+                let sections = KEYS.iter().map(Key::section);
+                self.report_unknown(at, &format!("section {name:?}"), name, sections);
                 continue;
             }
             match value.get_ref().as_table() {
                 Some(table) => self.section(name, table),
-                None => self.complain(at, format!("{name} is a section: write [{name}]")),
+                None => self.report(at, format!("{name} is a section; write [{name}]")),
             }
         }
     }
@@ -127,12 +131,10 @@ impl Reading<'_> {
             let keys = || KEYS.iter().filter(|key| key.section() == section);
             match keys().find(|key| key.name() == given) {
                 Some(key) => self.value(key, value),
-                None => self.unknown(
-                    at,
-                    &format!("key in [{section}]"),
-                    given,
-                    keys().map(Key::name),
-                ),
+                None => {
+                    let what = format!("key {given:?} in [{section}]");
+                    self.report_unknown(at, &what, given, keys().map(Key::name));
+                }
             }
         }
     }
@@ -145,16 +147,19 @@ impl Reading<'_> {
                     path: self.path.to_owned(),
                     line: place(self.text, at).0,
                 };
-                self.config.note(key.path, origin);
+                self.config.record_origin(key.path, origin);
             }
             Err(complaint) => {
-                let message = format!("{} takes {}: {}", key.path, key.takes, complaint.why);
-                self.complain(complaint.at.unwrap_or(at), message);
+                let message = format!(
+                    "invalid {}: {}; expected {}",
+                    key.path, complaint.why, key.expected
+                );
+                self.report(complaint.at.unwrap_or(at), message);
             }
         }
     }
 
-    fn unknown(
+    fn report_unknown(
         &mut self,
         at: usize,
         what: &str,
@@ -170,12 +175,12 @@ impl Reading<'_> {
             .max_by(|one, other| one.0.total_cmp(&other.0));
         let hint = match nearest {
             Some((_, name)) => format!("did you mean {name}?"),
-            None => format!("there are {}", known.join(", ")),
+            None => format!("known: {}", known.join(", ")),
         };
-        self.complain(at, format!("there is no {what} called {given:?}: {hint}"));
+        self.report(at, format!("unknown {what}; {hint}"));
     }
 
-    fn complain(&mut self, at: usize, message: String) {
+    fn report(&mut self, at: usize, message: String) {
         self.problems.push(problem(self.text, at, message));
     }
 }
@@ -189,7 +194,7 @@ fn problem(text: &str, at: usize, message: String) -> Problem {
     }
 }
 
-/// Line and column of a byte, both counted from 1.
+/// Returns line and column of a byte, both counted from 1.
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

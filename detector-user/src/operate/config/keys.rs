@@ -1,17 +1,16 @@
-//! Every key of the configuration file: one table for reading, checking, printing and documenting.
+//! The table of configuration keys, from which the file is read, checked, printed and documented.
 
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::ValueEnum;
-use ipnet::IpNet;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
 
-use super::Settings;
+use super::settings::Settings;
+use super::values::{
+    Complaint, duration, duration_value, file, list, network, number, path, path_value, ports,
+    ring, size, size_value, text, texts,
+};
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -20,48 +19,33 @@ use crate::source::tap::selection::Wanted;
 pub struct Key {
     /// `section.name`.
     pub path: &'static str,
-    /// What it takes, for whoever gave something else.
-    pub takes: &'static str,
-    /// What it means.
+    /// The values it accepts, a noun phrase.
+    pub expected: &'static str,
+    /// Its meaning, a noun phrase.
     pub about: &'static str,
-    /// Whether a running agent takes a new value.
+    /// Whether a reload applies a new value.
     pub live: bool,
     pub(super) read: fn(&mut Settings, &Spanned<DeValue<'_>>) -> Result<(), Complaint>,
     pub(super) show: fn(&Settings) -> Option<Value>,
 }
 
 impl Key {
-    /// Its value where nobody says one, as it stands in a file; `None` if it has none then.
+    /// Returns the default value in TOML; `None` if there is none.
     #[must_use]
     pub fn default(&self) -> Option<String> {
         (self.show)(&Settings::default()).map(|value| value.to_string())
     }
 
-    /// The table it stands in.
+    /// Returns the table that it belongs to.
     #[must_use]
     pub fn section(&self) -> &'static str {
         self.path.split_once('.').map_or("", |(section, _)| section)
     }
 
-    /// Its name in that table.
+    /// Returns its name in that table.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.path.split_once('.').map_or("", |(_, name)| name)
-    }
-}
-
-/// What is wrong with a value, and where if not with all of it.
-pub(super) struct Complaint {
-    pub(super) at: Option<usize>,
-    pub(super) why: String,
-}
-
-impl Complaint {
-    fn new(why: impl Display) -> Self {
-        Self {
-            at: None,
-            why: why.to_string(),
-        }
     }
 }
 
@@ -73,15 +57,15 @@ const FILE: &str = "the absolute path of a file, such as \"/var/log/tlswhy/verdi
 pub const KEYS: &[Key] = &[
     Key {
         path: "watch.interfaces",
-        takes: "a list of interface names, globs such as \"lan*\", or \"auto\"",
-        about: "Interfaces to watch in both directions. `auto` is what carries a default route, \
-                and the ports of bridges. A glob takes Ethernet interfaces that have a link. What is not \
-                there yet is watched as soon as it appears",
+        expected: "a list of interface names, globs such as \"lan*\", or \"auto\"",
+        about: "Interfaces to watch in both directions. `auto` selects the interfaces of default \
+                routes and the ports of bridges; a glob selects matching Ethernet interfaces that have a \
+                link. An interface that does not exist yet is watched as soon as it appears",
         live: true,
         read: |settings, value| {
             settings.interfaces = list(value, Wanted::parse)?;
             if settings.interfaces.is_empty() {
-                return Err(Complaint::new("there is nothing to watch"));
+                return Err(Complaint::new("the list is empty"));
             }
             Ok(())
         },
@@ -89,9 +73,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "watch.clients",
-        takes: NETWORKS,
-        about: "Networks whose connections are judged; an empty list means any. Others are not \
-                looked at",
+        expected: NETWORKS,
+        about: "Client networks whose connections are judged; an empty list means any",
         live: true,
         read: |settings, value| {
             settings.clients = list(value, network)?;
@@ -101,7 +84,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "watch.netns",
-        takes: "a network namespace's name (`ip netns`) or path",
+        expected: "the name (`ip netns`) or path of a network namespace",
         about: "Network namespace whose interfaces are watched",
         live: false,
         read: |settings, value| {
@@ -113,9 +96,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "inspection.ca",
-        takes: "a list of certificate files (PEM or DER) and names such as \"CN=Inspection CA\"",
-        about: "The CAs that sign intercepted certificates. The service reads files as the user tlswhy, \
-                and none under /home and /root: /etc/tlswhy is a good place",
+        expected: "a list of certificate files (PEM or DER) and names such as \"CN=Inspection CA\"",
+        about: "CAs that sign intercepted certificates. The service reads files as user tlswhy and has \
+                no access to /home and /root; /etc/tlswhy is a suitable place",
         live: true,
         read: |settings, value| {
             settings.knowledge.inspection_cas = list(value, |text| {
@@ -127,14 +110,14 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "inspection.interceptors",
-        takes: "a list of addresses, such as [\"10.0.0.5\"]",
-        about: "Addresses from which interceptors open connections of their own: those are no app's, \
-                and teach nothing about apps",
+        expected: "a list of addresses, such as [\"10.0.0.5\"]",
+        about: "Addresses from which interceptors open connections of their own: nothing is learned \
+                about apps from these",
         live: true,
         read: |settings, value| {
             settings.knowledge.interceptors = list(value, |text| {
                 text.parse::<IpAddr>()
-                    .map_err(|_| format!("{text:?} is no IP address"))
+                    .map_err(|_| format!("{text:?} is not an IP address"))
             })?;
             Ok(())
         },
@@ -142,21 +125,22 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "inspection.intercepted",
-        takes: "\"auto\", \"always\" or \"never\"",
-        about: "Whether connections here are intercepted; `auto` tells by evidence alone",
+        expected: "\"auto\", \"always\" or \"never\"",
+        about: "Whether connections are intercepted; `auto` decides by evidence alone",
         live: true,
         read: |settings, value| {
-            settings.knowledge.intercepted = text(value)?
+            let given = text(value)?;
+            settings.knowledge.intercepted = given
                 .parse()
-                .map_err(|_| Complaint::new("it is none of these"))?;
+                .map_err(|_| Complaint::new(format!("found {given:?}")))?;
             Ok(())
         },
         show: |settings| Some(settings.knowledge.intercepted.name().into()),
     },
     Key {
         path: "ignore.ports",
-        takes: "a list of ports, such as [22, 3389]",
-        about: "Server ports that are not looked at",
+        expected: "a list of ports, such as [22, 3389]",
+        about: "Server ports that are ignored",
         live: true,
         read: |settings, value| {
             settings.ignored_ports = ports(value)?;
@@ -171,8 +155,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "ignore.networks",
-        takes: NETWORKS,
-        about: "Networks that are not looked at, whichever side is in them",
+        expected: NETWORKS,
+        about: "Networks that are ignored, as client and as server",
         live: true,
         read: |settings, value| {
             settings.ignored_networks = list(value, network)?;
@@ -182,9 +166,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "tables.flows",
-        takes: "a number from 64 to 16777216",
-        about: "Connections followed at once; beyond it the oldest are forgotten, and counted. A \
-                million take 244 MiB of kernel memory",
+        expected: "a number from 64 to 16777216",
+        about: "Maximum tracked connections; the oldest is evicted and counted. One million take \
+                244 MiB of kernel memory",
         live: false,
         read: |settings, value| {
             settings.flows = number(value, 64, 16_777_216)? as u32;
@@ -194,8 +178,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "tables.observation_ring",
-        takes: "a size that is a power of two from 64KiB to 1GiB, such as \"4MiB\"",
-        about: "The ring that observations travel by",
+        expected: "a power of two from 64KiB to 1GiB, such as \"4MiB\"",
+        about: "Size of the ring buffer for observations",
         live: false,
         read: |settings, value| {
             settings.observation_ring = ring(value)?;
@@ -205,8 +189,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "tables.handshake_ring",
-        takes: "a size that is a power of two from 64KiB to 1GiB, such as \"8MiB\"",
-        about: "The ring that handshake bytes travel by",
+        expected: "a power of two from 64KiB to 1GiB, such as \"8MiB\"",
+        about: "Size of the ring buffer for handshake bytes",
         live: false,
         read: |settings, value| {
             settings.handshake_ring = ring(value)?;
@@ -216,16 +200,16 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.to",
-        takes: "a list of \"text\", \"json\" and \"journald\"",
-        about: "Where verdicts go. When nothing is said: journald as a service, text otherwise",
+        expected: "a list of \"text\", \"json\" and \"journald\"",
+        about: "Outputs for verdicts. If not set: journald as a service, otherwise text",
         live: false,
         read: |settings, value| {
             settings.outputs = list(value, |text| {
-                Output::from_str(text, false).map_err(|_| format!("{text:?} is no output"))
+                Output::from_str(text, false).map_err(|_| format!("{text:?} is not an output"))
             })?;
             let on_stdout = settings.outputs.iter().filter(|it| it.is_on_stdout());
             if on_stdout.count() > 1 {
-                let why = "text and json both go to standard output: choose one of them";
+                let why = "text and json both write to standard output, choose one";
                 return Err(Complaint::new(why));
             }
             Ok(())
@@ -237,9 +221,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.json_file",
-        takes: FILE,
-        about: "A file that verdicts are appended to as JSON lines, beside the other outputs. SIGHUP \
-                opens it anew, for logrotate. The service may write under /var/log/tlswhy",
+        expected: FILE,
+        about: "File to which verdicts are appended as JSON lines, in addition to the other outputs. \
+                SIGHUP reopens it, for logrotate. The service may write to /var/log/tlswhy",
         live: false,
         read: |settings, value| {
             settings.json_file = Some(file(value)?);
@@ -249,9 +233,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.fold",
-        takes: "a duration such as \"10m\"; \"0s\" writes every verdict",
-        about: "How long repeats of a verdict (client, app, name and cause) are only counted in the \
-                journal",
+        expected: "a duration such as \"10m\"; \"0s\" writes every verdict",
+        about: "Time for which repeats of a verdict (same client, app, name and cause) are only \
+                counted in the journal",
         live: false,
         read: |settings, value| {
             settings.fold = duration(value)?;
@@ -261,8 +245,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.queue",
-        takes: "a number from 16 to 1000000",
-        about: "Verdicts that may wait for each output",
+        expected: "a number from 16 to 1000000",
+        about: "Maximum verdicts queued in memory for each output",
         live: false,
         read: |settings, value| {
             settings.queue = number(value, 16, 1_000_000)? as usize;
@@ -272,8 +256,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.spill_max",
-        takes: "a size such as \"64MiB\"",
-        about: "Verdicts kept in the state directory while journald is away",
+        expected: "a size such as \"64MiB\"",
+        about: "Maximum size of verdicts spilled to the state directory while journald is unavailable",
         live: false,
         read: |settings, value| {
             settings.spill_max = size(value)?;
@@ -283,8 +267,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "metrics.listen",
-        takes: "a loopback address with a port, such as \"127.0.0.1:9745\", or \"unix:/run/tlswhy/metrics.sock\"",
-        about: "Where metrics are served for Prometheus; nowhere when nothing is said",
+        expected: "a loopback address with a port, such as \"127.0.0.1:9745\", or \"unix:/run/tlswhy/metrics.sock\"",
+        about: "Address that serves metrics for Prometheus; if not set, metrics are not served",
         live: true,
         read: |settings, value| {
             let address: MetricsAddress = text(value)?.parse().map_err(Complaint::new)?;
@@ -298,9 +282,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "state.directory",
-        takes: PATH,
-        about: "What must survive a reboot: what was learned, and verdicts that journald could not take \
-                yet. Without it nothing is kept",
+        expected: PATH,
+        about: "Directory for state that survives a reboot: learned facts, and verdicts that journald \
+                has not accepted yet. If not set, neither is stored",
         live: false,
         read: |settings, value| {
             settings.state_directory = Some(path(value)?);
@@ -310,9 +294,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "state.runtime",
-        takes: PATH,
-        about: "What must survive a restart: what the kernel told about connections that are not judged \
-                yet",
+        expected: PATH,
+        about: "Directory for state that survives a restart: observations of connections that are not \
+                judged yet",
         live: false,
         read: |settings, value| {
             settings.runtime_directory = Some(path(value)?);
@@ -322,8 +306,8 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "state.retention",
-        takes: "a duration such as \"7d\"",
-        about: "How old what was learned may be to be used after a restart",
+        expected: "a duration such as \"7d\"",
+        about: "Maximum age of learned facts that are used after a restart",
         live: false,
         read: |settings, value| {
             settings.retention = duration(value)?;
@@ -333,9 +317,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "state.pins",
-        takes: "a directory on a BPF file system, such as \"/sys/fs/bpf/tlswhy\", or \"\" for none",
-        about: "Where programs and maps are pinned, so that they go on while the agent restarts. `tlswhy \
-                detach` takes them away. As a service /sys/fs/bpf/tlswhy, otherwise nowhere",
+        expected: "a directory on a BPF filesystem, such as \"/sys/fs/bpf/tlswhy\", or \"\" for none",
+        about: "Directory where programs and maps are pinned, so that they keep running while the \
+                agent restarts. `tlswhy detach` removes them. If not set: /sys/fs/bpf/tlswhy as a \
+                service, otherwise nothing is pinned",
         live: false,
         read: |settings, value| {
             let given = text(value)?;
@@ -349,147 +334,3 @@ pub const KEYS: &[Key] = &[
         show: |settings| settings.pins.as_deref().map(path_value),
     },
 ];
-
-fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Complaint> {
-    let found = value.get_ref();
-    found
-        .as_str()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))
-}
-
-fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'i']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {kind}")
-}
-
-/// Reads each text of a list.
-fn list<T>(
-    value: &Spanned<DeValue<'_>>,
-    read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, Complaint> {
-    each(value, |item| {
-        let given = text(item)?;
-        read(given).map_err(Complaint::new)
-    })
-}
-
-fn each<T>(
-    value: &Spanned<DeValue<'_>>,
-    read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Complaint>,
-) -> Result<Vec<T>, Complaint> {
-    let found = value.get_ref();
-    let items = found
-        .as_array()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))?;
-    let one = |item: &Spanned<DeValue<'_>>| {
-        read(item).map_err(|complaint| Complaint {
-            at: Some(item.span().start),
-            ..complaint
-        })
-    };
-    items.iter().map(one).collect()
-}
-
-fn network(given: &str) -> Result<IpNet, String> {
-    let parsed = given
-        .parse::<IpNet>()
-        .or_else(|error| given.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
-        .map_err(|_| format!("{given:?} is no network"))?;
-    let network = parsed.trunc();
-    if network == parsed {
-        Ok(network)
-    } else {
-        Err(format!("{given:?} has bits behind its prefix: {network}?"))
-    }
-}
-
-fn ports(value: &Spanned<DeValue<'_>>) -> Result<Vec<u16>, Complaint> {
-    each(value, |item| Ok(number(item, 1, u16::MAX.into())? as u16))
-}
-
-fn number(value: &Spanned<DeValue<'_>>, least: u64, most: u64) -> Result<u64, Complaint> {
-    let found = value.get_ref();
-    let integer = found
-        .as_integer()
-        .ok_or_else(|| Complaint::new(format!("it is {}", with_article(found.type_str()))))?;
-    let digits = integer.as_str().replace('_', "");
-    let number = i128::from_str_radix(&digits, integer.radix())
-        .map_err(|_| Complaint::new("it is too large"))?;
-    u64::try_from(number)
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| Complaint::new(format!("{number} is not from {least} to {most}")))
-}
-
-fn duration(value: &Spanned<DeValue<'_>>) -> Result<Duration, Complaint> {
-    humantime::parse_duration(text(value)?).map_err(Complaint::new)
-}
-
-fn size(value: &Spanned<DeValue<'_>>) -> Result<u64, Complaint> {
-    let given = text(value)?;
-    let size: ByteSize = given
-        .parse()
-        .map_err(|_| Complaint::new(format!("{given:?} is no size")))?;
-    Ok(size.as_u64())
-}
-
-fn ring(value: &Spanned<DeValue<'_>>) -> Result<u32, Complaint> {
-    let bytes = size(value)?;
-    let fits = bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes);
-    u32::try_from(bytes)
-        .ok()
-        .filter(|_| fits)
-        .ok_or_else(|| Complaint::new(format!("{bytes} bytes is none")))
-}
-
-fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
-    let path = PathBuf::from(text(value)?);
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(Complaint::new(format!(
-            "{:?} is not absolute",
-            path.display().to_string()
-        )))
-    }
-}
-
-fn file(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
-    let file = path(value)?;
-    if file.is_dir() {
-        let shown = file.display().to_string();
-        return Err(Complaint::new(format!("{shown:?} is a directory")));
-    }
-    Ok(file)
-}
-
-fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Value {
-    let texts = values.into_iter().map(|value| value.to_string().into());
-    Value::Array(texts.collect())
-}
-
-fn path_value(path: &Path) -> Value {
-    path.display().to_string().into()
-}
-
-fn duration_value(duration: Duration) -> Value {
-    humantime::format_duration(duration)
-        .to_string()
-        .replace(' ', "")
-        .into()
-}
-
-fn size_value(bytes: u64) -> Value {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let exact = UNITS
-        .iter()
-        .find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
-    match exact {
-        Some((unit, name)) => format!("{}{name}", bytes / unit).into(),
-        None => format!("{bytes}B").into(),
-    }
-}

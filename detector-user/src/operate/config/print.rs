@@ -1,4 +1,4 @@
-//! The configuration in effect, as a file that would give it, with where each value came from.
+//! The effective configuration as a file that would yield it, with the origin of each value.
 
 use std::fmt;
 

@@ -122,8 +122,8 @@ fn mistakes_in_the_syntax_have_a_place(#[case] text: &str, #[case] line: usize) 
 #[test]
 fn options_go_before_the_file_and_the_file_before_the_service() {
     let mut config = config("[tables]\nflows = 1000\n[state]\ndirectory = \"/srv/state\"\n");
-    config.take_environment(&|name| Some(format!("/by/{name}:/other").into()));
-    config.take_command_line(&arguments("tlswhy run -i lan0 --flows 2000"));
+    config.apply_environment(&|name| Some(format!("/by/{name}:/other").into()));
+    config.apply_command_line(&arguments("tlswhy run -i lan0 --flows 2000"));
     let settings = &config.settings;
     assert_eq!(settings.flows, 2000);
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_file_that_is_not_there_and_one_that_is_no_text() {
     std::io::Write::write_all(&mut file, b"[watch]\n# \xff\n").unwrap();
     let error = Config::from_file(file.path()).unwrap_err();
     assert!(
-        error.to_string().ends_with(":2:3: this is not UTF-8 text"),
+        error.to_string().ends_with(":2:3: not UTF-8 text"),
         "{error}"
     );
 }

@@ -1,11 +1,11 @@
-//! What the document on metrics says, made from the table of metrics.
+//! The reference of metrics, made from their table.
 
 use std::fmt::Write as _;
 
 use super::families::FAMILIES;
 use super::family::{Kind, Unit};
 
-/// The table in Markdown.
+/// Returns the table in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = "| metric | type | labels | unit | meaning |\n".to_owned();
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes what should be there with `UPDATE_DOCUMENTS=1`.
+    /// Updates the file with `UPDATE_DOCUMENTS=1`.
     #[test]
     fn the_document_has_the_table_of_metrics() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
@@ -53,7 +53,7 @@ mod tests {
         let found = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
             found, expected,
-            "run the test with UPDATE_DOCUMENTS=1 to write it anew"
+            "run the test with UPDATE_DOCUMENTS=1 to update it"
         );
     }
 }

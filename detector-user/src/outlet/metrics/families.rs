@@ -1,7 +1,6 @@
-//! Every metric there is, in one table: what is served and what is documented are made from it.
+//! The table of metrics, from which they are served and documented.
 //!
-//! No label has values from the network. Counts are the kernel's or the agent's own, since either
-//! began.
+//! No label has values from the network. Counters run since the kernel's programs or the agent started.
 
 use detector_common::counter::Counter;
 
@@ -9,7 +8,7 @@ use super::family::{
     Family, Number, Read, Sample, Unit, counter, gauge, histogram, in_unit, labelled, one,
 };
 use super::meter::Counted;
-use super::registry::{Scrape, Snapshot};
+use super::snapshot::{Scrape, Snapshot};
 use crate::outlet::sink::{SinkError, SinkStatus};
 use crate::verdict::Cause;
 
@@ -18,25 +17,25 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "tlswhy_build_info",
         &["version"],
-        "Always 1; which agent this is",
+        "Version of the agent; always 1",
         |_| vec![(vec![env!("CARGO_PKG_VERSION").to_owned()], Number::Whole(1))],
     ),
     gauge(
         "tlswhy_ready",
         &[],
-        "Whether it watches: 1 as long as /readyz is 200",
+        "Whether the agent watches an interface: 1 while /readyz returns 200",
         |scrape| one(u64::from(scrape.is_ready)),
     ),
     gauge(
         "tlswhy_tap_attached",
         &["tap", "direction", "hook"],
-        "Always 1; one for each direction in which an interface is tapped",
+        "Tapped interfaces, one series per direction and hook; always 1",
         attached,
     ),
     counter(
         "tlswhy_packets",
         &["path"],
-        "Packets seen at taps, each by the one path it took in the kernel; followed is what was read",
+        "Packets at taps, by path in the kernel; followed are the ones whose records were read",
         |scrape| {
             let ways = scrape
                 .counters()
@@ -48,22 +47,24 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_flow_events",
         &["event"],
-        "What became of flows in the kernel: a ClientHello started one, data settled it, an end or alert \
-         resumed it; not_hello was none after all",
+        "Changes of flow state in the kernel: started by a ClientHello, settled by data, resumed by an end \
+         or alert; not_hello if it proved to be no ClientHello",
         |scrape| {
-            scrape.named(&[
+            let counters = [
                 Counter::Started,
                 Counter::Settled,
                 Counter::Resumed,
                 Counter::NotHello,
-            ])
+            ];
+            let named = |counter: Counter| labelled(&[counter.name()], scrape.of(counter));
+            counters.map(named).into()
         },
     ),
     gauge(
         "tlswhy_flows",
         &["table"],
-        "Flows followed: settled is established connections in the kernel, agent is those the agent holds \
-         something of",
+        "Tracked flows: settled are established connections in the kernel, agent are flows in the agent's \
+         memory",
         |scrape| {
             vec![
                 labelled(&["settled"], scrape.settled()),
@@ -74,7 +75,7 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "tlswhy_flows_limit",
         &["table"],
-        "Flows there is room for; watched is for handshakes and ends in the kernel",
+        "Maximum flows; watched are handshakes and ends in the kernel",
         |scrape| {
             vec![
                 labelled(&["watched"], scrape.watched_max),
@@ -86,8 +87,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_flows_evicted",
         &["table", "state"],
-        "Flows forgotten to make room for others; of an idle one nothing is lost, of others a verdict \
-         may be",
+        "Flows evicted to make room for others; an idle one loses nothing, another may lose a verdict",
         |scrape| {
             vec![
                 labelled(&["watched", "idle"], scrape.of(Counter::Evicted)),
@@ -100,13 +100,13 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_flows_refused",
         &[],
-        "Flows not followed since the table of watched flows took no more",
+        "Flows not tracked because the table of watched flows was full",
         |scrape| one(scrape.of(Counter::TableFull)),
     ),
     counter(
         "tlswhy_ring_items",
         &["ring"],
-        "Observations, and pieces of handshakes, that the agent took off the kernel's rings",
+        "Observations and handshake fragments that the agent read from the kernel's rings",
         |scrape| {
             vec![
                 labelled(&["observations"], scrape.observations),
@@ -117,8 +117,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_ring_lost",
         &["ring", "reason"],
-        "What did not get onto a ring: it was full (or bytes out of reach), or the flow had raised as many \
-         observations as one may (capped)",
+        "Items not written to a ring: it was full or the bytes were not captured (full), or the flow had \
+         reached its maximum of observations (capped)",
         |scrape| {
             vec![
                 labelled(
@@ -136,20 +136,20 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_ring_malformed",
         &[],
-        "Items of a wrong size on the rings: agent and eBPF object do not fit together",
+        "Ring items of unexpected size: agent and eBPF object do not match",
         |scrape| one(scrape.malformed),
     ),
     counter(
         "tlswhy_records",
         &[],
-        "TLS records in what was judged; the kernel tells of a flow's first 16 per side",
+        "TLS records of judged connections; at most the first 16 per side of a flow",
         |scrape| one(scrape.tally.records),
     ),
     counter(
         "tlswhy_connections",
         &["outcome"],
-        "Connections judged; failed has a verdict, unused went through and nobody had a use for it, \
-         unfinished did not end in a way that says anything",
+        "Judged connections; failed has a verdict, unused was closed by the client after the handshake \
+         before any use, unfinished has no end that shows a cause",
         |scrape| {
             vec![
                 labelled(&["established"], scrape.tally.established),
@@ -162,45 +162,45 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_verdicts",
         &["cause", "tap"],
-        "First verdicts on connections that failed",
+        "First verdicts on failed connections",
         |scrape| verdicts(scrape, |counted| counted.given),
     ),
     counter(
         "tlswhy_verdicts_revised",
         &["cause", "tap"],
-        "Verdicts that replace an earlier one, by their new cause: pinning and ca-not-trusted mostly \
-         come so",
+        "Verdicts that replace an earlier one, by new cause; most of pinning and ca-not-trusted are \
+         revisions",
         |scrape| verdicts(scrape, |counted| counted.revised),
     ),
     histogram(
         "tlswhy_verdict_latency",
-        "From a connection's last packet to its first verdict. Most of it is waiting for evidence: 0.2 s \
-         after a close, 0.5 s after a reset, 2 s after an alert alone and for connections beside it, 3 s \
-         for the other tap, 10 s after half a close, an hour in silence",
+        "Time from a connection's last packet to its first verdict. Most of it is a wait for evidence: \
+         0.2 s after a close, 0.5 s after a reset, 2 s after an alert alone and for parallel connections, \
+         3 s for the other tap, 10 s after a half close, one hour of silence",
         Read::Latency,
     ),
     histogram(
         "tlswhy_verdict_lateness",
-        "The rest of the latency: from when nothing more was waited for to the verdict",
+        "Part of the latency after the wait for evidence",
         Read::Lateness,
     ),
     gauge(
         "tlswhy_sink_queue_length",
         &["sink"],
-        "Verdicts that wait in memory for a sink, with the one being written",
+        "Verdicts queued in memory for a sink, including the one being written",
         |scrape| by_sink(scrape, |sink| sink.queued as u64),
     ),
     gauge(
         "tlswhy_sink_queue_limit",
         &["sink"],
-        "Verdicts that may wait in memory for a sink",
+        "Maximum verdicts queued in memory for a sink",
         |scrape| by_sink(scrape, |sink| sink.capacity as u64),
     ),
     in_unit(
         gauge(
             "tlswhy_sink_spilled",
             &["sink"],
-            "Verdicts that wait on disk for a sink",
+            "Size of verdicts spilled to disk for a sink",
             |scrape| by_sink(scrape, |sink| sink.spilled_bytes),
         ),
         Unit::Bytes,
@@ -208,8 +208,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_sink_verdicts",
         &["sink", "result"],
-        "Verdicts a sink is done with: written, folded into another's count, or repeated, as it had got \
-         out before a restart",
+        "Verdicts that a sink completed: written, folded into the count of another, or repeated after a \
+         restart and skipped",
         |scrape| {
             let results = |sink: &SinkStatus| {
                 [
@@ -224,20 +224,20 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "tlswhy_sink_lost",
         &["sink", "reason"],
-        "Verdicts a sink lost",
+        "Verdicts that a sink lost",
         lost,
     ),
     counter(
         "tlswhy_history_unkept",
         &[],
-        "Facts learned that did not get to the state directory",
+        "Learned facts that could not be saved to the state directory",
         |scrape| one(scrape.unkept),
     ),
     in_unit(
         gauge(
             "tlswhy_kernel_memory",
             &[],
-            "Memory of tables and rings in the kernel, by its own account from Linux 6.4",
+            "Kernel memory of tables and rings; before Linux 6.4 estimated from their sizes",
             |scrape| one(scrape.kernel_memory),
         ),
         Unit::Bytes,
@@ -246,7 +246,7 @@ pub const FAMILIES: &[Family] = &[
         gauge(
             "process_resident_memory",
             &[],
-            "Memory of the agent itself",
+            "Resident memory of the agent",
             |scrape| scrape.process.resident_bytes.map_or_else(Vec::new, one),
         ),
         Unit::Bytes,
@@ -255,7 +255,7 @@ pub const FAMILIES: &[Family] = &[
         counter(
             "process_cpu",
             &[],
-            "Processor time of the agent, without what its programs take in the kernel",
+            "CPU time of the agent, without its programs in the kernel",
             |scrape| {
                 let seconds = scrape.process.cpu_seconds.map(Number::Real);
                 seconds.map(|it| (Vec::new(), it)).into_iter().collect()
@@ -267,7 +267,7 @@ pub const FAMILIES: &[Family] = &[
         gauge(
             "process_start_time",
             &[],
-            "When the agent started, UNIX time",
+            "Start of the agent, UNIX time",
             |scrape| vec![(Vec::new(), Number::Real(scrape.started_s))],
         ),
         Unit::Seconds,
@@ -281,7 +281,7 @@ fn by_sink(snapshot: &Snapshot, of: fn(&SinkStatus) -> u64) -> Vec<Sample> {
         .collect()
 }
 
-/// Each reason of each sink from the start, so that the first loss is an increase.
+/// Lists each reason of each sink from the start, so that the first loss is an increase.
 fn lost(scrape: &Scrape<'_>) -> Vec<Sample> {
     let mut samples = Vec::new();
     for sink in &scrape.sinks {
@@ -301,7 +301,7 @@ fn verdicts(scrape: &Scrape<'_>, of: fn(Counted) -> u64) -> Vec<Sample> {
     let taps = scrape.taps.iter().map(|tap| tap.name.as_str());
     let counts = scrape.verdicts.with(taps).into_iter();
     counts
-        // What works has no verdict.
+        // Established connections have no verdict.
         .filter(|(_, cause, _)| *cause != Cause::Established)
         .map(|(tap, cause, counted)| labelled(&[cause.name(), tap], of(counted)))
         .collect()

@@ -1,19 +1,19 @@
-//! What a metric is.
+//! The definition of a metric.
 
-use super::registry::Scrape;
+use super::snapshot::Scrape;
 
-/// What a metric is.
+/// Type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows.
+    /// Never decreases.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Durations, sorted into buckets.
+    /// Durations in buckets.
     Histogram,
 }
 
-/// What a metric is counted in, other than things.
+/// Unit of a metric that is not a plain count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -25,20 +25,20 @@ pub enum Unit {
 /// One metric with all its labels.
 #[derive(Debug)]
 pub struct Family {
-    /// Its name without the unit, and without `_total`.
+    /// Name without the unit and `_total`.
     pub(super) stem: &'static str,
-    /// What it is.
+    /// Type.
     pub kind: Kind,
-    /// Its unit, which ends its name.
+    /// Unit, a suffix of the name.
     pub unit: Option<Unit>,
-    /// Names of its labels.
+    /// Names of the labels.
     pub labels: &'static [&'static str],
-    /// What it means.
+    /// Meaning, a noun phrase.
     pub help: &'static str,
     pub(super) read: Read,
 }
 
-/// How a metric's values are found.
+/// Source of a metric's values.
 #[derive(Debug)]
 pub(super) enum Read {
     Samples(fn(&Scrape<'_>) -> Vec<Sample>),
@@ -46,7 +46,7 @@ pub(super) enum Read {
     Lateness,
 }
 
-/// A number.
+/// A value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     Whole(u64),
@@ -57,7 +57,7 @@ pub(super) enum Number {
 pub(super) type Sample = (Vec<String>, Number);
 
 impl Family {
-    /// The name that its values have; a histogram's have a further `_bucket`, `_sum` or `_count`.
+    /// Returns the name of its values; those of a histogram add `_bucket`, `_sum` or `_count`.
     #[must_use]
     pub fn name(&self) -> String {
         let unit = match self.unit {

@@ -1,4 +1,4 @@
-//! Counting verdicts as they are given.
+//! Counts and latencies of verdicts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::verdict::{Cause, Verdict};
 
-/// Seconds, from what one connection takes by itself to what many take that end together.
+/// Buckets in seconds, from the time of a single connection to that of many that end together.
 const BUCKETS: [f64; 17] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0,
     300.0,
 ];
-/// Taps that have numbers of their own. Names of containers' interfaces come and go without an end.
+/// Maximum taps with numbers of their own: containers' interfaces have ever new names.
 const TAPS_MAX: usize = 256;
-/// The tap of verdicts of further ones.
+/// Label of all further taps.
 const OTHER: &str = "other";
 
 /// Verdicts of one cause at one tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// First verdicts on a connection.
+    /// First verdicts on connections.
     pub given: u64,
-    /// Verdicts that replace one.
+    /// Verdicts that replace an earlier one.
     pub revised: u64,
 }
 
@@ -47,7 +47,7 @@ impl VerdictCounts {
         }
     }
 
-    /// Every cause at every tap, also at those of `taps` that had none.
+    /// Returns every cause at every tap, also at those of `taps` without verdicts.
     pub fn with<'a>(
         &'a self,
         taps: impl Iterator<Item = &'a str>,
@@ -67,7 +67,7 @@ impl VerdictCounts {
     }
 }
 
-/// Counts verdicts and how long they took. Whoever scrapes has its histograms, too, and nothing else.
+/// Counts verdicts and measures their latency. The server shares its histograms, and nothing else.
 #[derive(Debug)]
 pub struct Meter {
     latency: Histogram,
@@ -84,10 +84,10 @@ impl Meter {
         }
     }
 
-    /// Counts a verdict. `latency` is the time since its connection's last packet, `lateness` since
-    /// nothing more was waited for. A verdict that replaces another waited for other connections:
-    /// its times say nothing.
-    pub fn verdict(&mut self, verdict: &Verdict, latency: Duration, lateness: Duration) {
+    /// Records a verdict. `latency` is the time since its connection's last packet, `lateness` the time
+    /// since the wait for evidence ended. The times of a revision are not recorded: it waited for other
+    /// connections.
+    pub fn record(&mut self, verdict: &Verdict, latency: Duration, lateness: Duration) {
         self.counts.count(verdict);
         if verdict.revises.is_none() {
             self.latency.observe(latency.as_secs_f64());
@@ -95,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn counts(&self) -> &VerdictCounts {
         &self.counts
@@ -116,7 +116,7 @@ mod tests {
         let metrics = Metrics::default();
         let mut meter = metrics.meter();
         for verdict in verdicts {
-            meter.verdict(&verdict, Duration::from_millis(30), Duration::ZERO);
+            meter.record(&verdict, Duration::from_millis(30), Duration::ZERO);
         }
         (meter, metrics)
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_taps_without_an_end_do_not_fill_the_memory() {
+    fn ever_new_names_of_taps_do_not_fill_the_memory() {
         let named = |number| Verdict {
             tap: format!("veth{number}"),
             ..pinning()

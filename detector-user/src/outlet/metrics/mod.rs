@@ -1,8 +1,8 @@
-//! What the agent tells Prometheus about itself.
+//! Metrics about the agent, for Prometheus.
 //!
-//! Data flows one way. Every few seconds the agent puts a [`Snapshot`] here and counts verdicts with a
-//! [`Meter`]; a thread of its own ([`server`]) shows what was put last to whoever asks. However slow
-//! that is, the agent never waits for it. What there is to show is one table: [`FAMILIES`].
+//! In: a [`Snapshot`] every two seconds, and verdicts by a [`Meter`]. Out: the latest snapshot over HTTP,
+//! served by a thread of its own ([`server`]), for which the agent never waits. All metrics are in one
+//! table: [`FAMILIES`]. Not here: state of the network, in values or labels.
 
 mod document;
 mod families;
@@ -11,25 +11,27 @@ mod meter;
 mod process;
 mod registry;
 pub mod server;
+mod snapshot;
 mod socket;
 
 pub use document::reference;
 pub use families::FAMILIES;
 pub use family::{Family, Kind, Unit};
 pub use meter::{Meter, VerdictCounts};
-pub use registry::{Metrics, Snapshot, TapState};
+pub use registry::Metrics;
+pub use snapshot::{Snapshot, TapState};
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where metrics are served.
+/// Address that serves metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsAddress {
-    /// A loopback address.
+    /// Loopback address and port.
     Tcp(SocketAddr),
-    /// A socket's path.
+    /// Path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -51,11 +53,11 @@ impl FromStr for MetricsAddress {
         }
         let address: SocketAddr = given
             .parse()
-            .map_err(|_| format!("{given:?} is no address"))?;
+            .map_err(|_| format!("{given:?} is not an address and port"))?;
         if address.ip().is_loopback() {
             Ok(Self::Tcp(address))
         } else {
-            Err(format!("{address} is no loopback address"))
+            Err(format!("{address} is not a loopback address"))
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What the kernel says of this process.
+//! Resource usage of this process.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Memory and processor time of this process; what is not known is `None`.
+/// Memory and CPU time of this process; `None` if unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,

@@ -1,12 +1,10 @@
-//! What there is to show at the moment, and showing it as text.
+//! The latest snapshot, and its text formats.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use detector_common::counter::Counter;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -15,85 +13,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::families::FAMILIES;
-use super::family::{self, Kind, Number, Read, Sample};
-use super::meter::{self, Meter, VerdictCounts};
+use super::family::{self, Kind, Number, Read};
+use super::meter::{self, Meter};
 use super::process::Process;
-use crate::outlet::sink::SinkStatus;
-use crate::outlet::tally::Tally;
+use super::snapshot::{Scrape, Snapshot};
 
-/// An event loop that has not turned for so long hangs; it turns every two seconds.
-const HANGS_AFTER: Duration = Duration::from_secs(30);
+/// Time without a turn after which the event loop counts as stalled; it turns every two seconds.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// What the agent has to say at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// The kernel's counters.
-    pub counters: Vec<(Counter, u64)>,
-    /// Settled flows that made room for others.
-    pub forgotten: u64,
-    /// Flows the table of watched flows holds.
-    pub watched_max: u64,
-    /// Flows the table of settled flows holds.
-    pub settled_max: u64,
-    /// Observations taken off their ring.
-    pub observations: u64,
-    /// Pieces of handshakes taken off theirs.
-    pub chunks: u64,
-    /// Items of a wrong size.
-    pub malformed: u64,
-    /// What was judged.
-    pub tally: Tally,
-    /// Verdicts by tap and cause.
-    pub verdicts: VerdictCounts,
-    /// How sinks are doing.
-    pub sinks: Vec<SinkStatus>,
-    /// Facts that were to be kept and were not.
-    pub unkept: u64,
-    /// Interfaces that are tapped.
-    pub taps: Vec<TapState>,
-    /// Bytes of kernel memory.
-    pub kernel_memory: u64,
-}
-
-/// How an interface is tapped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TapState {
-    /// Its name.
-    pub name: String,
-    /// Where incoming frames are seen.
-    pub ingress: &'static str,
-    /// Where outgoing ones are.
-    pub egress: Option<&'static str>,
-}
-
-impl Snapshot {
-    pub(super) fn counters(&self) -> impl Iterator<Item = (Counter, u64)> {
-        self.counters.iter().copied()
-    }
-
-    pub(super) fn of(&self, wanted: Counter) -> u64 {
-        self.counters()
-            .find(|(counter, _)| *counter == wanted)
-            .map_or(0, |(_, number)| number)
-    }
-
-    pub(super) fn named(&self, wanted: &[Counter]) -> Vec<Sample> {
-        let sample = |counter: &Counter| {
-            let labels = vec![counter.name().to_owned()];
-            (labels, Number::Whole(self.of(*counter)))
-        };
-        wanted.iter().map(sample).collect()
-    }
-
-    /// Settled flows there are: what went in and neither came out nor made room.
-    pub(super) fn settled(&self) -> u64 {
-        self.of(Counter::Settled)
-            .saturating_sub(self.of(Counter::Resumed))
-            .saturating_sub(self.forgotten)
-    }
-}
-
-/// What the agent puts in and the server takes out. Clones are the same.
+/// Metrics shared by the agent, which puts them in, and the server, which shows them. A clone is a handle.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Shared>);
 
@@ -104,26 +32,10 @@ struct Shared {
     lateness: Histogram,
     began: Instant,
     started_s: f64,
-    /// When the event loop turned last, milliseconds since `began`.
+    /// Time of the last turn of the event loop, milliseconds since `began`.
     turned_ms: AtomicU64,
-    /// Why it is not ready, if it is not.
+    /// The reason for not being ready, if any.
     unready: Mutex<Option<&'static str>>,
-}
-
-/// What one scrape shows.
-pub(super) struct Scrape<'a> {
-    snapshot: &'a Snapshot,
-    pub(super) process: Process,
-    pub(super) is_ready: bool,
-    pub(super) started_s: f64,
-}
-
-impl Deref for Scrape<'_> {
-    type Target = Snapshot;
-
-    fn deref(&self) -> &Snapshot {
-        self.snapshot
-    }
 }
 
 impl Default for Metrics {
@@ -142,44 +54,44 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// What counts verdicts from now on.
+    /// Returns a meter whose histograms are shown.
     #[must_use]
     pub fn meter(&self) -> Meter {
         Meter::new(self.0.latency.clone(), self.0.lateness.clone())
     }
 
-    /// Shows this from now on.
+    /// Replaces the snapshot that is shown.
     pub fn put(&self, snapshot: Snapshot) {
         *lock(&self.0.snapshot) = Arc::new(snapshot);
     }
 
-    /// Notes that the event loop turned.
-    pub fn turned(&self) {
+    /// Records a turn of the event loop.
+    pub fn record_turn(&self) {
         let since = self.0.began.elapsed().as_millis() as u64;
         self.0.turned_ms.store(since, Ordering::Relaxed);
     }
 
-    /// Says why the agent is not ready, or that it is.
+    /// Sets the reason for not being ready, or none.
     pub fn set_unready(&self, why: Option<&'static str>) {
         *lock(&self.0.unready) = why;
     }
 
-    /// Why the agent does not live, if it does not.
+    /// Returns the reason for not being healthy, if any.
     #[must_use]
     pub fn unhealthy(&self) -> Option<String> {
         let turned = Duration::from_millis(self.0.turned_ms.load(Ordering::Relaxed));
         let since = self.0.began.elapsed().saturating_sub(turned);
-        (since > HANGS_AFTER).then(|| format!("hangs since {} s", since.as_secs()))
+        (since > STALLED_AFTER).then(|| format!("event loop stalled for {} s", since.as_secs()))
     }
 
-    /// Why it does not watch, if it does not.
+    /// Returns the reason for not being ready, if any.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
         let why = lock(&self.0.unready).map(str::to_owned);
         why.or_else(|| self.unhealthy())
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     ///
     /// # Errors
     /// None: text is written to memory.
@@ -191,8 +103,8 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The same in Prometheus' own text format, as promtool and people without a scraper want it: it
-    /// names a counter by its values' name and knows no units.
+    /// Returns all metrics in the Prometheus text format, for promtool and people without a scraper: it
+    /// names a counter by the name of its values, and has no units.
     ///
     /// # Errors
     /// None: text is written to memory.
@@ -211,7 +123,7 @@ impl Metrics {
             else {
                 continue;
             };
-            // A help is followed by its type.
+            // A HELP line is followed by its TYPE line.
             let kind = if keyword == "TYPE" {
                 Some(line)
             } else {
@@ -286,7 +198,7 @@ fn write(encoder: &mut MetricEncoder<'_>, kind: Kind, number: Number) -> fmt::Re
     }
 }
 
-/// What is under these locks is whole between any two statements.
+/// Locks a value that is consistent between any two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

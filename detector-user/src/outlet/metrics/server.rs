@@ -25,12 +25,12 @@ use super::socket::{Listener, SocketFile};
 use super::{Metrics, MetricsAddress};
 use crate::host::privileges::give_up_all;
 
-/// Connections at once; further ones wait.
+/// Maximum connections; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
-/// How long a client may take for its request, and for everything.
+/// Maximum time for a request, and for a connection.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
-/// A pause where no connection can be taken, for instance for want of descriptors.
+/// Pause after a connection could not be accepted, for instance for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -41,21 +41,21 @@ const CLASSIC_TYPE: HeaderValue =
 const PLAIN_TYPE: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// Serves until it is dropped.
+/// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     port: Option<SocketAddr>,
-    /// Goes after the thread.
+    /// Removed after the thread ends.
     _file: Option<SocketFile>,
 }
 
 impl Server {
-    /// Serves on `address` what is put into `metrics`.
+    /// Serves `metrics` on `address`.
     ///
     /// # Errors
-    /// [`ServeError`] says what is in the way.
+    /// [`ServeError`] if the address cannot be used or no thread started.
     pub fn start(address: &MetricsAddress, metrics: Metrics) -> Result<Self, ServeError> {
         let (listener, file) = Listener::bind(address)?;
         let port = match &listener {
@@ -70,7 +70,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
-                // Whoever may connect sends to this thread.
+                // This thread handles bytes of any local client.
                 give_up_all();
                 runtime.block_on(async {
                     tokio::select! {
@@ -88,13 +88,13 @@ impl Server {
         })
     }
 
-    /// Whether it still serves.
+    /// Whether the thread is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|it| !it.is_finished())
     }
 
-    /// The address it listens on, if it has a port.
+    /// Returns the address that it listens on, if it has a port.
     #[must_use]
     pub const fn port(&self) -> Option<SocketAddr> {
         self.port
@@ -102,7 +102,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Waits until the address is free, which takes no longer than writing one text to memory.
+    /// Waits until the address is free, which takes no longer than one answer.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -138,7 +138,7 @@ impl Accepting {
 async fn serve(listener: Listener, metrics: Metrics) -> io::Result<()> {
     let listener = Accepting::new(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Nobody closes the semaphore, so there is always a next place.
+    // The semaphore is never closed, so there is always a next place.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let Ok(stream) = listener.next().await else {
             sleep(PAUSE).await;
@@ -153,7 +153,7 @@ async fn serve(listener: Listener, metrics: Metrics) -> io::Result<()> {
     Ok(())
 }
 
-/// One request and its answer. Whoever hangs up or talks nonsense is nobody's concern.
+/// Serves one request. A client that hangs up or sends nonsense is ignored.
 async fn connection(stream: Box<dyn Stream>, metrics: Metrics) {
     let service = service_fn(|request| {
         let answer = answer(&request, &metrics);
@@ -170,11 +170,14 @@ async fn connection(stream: Box<dyn Stream>, metrics: Metrics) {
 fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-        let there_is = "there is /metrics, /healthz and /readyz".to_owned();
-        return plain(StatusCode::NOT_FOUND, there_is);
+        let paths = "paths: /metrics, /healthz, /readyz".to_owned();
+        return plain(StatusCode::NOT_FOUND, paths);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD".to_owned());
+        let mut answer = plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "methods: GET, HEAD".to_owned(),
+        );
         answer.headers_mut().insert(ALLOW, ALLOWED);
         return answer;
     }
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hangs_is_hung_up_on_and_stops_no_other() {
+    fn a_client_that_hangs_is_cut_off_and_stops_no_other() {
         let (server, port) = server(&Metrics::default());
         let began = Instant::now();
         let mut hung: Vec<TcpStream> = (0..CONNECTIONS_MAX - 1)
@@ -309,7 +312,10 @@ mod tests {
         let again = TcpStream::connect(port).unwrap();
         let began = Instant::now();
         drop(server);
-        assert!(began.elapsed() < REQUEST_MAX, "waits for nobody at the end");
+        assert!(
+            began.elapsed() < REQUEST_MAX,
+            "does not wait for clients at the end"
+        );
         drop(again);
         assert!(TcpStream::connect(port).is_err());
     }

@@ -1,4 +1,4 @@
-//! Where metrics are served: a loopback port, or a Unix socket that is there as long as its server.
+//! Listeners for metrics: a loopback port, or a Unix socket that exists as long as its server.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -16,45 +16,45 @@ use nix::sys::stat::{Mode, fchmod};
 
 use super::MetricsAddress;
 
-/// Who may ask at a Unix socket: its owner and its group.
+/// Mode of a Unix socket: its owner and group may connect.
 const MODE: u32 = 0o660;
 
-/// Why metrics are not served.
+/// Failure to serve metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Somebody else listens there.
+    /// Another program listens on the port.
     #[error(
-        "cannot serve metrics on {0}: the port is in use, by what `ss -ltnp` says; stop that or \
+        "cannot serve metrics on {0}: the port is in use; stop the program that `ss -ltnp` lists, or \
          choose another port"
     )]
     PortInUse(SocketAddr),
-    /// Somebody else listens there.
-    #[error("cannot serve metrics on unix:{}: another program listens there", .0.display())]
+    /// Another program listens on the socket.
+    #[error("cannot serve metrics on unix:{}: another program listens there; choose another path", .0.display())]
     SocketInUse(PathBuf),
-    /// There is a file that somebody may need.
-    #[error("cannot serve metrics on unix:{}: there is a file that is no socket", .0.display())]
+    /// The path is a file that may be needed.
+    #[error("cannot serve metrics on unix:{}: the file is not a socket; choose another path", .0.display())]
     NoSocket(PathBuf),
     /// The address cannot be used.
     #[error("cannot serve metrics on {address}: {source}")]
     Bind {
-        /// Where.
+        /// The address.
         address: MetricsAddress,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no thread or event loop to be had.
+    /// No thread or event loop can be started.
     #[error("cannot serve metrics: {0}")]
     Thread(io::Error),
 }
 
-/// Listens; does not block.
+/// A listener that does not block.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// Takes a Unix socket away when it is dropped.
+/// A Unix socket's file, removed on drop.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -63,7 +63,7 @@ pub(super) struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another's that came in its place stays.
+        // A socket of another program in its place stays.
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -103,7 +103,7 @@ impl Listener {
     }
 }
 
-/// Takes away a socket that a server has left which was killed.
+/// Removes the socket of a server that was killed.
 fn make_room(path: &Path, failed: impl Fn(io::Error) -> ServeError) -> Result<(), ServeError> {
     let about = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -115,7 +115,7 @@ fn make_room(path: &Path, failed: impl Fn(io::Error) -> ServeError) -> Result<()
     match call(path) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(failed),
         Err(Errno::ENOENT) => Ok(()),
-        // Whoever has no time to answer listens all the same.
+        // A program that is too busy to answer listens all the same.
         Ok(()) | Err(Errno::EAGAIN) => Err(ServeError::SocketInUse(path.to_owned())),
         Err(error) => Err(failed(error.into())),
     }
@@ -126,14 +126,14 @@ fn stream() -> nix::Result<std::os::fd::OwnedFd> {
     socket(AddressFamily::Unix, SockType::Stream, flags, None)
 }
 
-/// Whether somebody listens, without waiting for them.
+/// Connects without waiting: an error if no program listens.
 fn call(path: &Path) -> nix::Result<()> {
     connect(stream()?.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let socket = stream()?;
-    // The file gets this mode less the umask: at no time may more than these ask.
+    // The file gets this mode less the umask: at no time may others connect.
     fchmod(&socket, Mode::from_bits_truncate(MODE))?;
     bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;

@@ -1,8 +1,8 @@
-//! Which verdicts got out before a restart, so that they are not given twice after it.
+//! Records of delivered verdicts, so that they are not repeated after a restart.
 //!
-//! An agent that is killed leaves connections half judged; the next one goes through them again and
-//! comes to verdicts that were given already. Each sink keeps the latest in a small file beside what
-//! is carried over. One that waits on disk counts as given: it will be.
+//! An agent that is killed leaves connections half judged; the next one replays them and comes to
+//! verdicts that were delivered already. Each sink records the latest in a small file in the runtime
+//! directory. A spilled verdict counts as delivered: it will be.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -14,28 +14,28 @@ use sha2::{Digest, Sha256};
 
 use crate::verdict::Verdict;
 
-/// Verdicts remembered; what is carried over leads to fewer.
+/// Verdicts on record; replayed observations lead to fewer.
 const SLOTS: u64 = 16_384;
-/// A number that grows, the identity, and the verdict's time.
+/// Bytes of a slot: a sequence number, the identity, and the verdict's time, little endian.
 const SLOT: usize = 24;
 const MAGIC: &[u8; 16] = b"tlswhy-delivered";
-/// The clock may have been set a little between a verdict and the same one after a restart.
+/// Tolerance of times: the clock may have been adjusted between a verdict and its repetition.
 const TOLERANCE_NS: i64 = 50_000_000;
 
-/// Notes verdicts for the process after this one.
+/// A record of delivered verdicts for the next process.
 pub(super) struct Delivered {
     file: File,
     next: u64,
 }
 
-/// The verdicts that the process before this one gave: when each was, by identity, oldest first.
+/// The verdicts that the previous process delivered: their times by identity, oldest first.
 #[derive(Default)]
 pub(super) struct Earlier {
     times: HashMap<u64, VecDeque<i64>>,
 }
 
 impl Delivered {
-    /// Reads what the file at `path` has, and goes on in it.
+    /// Reads the file at `path` and continues it.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Earlier)> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -63,8 +63,8 @@ impl Delivered {
         Ok((Self { file, next }, earlier))
     }
 
-    /// Notes that a verdict got out, or waits on disk and so will.
-    pub(super) fn note(&mut self, verdict: &Verdict) -> io::Result<()> {
+    /// Records a verdict that was written, or spilled and so will be.
+    pub(super) fn record(&mut self, verdict: &Verdict) -> io::Result<()> {
         let mut slot = [0; SLOT];
         let numbers = [self.next, id(verdict), time_ns(verdict).cast_unsigned()];
         for (bytes, number) in slot.chunks_exact_mut(8).zip(numbers) {
@@ -75,7 +75,7 @@ impl Delivered {
         self.file.write_all_at(&slot, at)
     }
 
-    /// One whose disk is full.
+    /// Opens one whose disk is full.
     #[cfg(test)]
     pub(super) fn without_room() -> Self {
         let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -84,9 +84,9 @@ impl Delivered {
 }
 
 impl Earlier {
-    /// Whether the process before this one has given this verdict. Each that it gave answers for one
-    /// only: a revision may come to a cause that an earlier revision had, and is news nevertheless.
-    pub(super) fn take(&mut self, verdict: &Verdict) -> bool {
+    /// Removes a verdict. Returns whether the previous process had delivered it. Each record matches one
+    /// verdict only: a revision may return to the cause of an earlier one, and is new nevertheless.
+    pub(super) fn remove(&mut self, verdict: &Verdict) -> bool {
         // Nearly always, and then nothing is computed.
         if self.times.is_empty() {
             return false;
@@ -108,7 +108,7 @@ impl Earlier {
     }
 }
 
-/// The slots in use, oldest first: a count, the identity, and the time.
+/// Returns the slots in use, oldest first: sequence number, identity and time.
 fn read(bytes: &[u8]) -> Vec<[u64; 3]> {
     let slot = |slot: &[u8]| {
         let number = |at: usize| {
@@ -127,7 +127,7 @@ fn time_ns(verdict: &Verdict) -> i64 {
     i64::try_from(verdict.time.as_nanosecond()).unwrap_or_default()
 }
 
-/// What a verdict is about. Its cause is not part of it: what decides it may have been forgotten.
+/// Returns the identity of a verdict. The cause is not part of it: facts that decide it may be gone.
 fn id(verdict: &Verdict) -> u64 {
     let mut hash = Sha256::new();
     for text in [&verdict.tap, &verdict.community_id] {
@@ -159,16 +159,16 @@ mod tests {
         Delivered::open(path).unwrap().1
     }
 
-    fn note(path: &Path, verdict: &Verdict) {
-        Delivered::open(path).unwrap().0.note(verdict).unwrap();
+    fn record(path: &Path, verdict: &Verdict) {
+        Delivered::open(path).unwrap().0.record(verdict).unwrap();
     }
 
     #[test]
-    fn what_got_out_before_is_known_after() {
+    fn a_delivered_verdict_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
-        note(&path, &pinning());
-        let known = |verdict: &Verdict| earlier(&path).take(verdict);
+        record(&path, &pinning());
+        let known = |verdict: &Verdict| earlier(&path).remove(verdict);
         assert!(known(&pinning()));
         assert!(known(&later(&pinning(), 10)), "the clock was set");
         assert!(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_that_got_out_answers_for_one() {
+    fn each_delivered_verdict_matches_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         let mut revision = pinning();
@@ -190,11 +190,11 @@ mod tests {
         let mut back = revision.clone();
         back.cause = Cause::CaNotTrusted;
         for verdict in [&revision, &back, &revision] {
-            note(&path, verdict);
+            record(&path, verdict);
         }
         let mut earlier = earlier(&path);
         let known = [&revision, &back, &revision, &back, &revision];
-        let known = known.map(|verdict| earlier.take(verdict));
+        let known = known.map(|verdict| earlier.remove(verdict));
         assert_eq!(known, [true, true, true, false, false]);
         assert!(earlier.times.is_empty());
     }
@@ -207,25 +207,25 @@ mod tests {
             let (mut delivered, _) = Delivered::open(&path).unwrap();
             for number in 0..8_000 {
                 delivered
-                    .note(&later(&pinning(), 1000 * (start * 8_000 + number)))
+                    .record(&later(&pinning(), 1000 * (start * 8_000 + number)))
                     .unwrap();
             }
         }
         let mut earlier = earlier(&path);
-        assert!(earlier.take(&later(&pinning(), 1000 * 23_999)));
-        assert!(earlier.take(&later(&pinning(), 1000 * 10_000)));
-        assert!(!earlier.take(&later(&pinning(), 1000 * 100)));
+        assert!(earlier.remove(&later(&pinning(), 1000 * 23_999)));
+        assert!(earlier.remove(&later(&pinning(), 1000 * 10_000)));
+        assert!(!earlier.remove(&later(&pinning(), 1000 * 100)));
     }
 
     #[test]
-    fn a_foreign_or_torn_file_is_begun_anew_or_read_as_far_as_it_goes() {
+    fn a_foreign_file_is_restarted_and_a_torn_one_read_as_far_as_it_goes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("delivered");
         std::fs::write(&path, "something else").unwrap();
-        note(&path, &pinning());
+        record(&path, &pinning());
         let bytes = std::fs::read(&path).unwrap();
-        assert!(earlier(&path).take(&pinning()));
+        assert!(earlier(&path).remove(&pinning()));
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert!(!earlier(&path).take(&pinning()));
+        assert!(!earlier(&path).remove(&pinning()));
     }
 }

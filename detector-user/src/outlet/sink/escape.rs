@@ -1,9 +1,9 @@
-//! Makes text from the network harmless on a terminal.
+//! Escaping of text from the network for terminals.
 
 use std::fmt;
 
-/// Shows `text` with everything escaped that could move a cursor, change a colour, start a line
-/// or turn the reading direction: names in a ClientHello or certificate are the sender's choice.
+/// Displays `text` with every character escaped that could move the cursor, change a colour, start a
+/// line or turn the reading direction: the sender chooses names in a ClientHello or certificate.
 #[must_use]
 pub fn escaped(text: &str) -> impl fmt::Display + '_ {
     Escaped(text)

@@ -1,4 +1,4 @@
-//! Several sinks at once, none of which can stop the others.
+//! Several sinks, none of which can stop the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::queue::Queue;
 use super::{Sink, SinkError, SinkStatus};
 use crate::verdict::Verdict;
 
-/// Gives each verdict to every sink and keeps count of what did not get out.
+/// Writes each verdict to every sink and counts losses.
 #[derive(Default)]
 pub struct Sinks {
-    /// Called at once: whoever gives verdicts waits for them.
+    /// Called directly: the caller waits for them.
     direct: Vec<Direct>,
     /// On threads of their own.
     queues: Vec<Queue>,
@@ -24,7 +24,7 @@ struct Direct {
     lost: BTreeMap<&'static str, u64>,
 }
 
-/// How many verdicts one sink did not get out for one reason.
+/// The verdicts that one sink lost for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
     /// The sink's name.
@@ -36,7 +36,7 @@ pub struct Loss {
 }
 
 impl Sinks {
-    /// Sends verdicts to all of `sinks`, one after the other: nothing is lost where a reader is slow.
+    /// Writes to all of `sinks`, one after the other: a slow reader loses nothing.
     #[must_use]
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
         let direct = |sink| Direct {
@@ -57,27 +57,27 @@ impl Sinks {
         }
     }
 
-    /// Gives `verdict` to every sink that still takes any. Returns the failures worth telling:
-    /// each kind once for each sink, however often it happens; [`Self::losses`] has the counts.
-    #[must_use = "a failure that is not told is hidden"]
-    pub fn verdict(&mut self, verdict: &Verdict) -> Vec<SinkError> {
+    /// Writes `verdict` to every sink that is open. Returns the failures to report: each kind once for
+    /// each sink, however often it happens; [`Self::losses`] has the counts.
+    #[must_use = "a failure that is not reported is hidden"]
+    pub fn write(&mut self, verdict: &Verdict) -> Vec<SinkError> {
         if !self.queues.is_empty() {
             let verdict = Arc::new(verdict.clone());
             for queue in &self.queues {
                 queue.push(&verdict);
             }
         }
-        self.each(|sink| sink.verdict(verdict), 1)
+        self.each(|sink| sink.write(verdict), 1)
     }
 
-    /// Flushes every sink that has no thread of its own; returns failures of a kind not seen before,
-    /// of those that have one, too.
-    #[must_use = "a failure that is not told is hidden"]
+    /// Flushes every sink that has no thread of its own. Returns the failures to report, also of those
+    /// that have one.
+    #[must_use = "a failure that is not reported is hidden"]
     pub fn flush(&mut self) -> Vec<SinkError> {
         self.each(|sink| sink.flush(), 0)
     }
 
-    /// Opens files anew that somebody may have moved away.
+    /// Reopens files that may have been moved.
     pub fn reopen(&mut self) -> Vec<SinkError> {
         for queue in &self.queues {
             queue.reopen();
@@ -85,12 +85,12 @@ impl Sinks {
         self.each(|sink| sink.reopen(), 0)
     }
 
-    /// Ends all sinks: what waits is written, as far as that takes no longer than `patience`, and
-    /// otherwise kept on disk or counted.
+    /// Ends all sinks: queued verdicts are written within `patience`, and otherwise spilled or counted
+    /// as lost.
     pub fn close(&mut self, patience: Duration) -> Vec<SinkError> {
         let end = Instant::now() + patience;
         for queue in &self.queues {
-            queue.ask_to_end(end);
+            queue.request_end(end);
         }
         for queue in &self.queues {
             queue.await_end(end);
@@ -98,18 +98,18 @@ impl Sinks {
         self.flush()
     }
 
-    /// Whether nobody is left to take a verdict: time to end.
+    /// Whether every reader is gone: time to end.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         !self.direct.iter().any(|slot| slot.open) && self.queues.iter().all(Queue::is_closed)
     }
 
-    /// How each sink that has a thread of its own is doing.
+    /// Returns the numbers of each sink that has a thread of its own.
     pub fn status(&self) -> Vec<SinkStatus> {
         self.queues.iter().map(Queue::status).collect()
     }
 
-    /// What was lost so far. A sink that was closed by its reader has lost nothing.
+    /// Returns the losses so far. A sink whose reader is gone has lost nothing.
     pub fn losses(&self) -> Vec<Loss> {
         let direct = self
             .direct
@@ -136,23 +136,23 @@ impl Sinks {
         mut act: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
         verdicts: u64,
     ) -> Vec<SinkError> {
-        let mut news: Vec<SinkError> = self.queues.iter().flat_map(Queue::take_news).collect();
+        let mut errors: Vec<SinkError> = self.queues.iter().flat_map(Queue::take_errors).collect();
         for slot in self.direct.iter_mut().filter(|slot| slot.open) {
             let Err(error) = act(slot.sink.as_mut()) else {
                 continue;
             };
             if error.is_final() {
                 slot.open = false;
-                news.push(error);
+                errors.push(error);
                 continue;
             }
             let known = slot.lost.contains_key(error.kind());
             *slot.lost.entry(error.kind()).or_default() += verdicts;
             if !known {
-                news.push(error);
+                errors.push(error);
             }
         }
-        news
+        errors
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use crate::outlet::sink::JsonLines;
     use crate::verdict::tests::pinning;
 
-    /// Fails as told, then works; counts what it got.
+    /// A sink that fails as scripted, then works; it counts verdicts.
     struct Scripted {
         failures: Vec<SinkError>,
         got: Arc<Mutex<u32>>,
@@ -175,7 +175,7 @@ mod tests {
             "scripted"
         }
 
-        fn verdict(&mut self, _: &Verdict) -> Result<(), SinkError> {
+        fn write(&mut self, _: &Verdict) -> Result<(), SinkError> {
             if let Some(error) = self.failures.pop() {
                 return Err(error);
             }
@@ -206,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_does_not_stop_the_others_and_is_told_once() {
+    fn a_sink_that_fails_does_not_stop_the_others_and_is_reported_once() {
         let (bad, got_bad) = scripted(vec![missing(), missing(), missing()]);
         let (good, got_good) = scripted(vec![]);
         let mut sinks = Sinks::new(vec![bad, good]);
-        let told: Vec<_> = (0..5).map(|_| sinks.verdict(&pinning()).len()).collect();
-        assert_eq!(told, [1, 0, 0, 0, 0]);
+        let reported: Vec<_> = (0..5).map(|_| sinks.write(&pinning()).len()).collect();
+        assert_eq!(reported, [1, 0, 0, 0, 0]);
         assert_eq!(
             (*got_bad.lock().unwrap(), *got_good.lock().unwrap()),
             (2, 5)
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_told() {
+    fn each_kind_is_reported() {
         let busy = SinkError::JournalBusy {
             socket: "/x".into(),
         };
         let (bad, _) = scripted(vec![missing(), busy, missing()]);
         let mut sinks = Sinks::new(vec![bad]);
-        let told: Vec<_> = (0..4).map(|_| sinks.verdict(&pinning()).len()).collect();
-        assert_eq!(told, [1, 1, 0, 0]);
+        let reported: Vec<_> = (0..4).map(|_| sinks.write(&pinning()).len()).collect();
+        assert_eq!(reported, [1, 1, 0, 0]);
         assert_eq!(
             sinks.losses().iter().map(|loss| loss.verdicts).sum::<u64>(),
             3
@@ -245,14 +245,14 @@ mod tests {
         drop(theirs);
         let mut sinks = Sinks::new(vec![Box::new(JsonLines::new(ours))]);
         assert!(!sinks.is_closed());
-        assert_eq!(sinks.verdict(&pinning()).len(), 1);
+        assert_eq!(sinks.write(&pinning()).len(), 1);
         assert!(sinks.is_closed());
-        assert!(sinks.verdict(&pinning()).is_empty());
+        assert!(sinks.write(&pinning()).is_empty());
         assert_eq!(sinks.losses().len(), 0);
     }
 
     #[test]
-    fn a_flush_that_fails_is_told_but_loses_no_verdict() {
+    fn a_failed_flush_is_reported_but_loses_no_verdict() {
         let (bad, _) = scripted(vec![missing()]);
         let mut sinks = Sinks::new(vec![bad]);
         assert_eq!(sinks.flush().len(), 1);

@@ -1,4 +1,4 @@
-//! Repeats of one verdict, told once and then counted: an app that is broken tries again and again.
+//! Repeats of a verdict, written once and then counted: a broken app retries again and again.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use crate::verdict::{Cause, Verdict};
 
-/// Kinds of verdict remembered; beyond it the one that came longest ago goes, and its count is told.
+/// Maximum kinds of verdict; the least recently written is evicted, and its count is reported.
 const KINDS_MAX: usize = 4096;
 
-/// What makes verdicts the same to an operator.
+/// The fields by which a verdict repeats another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     client: IpAddr,
@@ -21,32 +21,32 @@ struct Kind {
 }
 
 struct Folded {
-    /// When something was last written of it.
-    told: Instant,
+    /// Time of the last entry about it.
+    written: Instant,
     count: u64,
     first: Timestamp,
     last: Option<Verdict>,
 }
 
-/// Verdicts like one that was written, and counted since.
+/// Repeats of a verdict that were counted instead of written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Repeats {
-    /// The last of them.
+    /// The last one.
     pub(super) verdict: Verdict,
     pub(super) count: u64,
-    /// When the first of them ended.
+    /// End of the first one's connection.
     pub(super) first: Timestamp,
 }
 
 pub(super) struct Fold {
     interval: Duration,
     kinds: LruCache<Kind, Folded>,
-    /// What is to be told and could not be yet, of as many kinds at most.
-    ready: LruCache<Kind, Repeats>,
-    /// Verdicts that were counted and not told of.
-    untold: u64,
-    /// Those of them that there was no room for, since this was asked last.
-    forgotten: u64,
+    /// Counts that could not be written yet, of at most as many kinds.
+    pending: LruCache<Kind, Repeats>,
+    /// Repeats that are in no written count.
+    unreported: u64,
+    /// Those of them whose count was dropped for want of room.
+    dropped: u64,
 }
 
 impl Fold {
@@ -55,15 +55,15 @@ impl Fold {
         Self {
             interval,
             kinds: LruCache::new_unbounded(),
-            ready: LruCache::new_unbounded(),
-            untold: 0,
-            forgotten: 0,
+            pending: LruCache::new_unbounded(),
+            unreported: 0,
+            dropped: 0,
         }
     }
 
-    /// Whether this verdict is counted rather than written. Revisions are written: they say
-    /// something new.
-    pub(super) fn takes(&mut self, verdict: &Verdict, now: Instant) -> bool {
+    /// Counts a verdict if it is a repeat. Returns whether it was counted and so need not be written.
+    /// Revisions are always written: they bring new facts.
+    pub(super) fn count(&mut self, verdict: &Verdict, now: Instant) -> bool {
         if self.interval.is_zero() || verdict.revises.is_some() {
             return false;
         }
@@ -71,24 +71,24 @@ impl Fold {
             return false;
         };
         if folded.count == 0 {
-            if now.saturating_duration_since(folded.told) >= self.interval {
+            if now.saturating_duration_since(folded.written) >= self.interval {
                 return false;
             }
             folded.first = verdict.time;
         }
         folded.count += 1;
         folded.last = Some(verdict.clone());
-        self.untold += 1;
+        self.unreported += 1;
         true
     }
 
-    /// Notes that a verdict was written.
-    pub(super) fn written(&mut self, verdict: &Verdict, now: Instant) {
+    /// Records that a verdict was written.
+    pub(super) fn record_written(&mut self, verdict: &Verdict, now: Instant) {
         if self.interval.is_zero() || verdict.revises.is_some() {
             return;
         }
         let folded = Folded {
-            told: now,
+            written: now,
             count: 0,
             first: verdict.time,
             last: None,
@@ -97,16 +97,16 @@ impl Fold {
         if self.kinds.len() > KINDS_MAX
             && let Some((_, oldest)) = self.kinds.remove_lru()
         {
-            self.keep(repeats(oldest));
+            self.defer(repeats(oldest));
         }
     }
 
-    /// What there is to say of kinds whose interval is over, oldest first. Whoever takes it keeps it
-    /// or says that it was told.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Repeats> {
-        let mut due = self.take_ready();
+    /// Returns the counts of kinds whose interval is over, oldest first. The caller confirms or defers
+    /// each.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Repeats> {
+        let mut due = self.take_pending();
         for (_, folded) in self.kinds.iter_mut() {
-            if folded.count > 0 && now.saturating_duration_since(folded.told) >= self.interval {
+            if folded.count > 0 && now.saturating_duration_since(folded.written) >= self.interval {
                 let last = folded.last.take();
                 due.extend(last.map(|verdict| Repeats {
                     verdict,
@@ -114,49 +114,48 @@ impl Fold {
                     first: folded.first,
                 }));
                 folded.count = 0;
-                folded.told = now;
+                folded.written = now;
             }
         }
         due.sort_by_key(|repeats| repeats.first);
         due
     }
 
-    /// Keeps what could not be written for the next time: one count for each kind, so that it takes
-    /// no more room however long that is.
-    pub(super) fn keep(&mut self, repeats: impl IntoIterator<Item = Repeats>) {
+    /// Keeps counts that could not be written: one for each kind, so that memory stays bounded.
+    pub(super) fn defer(&mut self, repeats: impl IntoIterator<Item = Repeats>) {
         for more in repeats {
             let kind = kind(&more.verdict);
-            match self.ready.get_mut(&kind) {
+            match self.pending.get_mut(&kind) {
                 Some(kept) => kept.add(more),
-                None => drop(self.ready.insert(kind, more)),
+                None => drop(self.pending.insert(kind, more)),
             }
-            if self.ready.len() > KINDS_MAX
-                && let Some((_, oldest)) = self.ready.remove_lru()
+            if self.pending.len() > KINDS_MAX
+                && let Some((_, oldest)) = self.pending.remove_lru()
             {
-                self.untold -= oldest.count;
-                self.forgotten += oldest.count;
+                self.unreported -= oldest.count;
+                self.dropped += oldest.count;
             }
         }
     }
 
-    /// Notes that repeats were told of.
-    pub(super) fn told(&mut self, repeats: &Repeats) {
-        self.untold -= repeats.count;
+    /// Records that a count was written.
+    pub(super) fn confirm(&mut self, repeats: &Repeats) {
+        self.unreported -= repeats.count;
     }
 
-    /// Verdicts that were counted and not told of.
-    pub(super) const fn untold(&self) -> u64 {
-        self.untold
+    /// Returns the number of repeats that are in no written count.
+    pub(super) const fn unreported(&self) -> u64 {
+        self.unreported
     }
 
-    /// Verdicts that were counted and never will be told of, since this was asked last.
-    pub(super) fn take_forgotten(&mut self) -> u64 {
-        std::mem::take(&mut self.forgotten)
+    /// Returns, and resets, the number of repeats whose count was dropped.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
-    /// All that was counted and not told.
-    pub(super) fn rest(&mut self) -> Vec<Repeats> {
-        let mut rest = self.take_ready();
+    /// Returns all counts that were not written.
+    pub(super) fn take_rest(&mut self) -> Vec<Repeats> {
+        let mut rest = self.take_pending();
         while let Some((_, folded)) = self.kinds.remove_lru() {
             rest.extend(repeats(folded));
         }
@@ -164,9 +163,9 @@ impl Fold {
         rest
     }
 
-    fn take_ready(&mut self) -> Vec<Repeats> {
-        let ready = self.ready.drain().map(|(_, repeats)| repeats);
-        ready.collect()
+    fn take_pending(&mut self) -> Vec<Repeats> {
+        let pending = self.pending.drain().map(|(_, repeats)| repeats);
+        pending.collect()
     }
 }
 
@@ -205,9 +204,9 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn fold(fold: &mut Fold, verdict: &Verdict, now: Instant) -> bool {
-        let counted = fold.takes(verdict, now);
+        let counted = fold.count(verdict, now);
         if !counted {
-            fold.written(verdict, now);
+            fold.record_written(verdict, now);
         }
         counted
     }
@@ -222,16 +221,13 @@ mod tests {
         let mut other_port = pinning();
         other_port.client.port += 1;
         assert!(fold(&mut folds, &other_port, at(9)));
-        assert!(folds.due(at(9)).is_empty());
-        let due = folds.due(at(10));
+        assert!(folds.take_due(at(9)).is_empty());
+        let due = folds.take_due(at(10));
         assert_eq!((due.len(), due[0].count), (1, 2));
         assert_eq!(due[0].verdict, other_port);
-        assert!(folds.due(at(30)).is_empty(), "told once");
-        assert!(
-            fold(&mut folds, &pinning(), at(11)),
-            "the interval began anew"
-        );
-        assert_eq!(folds.rest()[0].count, 1);
+        assert!(folds.take_due(at(30)).is_empty(), "reported once");
+        assert!(fold(&mut folds, &pinning(), at(11)), "a new interval began");
+        assert_eq!(folds.take_rest()[0].count, 1);
     }
 
     #[test]
@@ -240,7 +236,7 @@ mod tests {
         let start = Instant::now();
         assert!(!fold(&mut folds, &pinning(), start));
         assert!(!fold(&mut folds, &pinning(), start + 2 * MINUTE));
-        assert!(folds.rest().is_empty());
+        assert!(folds.take_rest().is_empty());
     }
 
     #[test]
@@ -267,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_pushed_out_is_told() {
+    fn memory_is_bounded_and_what_is_evicted_is_reported() {
         let mut folds = Fold::new(MINUTE);
         let now = Instant::now();
         let named = |number: usize| {
@@ -282,8 +278,8 @@ mod tests {
             }
         }
         assert_eq!(folds.kinds.len(), KINDS_MAX);
-        // The one told of longest ago had a repeat.
-        assert_eq!(folds.due(now).len(), 1);
+        // The least recently written kind had a repeat.
+        assert_eq!(folds.take_due(now).len(), 1);
     }
 
     #[test]
@@ -291,22 +287,22 @@ mod tests {
         let mut folds = Fold::new(MINUTE);
         let start = Instant::now();
         fold(&mut folds, &pinning(), start);
-        // Nobody takes the counts, an interval after the other.
+        // The counts are not written, an interval after the other.
         for interval in 1..=3 {
             let now = start + interval * MINUTE;
             let mut verdict = pinning();
             verdict.time += jiff::SignedDuration::from_mins(i64::from(interval));
-            folds.takes(&verdict, now - Duration::from_secs(1));
-            let due = folds.due(now);
-            folds.keep(due);
+            folds.count(&verdict, now - Duration::from_secs(1));
+            let due = folds.take_due(now);
+            folds.defer(due);
         }
-        assert_eq!((folds.ready.len(), folds.untold()), (1, 3));
-        let due = folds.due(start + 3 * MINUTE);
+        assert_eq!((folds.pending.len(), folds.unreported()), (1, 3));
+        let due = folds.take_due(start + 3 * MINUTE);
         assert_eq!((due.len(), due[0].count), (1, 3));
         let after = |minutes| pinning().time + jiff::SignedDuration::from_mins(minutes);
         assert_eq!((due[0].first, due[0].verdict.time), (after(1), after(3)));
-        folds.told(&due[0]);
-        assert_eq!(folds.untold(), 0);
+        folds.confirm(&due[0]);
+        assert_eq!(folds.unreported(), 0);
         let many = (0..KINDS_MAX + 5).map(|number| {
             let mut verdict = pinning();
             verdict.sni = Some(format!("{number}.test"));
@@ -318,10 +314,10 @@ mod tests {
                 first,
             }
         });
-        folds.untold = 2 * (KINDS_MAX as u64 + 5);
-        folds.keep(many);
-        assert_eq!(folds.ready.len(), KINDS_MAX);
-        assert_eq!((folds.take_forgotten(), folds.take_forgotten()), (10, 0));
-        assert_eq!(folds.untold(), 2 * KINDS_MAX as u64);
+        folds.unreported = 2 * (KINDS_MAX as u64 + 5);
+        folds.defer(many);
+        assert_eq!(folds.pending.len(), KINDS_MAX);
+        assert_eq!((folds.take_dropped(), folds.take_dropped()), (10, 0));
+        assert_eq!(folds.unreported(), 2 * KINDS_MAX as u64);
     }
 }

@@ -1,4 +1,4 @@
-//! What text and journal both say about a verdict, in words for people.
+//! Phrases about a verdict that text and journal share.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::escape::escaped;
 use crate::verdict::{Alert, Reset, Verdict, written_confidence};
 
-/// `api.pinned.test (10.0.2.2:443)`, or the address alone when no name was seen.
+/// Returns `api.pinned.test (10.0.2.2:443)`, or the address alone if no name was seen.
 pub(super) fn destination(verdict: &Verdict) -> String {
     match verdict.sni.as_deref() {
         Some(name) => format!("{} ({})", escaped(name), verdict.server),
@@ -15,12 +15,12 @@ pub(super) fn destination(verdict: &Verdict) -> String {
     }
 }
 
-/// `97 %`.
+/// Returns `97 %`.
 pub(super) fn percent(confidence: f64) -> String {
     format!("{:.0} %", written_confidence(confidence) * 100.0)
 }
 
-/// `client sent fatal certificate_unknown (46)`.
+/// Returns `client sent fatal certificate_unknown (46)`.
 pub(super) fn alert(alert: &Alert) -> String {
     let mut line = format!("{} sent ", alert.from);
     match (alert.encrypted, alert.level, alert.code) {
@@ -40,7 +40,7 @@ pub(super) fn alert(alert: &Alert) -> String {
     line
 }
 
-/// `middlebox, injected: ttl 61, the server's were 52; the server went on`.
+/// Returns `middlebox, injected: ttl 61, the server's were 52; the server went on`.
 pub(super) fn reset(reset: &Reset) -> String {
     let mut line = reset.from.to_string();
     if reset.injected {
@@ -53,7 +53,7 @@ pub(super) fn reset(reset: &Reset) -> String {
     line
 }
 
-/// The one line of the journal for verdicts that came again.
+/// Returns the line of the journal for repeats.
 pub(super) fn repeats(verdict: &Verdict, count: u64, first: Timestamp) -> String {
     let times = if count == 1 { "time" } else { "times" };
     format!(
@@ -64,7 +64,7 @@ pub(super) fn repeats(verdict: &Verdict, count: u64, first: Timestamp) -> String
     )
 }
 
-/// The one line of the journal.
+/// Returns the line of the journal for a verdict.
 pub(super) fn message(verdict: &Verdict) -> String {
     let mut line = format!(
         "{} → {}: {} ({})",

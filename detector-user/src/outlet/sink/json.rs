@@ -1,8 +1,8 @@
-//! One JSON object a line.
+//! JSON, one object per line.
 
 use std::io::Write;
 
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, stream};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json";
@@ -28,27 +28,37 @@ impl<W: Write + Send> Sink for JsonLines<W> {
         NAME
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         // A line goes out in one piece: half an object would cost the reader the next one too.
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, verdict).map_err(|error| SinkError::Write {
-            output: NAME,
-            source: error.into(),
-        })?;
-        self.line.push(b'\n');
-        self.to
-            .write_all(&self.line)
-            .and_then(|()| self.to.flush())
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        encode(&mut self.line, verdict, NAME)?;
+        stream::write(&mut self.to, &self.line, NAME)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.to
-            .flush()
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::flush(&mut self.to, NAME)
     }
 }
 
+/// Replaces `line` by a verdict's JSON and a newline.
+///
+/// # Errors
+/// [`SinkError::Write`] for the sink called `output`.
+pub(super) fn encode(
+    line: &mut Vec<u8>,
+    verdict: &Verdict,
+    output: &'static str,
+) -> Result<(), SinkError> {
+    line.clear();
+    serde_json::to_writer(&mut *line, verdict).map_err(|error| SinkError::Write {
+        output,
+        source: error.into(),
+    })?;
+    line.push(b'\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests {
     use std::io::{self, BufRead, BufReader};
@@ -61,8 +71,8 @@ mod tests {
     fn one_object_a_line() {
         let mut out = Vec::new();
         let mut sink = JsonLines::new(&mut out);
-        sink.verdict(&pinning()).unwrap();
-        sink.verdict(&injected_reset()).unwrap();
+        sink.write(&pinning()).unwrap();
+        sink.write(&injected_reset()).unwrap();
         let lines: Vec<_> = out.lines().map(Result::unwrap).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0], EXAMPLE);
@@ -76,7 +86,7 @@ mod tests {
     fn a_reader_sees_each_line_at_once() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut sink = JsonLines::new(io::BufWriter::new(ours));
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         let mut line = String::new();
         BufReader::new(theirs).read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), EXAMPLE);
@@ -86,7 +96,7 @@ mod tests {
     fn a_reader_that_left_is_an_end_not_a_failure() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        let error = JsonLines::new(ours).verdict(&pinning()).unwrap_err();
+        let error = JsonLines::new(ours).write(&pinning()).unwrap_err();
         assert!(
             matches!(error, SinkError::Closed { output: "json" }),
             "{error}"
@@ -100,7 +110,7 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let error = JsonLines::new(full).verdict(&pinning()).unwrap_err();
+        let error = JsonLines::new(full).write(&pinning()).unwrap_err();
         assert_eq!(error.kind(), "write");
         assert!(!error.is_final());
         assert!(

@@ -1,19 +1,20 @@
-//! JSON lines appended to a file that others rotate.
+//! JSON lines appended to a file that logrotate may rotate.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::json::encode;
 use super::{Sink, SinkError};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json-file";
-/// For its owner and group.
+/// Mode of a new file: readable by its owner and group.
 const MODE: u32 = 0o640;
 
-/// Appends each verdict as one line. `logrotate` may rename the file and have it opened anew, or copy
-/// and truncate it.
+/// Appends each verdict as one line. `logrotate` may rename the file and have it reopened, or copy and
+/// truncate it.
 pub struct JsonFile {
     path: PathBuf,
     /// `None` until it can be opened.
@@ -22,7 +23,7 @@ pub struct JsonFile {
 }
 
 impl JsonFile {
-    /// Opens or makes the file at `path`, for its owner and group.
+    /// Opens or creates the file at `path`, readable by its owner and group.
     ///
     /// # Errors
     /// [`SinkError::Open`].
@@ -32,7 +33,7 @@ impl JsonFile {
         Ok(sink)
     }
 
-    /// Opens or makes the file at `path` as soon as that is possible; verdicts wait until then.
+    /// Opens or creates the file at `path` as soon as that is possible; verdicts fail until then.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -42,7 +43,7 @@ impl JsonFile {
     }
 }
 
-/// Writes the line whole or not at all: what got out of half a line is taken back.
+/// Appends the line as a whole or not at all: a partial line is truncated.
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let written = file.write_all(line);
@@ -57,12 +58,12 @@ fn open(path: &Path) -> Result<File, SinkError> {
     options.append(true).mode(MODE);
     let opened = match options.create_new(true).open(path) {
         Ok(file) => {
-            // Whatever the umask: the group is how others get at it. Where a file system knows no
-            // modes the verdicts are worth more.
+            // Whatever the umask: others read it by the group. A filesystem without modes is not a
+            // reason to lose verdicts.
             let _ = file.set_permissions(Permissions::from_mode(MODE));
             Ok(file)
         }
-        // It is as somebody wanted it.
+        // An existing file keeps its mode.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             options.create_new(false).create(true).open(path)
         }
@@ -79,19 +80,16 @@ impl Sink for JsonFile {
         NAME
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        let failed = |source| SinkError::Write {
-            output: NAME,
-            source,
-        };
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, verdict).map_err(|error| failed(error.into()))?;
-        self.line.push(b'\n');
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        encode(&mut self.line, verdict, NAME)?;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open(&self.path)?),
         };
-        append(file, &self.line).map_err(failed)
+        append(file, &self.line).map_err(|source| SinkError::Write {
+            output: NAME,
+            source,
+        })
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -120,21 +118,21 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_behind_what_is_there_and_through_both_kinds_of_rotation() {
+    fn it_appends_to_an_existing_file_and_through_both_kinds_of_rotation() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (
             folder.path().join("verdicts"),
             folder.path().join("verdicts.1"),
         );
-        JsonFile::open(&path).unwrap().verdict(&pinning()).unwrap();
+        JsonFile::open(&path).unwrap().write(&pinning()).unwrap();
         let mut sink = JsonFile::open(&path).unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 2);
         fs::rename(&path, &old).unwrap();
-        sink.verdict(&pinning()).unwrap();
-        assert_eq!(lines(&old), 3, "until it is told");
+        sink.write(&pinning()).unwrap();
+        assert_eq!(lines(&old), 3, "until it is reopened");
         sink.reopen().unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1);
         fs::copy(&path, &old).unwrap();
         File::options()
@@ -143,13 +141,13 @@ mod tests {
             .unwrap()
             .set_len(0)
             .unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1, "no hole where the old lines were");
     }
 
-    /// The unit's umask lets nobody else read what is made.
+    /// The unit's umask hides new files from all others.
     #[test]
-    fn its_group_may_read_what_it_made_and_what_was_there_stays_as_it_was() {
+    fn its_group_may_read_a_new_file_and_an_existing_one_keeps_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("new"), folder.path().join("old"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -165,25 +163,25 @@ mod tests {
                 assert_eq!((mode(&path), mode(&old)), (0o640, 0o604));
                 fs::remove_file(&path).unwrap();
                 sink.reopen().unwrap();
-                assert_eq!(mode(&path), 0o640, "opened anew");
+                assert_eq!(mode(&path), 0o640, "reopened");
             });
         });
     }
 
     #[test]
-    fn what_cannot_be_opened_yet_is_tried_with_each_verdict() {
+    fn a_file_that_cannot_be_opened_yet_is_tried_with_each_verdict() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("later").join("verdicts");
         let mut sink = JsonFile::at(&path);
-        let error = sink.verdict(&pinning()).unwrap_err();
+        let error = sink.write(&pinning()).unwrap_err();
         assert!(error.is_temporary(), "{error}");
         fs::create_dir(folder.path().join("later")).unwrap();
-        sink.verdict(&pinning()).unwrap();
+        sink.write(&pinning()).unwrap();
         assert_eq!(lines(&path), 1);
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_told_with_its_name() {
+    fn a_missing_folder_is_reported_with_its_name() {
         let error = JsonFile::open("/nonexistent/verdicts").err().unwrap();
         assert!(
             error

@@ -1,6 +1,7 @@
-//! Where verdicts go: a terminal, JSON lines, the journal.
+//! Sinks of verdicts: a terminal, JSON lines, the journal, a file.
 
 mod delivered;
+mod error;
 mod escape;
 mod fanout;
 mod fold;
@@ -12,11 +13,10 @@ mod native_protocol;
 mod output;
 mod queue;
 mod spill;
+mod stream;
 mod text;
 
-use std::io;
-use std::path::PathBuf;
-
+pub use error::SinkError;
 pub use escape::escaped;
 pub use fanout::{Loss, Sinks};
 pub use journald::{DEFAULT_SOCKET, Journald};
@@ -29,225 +29,51 @@ pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;
 
-/// Takes verdicts. A failure concerns the verdict at hand only: the next one may be tried.
+/// A destination of verdicts. A failure concerns one verdict only: the next may succeed.
 pub trait Sink: Send {
-    /// What the command line calls it.
+    /// Returns its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Writes one verdict, all of it or, as far as the other side allows, nothing.
+    /// Writes one verdict: all of it or, as far as the other side allows, nothing.
     ///
     /// # Errors
-    /// [`SinkError`] says what failed and on what; the verdict is then lost to this sink.
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError>;
+    /// [`SinkError`]; the verdict is then lost to this sink.
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError>;
 
-    /// Pushes out what is still held back.
+    /// Writes out everything that is buffered.
     ///
     /// # Errors
-    /// [`SinkError`] when the other side does not take it.
+    /// [`SinkError`] if the other side does not accept it.
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Does what time alone calls for. On a thread of its own a sink is asked every second.
+    /// Does periodic work. On a thread of its own a sink is called every second.
     ///
     /// # Errors
-    /// [`SinkError`] when the other side does not take it.
+    /// [`SinkError`] if the other side does not accept it.
     fn tick(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Opens anew what somebody may have moved away.
+    /// Reopens a file that may have been moved.
     ///
     /// # Errors
-    /// [`SinkError`] when it cannot be opened; what was open stays.
+    /// [`SinkError`] if it cannot be opened; the open file is kept.
     fn reopen(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Verdicts that were counted as repeats so far instead of written.
+    /// Returns the number of verdicts that were counted as repeats instead of written.
     fn folded(&self) -> u64 {
         0
     }
 
-    /// How many of them stand in no count that was written yet.
-    fn untold(&self) -> u64 {
+    /// Returns how many of them are in no count that was written yet.
+    fn unreported(&self) -> u64 {
         0
     }
 
-    /// How many never will, because there was no room to keep their count; since this was asked last.
-    fn take_forgotten(&mut self) -> u64 {
+    /// Returns, and resets, how many of them never will be, for want of memory for their count.
+    fn take_dropped(&mut self) -> u64 {
         0
-    }
-}
-
-/// Why a verdict did not get out.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// Whoever read the output has stopped, as `head` does: an end, not a failure.
-    #[error("nobody reads the {output} output any more")]
-    Closed {
-        /// The sink's name.
-        output: &'static str,
-    },
-    /// The output could not be written, for instance because a disk is full.
-    #[error("cannot write the {output} output: {source}")]
-    Write {
-        /// The sink's name.
-        output: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file could not be opened.
-    #[error("cannot open {}: {source}", .path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// More verdicts came than the output took.
-    #[error("the {output} output does not keep up: its oldest verdicts are lost")]
-    Overflow {
-        /// The sink's name.
-        output: &'static str,
-    },
-    /// The end came before the output took everything.
-    #[error("verdicts were left when the {output} output ended")]
-    Undelivered {
-        /// The sink's name.
-        output: &'static str,
-    },
-    /// Verdicts could not wait on disk.
-    #[error("verdicts for the {output} output cannot wait on disk: {source}")]
-    Spill {
-        /// The sink's name.
-        output: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is no room for more verdicts on disk.
-    #[error("the file where verdicts wait for the {output} output is full: see output.spill_max")]
-    SpillFull {
-        /// The sink's name.
-        output: &'static str,
-    },
-    /// What waits on disk cannot be read at the moment.
-    #[error(
-        "{bytes} bytes of verdicts for the {output} output cannot be read from disk: they stay for the \
-         next start, and later ones go ahead: {source}"
-    )]
-    SpillUnreadable {
-        /// The sink's name.
-        output: &'static str,
-        /// How much stays.
-        bytes: u64,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Some verdicts that waited on disk cannot be read.
-    #[error("some verdicts that waited on disk for the {output} output are damaged")]
-    SpillDamaged {
-        /// The sink's name.
-        output: &'static str,
-    },
-    /// What got out cannot be noted.
-    #[error("verdicts may be given twice by the {output} output after a restart: {source}")]
-    Delivered {
-        /// The sink's name.
-        output: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No journald listens.
-    #[error(
-        "journald is not reachable at {}: start systemd-journald or use --output text", .socket.display()
-    )]
-    JournalMissing {
-        /// The socket that was tried.
-        socket: PathBuf,
-    },
-    /// This process may not write to the journal's socket.
-    #[error("may not write to journald at {}: run as root or use --output text", .socket.display())]
-    JournalForbidden {
-        /// The socket that was tried.
-        socket: PathBuf,
-    },
-    /// journald listens but does not take anything.
-    #[error("journald at {} does not take entries at the moment", .socket.display())]
-    JournalBusy {
-        /// The socket that was tried.
-        socket: PathBuf,
-    },
-    /// Anything else on the way to journald.
-    #[error("cannot write to journald at {}: {source}", .socket.display())]
-    Journal {
-        /// The socket that was tried.
-        socket: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl SinkError {
-    /// Maps what a stream said; a broken pipe is an end, not a failure.
-    fn on_stream(output: &'static str, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::BrokenPipe {
-            Self::Closed { output }
-        } else {
-            Self::Write { output, source }
-        }
-    }
-
-    /// A short stable name of the kind of failure, to count by.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Closed { .. } => "closed",
-            Self::Write { .. } => "write",
-            Self::Open { .. } => "open",
-            Self::Overflow { .. } => "overflow",
-            Self::Undelivered { .. } => "undelivered",
-            Self::Spill { .. } => "spill",
-            Self::SpillFull { .. } => "spill-full",
-            Self::SpillUnreadable { .. } => "spill-unreadable",
-            Self::SpillDamaged { .. } => "spill-damaged",
-            Self::Delivered { .. } => "delivered",
-            Self::JournalMissing { .. } => "journald-missing",
-            Self::JournalForbidden { .. } => "journald-forbidden",
-            Self::JournalBusy { .. } => "journald-busy",
-            Self::Journal { .. } => "journald",
-        }
-    }
-
-    /// Every kind that may cost verdicts.
-    pub const LOSSES: [&str; 12] = [
-        "write",
-        "open",
-        "overflow",
-        "undelivered",
-        "spill",
-        "spill-full",
-        "spill-damaged",
-        "delivered",
-        "journald-missing",
-        "journald-forbidden",
-        "journald-busy",
-        "journald",
-    ];
-
-    /// Whether another attempt may succeed later.
-    #[must_use]
-    pub const fn is_temporary(&self) -> bool {
-        matches!(
-            self,
-            Self::JournalMissing { .. }
-                | Self::JournalBusy { .. }
-                | Self::JournalForbidden { .. }
-                | Self::Open { .. }
-        )
-    }
-
-    /// Whether this sink will never take anything again.
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Closed { .. })
     }
 }

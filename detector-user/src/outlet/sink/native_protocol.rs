@@ -1,8 +1,8 @@
 //! The journal's native protocol: fields in one datagram, or in a sealed memfd when they are too
 //! many for one. See <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
 //!
-//! Written here because the ready-made client cannot be told another socket, and its error does
-//! not tell a journald that is away from one that is stuck.
+//! The existing clients do not accept another socket path, and their errors do not distinguish a
+//! journald that is absent from one that is stuck.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ impl Entry {
         self.bytes.clear();
     }
 
-    /// Adds a field. `name` is ours, never the network's: A to Z, 0 to 9 and `_`, at most 64.
+    /// Adds a field. `name` is a constant: A to Z, 0 to 9 and `_`, at most 64.
     pub(crate) fn field(&mut self, name: &'static str, value: &str) {
         debug_assert!(is_valid_name(name), "{name}");
         self.bytes.extend_from_slice(name.as_bytes());
@@ -44,7 +44,7 @@ impl Entry {
     /// Sends the entry to the journald listening on `path`.
     pub(crate) fn send(&self, socket: &UnixDatagram, path: &Path) -> io::Result<()> {
         match retried(|| socket.send_to(&self.bytes, path)) {
-            // Which size is too much depends on the system's limits, so the system is asked.
+            // The maximum size depends on the system's limits, so the system decides.
             Err(error) if is_too_large(&error) => self.send_as_memfd(socket, path),
             other => other.map(drop),
         }
@@ -54,7 +54,7 @@ impl Entry {
         let flags = MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC;
         let mut file = File::from(memfd_create("tlswhy-journal", flags)?);
         file.write_all(&self.bytes)?;
-        // journald maps the file only if nobody can change it any more.
+        // journald maps the file only if it can no longer change.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_WRITE
@@ -80,7 +80,7 @@ fn is_too_large(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS))
 }
 
-/// A socket with a timeout is not restarted after a signal: do it here.
+/// Repeats a call after a signal: a socket with a timeout is not restarted.
 fn retried<T>(mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match send() {

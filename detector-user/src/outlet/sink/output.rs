@@ -1,4 +1,4 @@
-//! Which outputs there are, and opening the ones asked for.
+//! The outputs, and opening those that were chosen.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,19 +11,19 @@ use super::queue::{Extras, Queue};
 use super::spill::Spill;
 use super::{DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Sink, SinkError, Sinks, Text};
 
-/// An output verdicts can be sent to.
+/// An output for verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people: a headline, the evidence and what to do
+    /// Text for people: headline, evidence and advice
     Text,
-    /// One JSON object a line
+    /// JSON, one object per line
     Json,
-    /// Entries in the systemd journal, fields TLSWHY_*
+    /// Entries in the systemd journal with TLSWHY_* fields
     Journald,
 }
 
 impl Output {
-    /// What the command line calls it.
+    /// Returns its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -40,34 +40,34 @@ impl Output {
     }
 }
 
-/// What `tlswhy run` asks of its sinks.
+/// Options of the sinks of `tlswhy run`.
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
     /// Outputs, each once.
     pub outputs: Vec<Output>,
-    /// A file of JSON lines beside them.
+    /// File of JSON lines in addition to them.
     pub json_file: Option<PathBuf>,
-    /// Whether one that cannot be opened is waited for, as the other outputs are worth more.
+    /// Whether a file that cannot be opened yet is retried instead of failing the start.
     pub waits_for_file: bool,
-    /// Verdicts that may wait for each.
+    /// Maximum verdicts queued in memory for each.
     pub queue: usize,
-    /// How long repeats are only counted in the journal; zero writes them all.
+    /// Time for which repeats are only counted in the journal; zero writes them all.
     pub fold: Duration,
-    /// Where verdicts wait that journald does not take; without it they wait in memory alone.
+    /// Directory to which verdicts for journald are spilled; without it they stay in memory.
     pub state_directory: Option<PathBuf>,
-    /// How many bytes of them.
+    /// Maximum size of spilled verdicts, bytes.
     pub spill_max: u64,
-    /// Where it is noted what got out; without it verdicts may be given twice after a restart.
+    /// Directory of records of delivered verdicts; without it verdicts may be repeated after a restart.
     pub runtime_directory: Option<PathBuf>,
-    /// Where journald listens.
+    /// Socket of journald.
     pub journal_socket: PathBuf,
 }
 
 impl Sinks {
-    /// Opens every one of `outputs`, on standard output and the system's journal.
+    /// Opens each of `outputs`, on standard output and in the system's journal.
     ///
     /// # Errors
-    /// [`SinkError`] when one of them cannot take verdicts from the start.
+    /// [`SinkError`] if one of them cannot accept verdicts from the start.
     pub fn open(outputs: &[Output]) -> Result<Self, SinkError> {
         let open = |output: &Output| -> Result<Box<dyn Sink>, SinkError> {
             Ok(match output {
@@ -81,11 +81,11 @@ impl Sinks {
         ))
     }
 
-    /// Starts every output on a thread of its own, so that none of them holds up the others or the
-    /// one who gives verdicts. A journald that is away is waited for. Returns what to warn of, too.
+    /// Starts every output on a thread of its own, so that none delays another or the caller. A journald
+    /// that is unavailable is retried. Also returns warnings.
     ///
     /// # Errors
-    /// [`SinkError`] when a file cannot be opened.
+    /// [`SinkError`] if a file cannot be opened.
     pub fn start(options: &SinkOptions) -> Result<(Self, Vec<String>), SinkError> {
         let mut warnings = Vec::new();
         let mut queues = Vec::new();
@@ -104,7 +104,7 @@ impl Sinks {
         if let Some(path) = &options.json_file {
             let sink = match JsonFile::open(path) {
                 Err(error) if options.waits_for_file => {
-                    warnings.push(format!("{error}; verdicts for it wait in memory"));
+                    warnings.push(format!("{error}; verdicts for it are queued in memory"));
                     JsonFile::at(path)
                 }
                 opened => opened?,

@@ -1,4 +1,4 @@
-//! Verdicts for people.
+//! Text for people.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 
 use super::escape::escaped;
 use super::headline::{alert, destination, percent, reset};
-use super::{Sink, SinkError};
+use super::{Sink, SinkError, stream};
 use crate::verdict::{
     Cause, Intercepted, Party, Severity, Verdict, written_milliseconds, written_weight,
 };
@@ -16,11 +16,11 @@ const NAME: &str = "text";
 const PLAIN: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
-/// Columns grow to the widest value seen, but not beyond this.
+/// Maximum width of a column; columns grow to the widest value so far.
 const WIDEST_COLUMN: usize = 48;
 const LABEL_WIDTH: usize = 13;
 
-/// Writes a headline for each verdict and, indented, what it rests on and what to do.
+/// Writes a headline for each verdict and, indented, its evidence and advice.
 pub struct Text<W> {
     to: W,
     colour: bool,
@@ -113,7 +113,7 @@ impl<W: Write + Send> Text<W> {
     }
 }
 
-/// Whether standard output is a terminal that shows colour, and nobody said `NO_COLOR`.
+/// Whether standard output is a terminal that shows colour, and `NO_COLOR` is not set.
 #[must_use]
 pub fn stdout_takes_colour() -> bool {
     io::stdout().is_terminal()
@@ -125,7 +125,7 @@ fn widened(width: usize, value: &str) -> usize {
     width.max(value.chars().count().min(WIDEST_COLUMN))
 }
 
-/// What is known of the connection itself; what is not is left out.
+/// Lists the facts about the connection; unknown ones are left out.
 fn facts(verdict: &Verdict) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(version) = &verdict.tls_version {
@@ -159,7 +159,7 @@ fn facts(verdict: &Verdict) -> Vec<String> {
     facts
 }
 
-/// Red asks for action, yellow for a look, the rest is calm.
+/// Returns the style of a cause: red for action, yellow for attention, others for information.
 const fn cause_style(cause: Cause) -> Style {
     let colour = match cause.severity() {
         Severity::Warning => AnsiColor::Red,
@@ -175,19 +175,14 @@ impl<W: Write + Send> Sink for Text<W> {
         NAME
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let mut block = self.headline(verdict);
         self.details(&mut block, verdict);
-        self.to
-            .write_all(block.as_bytes())
-            .and_then(|()| self.to.flush())
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::write(&mut self.to, block.as_bytes(), NAME)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.to
-            .flush()
-            .map_err(|error| SinkError::on_stream(NAME, error))
+        stream::flush(&mut self.to, NAME)
     }
 }
 
@@ -201,7 +196,7 @@ mod tests {
         let mut out = Vec::new();
         let mut sink = Text::new(&mut out, colour);
         for verdict in verdicts {
-            sink.verdict(verdict).unwrap();
+            sink.write(verdict).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
@@ -273,7 +268,7 @@ mod tests {
     fn a_reader_that_left_is_an_end_not_a_failure() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         drop(theirs);
-        let error = Text::new(ours, false).verdict(&pinning()).unwrap_err();
+        let error = Text::new(ours, false).write(&pinning()).unwrap_err();
         assert!(
             matches!(error, SinkError::Closed { output: "text" }),
             "{error}"

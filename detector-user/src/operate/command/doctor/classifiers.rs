@@ -1,4 +1,4 @@
-//! What sits at an interface's classifier hooks already: TCX programs, and filters of clsact.
+//! Programs that are already at an interface's classifier hooks: TCX programs, and clsact filters.
 
 use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
@@ -6,7 +6,7 @@ use aya::programs::tc::TcAttachType;
 use crate::source::tap::clsact::{self, Filter};
 use crate::source::tap::object::is_ours;
 
-/// Whose it is.
+/// The owner of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
     Tlswhy,
@@ -16,7 +16,7 @@ pub(super) enum Owner {
 /// A program or filter at a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Classifier {
-    /// `TCX ingress` and so on.
+    /// Hook, such as `TCX ingress`.
     pub(super) hook: &'static str,
     pub(super) name: String,
     pub(super) owner: Owner,
@@ -29,7 +29,7 @@ impl Classifier {
     }
 }
 
-/// Whose program this is, by its name.
+/// Returns the owner of a program by its name.
 pub(super) fn owner(name: &str) -> Owner {
     if is_ours(name) {
         Owner::Tlswhy
@@ -38,8 +38,8 @@ pub(super) fn owner(name: &str) -> Owner {
     }
 }
 
-/// All of them on one interface, in the order in which packets meet them. What the kernel does not
-/// tell is left out: before Linux 6.6 it has no TCX.
+/// Lists those of one interface in the order in which packets pass them. Those that the kernel does not
+/// list are left out: before Linux 6.6 it has no TCX.
 pub(super) fn all(interface: &str, index: u32) -> Vec<Classifier> {
     let mut found = Vec::new();
     let sides = [
@@ -66,12 +66,12 @@ pub(super) fn all(interface: &str, index: u32) -> Vec<Classifier> {
                 .map(|it| Classifier::new(clsact, named(it))),
         );
     }
-    // A u32 filter is told of with each of its tables.
+    // A u32 filter is listed with each of its tables.
     found.dedup();
     found
 }
 
-/// An eBPF filter by its program, others by their kind.
+/// Names an eBPF filter by its program, others by their kind.
 fn named(filter: Filter) -> String {
     let kind = filter.kind;
     filter

@@ -1,4 +1,4 @@
-//! What this machine is like, gathered without changing anything.
+//! The facts about this machine, gathered without changing anything.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,14 +16,15 @@ use crate::host::ethtool::{self, ReceiveRing};
 use crate::host::interfaces::Interface;
 use crate::host::namespace;
 use crate::operate::cli::DoctorArgs;
-use crate::operate::config::{Config, ConfigError, DEFAULT_FILE, Settings};
+use crate::operate::config::defaults::DEFAULT_FILE;
+use crate::operate::config::{Config, ConfigError, Settings};
 use crate::outlet::sink::{DEFAULT_SOCKET, Journald, SinkError};
 use crate::source::tap::selection::{self, Choice, InterfaceError};
 
-/// All that the checks look at.
+/// The input of the checks.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// As `uname -r` says, such as `6.1.0-18-amd64`.
+    /// Kernel release of `uname -r`, such as `6.1.0-18-amd64`.
     pub(super) release: String,
     pub(super) has_btf: bool,
     /// The contents of `net.core.bpf_jit_enable`; only root may read it.
@@ -42,29 +43,29 @@ pub(super) struct Facts {
     pub(super) interfaces: Result<Interfaces, InterfaceError>,
 }
 
-/// Whether the kernel took a tiny program or map.
+/// The kernel's answer to a tiny program or map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Probe {
     Supported,
     Unsupported,
-    /// It could not be tried; the system's words.
+    /// The attempt failed; the system's error.
     Refused(String),
 }
 
-/// What this process, and with it an agent started in the same way, may take.
+/// The resource limits of this process, and so of an agent that is started in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Locked memory, bytes; none without a limit. Maps counted as such before Linux 5.11.
+    /// Maximum locked memory, bytes; `None` if unlimited. Maps counted as such before Linux 5.11.
     pub(super) locked_memory: Option<u64>,
     pub(super) open_files: Option<u64>,
-    /// Bytes of memory that are to be had without swapping.
+    /// Memory that is available without swapping, bytes.
     pub(super) available_memory: Option<u64>,
 }
 
-/// The configuration that `run` would take.
+/// The configuration that `run` would read.
 #[derive(Debug)]
 pub(super) struct Configuration {
-    /// None where there is no file and none was named.
+    /// `None` if there is no file and none was named.
     pub(super) file: Option<PathBuf>,
     pub(super) config: Result<Config, ConfigError>,
 }
@@ -79,7 +80,7 @@ impl Configuration {
         }
     }
 
-    /// What is in effect: the defaults where the file is wrong.
+    /// Returns the settings in effect: the defaults if the file is invalid.
     pub(super) fn settings(&self) -> Settings {
         let config = self.config.as_ref();
         config.map_or_else(|_| Settings::default(), |config| config.settings.clone())
@@ -90,37 +91,37 @@ impl Configuration {
 #[derive(Debug)]
 pub(super) struct Interfaces {
     pub(super) found: Vec<InterfaceFacts>,
-    /// Configured, and not there.
+    /// Configured, but nonexistent.
     pub(super) missing: Vec<String>,
-    /// Configured, and of a kind that cannot be watched.
+    /// Configured, but of a kind that cannot be tapped.
     pub(super) unreadable: Vec<String>,
 }
 
-/// What is known of an interface.
+/// The facts about an interface.
 #[derive(Debug)]
 pub(super) struct InterfaceFacts {
     pub(super) interface: Interface,
     pub(super) driver: Option<String>,
-    /// The kernel's names of the offloads that are on; none when it does not say.
+    /// The kernel's names of the offloads that are on; `None` if it does not list them.
     pub(super) offloads: Option<HashSet<String>>,
-    /// Whether the driver takes native XDP; none when the kernel does not say.
+    /// Whether the driver supports native XDP; `None` if the kernel does not say.
     pub(super) native_xdp: Option<bool>,
     /// The name of the XDP program on it.
     pub(super) xdp_name: Option<String>,
-    /// None where there is none, as on virtual interfaces.
+    /// `None` if there is none, as on virtual interfaces.
     pub(super) receive_ring: Option<ReceiveRing>,
     pub(super) classifiers: Vec<Classifier>,
 }
 
 impl Facts {
-    /// Looks at this machine and at the interfaces that `run` would watch.
+    /// Examines this machine and the interfaces that `run` would watch.
     ///
     /// # Errors
     /// The network namespace cannot be entered.
     pub(super) fn gather(arguments: &DoctorArgs) -> anyhow::Result<Self> {
         let configuration = Configuration::gather(arguments.config.as_deref());
         let settings = configuration.settings();
-        // Only the first namespace has them.
+        // Only the initial network namespace has them.
         let setting = |name: &str| fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok();
         let (jit, jit_harden) = (setting("bpf_jit_enable"), setting("bpf_jit_harden"));
         if let Some(name) = arguments.netns.as_ref().or(settings.netns.as_ref()) {
@@ -148,7 +149,7 @@ impl Facts {
     }
 }
 
-/// What is named must be there; what is only configured may come.
+/// Returns the interfaces to check. Named ones must exist; configured ones may appear later.
 fn chosen(named: &[String], settings: &Settings) -> Result<Interfaces, InterfaceError> {
     let choice = if named.is_empty() {
         selection::choose(&settings.interfaces)?
@@ -218,7 +219,7 @@ impl Limits {
     }
 }
 
-/// `MemAvailable` of /proc/meminfo, which is in KiB, as bytes.
+/// Returns `MemAvailable` of /proc/meminfo in bytes.
 fn available(meminfo: String) -> Option<u64> {
     let line = meminfo
         .lines()
@@ -247,7 +248,7 @@ fn probe<E: std::error::Error>(answer: Result<bool, E>) -> Probe {
     }
 }
 
-/// `CapEff` of a process's status.
+/// Returns `CapEff` of a process's status.
 fn effective(status: String) -> Option<u64> {
     let line = status
         .lines()

@@ -1,4 +1,4 @@
-//! `tlswhy doctor`: what this machine can and cannot do, and the command that mends it.
+//! `tlswhy doctor`: whether `tlswhy run` works on this machine, and the fix for each problem.
 
 mod checks;
 mod classifiers;
@@ -13,11 +13,11 @@ use crate::operate::command::show;
 use crate::outlet::sink::stdout_takes_colour;
 use facts::Facts;
 
-/// Examines, prints what was found, and gives the exit code: 1 when there is a problem.
+/// Examines the machine and prints the report. Returns exit code 1 if there is a problem.
 ///
 /// # Errors
-/// The network namespace cannot be entered, or standard output not be written. That nobody reads it any
-/// more is no error.
+/// The network namespace cannot be entered, or standard output cannot be written. A closed reader is
+/// not an error.
 pub fn run(arguments: &DoctorArgs) -> anyhow::Result<u8> {
     let report = Report::new(checks::all(&Facts::gather(arguments)?));
     let text = match arguments.output {

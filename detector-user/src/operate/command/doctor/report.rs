@@ -1,4 +1,4 @@
-//! What the doctor says: a line for each check, and what mends it.
+//! The doctor's report: a line for each check, and its fix.
 
 use std::fmt::Write as _;
 
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use crate::outlet::sink::escaped;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// As it should be.
     Ok,
-    /// It runs, but with less than it could.
+    /// `tlswhy run` works, with a limitation.
     Warning,
-    /// `tlswhy run` does not work this way.
+    /// `tlswhy run` does not work.
     Problem,
 }
 
@@ -37,19 +37,19 @@ impl State {
     }
 }
 
-/// One thing that was looked at.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// How bad it is.
+    /// Severity.
     pub state: State,
-    /// What was looked at: a stable name.
+    /// Stable name of the check.
     pub name: &'static str,
-    /// The interface it is about, if any.
+    /// Interface that it concerns, if any.
     pub interface: Option<String>,
-    /// What was found.
+    /// Finding, for people.
     pub detail: String,
-    /// The command that mends it.
-    pub mend: Option<String>,
+    /// Command or change that fixes it.
+    pub fix: Option<String>,
 }
 
 impl Check {
@@ -71,13 +71,13 @@ impl Check {
             name,
             interface: None,
             detail: detail.into(),
-            mend: None,
+            fix: None,
         }
     }
 
-    pub(super) fn mended_by(self, command: impl Into<String>) -> Self {
+    pub(super) fn fixed_by(self, command: impl Into<String>) -> Self {
         Self {
-            mend: Some(command.into()),
+            fix: Some(command.into()),
             ..self
         }
     }
@@ -90,12 +90,12 @@ impl Check {
     }
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The worst of the checks.
+    /// The highest severity.
     pub state: State,
-    /// Each check, the machine's before the interfaces'.
+    /// The findings, the machine's before the interfaces'.
     pub checks: Vec<Check>,
 }
 
@@ -109,7 +109,7 @@ impl Report {
         Self { state, checks }
     }
 
-    /// The report for people.
+    /// Returns the report as text for people.
     #[must_use]
     pub fn text(&self, colour: bool) -> String {
         let mut text = String::new();
@@ -131,12 +131,12 @@ impl Report {
                 let _ = write!(text, "{}: ", escaped(interface));
             }
             let _ = writeln!(text, "{}", escaped(&check.detail));
-            if let Some(mend) = &check.mend {
+            if let Some(fix) = &check.fix {
                 let _ = writeln!(
                     text,
-                    "{:indent$}mend: {}",
+                    "{:indent$}fix: {}",
                     "",
-                    escaped(mend),
+                    escaped(fix),
                     indent = width + 11
                 );
             }
@@ -162,9 +162,9 @@ impl Report {
             counted(count(State::Warning), "warning")
         );
         match self.state {
-            State::Problem => format!("{found}: `tlswhy run` will not work; `tlswhy pcap` does"),
-            State::Warning => format!("{found}: `tlswhy run` works, with the limits above"),
-            State::Ok => format!("{found}: `tlswhy run` works here"),
+            State::Problem => format!("{found}: `tlswhy run` does not work; `tlswhy pcap` does"),
+            State::Warning => format!("{found}: `tlswhy run` works, with the limitations above"),
+            State::Ok => format!("{found}: `tlswhy run` works"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a driver takes native XDP, asked by the netlink family "netdev" (Linux 6.3 and later).
+//! Drivers' support for native XDP, from the netlink family "netdev" (Linux 6.3 and later).
 
 use std::io;
 
@@ -10,13 +10,13 @@ use crate::host::netlink::{Ask, GENERIC_HEADER, attribute, generic_family, put, 
 const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
-/// The driver runs programs, and does what they say short of redirecting.
+/// The driver runs programs with all actions except redirection.
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 
 /// Whether the driver of this interface runs XDP programs itself.
 ///
 /// # Errors
-/// What the kernel says: it may be too old, or the interface gone.
+/// The kernel's error: it may be too old, or the interface gone.
 pub(super) fn has_native_xdp(interface: u32) -> io::Result<bool> {
     let family = generic_family("netdev")?;
     let mut payload = vec![NETDEV_CMD_DEV_GET, 1, 0, 0];

@@ -10,12 +10,12 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::kind::message_id;
+use crate::outlet::message_kind::message_id;
 use crate::outlet::sink::{DEFAULT_SOCKET, Entry};
 use crate::source::tap::diagnostics::TARGET;
 
-/// Sends each message to journald. One that journald does not take at once goes to standard error,
-/// which waits for it there.
+/// Sends each message to journald. A message that journald does not accept at once goes to standard
+/// error, which queues it.
 pub(super) struct JournalEntries {
     path: PathBuf,
     socket: UnixDatagram,
@@ -25,14 +25,14 @@ impl JournalEntries {
     /// Sends to the system's journald.
     ///
     /// # Errors
-    /// There are no sockets to be had.
+    /// If no socket can be created.
     pub(super) fn open() -> io::Result<Self> {
         Self::at(Path::new(DEFAULT_SOCKET))
     }
 
     fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // Packets' news does not wait for messages.
+        // Observations do not wait for messages.
         socket.set_nonblocking(true)?;
         Ok(Self {
             path: path.to_owned(),
@@ -75,7 +75,7 @@ impl Visit for Message {
     }
 }
 
-/// syslog(3)'s numbers.
+/// Returns syslog(3)'s number.
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",
@@ -90,7 +90,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::operate::command::messages::kind;
+    use crate::outlet::message_kind;
 
     #[test]
     fn a_message_is_an_entry_with_its_priority_and_kind() {
@@ -100,7 +100,7 @@ mod tests {
         let entries = JournalEntries::at(&path).unwrap();
         let subscriber = tracing_subscriber::registry().with(entries);
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(target: kind::LOST, "lost {} of them", 3);
+            tracing::warn!(target: message_kind::LOST, "lost {} of them", 3);
             tracing::info!("ready");
         });
         let received = || {

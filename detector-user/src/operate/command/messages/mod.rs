@@ -1,8 +1,7 @@
-//! What the agent says about itself while it runs: on standard error, or where that is the journal, as
-//! entries of its own.
+//! Messages about the agent itself: on standard error, or, if that is the journal, as entries of
+//! their own.
 
 mod journal;
-pub(crate) mod kind;
 
 use std::fmt;
 use std::io;
@@ -21,11 +20,10 @@ use crate::operate::cli::LogLevel;
 use crate::source::tap::diagnostics::TARGET;
 use journal::JournalEntries;
 
-/// Sends messages to standard error, or to journald where that reads it anyway: there they have
-/// their priority and say what kind they are of. Of the eBPF programs' messages those of `level` and
-/// graver are let through.
+/// Sends messages to standard error, or to journald if that reads it: there they have a priority and
+/// a kind. Messages of the eBPF programs below `level` are filtered out.
 ///
-/// A standard error that is closed or full stops nobody: what cannot be written is dropped.
+/// A closed or full standard error blocks nothing: messages that cannot be written are dropped.
 pub(super) fn start(level: LogLevel) {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
@@ -39,7 +37,7 @@ pub(super) fn start(level: LogLevel) {
             .log_internal_errors(false)
             .event_format(Line)
     });
-    // Whoever calls this as a library may have set up its own.
+    // A program that uses this as a library may have installed its own subscriber.
     let _ = tracing_subscriber::registry()
         .with(filter)
         .with(entries)
@@ -47,8 +45,8 @@ pub(super) fn start(level: LogLevel) {
         .try_init();
 }
 
-/// One plain line, as the other commands write them: what runs, and after the program's name what
-/// is not as it should be. The programs' own messages carry their level.
+/// One plain line, as the other commands write them; warnings and errors begin with the program's
+/// name. Messages of the eBPF programs carry their level.
 struct Line;
 
 impl<S, N> FormatEvent<S, N> for Line

@@ -23,18 +23,18 @@ use crate::source::tap::counters::forgotten;
 use replay::Replay;
 use side_by_side::side_by_side;
 
-/// Flows tracked at once; a capture of more live ones is judged in part, and says so.
+/// Maximum tracked flows; a capture of more simultaneous ones is judged in part, with a count.
 const FLOWS: usize = 1 << 20;
 
-/// What reading came to.
+/// The result of reading.
 struct Reading {
     code: u8,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<u32, u64>,
 }
 
-/// Reads the captures in the order given, as one run: a connection may go on in the next file,
-/// unless that begins earlier than this one ends. What was learned stays in any case.
+/// Reads the captures in the given order as one run: a connection may continue in the next file,
+/// unless that begins before this one ends. Learned facts are kept in any case.
 ///
 /// # Errors
 /// If an output cannot be opened.
@@ -61,7 +61,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     pipeline.finish();
     for (link, frames) in &unread {
         eprintln!(
-            "tlswhy: {frames} frames of link type {} were not read",
+            "tlswhy: skipped {frames} frames of unsupported link type {}",
             LinkType(*link)
         );
         code = EXIT_FAILED;
@@ -77,7 +77,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// How many threads to read and judge with. A stream is followed by one: what comes is told at once.
+/// Returns the number of threads for reading and judging. A stream has one: its verdicts are not delayed.
 fn threads(arguments: &PcapArgs) -> usize {
     let streams = |path: &std::path::PathBuf| !path.is_file();
     if arguments.files.iter().any(streams) {

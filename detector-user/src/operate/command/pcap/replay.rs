@@ -9,9 +9,9 @@ use crate::flow::receiver::TimedReceiver;
 use crate::source::capture::{CaptureFile, Frame};
 use crate::source::capture_tap::{CaptureTap, link_type};
 
-/// Captures that follow each other may overlap by so much.
+/// Maximum overlap of captures that follow each other.
 const OVERLAP_NS: u64 = 1_000_000_000;
-/// Frames between looks at the reader's end and the progress bar.
+/// Frames between updates of the progress bar and checks for a closed reader.
 const BATCH: u64 = 4096;
 
 /// The engine, and the receiver of its observations.
@@ -56,7 +56,7 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
             self.receiver.advance_if_due(frame.time_ns);
             let interface = frame.interface;
             if named.insert(interface) {
-                // The first frame is kept aside while its interface is named, before any flow is.
+                // The first frame is copied while its interface is named, which must precede its flow.
                 let captured = frame.captured.to_vec();
                 let frame = Frame {
                     captured: &[],
@@ -87,7 +87,7 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
     }
 }
 
-/// What a capture without interface names calls its tap.
+/// Returns the name of the tap of a capture without interface names.
 fn file_name(path: &Path) -> String {
     path.file_name()
         .unwrap_or(path.as_os_str())
@@ -95,7 +95,7 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// A bar over the file's bytes, or nothing where nobody would see it.
+/// Returns a bar over the file's bytes, hidden if it is not shown.
 fn progress_bar(path: &Path, shown: bool) -> ProgressBar {
     let len = std::fs::metadata(path)
         .map(|metadata| metadata.len())

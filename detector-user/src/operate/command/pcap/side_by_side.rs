@@ -1,8 +1,8 @@
-//! Reading and judging side by side: what the engine tells is carried to the pipeline in batches.
+//! Reading and judging side by side: the engine's output is carried to the pipeline in batches.
 //!
-//! Verdicts and their order are those of one thread, because the pipeline is called just as it would
-//! be: with the times that stand before and after each frame that tells something. Frames that tell
-//! nothing only move time on, and it does not matter to the pipeline how often it hears of that.
+//! Verdicts and their order are those of one thread, because the pipeline is called in the same way:
+//! with the times before and after each frame that has an observation or bytes. Frames without either
+//! only advance time, and the pipeline's result does not depend on how often it advances.
 
 use std::sync::mpsc::{Receiver as Inbox, SyncSender, sync_channel};
 use std::thread;
@@ -12,12 +12,12 @@ use detector_common::observation::{ChunkHead, Observation};
 
 use crate::flow::receiver::{Receiver, TimedReceiver};
 
-/// Batches on their way at once.
+/// Maximum batches in transit.
 const BATCHES: usize = 4;
 /// Steps in a batch.
 const STEPS: usize = 512;
 
-/// One call of the pipeline. What an observation or chunk holds lies beside the steps, in order.
+/// One call of the pipeline. Observations and chunks lie beside the steps, in order.
 enum Step {
     NameTap(u32, String),
     UnixOffset(i64),
@@ -37,7 +37,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Does what it says, and empties it.
+    /// Runs the steps on the pipeline, and empties the batch.
     fn play(&mut self, pipeline: &mut impl TimedReceiver) {
         let mut observations = self.observations.iter();
         let mut heads = self.heads.iter();
@@ -71,15 +71,15 @@ impl Batch {
     }
 }
 
-/// The engine's end: fills batches and sends them.
+/// The engine's side: fills batches and sends them.
 pub(super) struct Carrier {
     batch: Batch,
     full: SyncSender<Batch>,
     empty: Inbox<Batch>,
-    /// The time before a frame of which nothing was told yet.
+    /// Time before a frame that has had no output yet.
     before_ns: Option<u64>,
-    /// Something was told of the frame.
-    told: bool,
+    /// The frame has had output.
+    has_output: bool,
     closed: bool,
 }
 
@@ -89,11 +89,11 @@ impl Carrier {
     }
 
     /// A step that belongs to a frame: the time before it comes first.
-    fn tell(&mut self, step: Step) {
+    fn push(&mut self, step: Step) {
         if let Some(before_ns) = self.before_ns.take() {
             self.step(Step::AdvanceIfDue(before_ns));
         }
-        self.told = true;
+        self.has_output = true;
         self.step(step);
     }
 
@@ -107,12 +107,12 @@ impl Carrier {
 
 impl Receiver for Carrier {
     fn observation(&mut self, observation: &Observation) {
-        self.tell(Step::Observation);
+        self.push(Step::Observation);
         self.batch.observations.push(*observation);
     }
 
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
-        self.tell(Step::Chunk { len: bytes.len() });
+        self.push(Step::Chunk { len: bytes.len() });
         self.batch.heads.push(*head);
         self.batch.bytes.extend_from_slice(bytes);
     }
@@ -120,7 +120,7 @@ impl Receiver for Carrier {
 
 impl TimedReceiver for Carrier {
     fn name_tap(&mut self, interface: u32, name: &str) {
-        self.tell(Step::NameTap(interface, name.to_owned()));
+        self.push(Step::NameTap(interface, name.to_owned()));
     }
 
     fn set_unix_offset(&mut self, offset_ns: i64) {
@@ -128,11 +128,11 @@ impl TimedReceiver for Carrier {
     }
 
     fn advance_if_due(&mut self, now_ns: u64) {
-        if !self.told {
+        if !self.has_output {
             self.before_ns = Some(now_ns);
             return;
         }
-        self.told = false;
+        self.has_output = false;
         self.step(Step::AdvanceIfDue(now_ns));
         if self.batch.steps.len() >= STEPS {
             self.send();
@@ -152,8 +152,8 @@ impl TimedReceiver for Carrier {
     }
 }
 
-/// Runs `read` on a thread of its own and the pipeline on this one, until all is read or nobody is
-/// left to take a verdict.
+/// Runs `read` on a thread of its own and the pipeline on this one, until all is read or every reader of
+/// verdicts is gone.
 ///
 /// # Errors
 /// If the reading thread panicked.
@@ -170,7 +170,7 @@ pub(super) fn side_by_side<T: Send>(
                 full,
                 empty,
                 before_ns: None,
-                told: false,
+                has_output: false,
                 closed: false,
             };
             let result = read(&mut carrier);
@@ -182,7 +182,7 @@ pub(super) fn side_by_side<T: Send>(
             if pipeline.is_closed() {
                 break;
             }
-            // A reader that has ended, or has enough of them, needs none back.
+            // A thread that has ended, or has enough batches, needs none back.
             let _ = back.try_send(batch);
         }
         drop(inbox);

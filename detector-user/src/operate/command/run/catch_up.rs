@@ -1,14 +1,14 @@
-//! Going through what gathered while no agent ran, or while this one did not get to it.
+//! Late observations: those that gathered while no agent ran, or while this one was busy.
 
 use detector_common::observation::{ChunkHead, Observation};
 
 use crate::flow::receiver::{Receiver, TimedReceiver};
 
-/// From this age on observations are judged one by one, as of their own time. Younger ones are handed
-/// on together, which costs less.
+/// Age from which observations are judged one by one, as of their own time. Younger ones are passed on
+/// together, which costs less.
 const LATE_NS: u64 = 1_000_000_000;
 
-/// Hands observations on so that late ones lead to what they would have led to in time.
+/// Passes observations on so that late ones lead to the same verdicts as in time.
 pub(super) struct CatchUp<'a, R> {
     receiver: &'a mut R,
     late_before_ns: u64,
@@ -60,7 +60,7 @@ mod tests {
         fn chunk(&mut self, _: &ChunkHead, _: &[u8]) {}
     }
 
-    /// What the kernel would tell of a connection, but for its handshake's bytes.
+    /// The kernel's observations of a connection, without its handshake bytes.
     fn connection() -> Vec<Observation> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/corpus/");
         let name = "no-ca-wget-sslsplit-1.2.rejects-office-wget-sslsplit-tls12.pcap.gz";
@@ -73,8 +73,8 @@ mod tests {
         told.0
     }
 
-    /// Connections judged when one has been handed on and something of an hour later, but no time has been
-    /// told beyond that.
+    /// Returns the connections judged after one was passed on and an observation of an hour later, with no
+    /// later time.
     fn judged(late_before_ns: u64) -> u64 {
         let mut pipeline = Pipeline::new(100, Knowledge::default(), Sinks::new(Vec::new()), |_| {});
         let mut observations = connection();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_is_judged_as_of_its_own_time() {
+    fn a_late_observation_is_judged_as_of_its_own_time() {
         assert!(judged(u64::MAX) > 0);
         assert_eq!(judged(0), 0, "younger ones wait for the end of the turn");
     }

@@ -1,32 +1,32 @@
-//! Taking a changed configuration without stopping.
+//! Reload of a changed configuration.
 
 use tracing::{info, warn};
 
-use super::Watch;
-use crate::operate::command::messages::kind;
-use crate::operate::config::Config;
+use super::watch::Watch;
+use crate::operate::config::{Config, Key};
+use crate::outlet::message_kind;
 
 impl Watch {
-    /// Reads the configuration again and takes it, or says what is wrong and stays as it is. Taps and
-    /// flows go on. Files that sinks write are opened anew in any case.
+    /// Reads the configuration and applies it as a whole, or logs its mistakes and changes nothing.
+    /// Taps and flows are kept. Sinks reopen their files in any case.
     pub(super) fn reload(&mut self) {
         self.pipeline.reopen();
         let new = match Config::load(&self.arguments) {
             Ok(new) => new,
             Err(error) => {
                 for line in error.to_string().lines() {
-                    warn!(target: kind::CONFIGURATION_REFUSED, "{line}");
+                    warn!(target: message_kind::CONFIGURATION_REFUSED, "{line}");
                 }
                 warn!(
-                    target: kind::CONFIGURATION_REFUSED,
-                    "the configuration was not taken: the one before stays in effect"
+                    target: message_kind::CONFIGURATION_REFUSED,
+                    "configuration not applied; the previous one stays in effect"
                 );
                 return;
             }
         };
         let changed = self.config.changed(&new);
         let (live, later): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| key.live);
-        let named = |keys: &[&crate::operate::config::Key]| {
+        let named = |keys: &[&Key]| {
             let paths: Vec<_> = keys.iter().map(|key| key.path).collect();
             paths.join(", ")
         };
@@ -44,7 +44,7 @@ impl Watch {
             false => info!("reloaded: {}", named(&live)),
         }
         if !later.is_empty() {
-            warn!("takes effect with the next start: {}", named(&later));
+            warn!("a restart is required for {}", named(&later));
         }
         self.config = new;
     }

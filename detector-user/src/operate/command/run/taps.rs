@@ -1,4 +1,4 @@
-//! Interfaces that come, go and are called something else, while everything runs.
+//! The tapped interfaces, as they appear, disappear and are renamed during a run.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use crate::flow::receiver::TimedReceiver;
 use crate::host::interfaces::{self, Interface};
-use crate::operate::command::messages::kind;
 use crate::operate::config::{self, Config};
 use crate::operate::pipeline::Pipeline;
+use crate::outlet::message_kind;
 use crate::source::tap::TapError;
 use crate::source::tap::attach::Tapped;
 use crate::source::tap::hook::{Abilities, Hook};
@@ -18,21 +18,21 @@ use crate::source::tap::object::ObjectOptions;
 use crate::source::tap::pins::{Pins, Root};
 use crate::source::tap::selection::{self, Choice, Wanted};
 
-/// The tapped interfaces, and which are wanted.
+/// The tapped interfaces, and those that are wanted.
 pub(super) struct Taps {
     pub(super) tap: KernelTap,
     wanted: Vec<Wanted>,
-    /// Interfaces that could not be tapped, by index: each is told of once.
+    /// Interfaces that could not be tapped, by index: each is reported once.
     refused: BTreeSet<u32>,
     #[expect(
         dead_code,
-        reason = "held where nothing can be pinned: it keeps a second agent away"
+        reason = "held where nothing can be pinned: it excludes a second agent"
     )]
     lock: Option<Root>,
 }
 
 impl Taps {
-    /// Taps the interfaces that were chosen, taking over what is pinned. `root` is where to pin.
+    /// Taps the chosen interfaces, adopting what is pinned. `root` is the directory for pins.
     pub(super) fn start(
         wanted: Vec<Wanted>,
         interfaces: &[Interface],
@@ -53,11 +53,11 @@ impl Taps {
             Some(pins) => KernelTap::attach_pinned(interfaces, options, abilities, pins)?,
         };
         match origin {
-            Origin::Adopted => info!("goes on with the programs that an earlier agent left"),
+            Origin::Adopted => info!("adopted the programs of an earlier agent"),
             Origin::Replaced => warn!(
-                target: kind::PROGRAMS_REPLACED,
-                "the programs that an earlier agent left are of another version or for other tables: \
-                 replaced, connections under way are not followed, and what nobody had read is lost"
+                target: message_kind::PROGRAMS_REPLACED,
+                "replaced the programs of an earlier agent: their version or table sizes differ; \
+                 connections in progress are not tracked, and unread observations are lost"
             ),
             Origin::New => {}
         }
@@ -69,7 +69,7 @@ impl Taps {
         })
     }
 
-    /// Says what is watched and how.
+    /// Logs the taps and how each is attached.
     pub(super) fn announce(&self, interfaces: &[Interface]) {
         for tapped in &self.tap.tapped {
             announce(tapped);
@@ -80,31 +80,31 @@ impl Taps {
         }
     }
 
-    /// Looks at the interfaces anew: lets go of what is gone, takes what has come.
+    /// Lists the interfaces again: removes taps of those that are gone, and taps new ones.
     pub(super) fn refresh(&mut self, pipeline: &mut Pipeline) {
-        // If the kernel does not answer, the next notice will do.
+        // If the kernel does not answer, the next notice leads here again.
         let (Ok(present), Ok(choice)) = (interfaces::list(), selection::choose(&self.wanted))
         else {
             return;
         };
-        self.let_go(&present);
+        self.remove_gone(&present);
         for tapped in &mut self.tap.tapped {
             let Some(now) = present.iter().find(|it| it.index == tapped.index) else {
                 continue;
             };
             if now.name != tapped.name {
                 info!(
-                    "tap {}: the interface is called {} now",
+                    "tap {}: the interface was renamed to {}",
                     tapped.name, now.name
                 );
                 tapped.name.clone_from(&now.name);
                 pipeline.name_tap(now.index, &now.name);
             }
         }
-        self.take(choice, pipeline);
+        self.add(choice, pipeline);
     }
 
-    /// Looks at the interfaces anew where a default route decides which are wanted.
+    /// Lists the interfaces again if default routes decide which are wanted.
     pub(super) fn follow_routes(&mut self, pipeline: &mut Pipeline) {
         if self.wanted.contains(&Wanted::Auto) {
             self.refresh(pipeline);
@@ -127,13 +127,13 @@ impl Taps {
             .map(|it| (it.index, it.name.clone()))
             .collect();
         for (index, name) in unwanted {
-            info!("tap {name}: no longer wanted");
+            info!("tap {name}: removed, as it is no longer configured");
             self.tap.remove(index);
         }
         self.refresh(pipeline);
     }
 
-    fn let_go(&mut self, present: &[Interface]) {
+    fn remove_gone(&mut self, present: &[Interface]) {
         let gone: Vec<(u32, String)> = self
             .tap
             .tapped
@@ -142,17 +142,17 @@ impl Taps {
             .map(|tapped| (tapped.index, tapped.name.clone()))
             .collect();
         for (index, name) in &gone {
-            warn!(target: kind::TAP_GONE, "tap {name}: the interface is gone");
+            warn!(target: message_kind::TAP_GONE, "tap {name}: the interface is gone");
             self.tap.remove(*index);
         }
         if !gone.is_empty() && self.tap.tapped.is_empty() {
-            warn!(target: kind::TAP_GONE, "no tapped interface is left: waiting for one");
+            warn!(target: message_kind::TAP_GONE, "no tapped interface is left; waiting for one");
         }
         self.refused
             .retain(|index| present.iter().any(|it| it.index == *index));
     }
 
-    fn take(&mut self, choice: Choice, pipeline: &mut Pipeline) {
+    fn add(&mut self, choice: Choice, pipeline: &mut Pipeline) {
         for interface in choice.interfaces {
             if self.tap.has(interface.index) || self.refused.contains(&interface.index) {
                 continue;
@@ -163,7 +163,7 @@ impl Taps {
                     pipeline.name_tap(interface.index, &interface.name);
                 }
                 Err(error) => {
-                    warn!(target: kind::TAP_REFUSED, "{error}");
+                    warn!(target: message_kind::TAP_REFUSED, "{error}");
                     self.refused.insert(interface.index);
                 }
             }
@@ -174,7 +174,7 @@ impl Taps {
 fn announce(tapped: &Tapped) {
     let egress = tapped
         .egress
-        .map_or("none, as every frame comes in again", Hook::name);
+        .map_or("none, as every frame is seen at ingress", Hook::name);
     info!(
         "tap {}: ingress {}, egress {egress}",
         tapped.name,
@@ -185,17 +185,15 @@ fn announce(tapped: &Tapped) {
     }
 }
 
-/// Takes the directory for pins, before anything is done that a second agent with the same directories
-/// must not do. Where nobody asked for one it is no error that there is none.
+/// Locks the directory for pins, before anything that a second agent with the same directories must not
+/// do. A missing directory is an error only if it was configured.
 pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
     let Some(directory) = &config.settings.pins else {
         return Ok(None);
     };
     let can_pin = Abilities::of_this_kernel().tcx;
     if !can_pin {
-        warn!(
-            "programs cannot be pinned before Linux 6.6: nothing is watched while the agent restarts"
-        );
+        warn!("pinning programs requires Linux 6.6: nothing is watched while the agent restarts");
     }
     match Root::lock(directory) {
         Ok(root) => Ok(Some(root)),
@@ -203,27 +201,27 @@ pub(super) fn lock(config: &Config) -> anyhow::Result<Option<Root>> {
         Err(_) if !can_pin => Ok(None),
         Err(error) if config.origin("state.pins") != config::Origin::Service => Err(error.into()),
         Err(error) => {
-            warn!(target: kind::STATE_UNUSABLE, "{error}; nothing is watched while the agent restarts");
+            warn!(target: message_kind::STATE_UNUSABLE, "{error}; nothing is watched while the agent restarts");
             Ok(None)
         }
     }
 }
 
-/// The interfaces to begin with. Where somebody at a terminal chose, all of them must be there;
-/// otherwise what is missing may come.
+/// Returns the interfaces to begin with. If `strict`, all of them must exist; otherwise a missing one
+/// may appear later.
 pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Interface>> {
     let choice = selection::choose(wanted)?;
     if strict {
         return Ok(choice.whole()?);
     }
     for name in &choice.missing {
-        warn!("tap {name}: there is no such interface yet");
+        warn!("tap {name}: the interface does not exist yet; waiting for it");
     }
     for name in &choice.unreadable {
-        warn!(target: kind::TAP_REFUSED, "tap {name}: neither Ethernet nor bare IP packets, cannot be watched");
+        warn!(target: message_kind::TAP_REFUSED, "cannot tap {name}: it carries neither Ethernet frames nor raw IP packets");
     }
     if choice.interfaces.is_empty() {
-        warn!("there is nothing to watch yet: waiting for an interface");
+        warn!("no interface to watch yet; waiting for one");
     }
     Ok(choice.interfaces)
 }

@@ -1,12 +1,17 @@
 use std::collections::BTreeSet;
 
+use detector_common::counter::Counter;
+
 use super::*;
+use crate::outlet::metrics::TapState;
+use crate::outlet::sink::SinkStatus;
+use crate::outlet::tally::Tally;
 use crate::verdict::tests::pinning;
 
-/// Something of everything.
+/// A snapshot in which no number is zero.
 fn snapshot(metrics: &Metrics) -> Snapshot {
     let mut meter = metrics.meter();
-    meter.verdict(&pinning(), Duration::from_millis(240), Duration::ZERO);
+    meter.record(&pinning(), Duration::from_millis(240), Duration::ZERO);
     let counters = Counter::ALL.iter().enumerate();
     let mut sink = SinkStatus {
         output: "journald",
@@ -58,7 +63,7 @@ fn full() -> Metrics {
     metrics
 }
 
-/// What is the same each time.
+/// Returns the lines that are the same each time.
 fn lasting(text: &str) -> String {
     let lines = text.lines();
     lines
@@ -85,7 +90,7 @@ fn the_classic_text_has_the_same_values_under_their_own_names() {
         values(&lasting(&metrics.openmetrics().unwrap()))
     );
     for line in [
-        "# HELP tlswhy_packets_total Packets seen",
+        "# HELP tlswhy_packets_total Packets at taps",
         "# TYPE tlswhy_packets_total counter\n",
         "# TYPE tlswhy_verdict_latency_seconds histogram\n",
         "# TYPE tlswhy_flows gauge\n",
@@ -129,9 +134,15 @@ fn an_event_loop_that_hangs_is_not_healthy() {
     metrics.set_unready(None);
     assert_eq!(metrics.unhealthy(), None);
     let shared = Arc::get_mut(&mut metrics.0).unwrap();
-    shared.began -= HANGS_AFTER + Duration::from_secs(2);
-    assert_eq!(metrics.unhealthy().as_deref(), Some("hangs since 32 s"));
-    assert_eq!(metrics.unready().as_deref(), Some("hangs since 32 s"));
-    metrics.turned();
+    shared.began -= STALLED_AFTER + Duration::from_secs(2);
+    assert_eq!(
+        metrics.unhealthy().as_deref(),
+        Some("event loop stalled for 32 s")
+    );
+    assert_eq!(
+        metrics.unready().as_deref(),
+        Some("event loop stalled for 32 s")
+    );
+    metrics.record_turn();
     assert_eq!(metrics.unhealthy(), None);
 }

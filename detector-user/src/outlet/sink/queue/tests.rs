@@ -1,18 +1,20 @@
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::super::Journald;
 use super::*;
+use crate::outlet::sink::Journald;
 use crate::verdict::tests::pinning;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Takes verdicts while it is told to, or hangs.
+/// A sink that accepts verdicts, is away, or hangs, as the test sets it.
 #[derive(Default)]
 struct Scripted {
     is_away: AtomicBool,
-    /// How many it takes before it hangs; any number by default.
-    takes: Mutex<Option<u32>>,
+    /// Verdicts that it accepts before it hangs; unlimited by default.
+    accepts: Mutex<Option<u32>>,
     is_hanging: AtomicBool,
     got: Mutex<Vec<u16>>,
 }
@@ -29,11 +31,11 @@ impl Scripted {
     }
 
     fn hang_after(&self, number: impl Into<Option<u32>>) {
-        *self.takes.lock().unwrap() = number.into();
+        *self.accepts.lock().unwrap() = number.into();
     }
 
     fn may_go_on(&self) -> bool {
-        match &mut *self.takes.lock().unwrap() {
+        match &mut *self.accepts.lock().unwrap() {
             None => true,
             Some(0) => {
                 self.is_hanging.store(true, Ordering::Relaxed);
@@ -56,7 +58,7 @@ impl Sink for Arc<Scripted> {
         "scripted"
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         while !self.may_go_on() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -94,7 +96,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 
 fn end(queue: &Queue, patience: Duration) {
     let end = Instant::now() + patience;
-    queue.ask_to_end(end);
+    queue.request_end(end);
     queue.await_end(end);
 }
 
@@ -105,7 +107,7 @@ fn in_memory(capacity: usize) -> Extras {
     }
 }
 
-/// What a process has that is given these directories.
+/// The parameters of a process with these directories.
 fn on_disk(folder: &Path, capacity: usize, largest: u64) -> Extras {
     let (spill, warning) = Spill::open(&folder.join("spilled"), largest).unwrap();
     assert_eq!(warning, None);
@@ -156,7 +158,7 @@ fn one_that_hangs_holds_nobody_up_and_loses_the_oldest() {
     }
     assert_eq!(queue.status().queued, 1 + 10);
     assert_eq!(lost(&queue), [("overflow", 5)]);
-    assert_eq!(queue.take_news().len(), 1, "told once");
+    assert_eq!(queue.take_errors().len(), 1, "told once");
     sink.hang_after(None);
     end(&queue, PATIENCE);
     let expected: Vec<u16> = [0].into_iter().chain(6..=15).collect();
@@ -238,7 +240,7 @@ fn one_that_is_slow_spills_too_and_gets_all_in_order() {
     let sink = Arc::<Scripted>::default();
     sink.hang_after(0);
     let queue = start(&sink, on_disk(folder.path(), 8, 1 << 20));
-    // Three come while it takes one.
+    // Three arrive while it accepts one.
     for round in 0..10 {
         for number in 1..=3 {
             queue.push(&numbered(round * 3 + number));
@@ -272,7 +274,7 @@ fn without_a_place_to_spill_one_that_is_away_is_waited_for_at_the_end() {
         queue.push(&numbered(number));
     }
     until("it was tried", || queue.status().lost.len() == 1);
-    queue.ask_to_end(Instant::now() + PATIENCE);
+    queue.request_end(Instant::now() + PATIENCE);
     sink.set_away(false);
     queue.await_end(Instant::now() + PATIENCE);
     assert_eq!((sink.got(), lost(&queue)), (vec![1, 2, 3], vec![]));
@@ -302,8 +304,8 @@ fn when_the_spill_is_full_the_latest_stay_in_memory_and_the_oldest_of_them_go() 
     }
     until("the oldest are gone", || queue.status().queued == 8);
     assert_eq!(lost(&queue), [("spill-full", 6)]);
-    let told: Vec<_> = queue.take_news().iter().map(SinkError::kind).collect();
-    assert_eq!(told, ["journald-missing", "spill-full"]);
+    let reported: Vec<_> = queue.take_errors().iter().map(SinkError::kind).collect();
+    assert_eq!(reported, ["journald-missing", "spill-full"]);
     sink.set_away(false);
     until("all are there", || queue.status().queued == 0);
     end(&queue, PATIENCE);
@@ -347,9 +349,9 @@ fn what_cannot_be_read_from_disk_stays_and_is_told() {
     end(&queue, PATIENCE);
     assert_eq!(sink.got(), [7]);
     assert_eq!(queue.status().spilled_bytes, bytes);
-    let news = queue.take_news();
-    let words = format!("{bytes} bytes of verdicts for the scripted output cannot be read");
-    assert!(news[0].to_string().starts_with(&words), "{news:?}");
+    let errors = queue.take_errors();
+    let words = format!("cannot read {bytes} bytes of spilled verdicts for the scripted output");
+    assert!(errors[0].to_string().starts_with(&words), "{errors:?}");
     end(&start(&sink, on_disk(folder.path(), 8, 1 << 20)), PATIENCE);
     assert_eq!(sink.got(), [7, 1, 2, 3, 4, 5, 6]);
 }
@@ -389,7 +391,7 @@ fn where_nothing_can_be_noted_what_was_is_known_still() {
         },
     );
     push_all(&queue, 3..=4);
-    until("it was told", || {
+    until("it was reported", || {
         queue.status().lost.contains_key("delivered")
     });
     push_all(&queue, 1..=2);

@@ -4,43 +4,31 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::delivered::Delivered;
-use super::super::spill::Spill;
-use super::super::{Sink, SinkError};
-use super::{Shared, State, TICK};
+use super::schedule::{Situation, Step};
+use super::state::{Shared, TICK};
+use crate::outlet::sink::delivered::Delivered;
+use crate::outlet::sink::spill::Spill;
+use crate::outlet::sink::{Sink, SinkError};
 use crate::verdict::Verdict;
 
-/// Pauses between attempts at a sink that takes nothing at the moment.
+/// Pauses between attempts at a sink that accepts nothing at the moment.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
-/// When to try again to put something on a disk that had no room for it.
+/// Pause before another attempt to spill to a disk that had no room.
 const SPILL_AGAIN: Duration = Duration::from_secs(5);
-
-/// What to do next.
-enum Step {
-    /// Give the sink a verdict from memory.
-    Verdict(Arc<Verdict>),
-    /// Give the sink the oldest verdict on disk.
-    Spilled,
-    /// Put a verdict on disk.
-    Spill(Arc<Verdict>),
-    Tick,
-    Reopen,
-    End,
-}
 
 pub(super) struct Worker {
     sink: Box<dyn Sink>,
     shared: Arc<Shared>,
-    /// What is there is older than all that waits in memory.
+    /// Spilled verdicts; they are older than all in memory.
     spill: Option<Spill>,
-    /// There was no room on disk, and it is not tried before.
+    /// Time of the next attempt to spill, after one failed.
     spill_at: Option<Instant>,
     /// Bytes on disk that cannot be read in this process.
     unreadable: u64,
     delivered: Option<Delivered>,
     pause: Duration,
-    /// The sink takes nothing before.
+    /// Time of the next attempt to write, after the sink accepted nothing.
     retry_at: Option<Instant>,
     ticked: Instant,
 }
@@ -68,13 +56,13 @@ impl Worker {
     pub(super) fn run(mut self, done: &Sender<()>) {
         loop {
             match self.next() {
-                Step::Verdict(verdict) => self.verdict(verdict),
-                Step::Spilled => self.spilled(),
+                Step::Verdict(verdict) => self.write_queued(verdict),
+                Step::Spilled => self.write_spilled(),
                 Step::Spill(verdict) => self.spill(verdict),
                 Step::Tick => self.tick(),
                 Step::Reopen => {
                     let reopened = self.sink.reopen();
-                    self.tell(reopened);
+                    self.report(reopened);
                 }
                 Step::End => break,
             }
@@ -83,14 +71,14 @@ impl Worker {
         let _ = done.send(());
     }
 
-    /// Waits for something to do.
+    /// Waits for the next step.
     fn next(&mut self) -> Step {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
             let now = Instant::now();
             state.status.spilled_bytes = self.spilled_bytes() + self.unreadable;
-            if let Some(step) = self.step(&mut state, now) {
+            if let Some(step) = self.situation(now).step(&mut state) {
                 return step;
             }
             let wakes = [self.retry_at.filter(|at| *at > now), state.end];
@@ -102,37 +90,14 @@ impl Worker {
         }
     }
 
-    /// What there is to do now. A queue that is half full goes to disk before the sink gets its next
-    /// verdict: one that is slow is no better than one that is away.
-    fn step(&self, state: &mut State, now: Instant) -> Option<Step> {
-        let is_away = self.retry_at.is_some_and(|at| at > now);
-        let has_spilled = self.spilled_bytes() > 0;
-        let is_half_full = state.waiting.len() * 2 >= state.status.capacity;
-        let is_ending = state.end.is_some();
-        if std::mem::take(&mut state.reopen) {
-            return Some(Step::Reopen);
+    fn situation(&self, now: Instant) -> Situation {
+        Situation {
+            now,
+            is_away: self.retry_at.is_some_and(|at| at > now),
+            has_spilled: self.spilled_bytes() > 0,
+            can_spill: self.can_spill(now),
+            is_tick_due: now >= self.ticked + TICK,
         }
-        // With nothing but what is on disk, a sink that is away is not waited for.
-        let has_nothing = state.waiting.is_empty() && (is_away || !has_spilled);
-        if state.closed || state.end.is_some_and(|end| has_nothing || now >= end) {
-            return Some(Step::End);
-        }
-        if now >= self.ticked + TICK {
-            return Some(Step::Tick);
-        }
-        if self.can_spill(now)
-            && (is_half_full || is_ending && is_away)
-            && let Some(verdict) = state.take()
-        {
-            return Some(Step::Spill(verdict));
-        }
-        if is_away {
-            return None;
-        }
-        if has_spilled {
-            return Some(Step::Spilled);
-        }
-        state.take().map(Step::Verdict)
     }
 
     fn spilled_bytes(&self) -> u64 {
@@ -144,19 +109,19 @@ impl Worker {
     }
 
     /// Writes a verdict from memory.
-    fn verdict(&mut self, verdict: Arc<Verdict>) {
+    fn write_queued(&mut self, verdict: Arc<Verdict>) {
         match self.write(&verdict) {
-            Ok(()) => self.note(&verdict),
+            Ok(()) => self.record(&verdict),
             Err(error) if error.is_temporary() => {
                 self.shared.lock().put_back(verdict);
-                self.away(error);
+                self.retry_later(error);
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.fail(error),
         }
     }
 
-    /// Writes the oldest verdict that waits on disk. It was noted when it was put there.
-    fn spilled(&mut self) {
+    /// Writes the oldest spilled verdict. It was recorded when it was spilled.
+    fn write_spilled(&mut self) {
         let output = self.sink.name();
         let Some(mut spill) = self.spill.take() else {
             return;
@@ -164,12 +129,12 @@ impl Worker {
         let broken = match spill.first() {
             Ok(Some(verdict)) => {
                 match self.write(verdict) {
-                    Err(error) if error.is_temporary() => self.away(error),
+                    Err(error) if error.is_temporary() => self.retry_later(error),
                     written => {
-                        let taken = spill.take();
-                        self.tell(taken.map_err(|source| SinkError::Spill { output, source }));
+                        let removed = spill.remove_first();
+                        self.report(removed.map_err(|source| SinkError::Spill { output, source }));
                         if let Err(error) = written {
-                            self.failed(error);
+                            self.fail(error);
                         }
                     }
                 }
@@ -180,7 +145,7 @@ impl Worker {
         };
         let damaged = spill.take_damaged();
         let error = SinkError::SpillDamaged { output };
-        self.shared.lock().lose(error, damaged);
+        self.shared.lock().record_loss(error, damaged);
         if spill.bytes() == 0 {
             // There is room again.
             self.spill_at = None;
@@ -191,20 +156,20 @@ impl Worker {
         }
     }
 
-    /// Nothing more can be read from disk: it stays for another start, and does not hold up the others.
+    /// Abandons a spill that cannot be read: it stays for the next start, and delays no later verdict.
     fn give_up(&mut self, spill: &Spill, source: std::io::Error) {
         let (output, bytes) = (self.sink.name(), spill.bytes());
         self.unreadable = bytes;
         let mut state = self.shared.lock();
         state.no_room = None;
-        state.tell(SinkError::SpillUnreadable {
+        state.report(SinkError::SpillUnreadable {
             output,
             bytes,
             source,
         });
     }
 
-    /// Puts a verdict on disk, or back where it was.
+    /// Spills a verdict to disk, or returns it to the queue.
     fn spill(&mut self, verdict: Arc<Verdict>) {
         let output = self.sink.name();
         let pushed = self.spill.as_mut().map(|spill| spill.push(&verdict));
@@ -214,7 +179,7 @@ impl Worker {
                 let mut state = self.shared.lock();
                 (state.has_in_hand, state.no_room) = (false, None);
                 drop(state);
-                return self.note(&verdict);
+                return self.record(&verdict);
             }
             None | Some(Ok(false)) => SinkError::SpillFull { output },
             Some(Err(source)) => SinkError::Spill { output, source },
@@ -222,16 +187,16 @@ impl Worker {
         self.spill_at = Some(Instant::now() + SPILL_AGAIN);
         let mut state = self.shared.lock();
         state.no_room = Some(error.kind());
-        state.tell(error);
+        state.report(error);
         state.put_back(verdict);
     }
 
     fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let folded = self.sink.folded();
-        self.sink.verdict(verdict)?;
+        self.sink.write(verdict)?;
         (self.pause, self.retry_at) = (RETRY_FIRST, None);
         let mut state = self.shared.lock();
-        (state.has_in_hand, state.untold) = (false, self.sink.untold());
+        (state.has_in_hand, state.unreported) = (false, self.sink.unreported());
         match self.sink.folded() - folded {
             0 => state.status.written += 1,
             more => state.status.folded += more,
@@ -239,102 +204,93 @@ impl Worker {
         Ok(())
     }
 
-    /// Notes that a verdict got out, or will without being given here once more.
-    fn note(&mut self, verdict: &Verdict) {
-        if let Some(Err(source)) = self.delivered.as_mut().map(|it| it.note(verdict)) {
+    /// Records a verdict as delivered.
+    fn record(&mut self, verdict: &Verdict) {
+        if let Some(Err(source)) = self.delivered.as_mut().map(|it| it.record(verdict)) {
             self.delivered = None;
             let output = self.sink.name();
-            self.tell(Err(SinkError::Delivered { output, source }));
+            self.report(Err(SinkError::Delivered { output, source }));
         }
     }
 
     fn tick(&mut self) {
         self.ticked = Instant::now();
         let ticked = self.sink.tick();
-        self.tell(ticked);
-        self.look_at_repeats();
+        self.report(ticked);
+        self.count_repeats();
     }
 
-    /// Counts repeats whose count cannot be kept.
-    fn look_at_repeats(&mut self) {
+    /// Counts repeats whose own count was dropped as lost.
+    fn count_repeats(&mut self) {
         let output = self.sink.name();
         let mut state = self.shared.lock();
-        state.untold = self.sink.untold();
-        state.lose(SinkError::Overflow { output }, self.sink.take_forgotten());
+        state.unreported = self.sink.unreported();
+        state.record_loss(SinkError::Overflow { output }, self.sink.take_dropped());
     }
 
-    /// The sink takes nothing at the moment: another attempt later.
-    fn away(&mut self, error: SinkError) {
+    /// Schedules another attempt at a sink that accepts nothing at the moment.
+    fn retry_later(&mut self, error: SinkError) {
         self.retry_at = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(RETRY_LONGEST);
-        self.tell(Err(error));
+        self.report(Err(error));
     }
 
-    /// A verdict is lost to this sink.
-    fn failed(&self, error: SinkError) {
+    /// Counts a verdict as lost.
+    fn fail(&self, error: SinkError) {
         let mut state = self.shared.lock();
         state.has_in_hand = false;
         if error.is_final() {
             state.closed = true;
             state.waiting.clear();
-            state.news.push(error);
+            state.errors.push(error);
         } else {
-            state.lose(error, 1);
+            state.record_loss(error, 1);
         }
     }
 
-    /// Tells of a failure that costs no verdict.
-    fn tell(&self, result: Result<(), SinkError>) {
+    /// Reports a failure that loses no verdict.
+    fn report(&self, result: Result<(), SinkError>) {
         if let Err(error) = result {
-            self.shared.lock().tell(error);
+            self.shared.lock().report(error);
         }
     }
 
-    /// Whatever did not get out waits on disk, or is lost.
+    /// Spills the queue, or counts it as lost, and flushes the sink.
     fn end(mut self) {
-        // There may be room by now, and there is no later. Before the sink is asked for anything more,
-        // which may take longer than there is.
+        // There may be room by now, and there is no later attempt. Before the flush, which may take
+        // longer than the deadline.
         self.spill_at = None;
         while self.can_spill(Instant::now())
-            && let Some(verdict) = self.take()
+            && let Some(verdict) = self.pop()
         {
             self.spill(verdict);
         }
         self.count_left();
         let flushed = self.sink.flush();
-        self.tell(flushed);
-        self.look_at_repeats();
+        self.report(flushed);
+        self.count_repeats();
         let output = self.sink.name();
         let mut state = self.shared.lock();
         if !state.closed {
-            let untold = std::mem::take(&mut state.untold);
-            state.lose(SinkError::Undelivered { output }, untold);
+            let unreported = std::mem::take(&mut state.unreported);
+            state.record_loss(SinkError::Undelivered { output }, unreported);
         }
     }
 
-    /// Counts what is in memory as lost.
+    /// Counts the verdicts in memory as lost.
     fn count_left(&self) {
         let output = self.sink.name();
         let mut state = self.shared.lock();
         state.status.spilled_bytes = self.spilled_bytes() + self.unreadable;
         let left = std::mem::take(&mut state.waiting).len() as u64;
         match state.no_room {
-            // Told already.
+            // Reported already.
             Some(kind) => state.count(kind, left),
-            None => state.lose(SinkError::Undelivered { output }, left),
+            None => state.record_loss(SinkError::Undelivered { output }, left),
         }
     }
 
-    fn take(&self) -> Option<Arc<Verdict>> {
-        self.shared.lock().take()
-    }
-}
-
-impl State {
-    /// The oldest verdict in memory, in the worker's hands from here on.
-    fn take(&mut self) -> Option<Arc<Verdict>> {
-        let oldest = self.waiting.pop_front();
-        self.has_in_hand = oldest.is_some();
-        oldest
+    fn pop(&self) -> Option<Arc<Verdict>> {
+        self.shared.lock().pop()
     }
 }

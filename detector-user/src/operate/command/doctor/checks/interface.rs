@@ -1,4 +1,4 @@
-//! What the facts about an interface mean for watching it.
+//! The checks of an interface.
 
 use super::{TCX, Version, XDP_FRAGMENTS, is_since};
 use crate::host::interfaces::Framing;
@@ -7,15 +7,15 @@ use crate::operate::command::doctor::facts::{InterfaceFacts, Interfaces};
 use crate::operate::command::doctor::report::Check;
 use crate::source::tap::selection::InterfaceError;
 
-/// A smaller receive ring overflows at a burst that a gateway meets.
+/// Minimum slots of a receive ring: a smaller one overflows at a common burst.
 const RECEIVE_SLOTS: u32 = 512;
 
 pub(super) fn none(error: &InterfaceError) -> Check {
     let check = Check::problem("interface", error.to_string());
     match error {
-        InterfaceError::NoneUp => check.mended_by("ip link set dev IF up"),
+        InterfaceError::NoneUp => check.fixed_by("ip link set dev IF up"),
         InterfaceError::Missing { .. } | InterfaceError::Unreadable { .. } => {
-            check.mended_by("ip -brief link")
+            check.fixed_by("ip -brief link")
         }
         InterfaceError::List(_) => check,
     }
@@ -25,15 +25,15 @@ pub(super) fn each(interfaces: &Interfaces, version: Option<Version>) -> Vec<Che
     let found = interfaces.found.iter();
     let mut checks: Vec<Check> = found.flat_map(|it| interface(it, version)).collect();
     for name in &interfaces.missing {
-        let check = Check::warning("interface", "there is no such interface yet");
-        checks.push(check.on(name).mended_by("ip -brief link"));
+        let check = Check::warning("interface", "the interface does not exist yet");
+        checks.push(check.on(name).fixed_by("ip -brief link"));
     }
     for name in &interfaces.unreadable {
         let check = Check::problem(
             "interface",
-            "neither Ethernet nor bare IP packets: cannot be watched",
+            "cannot be tapped: it carries neither Ethernet frames nor raw IP packets",
         );
-        checks.push(check.on(name).mended_by("ip -brief link"));
+        checks.push(check.on(name).fixed_by("ip -brief link"));
     }
     checks
 }
@@ -54,18 +54,18 @@ fn link(facts: &InterfaceFacts) -> Check {
     let about = format!("{driver}, MTU {}", interface.mtu);
     if !interface.is_up() {
         Check::warning("interface", format!("{about}, down"))
-            .mended_by(format!("ip link set dev {} up", interface.name))
+            .fixed_by(format!("ip link set dev {} up", interface.name))
     } else if interface.has_link() {
         Check::ok("interface", format!("{about}, up"))
     } else {
         Check::warning(
             "interface",
-            format!("{about}, up but without a link: is it plugged in?"),
+            format!("{about}, up, no link: check the cable"),
         )
     }
 }
 
-/// How what comes in is seen, and why not by XDP.
+/// The hook at ingress, and the reason if it is not XDP.
 pub(super) fn xdp_mode(facts: &InterfaceFacts, version: Option<Version>) -> Check {
     let interface = &facts.interface;
     let instead = if is_since(version, TCX) {
@@ -74,21 +74,22 @@ pub(super) fn xdp_mode(facts: &InterfaceFacts, version: Option<Version>) -> Chec
         "clsact"
     };
     let why = if interface.framing() != Some(Framing::Ethernet) {
-        "it has no Ethernet frames"
+        "the interface has no Ethernet frames"
     } else if !interface.is_hardware() {
-        "native XDP would copy the frames of a virtual interface"
+        "native XDP copies the frames of a virtual interface"
     } else if !is_since(version, XDP_FRAGMENTS) {
-        "XDP takes frames of several buffers from Linux 5.18 on"
+        "XDP on frames of several buffers requires Linux 5.18"
     } else if interface.xdp.is_some() && !facts.has_own_xdp() {
-        "another XDP program is on it"
+        "another XDP program is attached"
     } else {
         match facts.native_xdp {
             Some(true) => return Check::ok("xdp-mode", "ingress by native XDP"),
-            Some(false) => "the driver has no native XDP",
+            Some(false) => "the driver does not support native XDP",
             None => {
-                let tried =
-                    format!("ingress by native XDP if the driver takes it, else by {instead}");
-                return Check::ok("xdp-mode", tried);
+                let detail = format!(
+                    "ingress by native XDP if the driver supports it, otherwise by {instead}"
+                );
+                return Check::ok("xdp-mode", detail);
             }
         }
     };
@@ -103,25 +104,25 @@ fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
         .map(|id| format!(" (id {id}, {})", program.mode))
         .unwrap_or_default();
     if facts.has_own_xdp() {
-        let detail = format!("{name}{which}, which is tlswhy's own, is on it");
+        let detail = format!("{name}{which} of tlswhy is attached");
         return Some(Check::ok("xdp-program", detail));
     }
     let detail = format!(
-        "{name}{which} is on it: tlswhy leaves it there, watches by TC, and sees what that passes"
+        "{name}{which} is attached: tlswhy leaves it there, taps by TC, and sees only the packets that it passes"
     );
     let check = Check::warning("xdp-program", detail);
-    // Taking it off may cut off whoever put it there: the command only shows whose it is.
+    // Detaching it may break its owner: the command only identifies it.
     Some(match program.id {
-        Some(id) => check.mended_by(format!("bpftool prog show id {id}")),
-        None => check.mended_by(format!(
+        Some(id) => check.fixed_by(format!("bpftool prog show id {id}")),
+        None => check.fixed_by(format!(
             "ip -details link show dev {}",
             facts.interface.name
         )),
     })
 }
 
-/// Programs at the classifier hooks. With TCX tlswhy goes before those that are there; one that is
-/// put before it later may hide packets from it.
+/// Programs at the classifier hooks. With TCX tlswhy attaches before those that exist; one that is
+/// attached before it later may hide packets from it.
 fn classifiers(facts: &InterfaceFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut hidden: Vec<String> = Vec::new();
@@ -137,15 +138,15 @@ fn classifiers(facts: &InterfaceFacts) -> Vec<Check> {
         .collect();
     if !hidden.is_empty() {
         let detail = format!(
-            "{} comes before tlswhy: what it does not let through is not seen",
+            "{} runs before tlswhy: packets that it drops are not seen",
             hidden.join(", ")
         );
         let check = Check::warning("tc-programs-there", detail);
         checks.push(
-            check.mended_by("systemctl stop tlswhy && tlswhy detach && systemctl start tlswhy"),
+            check.fixed_by("systemctl stop tlswhy && tlswhy detach && systemctl start tlswhy"),
         );
     } else if !others.is_empty() {
-        let detail = format!("{}: tlswhy goes before", others.join(", "));
+        let detail = format!("{}: tlswhy runs before", others.join(", "));
         checks.push(Check::ok("tc-programs-there", detail));
     }
     checks
@@ -157,36 +158,36 @@ pub(super) fn receive_ring(facts: &InterfaceFacts) -> Option<Check> {
     Some(if ring.slots >= RECEIVE_SLOTS.min(ring.most) {
         Check::ok("ring-size", detail)
     } else {
-        let why = "a burst may be dropped before anybody sees it";
+        let why = "bursts may be dropped before any program sees them";
         let name = &facts.interface.name;
         Check::warning("ring-size", format!("{detail}: {why}"))
-            .mended_by(format!("ethtool --set-ring {name} rx {}", ring.most))
+            .fixed_by(format!("ethtool --set-ring {name} rx {}", ring.most))
     })
 }
 
 fn offloads(facts: &InterfaceFacts) -> Vec<Check> {
     let name = &facts.interface.name;
     let Some(on) = &facts.offloads else {
-        let check = Check::warning("offloads", "the kernel does not say which are on");
-        return vec![check.mended_by(format!("ethtool --show-features {name}"))];
+        let check = Check::warning("offloads", "the kernel does not list the offloads");
+        return vec![check.fixed_by(format!("ethtool --show-features {name}"))];
     };
     let mut checks = Vec::new();
     if on.contains("rx-lro") {
-        let detail = "LRO merges segments before XDP sees them, and many drivers refuse native XDP";
-        let mend = format!("ethtool --features {name} lro off");
-        checks.push(Check::warning("lro", detail).mended_by(mend));
+        let detail = "LRO merges segments before XDP, and many drivers then refuse native XDP";
+        let fix = format!("ethtool --features {name} lro off");
+        checks.push(Check::warning("lro", detail).fixed_by(fix));
     }
     if on.contains("rx-gro-hw") {
-        let detail = "GRO-HW merges segments before XDP sees them, and some drivers then refuse \
-                      native XDP";
-        let mend = format!("ethtool --features {name} rx-gro-hw off");
-        checks.push(Check::warning("gro-hw", detail).mended_by(mend));
+        let detail = "GRO-HW merges segments before XDP, and some drivers then refuse native XDP";
+        let fix = format!("ethtool --features {name} rx-gro-hw off");
+        checks.push(Check::warning("gro-hw", detail).fixed_by(fix));
     }
-    // A classifier is given the tags that were taken off.
+    // A classifier receives the stripped tags.
     if on.contains("rx-vlan-hw-parse") && facts.interface.is_hardware() {
-        let detail = "VLAN tags are taken off before XDP: verdicts name no VLAN for what comes in";
-        let mend = format!("ethtool --features {name} rx-vlan-offload off");
-        checks.push(Check::warning("vlan-offload", detail).mended_by(mend));
+        let detail =
+            "VLAN tags are stripped before XDP: verdicts on incoming connections name no VLAN";
+        let fix = format!("ethtool --features {name} rx-vlan-offload off");
+        checks.push(Check::warning("vlan-offload", detail).fixed_by(fix));
     }
     checks
 }

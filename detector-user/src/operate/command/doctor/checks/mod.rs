@@ -1,4 +1,4 @@
-//! What the facts mean for `tlswhy run`: pure functions, so that any machine can be tried.
+//! The checks: pure functions from facts to findings, so that any machine can be tested.
 
 mod interface;
 
@@ -6,18 +6,18 @@ use super::facts::{Configuration, Facts, Limits, Probe};
 use super::report::{Check, State};
 use crate::operate::config::Settings;
 
-/// Ring buffers, which everything the kernel sees travels by.
+/// Ring buffers, which carry all observations.
 const OLDEST: Version = (5, 8);
 /// XDP on frames of more than one buffer: jumbo frames, coalesced ones.
 const XDP_FRAGMENTS: Version = (5, 18);
-/// TCX; before it, clsact does the same by an older way.
+/// TCX; before it, clsact filters serve the same purpose.
 const TCX: Version = (6, 6);
-/// Maps counting for the control group, no longer as locked memory.
+/// Maps counted for the control group, no longer as locked memory.
 const MAPS_UNLOCKED: Version = (5, 11);
 
-/// Descriptors that an agent with a few interfaces, sinks and readers of its metrics comes to.
+/// File descriptors of an agent with a few interfaces, sinks and readers of its metrics.
 const OPEN_FILES: u64 = 256;
-/// Kernel memory of one connection followed, on average (docs/performance.md).
+/// Kernel memory per tracked connection on average, bytes (docs/performance.md).
 const BYTES_PER_FLOW: u64 = 256;
 
 const CAP_NET_ADMIN: u32 = 12;
@@ -28,12 +28,12 @@ const CAP_BPF: u32 = 39;
 
 type Version = (u32, u32);
 
-/// Every check, the machine's first.
+/// Runs every check, the machine's first.
 pub(super) fn all(facts: &Facts) -> Vec<Check> {
     let version = version(&facts.release);
     let privileges = privileges(facts.capabilities);
     let may_try = privileges.state != State::Problem;
-    let probed = |name, what, probe| probed(name, what, probe, may_try);
+    let probed = |name, kind, probe| probed(name, kind, probe, may_try);
     let mut checks = vec![
         kernel(&facts.release, version),
         btf(facts.has_btf),
@@ -58,12 +58,12 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
     checks
 }
 
-/// An unknown version counts as new.
+/// Whether a kernel has a feature of `first`. An unknown version counts as new.
 fn is_since(version: Option<Version>, first: Version) -> bool {
     version.is_none_or(|version| version >= first)
 }
 
-/// `6.1.0-18-amd64` is 6.1.
+/// Parses a release: `6.1.0-18-amd64` is 6.1.
 fn version(release: &str) -> Option<Version> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -76,48 +76,48 @@ fn kernel(release: &str, version: Option<Version>) -> Check {
             "kernel",
             format!("Linux {release} is older than {}.{}", OLDEST.0, OLDEST.1),
         )
-        .mended_by("boot a newer kernel; captures can be read here: tlswhy pcap FILE"),
-        None => Check::warning(
-            "kernel",
-            format!("cannot tell the version of Linux {release:?}"),
-        ),
+        .fixed_by("boot Linux 5.8 or later; captures can be read here: tlswhy pcap FILE"),
+        None => Check::warning("kernel", format!("unknown version of Linux: {release:?}")),
     }
 }
 
 fn btf(has_btf: bool) -> Check {
     if has_btf {
-        Check::ok("btf", "the kernel describes its types")
+        Check::ok("btf", "BTF of the kernel is available")
     } else {
         Check::warning(
             "btf",
-            "the kernel does not describe its types: no /sys/kernel/btf/vmlinux",
+            "no BTF of the kernel: /sys/kernel/btf/vmlinux does not exist",
         )
-        .mended_by("boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
+        .fixed_by("boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
     }
 }
 
 fn jit(setting: Option<&str>, harden: Option<&str>) -> Check {
     match (setting.map(str::trim), harden.map(str::trim)) {
-        (Some("0"), _) => Check::warning("jit", "eBPF programs are interpreted: packets cost more")
-            .mended_by("sysctl -w net.core.bpf_jit_enable=1"),
+        (Some("0"), _) => Check::warning(
+            "jit",
+            "JIT is off: eBPF programs are interpreted, and packets cost more",
+        )
+        .fixed_by("sysctl -w net.core.bpf_jit_enable=1"),
         (Some(_), Some("2")) => Check::warning(
             "jit",
-            "constants are blinded in programs of root's, too: packets cost more",
+            "JIT hardening applies to root: constants are blinded, and packets cost more",
         )
-        .mended_by("sysctl -w net.core.bpf_jit_harden=1"),
-        (Some(_), _) => Check::ok("jit", "eBPF programs run as machine code"),
+        .fixed_by("sysctl -w net.core.bpf_jit_harden=1"),
+        (Some(_), _) => Check::ok("jit", "eBPF programs are compiled"),
         (None, _) => Check::warning("jit", "cannot read net.core.bpf_jit_enable")
-            .mended_by("sudo tlswhy doctor"),
+            .fixed_by("sudo tlswhy doctor"),
     }
 }
 
 fn privileges(effective: Option<u64>) -> Check {
-    const MEND: &str = "run it as root: sudo tlswhy run";
+    const FIX: &str = "run as root: sudo tlswhy run";
     let Some(effective) = effective else {
-        return Check::warning("privileges", "cannot read /proc/self/status").mended_by(MEND);
+        return Check::warning("privileges", "cannot read /proc/self/status").fixed_by(FIX);
     };
     let has = |capability: u32| effective & (1 << capability) != 0;
-    // What CAP_BPF and CAP_PERFMON allow was CAP_SYS_ADMIN's before, and still is.
+    // CAP_SYS_ADMIN includes CAP_BPF and CAP_PERFMON.
     let wanted = [
         ("CAP_BPF", has(CAP_BPF) || has(CAP_SYS_ADMIN)),
         ("CAP_NET_ADMIN", has(CAP_NET_ADMIN)),
@@ -131,31 +131,31 @@ fn privileges(effective: Option<u64>) -> Check {
     if missing.is_empty() {
         Check::ok("privileges", "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
     } else {
-        Check::problem("privileges", format!("missing {}", missing.join(", "))).mended_by(MEND)
+        Check::problem("privileges", format!("missing {}", missing.join(", "))).fixed_by(FIX)
     }
 }
 
-fn probed(name: &'static str, what: &str, probe: &Probe, may_try: bool) -> Check {
+fn probed(name: &'static str, kind: &str, probe: &Probe, may_try: bool) -> Check {
     match probe {
-        Probe::Supported => Check::ok(name, format!("the kernel takes {what}")),
-        Probe::Unsupported => Check::problem(name, format!("the kernel has no {what}"))
-            .mended_by("boot a kernel with CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF=y"),
-        // One cause, one problem: the check of the privileges says what mends it.
+        Probe::Supported => Check::ok(name, format!("the kernel supports {kind}")),
+        Probe::Unsupported => Check::problem(name, format!("the kernel does not support {kind}"))
+            .fixed_by("boot a kernel with CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF=y"),
+        // One cause, one problem: the check of privileges has the fix.
         Probe::Refused(_) if !may_try => {
-            Check::warning(name, "cannot be tried without the privileges above")
+            Check::warning(name, "not tested: requires the privileges above")
         }
         Probe::Refused(why) => Check::problem(name, format!("the bpf system call failed: {why}"))
-            .mended_by("run it as root, outside containers and sandboxes: sudo tlswhy run"),
+            .fixed_by("run as root, outside containers and sandboxes: sudo tlswhy run"),
     }
 }
 
 fn fragments(version: Option<Version>) -> Check {
     if is_since(version, XDP_FRAGMENTS) {
-        Check::ok("xdp-fragments", "XDP takes frames of several buffers")
+        Check::ok("xdp-fragments", "XDP supports frames of several buffers")
     } else {
         Check::warning(
             "xdp-fragments",
-            "clsact watches the ingress: XDP takes frames of several buffers from Linux 5.18 on",
+            "ingress by clsact: XDP on frames of several buffers requires Linux 5.18",
         )
     }
 }
@@ -164,19 +164,19 @@ fn egress(version: Option<Version>) -> Check {
     if is_since(version, TCX) {
         Check::ok("egress", "TCX")
     } else {
-        Check::ok("egress", "clsact, as there is no TCX before Linux 6.6")
+        Check::ok("egress", "clsact: TCX requires Linux 6.6")
     }
 }
 
 fn pins(has_bpf_file_system: bool) -> Check {
     if has_bpf_file_system {
-        Check::ok("bpf-fs", "programs can go on while the agent restarts")
+        Check::ok("bpf-fs", "programs keep running while the agent restarts")
     } else {
         Check::warning(
             "bpf-fs",
-            "/sys/fs/bpf is no BPF file system: nothing is watched while the agent restarts",
+            "/sys/fs/bpf is not a BPF filesystem: nothing is watched while the agent restarts",
         )
-        .mended_by("mount -t bpf bpf /sys/fs/bpf")
+        .fixed_by("mount -t bpf bpf /sys/fs/bpf")
     }
 }
 
@@ -192,7 +192,7 @@ fn limits(limits: &Limits, facts: &Facts, version: Option<Version>) -> Vec<Check
     .collect()
 }
 
-/// Before Linux 5.11 the tables count as locked memory; the agent lifts that limit where it may.
+/// Before Linux 5.11 the tables count as locked memory; with CAP_SYS_RESOURCE the agent lifts the limit.
 fn locked_memory(
     limits: &Limits,
     capabilities: Option<u64>,
@@ -204,22 +204,22 @@ fn locked_memory(
     }
     let limit = limits.locked_memory?;
     let detail = format!(
-        "{} KiB may be locked, and tables count as locked before Linux 5.11",
+        "{} KiB of memory may be locked, and tables count as locked before Linux 5.11",
         limit >> 10
     );
-    Some(Check::problem("locked-memory", detail).mended_by("ulimit -l unlimited"))
+    Some(Check::problem("locked-memory", detail).fixed_by("ulimit -l unlimited"))
 }
 
 fn open_files(limits: &Limits) -> Option<Check> {
     let limit = limits.open_files?;
     Some(if limit >= OPEN_FILES {
-        Check::ok("open-files", format!("{limit} may be open"))
+        Check::ok("open-files", format!("limit of {limit}"))
     } else {
         Check::warning(
             "open-files",
-            format!("{limit} may be open: some interfaces or readers of metrics take more"),
+            format!("limit of {limit}: several interfaces or readers of metrics need more"),
         )
-        .mended_by(format!("ulimit -n {}", OPEN_FILES.next_multiple_of(1024)))
+        .fixed_by(format!("ulimit -n {}", OPEN_FILES.next_multiple_of(1024)))
     })
 }
 
@@ -228,30 +228,29 @@ fn memory(limits: &Limits, settings: &Settings) -> Option<Check> {
     let rings = u64::from(settings.observation_ring) + u64::from(settings.handshake_ring);
     let tables = u64::from(settings.flows) * BYTES_PER_FLOW + rings;
     let detail = format!(
-        "tables and rings take about {} of {} MiB that are available",
+        "tables and rings take about {} MiB; {} MiB are available",
         tables >> 20,
         available >> 20
     );
     Some(if tables <= available / 2 {
         Check::ok("memory", detail)
     } else {
-        Check::warning("memory", detail).mended_by(
-            "lower tables.flows in /etc/tlswhy/tlswhy.toml, or give the machine more memory",
-        )
+        Check::warning("memory", detail)
+            .fixed_by("lower tables.flows in /etc/tlswhy/tlswhy.toml, or add memory")
     })
 }
 
 fn configuration(configuration: &Configuration) -> Check {
     let file = configuration.file.as_ref().map(|file| file.display());
     match (&configuration.config, file) {
-        (Ok(_), None) => Check::ok("configuration", "none: the defaults are in effect"),
-        (Ok(_), Some(file)) => Check::ok("configuration", format!("{file} is in order")),
+        (Ok(_), None) => Check::ok("configuration", "no file: the defaults are in effect"),
+        (Ok(_), Some(file)) => Check::ok("configuration", format!("{file} is valid")),
         (Err(error), file) => {
-            let said = error.to_string();
-            let first = said.lines().next().unwrap_or_default();
+            let message = error.to_string();
+            let first = message.lines().next().unwrap_or_default();
             let check = Check::problem("configuration", first);
             match file {
-                Some(file) => check.mended_by(format!("tlswhy check-config {file}")),
+                Some(file) => check.fixed_by(format!("tlswhy check-config {file}")),
                 None => check,
             }
         }
@@ -260,9 +259,9 @@ fn configuration(configuration: &Configuration) -> Check {
 
 fn journald(facts: &Facts) -> Check {
     match &facts.journald {
-        Ok(()) => Check::ok("journald", "takes entries"),
+        Ok(()) => Check::ok("journald", "accepts entries"),
         Err(error) => Check::warning("journald", error.to_string())
-            .mended_by("systemctl start systemd-journald"),
+            .fixed_by("systemctl start systemd-journald"),
     }
 }
 

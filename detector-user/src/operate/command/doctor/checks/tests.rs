@@ -149,12 +149,12 @@ fn an_ill_machine() {
 }
 
 #[test]
-fn what_is_not_ok_says_what_mends_it_or_what_to_look_at() {
+fn every_problem_has_a_fix() {
     for check in all(&ill())
         .iter()
         .filter(|check| check.state == State::Problem)
     {
-        assert!(check.mend.is_some(), "{check:?}");
+        assert!(check.fix.is_some(), "{check:?}");
     }
 }
 
@@ -232,13 +232,16 @@ fn a_running_agents_own_programs_are_no_fault() {
     assert!(
         report
             .text(false)
-            .contains("cil_to_netdev (id 3) on TCX egress: tlswhy goes before")
+            .contains("cil_to_netdev (id 3) on TCX egress: tlswhy runs before")
     );
 }
 
 #[rstest]
-#[case(Some(false), "ingress by TCX: the driver has no native XDP")]
-#[case(None, "ingress by native XDP if the driver takes it, else by TCX")]
+#[case(Some(false), "ingress by TCX: the driver does not support native XDP")]
+#[case(
+    None,
+    "ingress by native XDP if the driver supports it, otherwise by TCX"
+)]
 fn the_mode_follows_the_driver(#[case] native_xdp: Option<bool>, #[case] expected: &str) {
     let mut facts = healthy();
     let lan = &mut facts.interfaces.as_mut().unwrap().found[0];

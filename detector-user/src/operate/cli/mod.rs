@@ -1,0 +1,148 @@
+//! The command line.
+
+mod check_config;
+mod detach;
+mod doctor;
+mod interface_name;
+mod knowledge;
+mod outputs;
+mod pcap;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::outlet::sink::Output;
+use outputs::each_once;
+
+pub use check_config::CheckConfigArgs;
+pub use detach::DetachArgs;
+pub use doctor::{DoctorArgs, DoctorOutput};
+pub use knowledge::KnowledgeArgs;
+pub use outputs::run_outputs;
+pub use pcap::PcapArgs;
+pub use run::{LogLevel, RunArgs};
+
+/// Exit code of success.
+pub const EXIT_DONE: u8 = 0;
+/// Exit code of a failure; one line on standard error names its cause.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of a usage error; of `tlswhy run` also of an invalid configuration.
+pub const EXIT_USAGE: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  failure; one line on standard error names the cause
+  2  usage error";
+
+const EXAMPLES: &str = "\
+Examples:
+  tlswhy doctor                              check this machine
+  tlswhy run --interface lan0                watch one interface until Ctrl-C
+  tlswhy pcap incident.pcapng                causes of the failures in a capture
+  tlswhy pcap --output json a.pcap | jq .cause";
+
+/// Tells why TLS connections through a gateway broke.
+///
+/// Watches the gateway's interfaces with eBPF, or reads captures, and writes one verdict for each
+/// TLS connection that failed: the cause, its confidence, the evidence, and advice.
+#[derive(Debug, Parser)]
+#[command(name = "tlswhy", version, after_help = after(EXAMPLES, EXIT_CODES))]
+#[command(
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command and its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch interfaces and write a verdict for each connection that fails
+    #[command(after_help = after(run::EXAMPLES, run::EXIT_CODES))]
+    Run(Box<RunArgs>),
+    /// Check a configuration file; every mistake is listed with its line and column
+    #[command(after_help = after(check_config::EXAMPLES, EXIT_CODES))]
+    CheckConfig(CheckConfigArgs),
+    /// Detach the programs that `tlswhy run` pinned from all interfaces
+    #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]
+    Detach(DetachArgs),
+    /// Read captures and write verdicts; needs neither root nor kernel support
+    #[command(after_help = after(pcap::EXAMPLES, EXIT_CODES))]
+    Pcap(PcapArgs),
+    /// Check whether `tlswhy run` works on this machine, with a fix for each problem
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+}
+
+impl Cli {
+    /// Parses `arguments`, the program's name first, and checks combinations of them.
+    ///
+    /// # Errors
+    /// [`clap::Error`], also for `--help`; its `exit()` prints it and exits with the matching code.
+    pub fn parse_arguments<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let cli = Self::try_parse_from(arguments)?;
+        match &cli.command {
+            Command::Run(run) => check_outputs("run", &run.outputs)?,
+            Command::Pcap(pcap) => {
+                check_outputs("pcap", &pcap.outputs)?;
+                check_files(&pcap.files)?;
+            }
+            Command::CheckConfig(_) | Command::Detach(_) | Command::Doctor(_) => {}
+        }
+        Ok(cli)
+    }
+}
+
+/// Text below the options: examples, then exit codes.
+fn after(examples: &str, exit_codes: &str) -> String {
+    format!("{examples}\n\n{exit_codes}")
+}
+
+fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
+    let on_stdout = each_once(outputs, Output::Journald);
+    if on_stdout
+        .into_iter()
+        .filter(|output| output.is_on_stdout())
+        .count()
+        > 1
+    {
+        let message =
+            "conflicting outputs: text and json both write to standard output; choose one";
+        return Err(usage(command, message));
+    }
+    Ok(())
+}
+
+fn check_files(files: &[PathBuf]) -> Result<(), clap::Error> {
+    if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
+        return Err(usage(
+            "pcap",
+            "conflicting files: standard input (-) can be read only once",
+        ));
+    }
+    Ok(())
+}
+
+fn usage(command: &str, message: &str) -> clap::Error {
+    let mut all = Cli::command();
+    all.build();
+    let mut fallback = Cli::command();
+    let command = all.find_subcommand_mut(command).unwrap_or(&mut fallback);
+    command.error(ErrorKind::ArgumentConflict, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Arguments of `tlswhy pcap`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::knowledge::KnowledgeArgs;
+use super::outputs::each_once;
+use crate::outlet::sink::Output;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  tlswhy pcap incident.pcapng
+  tlswhy pcap monday.pcap.gz tuesday.pcap.zst
+  tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
+  tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
+
+A damaged capture yields all verdicts up to the damage, an error with its position, and exit code 1.";
+
+/// Arguments of `tlswhy pcap`.
+#[derive(Debug, Args)]
+pub struct PcapArgs {
+    /// Captures: pcap or pcapng, optionally compressed with gzip or zstd; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Output for verdicts; repeatable [default: text]
+    #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
+    pub(super) outputs: Vec<Output>,
+
+    /// Suppress the progress bar and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Maximum threads; with two or more, reading and judging run side by side, with the same verdicts
+    /// [default: number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// The operator's knowledge about interception.
+    #[command(flatten)]
+    pub knowledge: KnowledgeArgs,
+}
+
+impl PcapArgs {
+    /// Returns the outputs for verdicts, each once.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<Output> {
+        each_once(&self.outputs, Output::Text)
+    }
+
+    /// Whether to show progress: only a person at a terminal reads it.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
+    }
+}

@@ -1,0 +1,80 @@
+//! Work of every two seconds: the clock, metrics, and reports of losses.
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::calendar::follow_calendar;
+use super::watch::Watch;
+use crate::outlet::message_kind;
+use crate::source::tap::counters::{forgotten, meaning};
+
+impl Watch {
+    /// Returns the status line of `systemctl status`.
+    fn status(&self) -> String {
+        let tapped = &self.taps.tap.tapped;
+        let names: Vec<_> = tapped.iter().map(|it| it.name.as_str()).collect();
+        let taps = match names.as_slice() {
+            [] => "waiting for an interface".to_owned(),
+            names => format!("watching {}", names.join(", ")),
+        };
+        let tally = self.pipeline.tally();
+        let failed: u64 = tally.causes.values().sum();
+        format!(
+            "{taps}; {failed} connections failed, {} established",
+            tally.established
+        )
+    }
+
+    /// Logs how many verdicts a kind of failure cost; the sink reports the kind itself once.
+    fn report_lost_verdicts(&mut self, now: std::time::Instant) {
+        for (sink, kind, total) in self.pipeline.tally().lost_verdicts {
+            let reason = format!("{sink} {kind}");
+            if let Some(more) = self.losses.grown(&reason, total, now) {
+                warn!(target: message_kind::LOST, "lost {more} verdicts for {sink} ({total} in total): {kind}");
+            }
+        }
+    }
+
+    /// Reports what was lost, and updates status, metrics and clock.
+    pub(super) fn keep_house(&mut self) {
+        let status = self.status();
+        self.service_manager.alive(&status);
+        self.pipeline.flush();
+        follow_calendar(&mut self.pipeline, &mut self.rings);
+        let now = Instant::now().into_std();
+        self.report_lost_verdicts(now);
+        self.endpoint.turn();
+        let Ok(counters) = self.counters.read() else {
+            warn!("cannot read the kernel's counters");
+            return;
+        };
+        self.put_metrics(&counters);
+        let forgotten = forgotten(&counters, self.settled_max);
+        if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
+            warn!(
+                target: message_kind::LOST,
+                "evicted {more} established connections ({forgotten} in total): their end is not judged; \
+                 raise tables.flows"
+            );
+        }
+        for (loss, total) in counters {
+            if loss.is_loss()
+                && let Some(more) = self.losses.grown(loss.name(), total, now)
+            {
+                warn!(target: message_kind::LOST, "lost {more} {} ({total} in total)", meaning(loss));
+            }
+        }
+        let unkept = self.pipeline.unkept();
+        if let Some(more) = self.losses.grown("unkept", unkept, now) {
+            warn!(
+                target: message_kind::STATE_UNUSABLE,
+                "cannot save {more} learned facts to the state directory ({unkept} in total); check its free \
+                 space"
+            );
+        }
+        let malformed = self.rings.malformed();
+        if let Some(more) = self.losses.grown("malformed", malformed, now) {
+            warn!(target: message_kind::LOST, "lost {more} ring items of unexpected size: agent and eBPF object do not match");
+        }
+    }
+}

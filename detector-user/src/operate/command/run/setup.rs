@@ -1,0 +1,58 @@
+//! The parts of a run, made from its settings.
+
+use tracing::warn;
+
+use super::taps::Taps;
+use crate::flow::receiver::TimedReceiver;
+use crate::operate::cli::{RunArgs, run_outputs};
+use crate::operate::config::{Config, Origin, Settings};
+use crate::operate::pipeline::Pipeline;
+use crate::outlet::message_kind;
+use crate::outlet::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
+use crate::source::tap::object::ObjectOptions;
+
+/// Whether all interfaces must exist at the start: they were named, or a person waits at a terminal.
+pub(super) fn is_strict(arguments: &RunArgs, config: &Config) -> bool {
+    match config.origin("watch.interfaces") {
+        Origin::CommandLine => true,
+        Origin::Default => !arguments.runs_as_service(),
+        Origin::File { .. } | Origin::Service => false,
+    }
+}
+
+pub(super) fn pipeline(
+    settings: &Settings,
+    options: &ObjectOptions,
+    taps: &Taps,
+    sinks: Sinks,
+) -> Pipeline {
+    let flows = options.watched_flows as usize + options.settled_flows as usize;
+    let mut pipeline = Pipeline::new(flows, settings.knowledge.clone(), sinks, report);
+    pipeline.set_knowledge(settings.knowledge.clone(), settings.scope());
+    pipeline.set_knows_direction();
+    for tapped in &taps.tap.tapped {
+        pipeline.name_tap(tapped.index, &tapped.name);
+    }
+    pipeline
+}
+
+/// Logs a sink's failure, once per kind. A closed reader is not a failure.
+fn report(error: &SinkError) {
+    if !error.is_final() {
+        warn!(target: message_kind::LOST, "{error}");
+    }
+}
+
+pub(super) fn sink_options(settings: &Settings, is_service: bool) -> SinkOptions {
+    SinkOptions {
+        outputs: run_outputs(&settings.outputs),
+        json_file: settings.json_file.clone(),
+        waits_for_file: is_service,
+        queue: settings.queue,
+        fold: settings.fold,
+        state_directory: settings.state_directory.clone(),
+        spill_max: settings.spill_max,
+        runtime_directory: settings.runtime_directory.clone(),
+        journal_socket: DEFAULT_SOCKET.into(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Layers above the configuration file: the environment that systemd sets, then the command line.
+
+use std::path::PathBuf;
+
+use super::{Config, Origin};
+use crate::operate::cli::RunArgs;
+use crate::source::tap::selection::Wanted;
+
+impl Config {
+    /// Applies the directories that systemd makes for its services (systemd.exec(5)), unless the
+    /// file names others. Of several in one variable, the first counts.
+    pub(super) fn apply_environment(&mut self, variable: &dyn Fn(&str) -> Option<PathBuf>) {
+        let first = |name: &str| {
+            let all = variable(name)?;
+            let first = all.to_str()?.split(':').next()?;
+            (!first.is_empty()).then(|| PathBuf::from(first))
+        };
+        if !self.is_set("state.directory")
+            && let Some(path) = first("STATE_DIRECTORY")
+        {
+            self.settings.state_directory = Some(path);
+            self.record_origin("state.directory", Origin::Service);
+        }
+        if !self.is_set("state.runtime")
+            && let Some(path) = first("RUNTIME_DIRECTORY")
+        {
+            self.settings.runtime_directory = Some(path);
+            self.record_origin("state.runtime", Origin::Service);
+        }
+    }
+
+    /// Applies the options that were given.
+    pub(super) fn apply_command_line(&mut self, arguments: &RunArgs) {
+        let mut noted = Vec::new();
+        let settings = &mut self.settings;
+        if !arguments.interfaces.is_empty() {
+            let named = |name: &String| Wanted::Named(name.clone());
+            settings.interfaces = arguments.interfaces.iter().map(named).collect();
+            noted.push("watch.interfaces");
+        }
+        if !arguments.outputs.is_empty() {
+            settings.outputs = arguments.outputs.clone();
+            noted.push("output.to");
+        }
+        if !arguments.inspection_cas.is_empty() {
+            settings.knowledge.inspection_cas = arguments.inspection_cas.clone();
+            noted.push("inspection.ca");
+        }
+        let mut note = |key, is_given: bool| {
+            if is_given {
+                noted.push(key);
+            }
+        };
+        note(
+            "inspection.intercepted",
+            set(&mut settings.knowledge.intercepted, arguments.intercepted),
+        );
+        note("tables.flows", set(&mut settings.flows, arguments.flows));
+        note(
+            "watch.netns",
+            set_some(&mut settings.netns, arguments.netns.as_ref()),
+        );
+        note(
+            "output.json_file",
+            set_some(&mut settings.json_file, arguments.json_file.as_ref()),
+        );
+        note(
+            "metrics.listen",
+            set_some(&mut settings.metrics, arguments.metrics.as_ref()),
+        );
+        note(
+            "state.directory",
+            set_some(
+                &mut settings.state_directory,
+                arguments.state_directory.as_ref(),
+            ),
+        );
+        note(
+            "state.runtime",
+            set_some(
+                &mut settings.runtime_directory,
+                arguments.runtime_directory.as_ref(),
+            ),
+        );
+        note(
+            "state.pins",
+            set_some(&mut settings.pins, arguments.pins.as_ref()),
+        );
+        for key in noted {
+            self.record_origin(key, Origin::CommandLine);
+        }
+    }
+}
+
+/// Replaces a value by one that was given. Returns whether it was.
+fn set<T: Copy>(value: &mut T, given: Option<T>) -> bool {
+    if let Some(given) = given {
+        *value = given;
+    }
+    given.is_some()
+}
+
+/// As [`set`], for a value that may be absent.
+fn set_some<T: Clone>(value: &mut Option<T>, given: Option<&T>) -> bool {
+    if given.is_some() {
+        *value = given.cloned();
+    }
+    given.is_some()
+}

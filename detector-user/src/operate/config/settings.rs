@@ -1,0 +1,94 @@
+//! Every setting of `tlswhy run`, with its default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::defaults;
+use crate::cause::knowledge::Knowledge;
+use crate::operate::scope::Scope;
+use crate::outlet::metrics::MetricsAddress;
+use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
+
+/// Every setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Interfaces to watch.
+    pub interfaces: Vec<Wanted>,
+    /// Networks that are clients; empty means any.
+    pub clients: Vec<IpNet>,
+    /// Network namespace whose interfaces are watched.
+    pub netns: Option<PathBuf>,
+    /// The operator's knowledge about interception.
+    pub knowledge: Knowledge,
+    /// Server ports that are ignored.
+    pub ignored_ports: Vec<u16>,
+    /// Networks that are ignored, as client and as server.
+    pub ignored_networks: Vec<IpNet>,
+    /// Maximum tracked connections.
+    pub flows: u32,
+    /// Size of the ring buffer for observations, bytes.
+    pub observation_ring: u32,
+    /// Size of the ring buffer for handshake bytes, bytes.
+    pub handshake_ring: u32,
+    /// Outputs for verdicts; empty means journald as a service, text otherwise.
+    pub outputs: Vec<Output>,
+    /// File of JSON lines in addition to the outputs.
+    pub json_file: Option<PathBuf>,
+    /// Time for which repeats of a verdict are only counted in the journal; zero writes them all.
+    pub fold: Duration,
+    /// Maximum verdicts queued in memory for each output.
+    pub queue: usize,
+    /// Maximum size of verdicts spilled to disk while journald is unavailable, bytes.
+    pub spill_max: u64,
+    /// Address that serves metrics.
+    pub metrics: Option<MetricsAddress>,
+    /// Directory for state that survives a reboot.
+    pub state_directory: Option<PathBuf>,
+    /// Directory for state that survives a restart.
+    pub runtime_directory: Option<PathBuf>,
+    /// Maximum age of learned facts that are used after a restart.
+    pub retention: Duration,
+    /// Directory where programs and maps are pinned, so that they keep running without the agent.
+    pub pins: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interfaces: vec![Wanted::any()],
+            clients: Vec::new(),
+            netns: None,
+            knowledge: Knowledge::default(),
+            ignored_ports: Vec::new(),
+            ignored_networks: Vec::new(),
+            flows: defaults::DEFAULT_FLOWS,
+            observation_ring: defaults::OBSERVATION_RING,
+            handshake_ring: defaults::HANDSHAKE_RING,
+            outputs: Vec::new(),
+            json_file: None,
+            fold: defaults::FOLD,
+            queue: defaults::QUEUE,
+            spill_max: defaults::SPILL_MAX,
+            metrics: None,
+            state_directory: None,
+            runtime_directory: None,
+            retention: defaults::RETENTION,
+            pins: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the connections that are judged.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope {
+            clients: self.clients.clone(),
+            ports: self.ignored_ports.clone(),
+            networks: self.ignored_networks.clone(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Values of the configuration file: from TOML, and back.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use toml::de::DeValue;
+use toml::{Spanned, Value};
+
+/// A mistake in a value; `at` is its byte offset in the file if not all of the value is wrong.
+pub(super) struct Complaint {
+    pub(super) at: Option<usize>,
+    pub(super) why: String,
+}
+
+impl Complaint {
+    pub(super) fn new(why: impl Display) -> Self {
+        Self {
+            at: None,
+            why: why.to_string(),
+        }
+    }
+}
+
+pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Complaint> {
+    let found = value.get_ref();
+    found
+        .as_str()
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {kind}")
+}
+
+/// Reads each text of a list.
+pub(super) fn list<T>(
+    value: &Spanned<DeValue<'_>>,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Complaint> {
+    each(value, |item| {
+        let given = text(item)?;
+        read(given).map_err(Complaint::new)
+    })
+}
+
+fn each<T>(
+    value: &Spanned<DeValue<'_>>,
+    read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Complaint>,
+) -> Result<Vec<T>, Complaint> {
+    let found = value.get_ref();
+    let items = found
+        .as_array()
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
+    let one = |item: &Spanned<DeValue<'_>>| {
+        read(item).map_err(|complaint| Complaint {
+            at: Some(item.span().start),
+            ..complaint
+        })
+    };
+    items.iter().map(one).collect()
+}
+
+pub(super) fn network(given: &str) -> Result<IpNet, String> {
+    let parsed = given
+        .parse::<IpNet>()
+        .or_else(|error| given.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
+        .map_err(|_| format!("{given:?} is not a network"))?;
+    let network = parsed.trunc();
+    if network == parsed {
+        Ok(network)
+    } else {
+        Err(format!("{given:?} has host bits set, unlike {network}"))
+    }
+}
+
+pub(super) fn ports(value: &Spanned<DeValue<'_>>) -> Result<Vec<u16>, Complaint> {
+    each(value, |item| Ok(number(item, 1, u16::MAX.into())? as u16))
+}
+
+pub(super) fn number(
+    value: &Spanned<DeValue<'_>>,
+    least: u64,
+    most: u64,
+) -> Result<u64, Complaint> {
+    let found = value.get_ref();
+    let integer = found
+        .as_integer()
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
+    let digits = integer.as_str().replace('_', "");
+    let number = i128::from_str_radix(&digits, integer.radix())
+        .map_err(|_| Complaint::new("the number is too large"))?;
+    u64::try_from(number)
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| Complaint::new(format!("{number} is out of range")))
+}
+
+pub(super) fn duration(value: &Spanned<DeValue<'_>>) -> Result<Duration, Complaint> {
+    humantime::parse_duration(text(value)?).map_err(Complaint::new)
+}
+
+pub(super) fn size(value: &Spanned<DeValue<'_>>) -> Result<u64, Complaint> {
+    let given = text(value)?;
+    let size: ByteSize = given
+        .parse()
+        .map_err(|_| Complaint::new(format!("{given:?} is not a size")))?;
+    Ok(size.as_u64())
+}
+
+pub(super) fn ring(value: &Spanned<DeValue<'_>>) -> Result<u32, Complaint> {
+    let bytes = size(value)?;
+    let fits = bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(&bytes);
+    u32::try_from(bytes).ok().filter(|_| fits).ok_or_else(|| {
+        Complaint::new(format!(
+            "{bytes} bytes is out of range or not a power of two"
+        ))
+    })
+}
+
+pub(super) fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
+    let path = PathBuf::from(text(value)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Complaint::new(format!(
+            "{:?} is not an absolute path",
+            path.display().to_string()
+        )))
+    }
+}
+
+pub(super) fn file(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
+    let file = path(value)?;
+    if file.is_dir() {
+        let shown = file.display().to_string();
+        return Err(Complaint::new(format!("{shown:?} is a directory")));
+    }
+    Ok(file)
+}
+
+pub(super) fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Value {
+    let texts = values.into_iter().map(|value| value.to_string().into());
+    Value::Array(texts.collect())
+}
+
+pub(super) fn path_value(path: &Path) -> Value {
+    path.display().to_string().into()
+}
+
+pub(super) fn duration_value(duration: Duration) -> Value {
+    humantime::format_duration(duration)
+        .to_string()
+        .replace(' ', "")
+        .into()
+}
+
+pub(super) fn size_value(bytes: u64) -> Value {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let exact = UNITS
+        .iter()
+        .find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
+    match exact {
+        Some((unit, name)) => format!("{}{name}", bytes / unit).into(),
+        None => format!("{bytes}B").into(),
+    }
+}

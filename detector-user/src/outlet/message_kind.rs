@@ -1,0 +1,66 @@
+//! Kinds of messages about the agent: the target of a tracing event, and its stable `MESSAGE_ID` in the
+//! journal and its catalog.
+
+/// Observations or verdicts were lost.
+pub(crate) const LOST: &str = "lost";
+/// A tapped interface is gone.
+pub(crate) const TAP_GONE: &str = "tap-gone";
+/// An interface cannot be tapped.
+pub(crate) const TAP_REFUSED: &str = "tap-refused";
+/// A changed configuration was not applied.
+pub(crate) const CONFIGURATION_REFUSED: &str = "configuration-refused";
+/// Programs of an earlier agent were replaced.
+pub(crate) const PROGRAMS_REPLACED: &str = "programs-replaced";
+/// State does not survive a restart or a reboot.
+pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
+/// Configured metrics are not served.
+pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
+
+/// `MESSAGE_ID` by kind. They never change.
+pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
+    (LOST, "1b3204477ca14660b266f72f525f7176"),
+    (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
+    (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
+    (CONFIGURATION_REFUSED, "003d0c30ecaa41fa9da0aaefa3726b29"),
+    (PROGRAMS_REPLACED, "9c2260cc3930400dad3b1e7100e5c590"),
+    (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
+    (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
+];
+
+/// `MESSAGE_ID` of an entry that counts repeats of a verdict. It never changes.
+pub(crate) const REPEATS_ID: &str = "3c5f6b0a1f5c4b6e9d0e6a4c2f7b81d5";
+
+/// Returns the `MESSAGE_ID` of a kind; most messages have none.
+pub(crate) fn message_id(kind: &str) -> Option<&'static str> {
+    let known = MESSAGE_IDS.iter().find(|(name, _)| *name == kind);
+    known.map(|(_, id)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::verdict::Cause;
+
+    /// The catalog explains every message, and no other.
+    #[test]
+    fn every_message_is_in_the_catalog() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/tlswhy.catalog");
+        let catalog = std::fs::read_to_string(path).unwrap();
+        let there: BTreeSet<&str> = catalog
+            .lines()
+            .filter_map(|line| line.strip_prefix("-- "))
+            .collect();
+        let causes = Cause::ALL
+            .iter()
+            .filter(|cause| **cause != Cause::Established);
+        let ours: BTreeSet<&str> = causes
+            .map(|cause| cause.message_id())
+            .chain([REPEATS_ID])
+            .chain(MESSAGE_IDS.iter().map(|(_, id)| *id))
+            .collect();
+        assert_eq!(there, ours);
+    }
+}

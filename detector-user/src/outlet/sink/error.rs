@@ -1,0 +1,173 @@
+//! Failures of sinks.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Failure of a sink.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The reader of the output is gone, as `head` does: an end, not a failure.
+    #[error("the reader of the {output} output is gone")]
+    Closed {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// The output could not be written, for instance because a disk is full.
+    #[error("cannot write the {output} output: {source}")]
+    Write {
+        /// The sink's name.
+        output: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file could not be opened.
+    #[error("cannot open {}: {source}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The queue is full: the output is too slow.
+    #[error("the {output} output is too slow: its oldest verdicts are dropped")]
+    Overflow {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// The run ended before the output accepted everything.
+    #[error("the {output} output ended before all verdicts were written")]
+    Undelivered {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// A verdict could not be spilled to disk.
+    #[error("cannot spill verdicts for the {output} output to disk: {source}")]
+    Spill {
+        /// The sink's name.
+        output: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The spill file is full.
+    #[error(
+        "cannot spill verdicts for the {output} output to disk: the file is full; raise output.spill_max"
+    )]
+    SpillFull {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// Spilled verdicts cannot be read at the moment.
+    #[error(
+        "cannot read {bytes} bytes of spilled verdicts for the {output} output: {source}; they stay for \
+         the next start, and later verdicts are written first"
+    )]
+    SpillUnreadable {
+        /// The sink's name.
+        output: &'static str,
+        /// Bytes that stay.
+        bytes: u64,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Some spilled verdicts are damaged.
+    #[error("some spilled verdicts for the {output} output are damaged")]
+    SpillDamaged {
+        /// The sink's name.
+        output: &'static str,
+    },
+    /// Delivered verdicts cannot be recorded.
+    #[error(
+        "cannot record the delivered verdicts of the {output} output: {source}; some may be repeated after a restart"
+    )]
+    Delivered {
+        /// The sink's name.
+        output: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// No journald listens.
+    #[error(
+        "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
+    )]
+    JournalMissing {
+        /// The socket that was tried.
+        socket: PathBuf,
+    },
+    /// This process may not write to the journal's socket.
+    #[error("permission denied writing to journald at {}; run as root or use --output text", .socket.display())]
+    JournalForbidden {
+        /// The socket that was tried.
+        socket: PathBuf,
+    },
+    /// journald listens but accepts nothing.
+    #[error("journald at {} accepts no entries at the moment", .socket.display())]
+    JournalBusy {
+        /// The socket that was tried.
+        socket: PathBuf,
+    },
+    /// Any other failure to write to journald.
+    #[error("cannot write to journald at {}: {source}", .socket.display())]
+    Journal {
+        /// The socket that was tried.
+        socket: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl SinkError {
+    /// Returns a short stable name of the kind of failure, for counters.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Write { .. } => "write",
+            Self::Open { .. } => "open",
+            Self::Overflow { .. } => "overflow",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Spill { .. } => "spill",
+            Self::SpillFull { .. } => "spill-full",
+            Self::SpillUnreadable { .. } => "spill-unreadable",
+            Self::SpillDamaged { .. } => "spill-damaged",
+            Self::Delivered { .. } => "delivered",
+            Self::JournalMissing { .. } => "journald-missing",
+            Self::JournalForbidden { .. } => "journald-forbidden",
+            Self::JournalBusy { .. } => "journald-busy",
+            Self::Journal { .. } => "journald",
+        }
+    }
+
+    /// Every kind that may lose verdicts.
+    pub const LOSSES: [&str; 12] = [
+        "write",
+        "open",
+        "overflow",
+        "undelivered",
+        "spill",
+        "spill-full",
+        "spill-damaged",
+        "delivered",
+        "journald-missing",
+        "journald-forbidden",
+        "journald-busy",
+        "journald",
+    ];
+
+    /// Whether another attempt may succeed later.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::JournalMissing { .. }
+                | Self::JournalBusy { .. }
+                | Self::JournalForbidden { .. }
+                | Self::Open { .. }
+        )
+    }
+
+    /// Whether this sink will never accept a verdict again.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+}
