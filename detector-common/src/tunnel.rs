@@ -118,9 +118,9 @@ impl TunnelTag {
 pub struct Inner {
     /// Where it begins in the outer frame.
     pub offset: usize,
-    /// What it begins with.
+    /// Its link layer.
     pub link: LinkType,
-    /// What carries it; the outermost where there are several.
+    /// Its tunnel; the outermost of several.
     pub tunnel: TunnelTag,
 }
 

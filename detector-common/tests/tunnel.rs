@@ -203,7 +203,7 @@ fn fragments_are_left_alone() {
 }
 
 proptest! {
-    /// Whatever the bytes are, the inner frame lies within the outer.
+    /// With any bytes, the inner frame lies within the outer.
     #[test]
     fn the_inner_frame_lies_within(
         kind in 0usize..10,

@@ -1,7 +1,7 @@
 //! The verdicts on the committed corpus, byte for byte as they were.
 //!
 //! A wanted change is blessed by `TLSWHY_BLESS=1 cargo test -p tests --test golden`, which writes
-//! the file anew; `git diff` of it is of no use, so the commit says which verdicts changed and why.
+//! the file again; `git diff` of it is of no use, so the commit says which verdicts changed and why.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 #!/bin/sh
-# NSS's tstclnt. Its trust is a database, made anew for each run.
+# NSS's tstclnt. Its trust is a database, made for each run.
 . "$(dirname "$0")/request.sh"
 
 database=sql:$folder/database

@@ -78,7 +78,7 @@ impl Client for Program {
 
     fn command(&self, request: &Request) -> Command {
         let mut words = self.prepared.iter();
-        // Says what is wrong to whoever runs a client that was not prepared.
+        // Tells the user of a client that was not prepared.
         let unprepared = OsString::from(format!("{}-is-not-prepared", self.name));
         let mut command = Command::new(words.next().unwrap_or(&unprepared));
         command

@@ -166,7 +166,7 @@ impl Flows {
         }
     }
 
-    /// All frames by time, with checksums made anew.
+    /// All frames by time, with new checksums.
     #[must_use]
     pub fn frames(&self) -> Vec<Frame> {
         let segments = self.flows.iter().flat_map(|flow| &flow.segments);
