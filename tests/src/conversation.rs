@@ -65,6 +65,21 @@ impl Conversation {
         }
     }
 
+    /// SYN, SYN-ACK and ACK before the first bytes.
+    pub fn three_way_handshake(&self) -> Vec<Vec<u8>> {
+        let before = |from: From| self.next(from).wrapping_sub(1);
+        vec![
+            self.segment(From::Client, before(From::Client), &[], |tcp| {
+                tcp.syn = true;
+                tcp.ack = false;
+            }),
+            self.segment(From::Server, before(From::Server), &[], |tcp| {
+                tcp.syn = true;
+            }),
+            self.ack(From::Client),
+        ]
+    }
+
     /// A segment with payload; the sender's sequence number moves on.
     pub fn data(&mut self, from: From, payload: &[u8]) -> Vec<u8> {
         let frame = self.segment(from, self.next(from), payload, |tcp| tcp.psh = true);

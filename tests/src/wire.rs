@@ -110,6 +110,27 @@ pub fn send(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) {
     });
 }
 
+/// Sends the frames of connections, each at once, one connection after each `gap`.
+pub fn send_paced(
+    namespace: &Namespace,
+    interface: &str,
+    connections: &[Vec<Vec<u8>>],
+    gap: Duration,
+) {
+    let name = interface.to_owned();
+    inside(namespace, move || {
+        let socket = packet_socket(&name).unwrap();
+        let begin = Instant::now();
+        for (connection, number) in connections.iter().zip(0..) {
+            let due = begin + gap * number;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            for frame in connection {
+                write(&socket, frame).unwrap();
+            }
+        }
+    });
+}
+
 fn packet_socket(interface: &str) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
     let descriptor =

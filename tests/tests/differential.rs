@@ -197,21 +197,6 @@ proptest! {
     }
 }
 
-/// The three-way handshake before a connection's first bytes.
-fn three_way_handshake(talk: &Conversation) -> Vec<Vec<u8>> {
-    let before = |from: From| talk.seq[from as usize].wrapping_sub(1);
-    vec![
-        talk.segment(From::Client, before(From::Client), &[], |tcp| {
-            tcp.syn = true;
-            tcp.ack = false;
-        }),
-        talk.segment(From::Server, before(From::Server), &[], |tcp| {
-            tcp.syn = true
-        }),
-        talk.ack(From::Client),
-    ]
-}
-
 /// How a connection is left by those who go on to use its ports again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
@@ -246,7 +231,7 @@ fn each_connection_on_the_same_ports_is_told(
     let mut talk = Conversation::new(Network::Ipv4);
     let steps = [0x1_0000, 0x4000_0000, 0x8000_0000, 0xf000_0000];
     for step in steps {
-        let mut handshake = three_way_handshake(&talk);
+        let mut handshake = talk.three_way_handshake();
         if !syn_is_seen {
             handshake.drain(..2);
         }
@@ -273,7 +258,7 @@ fn each_connection_on_the_same_ports_is_told(
 #[rstest]
 fn a_stray_syn_ends_nothing(#[values(Program::Xdp, Program::Egress)] program: Program) {
     let mut talk = Conversation::new(Network::Ipv4);
-    let mut frames = three_way_handshake(&talk);
+    let mut frames = talk.three_way_handshake();
     frames.push(talk.data(From::Client, &tls::client_hello("goes-on.test", 500)));
     frames.push(talk.segment(From::Client, 0x7000_0000, &[], |tcp| {
         tcp.syn = true;
@@ -294,7 +279,7 @@ fn a_stray_syn_ends_nothing(#[values(Program::Xdp, Program::Egress)] program: Pr
 #[test]
 fn retransmissions_begin_no_connection() {
     let mut talk = Conversation::new(Network::Ipv4);
-    let handshake = three_way_handshake(&talk);
+    let handshake = talk.three_way_handshake();
     let hello = talk.data(From::Client, &tls::client_hello("once.test", 500));
     let server = talk.data(From::Server, &tls::server_hello(0xc02f, false));
     let mut frames = handshake.clone();
