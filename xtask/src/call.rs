@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::left_behind::{Before, TEST_RUN};
 use crate::{root, target};
 
 /// Returns a call of cargo in the repository's root; no argument may have white space.
@@ -28,12 +29,28 @@ pub fn run(command: &mut Command, failed: &'static str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs all tests of the workspace.
+/// Builds and runs all tests of the workspace, and checks that nothing of them is left.
 ///
 /// # Errors
-/// If one fails.
-pub fn tests(arguments: Vec<String>) -> anyhow::Result<()> {
-    run(cargo("test --workspace").args(arguments), "tests failed")
+/// If one fails, or leaves something behind: a list of that.
+pub fn tests(arguments: &[String]) -> anyhow::Result<()> {
+    let of_cargo = arguments.iter().take_while(|argument| *argument != "--");
+    println!("[2/4] building the tests");
+    run(
+        cargo("test --workspace --no-run").args(of_cargo),
+        "the tests did not build",
+    )?;
+    println!("[3/4] running the tests");
+    let before = Before::record();
+    let mut tests = cargo("test --workspace");
+    tests.args(arguments).env(TEST_RUN, before.mark());
+    let passed = run(&mut tests, "tests failed");
+    println!("[4/4] looking for processes, namespaces, mounts, links and pins of the tests");
+    let left = before.check();
+    match (passed, left) {
+        (Err(failed), Err(left)) => Err(left.context(failed)),
+        (passed, left) => passed.and(left),
+    }
 }
 
 /// Builds the agent and the benches in release mode and runs them.

@@ -7,6 +7,7 @@
 
 pub mod call;
 pub mod commands;
+pub mod left_behind;
 pub mod package;
 pub mod setup;
 

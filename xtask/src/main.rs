@@ -7,6 +7,10 @@ use xtask::commands::{ArgMatches, value, values};
 use xtask::setup::{self, Group};
 use xtask::{call, commands, is_root, package};
 
+const TEST_COST: &str = "\
+On two cores the first run takes about half an hour: 5 minutes to install packages, 10 to build, 15 to
+test. It needs 8 GB of disk in target/ and 3 GB for packages. Later runs build and install what changed.";
+
 fn main() -> ExitCode {
     commands::main(commands::xtask(), run)
 }
@@ -14,6 +18,9 @@ fn main() -> ExitCode {
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
     if matches!(name, "test" | "demo" | "corpus" | "bench" | "inject-reset") {
         need_root(name)?;
+    }
+    if name == "test" {
+        println!("{TEST_COST}\n[1/4] packages");
     }
     let needed = match name {
         "setup" | "demo" => &[Group::Base][..],
@@ -27,7 +34,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
     }
     match name {
         "setup" => Ok(()),
-        "test" => call::tests(values::<String>(arguments, "rest")),
+        "test" => call::tests(&values::<String>(arguments, "rest")),
         "bench" => call::bench(arguments.get_flag("quick")),
         "package" => package::make(&value::<String>(arguments, "revision").unwrap_or_default()),
         "old-kernel" => call::lab(false, std::env::args_os().skip(1)),

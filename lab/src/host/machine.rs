@@ -1,5 +1,6 @@
 //! A clean Debian that runs systemd, in a container of its own.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::command::{output, run, words};
 use super::{Namespace, Process};
+use xtask::left_behind::TEST_RUN;
 use xtask::target;
 
 /// The release that is installed.
@@ -35,7 +37,11 @@ impl Machine {
     pub fn boot(network: &Namespace, shared: &Path) -> anyhow::Result<Self> {
         let root = clean_root()?;
         let bpffs = BpfFs::mount()?;
-        let mut command = words("systemd-nspawn --quiet --register=no --keep-unit --boot");
+        // A PID namespace around the container: its first process is killed with `unshare`, and all in
+        // the namespace with that. Killed alone, systemd-nspawn would leave the container running.
+        let mut command = words("unshare --pid --fork --kill-child --mount-proc");
+        command.args(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
+        command.arg("--boot");
         command.args(["--volatile=overlay", "--console=pipe", "--settings=no"]);
         // What a gateway's systemd may, and nspawn keeps from containers.
         command.args(["--capability=all", "--system-call-filter=bpf"]);
@@ -50,8 +56,11 @@ impl Machine {
             bpffs.folder.path().display()
         ));
         command.arg(format!("--bind-ro={}:/shared", shared.display()));
+        if let Ok(run) = std::env::var(TEST_RUN) {
+            command.arg(format!("--setenv={TEST_RUN}={run}"));
+        }
         let container = Process::start(&mut command)?;
-        let init = first_child(container.id())?;
+        let init = init_of(container.id())?;
         let machine = Self {
             container,
             init,
@@ -117,6 +126,12 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // Nothing in it is worth an orderly end.
         let _ = self.container.stop(Signal::SIGKILL);
+        // Its file systems are in use until its init is gone.
+        let init = format!("/proc/{}", self.init);
+        let end = Instant::now() + BOOT;
+        while Path::new(&init).exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -162,27 +177,39 @@ fn clean_root() -> anyhow::Result<PathBuf> {
     let mut command = words("debootstrap --variant=minbase");
     command.arg(format!("--include={INCLUDED}"));
     command.arg(RELEASE).arg(&unfinished);
+    // Past the tests' capture of their output: it is silent otherwise.
+    let _ = writeln!(
+        std::io::stderr(),
+        "installing a clean Debian into {} (a minute or two, 300 MB)",
+        root.display()
+    );
     run(&mut command).context("cannot install a clean Debian")?;
     std::fs::rename(&unfinished, &root).context("cannot keep the clean Debian")?;
     Ok(root)
 }
 
-/// The first child of a process; it has none at once.
-fn first_child(of: u32) -> anyhow::Result<String> {
+/// The container's init among the descendants of a process; it is not there at once.
+fn init_of(process: u32) -> anyhow::Result<String> {
     let end = Instant::now() + BOOT;
     loop {
-        let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"))
-            .context("the container ended")?;
-        // Before the container's init there is a short-lived helper.
-        for child in children.split_whitespace() {
-            let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        let mut pending = children(&process.to_string());
+        while let Some(next) = pending.pop() {
+            let name = std::fs::read_to_string(format!("/proc/{next}/comm")).unwrap_or_default();
+            // Before the container's init there are short-lived helpers.
             if name.trim() == "systemd" {
-                return Ok(child.to_owned());
+                return Ok(next);
             }
+            pending.extend(children(&next));
         }
         if Instant::now() > end {
             bail!("the container's init did not start");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn children(process: &str) -> Vec<String> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let children = std::fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().map(str::to_owned).collect()
 }

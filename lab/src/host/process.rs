@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 /// The longest that a program may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A program; dropped, it is stopped.
+/// A program; dropped, it is stopped. It ends with the thread that started it at the latest, however
+/// that ends.
 pub struct Process {
     name: String,
     child: Child,
@@ -26,7 +27,7 @@ impl Process {
     /// If it cannot be started.
     pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         let name = format!("{command:?}");
-        let mut child = command
+        let mut child = bound_to_this_thread(command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -133,6 +134,54 @@ impl Drop for Process {
             std::thread::sleep(Duration::from_millis(100));
             let _ = self.child.kill();
             let _ = self.child.wait();
+        }
+    }
+}
+
+/// Returns a command that the kernel kills when the thread that started it ends, be it by a signal
+/// (`PR_SET_PDEATHSIG`, prctl(2)): no guard runs then. Standard streams are not taken over.
+fn bound_to_this_thread(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL", "--"]);
+    bound.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        bound.current_dir(folder);
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_program_ends_with_its_thread_without_its_guard() {
+        let id = std::thread::spawn(|| {
+            let process = Process::start(Command::new("sleep").arg("600")).unwrap();
+            let id = process.id();
+            // As after a kill: no destructor runs.
+            std::mem::forget(process);
+            id
+        });
+        let id = id.join().unwrap();
+        let status = PathBuf::from(format!("/proc/{id}/stat"));
+        let runs = || {
+            let stat = std::fs::read_to_string(&status).unwrap_or_default();
+            // Dead, and still this process's child that nobody waited for, it is a zombie.
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        let end = Instant::now() + PATIENCE;
+        while runs() {
+            assert!(Instant::now() < end, "it runs on");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
