@@ -36,7 +36,8 @@ const PINNING: &str = concat!(
     r#""ended_by":"client","alert":{"from":"client","level":"fatal","code":46,"description":"certificate_unknown","encrypted":false},"#,
     r#""reset":{"from":"middlebox","injected":true,"tells":["the server went on","ttl 61, the server's were 52"]},"duration_ms":14.2,"pan_os":"policy-deny","#,
     r#""evidence":[{"name":"client-alert","detail":"after the server's Certificate","weight":2.5},{"name":"other-apps","detail":"3 of 3 succeed","weight":1.25}],"#,
-    r#""advice":"exclude api.pinned.test from decryption","revises":"an earlier one"}"#,
+    r#""advice":"exclude api.pinned.test from decryption","revises":"an earlier one","#,
+    r#""id":"0123456789abcdef","revision":1,"supersedes":"fedcba9876543210"}"#,
 );
 
 /// A journald that this thread, and what it starts, sees in place of the machine's own.
@@ -217,6 +218,7 @@ fn what_is_unknown_is_no_field() {
         evidence: vec![],
         advice: None,
         revises: None,
+        supersedes: None,
         ..pinning()
     };
     Journald::open(DEFAULT_SOCKET)

@@ -11,6 +11,7 @@
 mod alert;
 mod cause;
 pub mod community_id;
+mod identity;
 mod named;
 mod party;
 mod written;
@@ -38,7 +39,7 @@ pub(crate) use written::{written_confidence, written_milliseconds, written_weigh
 ///     "cause":"pinning","confidence":0.97,"intercepted":"yes","issuer":null,
 ///     "ended_by":"client","alert":null,"reset":null,"duration_ms":14.2,"pan_os":"policy-deny",
 ///     "evidence":[{"name":"client-alert","detail":"fatal unknown_ca (48)","weight":2.5}],
-///     "advice":null,"revises":null}"#;
+///     "advice":null,"revises":null,"id":"c3d1b0a8e2f45967","revision":0,"supersedes":null}"#;
 /// let verdict: Verdict = serde_json::from_str(line)?;
 /// assert_eq!((verdict.cause, verdict.ended_by), (Cause::Pinning, Party::Client));
 /// assert_eq!(verdict.server.to_string(), "10.0.2.2:443");
@@ -99,6 +100,16 @@ pub struct Verdict {
     /// The leg nearer to the server; only where another tap saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_leg: Option<ServerLeg>,
+    /// Identifier of this verdict, 16 hexadecimal digits: the same in every output and, of a capture, in
+    /// every run; no other verdict has it.
+    #[serde(default)]
+    pub id: String,
+    /// Number of the connection's verdicts before this one; it replaces them.
+    #[serde(default)]
+    pub revision: u32,
+    /// `id` of the verdict that this one replaces: the connection's previous one.
+    #[serde(default)]
+    pub supersedes: Option<String>,
 }
 
 /// The other half of a connection that an interceptor or a NAT made two of, as its tap saw it.

@@ -11,7 +11,8 @@ pub(crate) const EXAMPLE: &str = concat!(
     r#""ended_by":"client","alert":{"from":"client","level":"fatal","code":46,"description":"certificate_unknown","encrypted":false},"#,
     r#""reset":null,"duration_ms":14.2,"pan_os":"policy-deny","#,
     r#""evidence":[{"name":"client-alert","detail":"fatal certificate_unknown (46) after the server's Certificate","weight":2.5}],"#,
-    r#""advice":"exclude api.pinned.test from decryption","revises":null}"#,
+    r#""advice":"exclude api.pinned.test from decryption","revises":null,"#,
+    r#""id":"0123456789abcdef","revision":0,"supersedes":null}"#,
 );
 
 /// A verdict with every kind of field filled in.
@@ -56,6 +57,9 @@ pub(crate) fn pinning() -> Verdict {
         advice: Some("exclude api.pinned.test from decryption".into()),
         revises: None,
         server_leg: None,
+        id: "0123456789abcdef".into(),
+        revision: 0,
+        supersedes: None,
     }
 }
 

@@ -169,6 +169,7 @@ impl Open {
         revised.revises = Some(format!("{} {}", revised.time, revised.community_id));
         self.given = (revised.cause, revised.confidence);
         self.revisions += 1;
+        revised.set_revision(self.revisions.into());
         Some(verdict)
     }
 }

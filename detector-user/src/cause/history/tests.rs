@@ -251,6 +251,8 @@ fn a_revision_names_what_it_revises() {
     let revised = revision.revises.as_deref().unwrap();
     assert!(revised.ends_with(&first.community_id), "{revised}");
     assert_eq!(revision.time, first.time, "it is the same connection");
+    assert_eq!((first.revision, revision.revision), (0, 1));
+    assert_eq!(revision.supersedes.as_ref(), Some(&first.id));
 }
 
 /// An interceptor recognized late revises earlier verdicts.

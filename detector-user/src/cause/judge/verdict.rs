@@ -35,7 +35,7 @@ impl Grounds<'_> {
         let address = || timeline.server.ip().to_string();
         let name = sni.clone().unwrap_or_else(address);
         let holds = |when| self.holds(when);
-        Verdict {
+        let mut verdict = Verdict {
             time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
             tap: timeline.tap.to_string(),
             community_id: community_id_v1(0, timeline.client, timeline.server),
@@ -59,7 +59,12 @@ impl Grounds<'_> {
             advice: cause.advice(&name, holds),
             revises: None,
             server_leg: self.other_leg.map(server_leg),
-        }
+            id: String::new(),
+            revision: 0,
+            supersedes: None,
+        };
+        verdict.set_revision(0);
+        verdict
     }
 
     /// Whether a circumstance, on which the wording of advice depends, holds for the connection alone.

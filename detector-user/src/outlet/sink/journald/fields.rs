@@ -96,6 +96,9 @@ pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json:
     }
     add_known(entry, "TLSWHY_ADVICE", verdict.advice.as_deref());
     add_known(entry, "TLSWHY_REVISES", verdict.revises.as_deref());
+    entry.field("TLSWHY_ID", &verdict.id);
+    entry.field("TLSWHY_REVISION", &verdict.revision.to_string());
+    add_known(entry, "TLSWHY_SUPERSEDES", verdict.supersedes.as_deref());
     if let Some(leg) = &verdict.server_leg {
         add_server_leg(entry, leg);
     }

@@ -41,6 +41,7 @@ fn no_field_of_the_json_is_missing() {
         &mut verdict.issuer,
         &mut verdict.advice,
         &mut verdict.revises,
+        &mut verdict.supersedes,
     ] {
         *field = Some("x".into());
     }

@@ -169,6 +169,7 @@ fn complete() -> Verdict {
         vlan: vec![7],
         ..pinning()
     };
+    verdict.set_revision(1);
     verdict.server_leg = Some(ServerLeg {
         tap: "wan0".into(),
         community_id: verdict.community_id.clone(),
