@@ -7,7 +7,6 @@ use crate::bytes::{be16, be32, be48, be64, u8_at};
 use crate::counter::Counter;
 use crate::flow::{Address, FlowKey};
 use crate::packet::Packet;
-use crate::tunnel::ppp_protocol;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -312,6 +311,17 @@ fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter>
         network.offset += 6 + protocol_len;
     }
     Ok(network)
+}
+
+/// A PPP protocol number from its first two bytes, and how many of them it takes: one where it was
+/// compressed (RFC 1661 §6.5), which shows by its lowest bit.
+#[inline(always)]
+pub(crate) fn ppp_protocol(first: u16) -> (u16, usize) {
+    if first & 0x0100 != 0 {
+        (first >> 8, 1)
+    } else {
+        (first, 2)
+    }
 }
 
 /// Reads the IPv6 address at `at`.

@@ -56,6 +56,7 @@ pub(crate) fn pinning() -> Verdict {
         advice: Some("exclude api.pinned.test from decryption".into()),
         revises: None,
         server_leg: None,
+        tunnel: None,
     }
 }
 
