@@ -197,6 +197,15 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     tcp(packet, &network, &transport, key)
 }
 
+/// Returns the offset and the EtherType of a frame's network header, behind the tags that are walked.
+///
+/// # Errors
+/// As [`walk`], of a frame without one.
+pub fn network_header<P: Packet>(packet: &P, link: LinkType) -> Result<(usize, u16), Counter> {
+    let network = link_layer(packet, link)?;
+    Ok((network.offset, network.ether_type))
+}
+
 #[inline(always)]
 pub(crate) fn link_layer<P: Packet>(packet: &P, link: LinkType) -> Result<Network, Counter> {
     let truncated = Counter::TruncatedHeaders;
