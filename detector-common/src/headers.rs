@@ -7,7 +7,6 @@ use crate::bytes::{be16, be32, be48, be64, u8_at};
 use crate::counter::Counter;
 use crate::flow::{Address, FlowKey};
 use crate::packet::Packet;
-use crate::tunnel::ppp_protocol;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -198,6 +197,15 @@ pub fn walk<P: Packet>(packet: &P, tap: &Tap) -> Result<Segment, Counter> {
     tcp(packet, &network, &transport, key)
 }
 
+/// Returns the offset and the EtherType of a frame's network header, behind the tags that are walked.
+///
+/// # Errors
+/// As [`walk`], of a frame without one.
+pub fn network_header<P: Packet>(packet: &P, link: LinkType) -> Result<(usize, u16), Counter> {
+    let network = link_layer(packet, link)?;
+    Ok((network.offset, network.ether_type))
+}
+
 #[inline(always)]
 pub(crate) fn link_layer<P: Packet>(packet: &P, link: LinkType) -> Result<Network, Counter> {
     let truncated = Counter::TruncatedHeaders;
@@ -312,6 +320,17 @@ fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter>
         network.offset += 6 + protocol_len;
     }
     Ok(network)
+}
+
+/// A PPP protocol number from its first two bytes, and how many of them it takes: one where it was
+/// compressed (RFC 1661 §6.5), which shows by its lowest bit.
+#[inline(always)]
+pub(crate) fn ppp_protocol(first: u16) -> (u16, usize) {
+    if first & 0x0100 != 0 {
+        (first >> 8, 1)
+    } else {
+        (first, 2)
+    }
 }
 
 /// Reads the IPv6 address at `at`.

@@ -5,7 +5,7 @@
 //! (MPLS labels, GTP TEIDs, L2TP sessions) do not.
 
 use crate::bytes::{be16, be32, u8_at};
-use crate::headers::{LinkType, link_layer};
+use crate::headers::{LinkType, link_layer, ppp_protocol};
 
 /// Tunnels within tunnels that are opened.
 pub const LEVELS_MAX: usize = 2;
@@ -427,17 +427,6 @@ fn in_ppp(mut reader: Reader<'_>, kind: TunnelKind) -> Option<Inner> {
     match protocol {
         0x0021 | 0x0057 => reader.inner(LinkType::Raw, kind, None),
         _ => None,
-    }
-}
-
-/// A PPP protocol number from its first two bytes, and how many of them it takes: one where it was
-/// compressed (RFC 1661 §6.5), which shows by its lowest bit.
-#[inline(always)]
-pub(crate) fn ppp_protocol(first: u16) -> (u16, usize) {
-    if first & 0x0100 != 0 {
-        (first >> 8, 1)
-    } else {
-        (first, 2)
     }
 }
 

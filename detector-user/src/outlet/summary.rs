@@ -14,7 +14,13 @@ pub struct Summary {
     pub counters: Vec<(Counter, u64)>,
     /// Established flows that were evicted to make room for others: their end is not judged.
     pub forgotten: u64,
+    /// Frames in which no TCP was looked for: names of their kinds, the most frequent first. Empty
+    /// where kinds are not told apart.
+    pub unread: Vec<(String, u64)>,
 }
+
+/// Kinds of frames that are named.
+const KINDS_MAX: usize = 5;
 
 impl Summary {
     fn of(&self, wanted: Counter) -> u64 {
@@ -31,6 +37,23 @@ impl Summary {
             .filter(|(counter, _)| counter.is_outcome())
             .map(|(_, n)| n)
             .sum()
+    }
+
+    fn fmt_unread(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (kind, frames)) in self.unread.iter().take(KINDS_MAX).enumerate() {
+            let before = if index == 0 {
+                "\nnot looked into: "
+            } else {
+                ", "
+            };
+            write!(f, "{before}{frames} {kind}")?;
+        }
+        let others = self.unread.get(KINDS_MAX..).unwrap_or_default();
+        let frames: u64 = others.iter().map(|(_, frames)| frames).sum();
+        if frames > 0 {
+            write!(f, ", {frames} of {} other kinds", others.len())?;
+        }
+        Ok(())
     }
 }
 
@@ -73,6 +96,7 @@ impl fmt::Display for Summary {
         if tally.revised > 0 {
             write!(f, "; {} verdicts revised", tally.revised)?;
         }
+        self.fmt_unread(f)?;
         let mut lost: Vec<String> = self
             .counters
             .iter()

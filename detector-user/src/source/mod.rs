@@ -10,4 +10,6 @@
 
 pub mod capture;
 pub mod capture_tap;
+pub mod link_header;
 pub mod tap;
+pub mod unread;

@@ -2,7 +2,7 @@
 //!
 //! In: the values that the causes' room found. Out: [`Verdict`], which sinks write and readers read
 //! back, and the vocabulary it is made of: [`Cause`] with its table, [`Party`], [`Alert`], [`Reset`],
-//! [`Evidence`].
+//! [`Evidence`], [`Tunnel`].
 //!
 //! Field names and their order are a contract with every reader of the output: fields may be added
 //! at the end, none is renamed, and an unknown value is `null`, never made up. Not here: knowledge of
@@ -100,6 +100,9 @@ pub struct Verdict {
     /// The leg nearer to the server; only where another tap saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_leg: Option<ServerLeg>,
+    /// The tunnel that carried the connection, the outermost of several; only where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// Identifier of this verdict, 16 hexadecimal digits: the same in every output and, of a capture, in
     /// every run; no other verdict has it.
     #[serde(default)]
@@ -110,6 +113,15 @@ pub struct Verdict {
     /// `id` of the verdict that this one replaces: the connection's previous one.
     #[serde(default)]
     pub supersedes: Option<String>,
+}
+
+/// A tunnel or mirror protocol whose inner addresses are the verdict's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its protocol, such as `vxlan`.
+    pub kind: String,
+    /// Its identifier (VNI, VSID, GRE key, mirror session), where both directions share one.
+    pub id: Option<u32>,
 }
 
 /// The other half of a connection that an interceptor or a NAT made two of, as its tap saw it.

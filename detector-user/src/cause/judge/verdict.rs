@@ -1,6 +1,7 @@
 //! The verdict on a connection that failed.
 
 use detector_common::flow::Sender;
+use detector_common::tunnel::TunnelTag;
 use jiff::Timestamp;
 
 use crate::cause::interception::Interception;
@@ -59,6 +60,7 @@ impl Grounds<'_> {
             advice: cause.advice(&name, holds),
             revises: None,
             server_leg: self.other_leg.map(server_leg),
+            tunnel: tunnel(timeline),
             id: String::new(),
             revision: 0,
             supersedes: None,
@@ -123,6 +125,14 @@ impl Grounds<'_> {
         beside.extend(facts.gaps.then_some(Evidence::Gap));
         beside
     }
+}
+
+fn tunnel(leg: &Timeline) -> Option<verdict::Tunnel> {
+    let tag = TunnelTag(leg.flow.key.tunnel);
+    Some(verdict::Tunnel {
+        kind: tag.kind()?.name().to_owned(),
+        id: tag.id(),
+    })
 }
 
 fn server_leg(leg: &Timeline) -> verdict::ServerLeg {

@@ -21,7 +21,7 @@ A damaged capture yields all verdicts up to the damage, an error with its positi
 /// Arguments of `tlswhy pcap`.
 #[derive(Debug, Args)]
 pub struct PcapArgs {
-    /// Captures: pcap or pcapng, optionally compressed with gzip or zstd; `-` is standard input
+    /// Captures: pcap, pcapng, snoop or ERF, optionally compressed with gzip or zstd; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 

@@ -135,6 +135,10 @@ fn facts(verdict: &Verdict) -> Vec<String> {
         let tags: Vec<_> = verdict.vlan.iter().map(u16::to_string).collect();
         facts.push(format!("VLAN {}", tags.join(".")));
     }
+    if let Some(tunnel) = &verdict.tunnel {
+        let id = tunnel.id.map_or_else(String::new, |id| format!(" {id}"));
+        facts.push(format!("inside {}{id}", escaped(&tunnel.kind)));
+    }
     match (verdict.intercepted, &verdict.issuer) {
         (Intercepted::Yes, Some(issuer)) => {
             facts.push(format!("intercepted by {}", escaped(issuer)));

@@ -14,25 +14,53 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// PPP, with or without HDLC-like framing.
     pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing, or Cisco's HDLC.
+    pub const PPP_HDLC: Self = Self(50);
     /// PPPoE session frames without an Ethernet header.
     pub const PPP_ETHER: Self = Self(51);
     /// An IPv4 or IPv6 header at once.
     pub const RAW: Self = Self(101);
+    /// Cisco's HDLC.
+    pub const C_HDLC: Self = Self(104);
     /// OpenBSD loopback: the protocol family in network byte order.
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// OpenBSD's decrypted IPsec.
+    pub const ENC: Self = Self(109);
+    /// The log of the packet filter PF.
+    pub const PFLOG: Self = Self(117);
+    /// Reserved for private use; Apple's PKTAP before it had a number.
+    pub const USER2: Self = Self(149);
+    /// PPP as pppd records it: a direction in place of the address.
+    pub const PPP_PPPD: Self = Self(166);
+    /// Per-packet information, then another link type.
+    pub const PPI: Self = Self(192);
+    /// PPP after a byte for the direction.
+    pub const PPP_WITH_DIR: Self = Self(204);
+    /// Solaris's IP network interface.
+    pub const IPNET: Self = Self(226);
     /// An IPv4 header at once.
     pub const IPV4: Self = Self(228);
     /// An IPv6 header at once.
     pub const IPV6: Self = Self(229);
+    /// Linux's netfilter log.
+    pub const NFLOG: Self = Self(239);
+    /// Apple's PKTAP: metadata, then another link type.
+    pub const PKTAP: Self = Self(258);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
+
+    /// Whether an IP header comes at once. 12 and 14 are what programs wrote that took a system's own
+    /// DLT_RAW for the registry's.
+    #[must_use]
+    pub const fn is_raw(self) -> bool {
+        matches!(self, Self::RAW | Self::IPV4 | Self::IPV6 | Self(12 | 14))
+    }
 
     /// The registry's name without the prefix `LINKTYPE_`, where it is a known one.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        // 12 and 14 are what programs wrote that took a system's own DLT_RAW for the registry's.
         Some(match self.0 {
             0 => "NULL",
             1 => "ETHERNET",

@@ -1,4 +1,4 @@
-//! Reads packet captures: classic pcap and pcapng, plain or compressed with gzip or zstd.
+//! Reads packet captures: classic pcap, pcapng, snoop and ERF, plain or compressed with gzip or zstd.
 //!
 //! Frames are borrowed from one buffer, or from the file mapped to memory where it isn't compressed:
 //! reading costs no allocation and no system call per frame, and memory stays flat whatever the
@@ -7,12 +7,14 @@
 //! The reader accepts the same as libpcap and Wireshark: a frame may be longer than the file's
 //! snapshot length, time may go backwards, link types may be unknown.
 
+mod erf;
 mod error;
 mod interface;
 mod link_type;
 mod pcap;
 mod pcapng;
 mod record;
+mod snoop;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -22,9 +24,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use self::erf::Erf;
 use self::pcap::Pcap;
 use self::pcapng::PcapNg;
 use self::record::{FrameRecord, Step};
+use self::snoop::Snoop;
 use self::source::{Source, describe_foreign};
 use self::window::Window;
 
@@ -37,7 +41,7 @@ pub struct Frame<'a> {
     /// Time of capture: UNIX time in nanoseconds. As recorded: it may go backwards, and it is
     /// 0 for a pcapng Simple Packet Block, which has no time.
     pub time_ns: u64,
-    /// The interface, numbered through the whole file; always 0 in classic pcap.
+    /// The interface, numbered through the whole file; always 0 where the format has none.
     pub interface: u32,
     /// Its link type: the frame's first header.
     pub link_type: LinkType,
@@ -79,6 +83,8 @@ pub struct CaptureFile {
 enum Format {
     Pcap(Pcap),
     PcapNg(PcapNg),
+    Snoop(Snoop),
+    Erf(Erf),
 }
 
 impl Format {
@@ -87,6 +93,8 @@ impl Format {
         match self {
             Self::Pcap(pcap) => pcap.step(data),
             Self::PcapNg(pcapng) => pcapng.step(data),
+            Self::Snoop(snoop) => snoop.step(data),
+            Self::Erf(erf) => erf.step(data),
         }
     }
 }
@@ -171,7 +179,7 @@ impl CaptureFile {
     #[must_use]
     pub fn interface_name(&self, interface: u32) -> Option<&str> {
         match &self.format {
-            Format::Pcap(_) => None,
+            Format::Pcap(_) | Format::Snoop(_) | Format::Erf(_) => None,
             Format::PcapNg(pcapng) => pcapng.interface_name(interface),
         }
     }
@@ -223,7 +231,10 @@ impl CaptureFile {
     }
 }
 
-/// Detects the format by the first bytes, and parses a classic file's header.
+/// Bytes by which a format without a signature is recognised.
+const ERF_RECORDS: usize = 1 << 17;
+
+/// Detects the format by the first bytes, and parses the file header where there is one.
 fn recognise(window: &mut Window, name: &str) -> Result<Format, CaptureError> {
     let complete = fill(window, name, pcap::FILE_HEADER)?;
     let head = window.unread();
@@ -233,7 +244,21 @@ fn recognise(window: &mut Window, name: &str) -> Result<Format, CaptureError> {
     if PcapNg::recognises(magic) {
         return Ok(Format::PcapNg(PcapNg::new()));
     }
+    if Snoop::recognises(head) {
+        if head.len() < snoop::FILE_HEADER {
+            return Err(truncated(window, name, snoop::FILE_HEADER));
+        }
+        let snoop =
+            Snoop::from_file_header(head).map_err(|detail| corrupt(window, name, detail))?;
+        window.take(snoop::FILE_HEADER);
+        return Ok(Format::Snoop(snoop));
+    }
     if !Pcap::recognises(magic) {
+        fill(window, name, ERF_RECORDS)?;
+        let head = window.unread();
+        if Erf::recognises(head) {
+            return Ok(Format::Erf(Erf));
+        }
         let detail = describe_foreign(head.get(..8).unwrap_or(head));
         return Err(CaptureError::NotACapture {
             file: name.to_owned(),

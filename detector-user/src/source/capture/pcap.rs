@@ -10,6 +10,8 @@ use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
 pub(super) const FILE_HEADER: usize = 24;
 /// Length of a record's header in bytes.
 const RECORD_HEADER: usize = 16;
+/// The same in Kuznetzov's modified format, which adds interface, protocol and packet type.
+const MODIFIED_RECORD_HEADER: usize = 24;
 /// Bits of the header's network field that are the link type; the others describe a frame check
 /// sequence.
 const LINK_TYPE_MASK: u32 = 0x03ff_ffff;
@@ -21,6 +23,8 @@ pub(super) struct Pcap {
     order: ByteOrder,
     /// Nanoseconds per unit of the record's fraction field.
     fraction_ns: u64,
+    /// Length of a record's header in bytes.
+    record_header: usize,
     minor: u16,
     link_type: LinkType,
 }
@@ -28,7 +32,7 @@ pub(super) struct Pcap {
 impl Pcap {
     /// Whether a file that begins with these bytes is a classic pcap file.
     pub(super) fn recognises(magic: [u8; 4]) -> bool {
-        byte_order_and_unit(magic).is_some()
+        variant(magic).is_some()
     }
 
     /// Parses the file header in its [`FILE_HEADER`] bytes.
@@ -38,7 +42,7 @@ impl Pcap {
     pub(super) fn from_file_header(data: &[u8]) -> Result<Self, String> {
         let unreadable = || "its pcap file header cannot be read".to_owned();
         let magic = data.first_chunk().copied().unwrap_or_default();
-        let (order, fraction_ns) = byte_order_and_unit(magic).ok_or_else(unreadable)?;
+        let (order, fraction_ns, record_header) = variant(magic).ok_or_else(unreadable)?;
         let [_, _, major, minor] = order.halves(data).ok_or_else(unreadable)?;
         let [.., network] = order.words::<6>(data).ok_or_else(unreadable)?;
         if major != 2 {
@@ -50,6 +54,7 @@ impl Pcap {
             magic,
             order,
             fraction_ns,
+            record_header,
             minor,
             link_type: LinkType(network & LINK_TYPE_MASK),
         })
@@ -59,7 +64,7 @@ impl Pcap {
     #[inline]
     pub(super) fn step(&self, data: &[u8]) -> Step {
         let Some([seconds, fraction, captured_len, original_len]) = self.order.words(data) else {
-            return Step::Need(RECORD_HEADER);
+            return Step::Need(self.record_header);
         };
         let (captured_len, original_len) = if self.lengths_swapped(captured_len, original_len) {
             (original_len, captured_len)
@@ -78,13 +83,13 @@ impl Pcap {
                     .to_owned(),
             );
         }
-        let len = RECORD_HEADER + captured_len as usize;
+        let len = self.record_header + captured_len as usize;
         if data.len() < len {
             return Step::Need(len);
         }
         Step::Frame(FrameRecord {
             len,
-            captured: RECORD_HEADER..len,
+            captured: self.record_header..len,
             // At most 2^32 * 10^9 + 2^32 * 10^3: fits 64 bits, also if the fraction is false.
             time_ns: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.fraction_ns,
             interface: 0,
@@ -108,13 +113,16 @@ impl Pcap {
     }
 }
 
-/// Byte order of a file by its magic number, and nanoseconds per unit of its fractions of seconds.
-const fn byte_order_and_unit(magic: [u8; 4]) -> Option<(ByteOrder, u64)> {
+/// Byte order of a file by its magic number, nanoseconds per unit of its fractions of seconds, and the
+/// length of its records' headers.
+const fn variant(magic: [u8; 4]) -> Option<(ByteOrder, u64, usize)> {
     match magic {
-        [0xd4, 0xc3, 0xb2, 0xa1] => Some((ByteOrder::Little, 1000)),
-        [0xa1, 0xb2, 0xc3, 0xd4] => Some((ByteOrder::Big, 1000)),
-        [0x4d, 0x3c, 0xb2, 0xa1] => Some((ByteOrder::Little, 1)),
-        [0xa1, 0xb2, 0x3c, 0x4d] => Some((ByteOrder::Big, 1)),
+        [0xd4, 0xc3, 0xb2, 0xa1] => Some((ByteOrder::Little, 1000, RECORD_HEADER)),
+        [0xa1, 0xb2, 0xc3, 0xd4] => Some((ByteOrder::Big, 1000, RECORD_HEADER)),
+        [0x4d, 0x3c, 0xb2, 0xa1] => Some((ByteOrder::Little, 1, RECORD_HEADER)),
+        [0xa1, 0xb2, 0x3c, 0x4d] => Some((ByteOrder::Big, 1, RECORD_HEADER)),
+        [0x34, 0xcd, 0xb2, 0xa1] => Some((ByteOrder::Little, 1000, MODIFIED_RECORD_HEADER)),
+        [0xa1, 0xb2, 0xcd, 0x34] => Some((ByteOrder::Big, 1000, MODIFIED_RECORD_HEADER)),
         _ => None,
     }
 }

@@ -93,15 +93,13 @@ pub(super) fn describe_foreign(head: &[u8]) -> String {
         [b'B', b'Z', b'h', ..] => ("a bzip2", "decompress it: bzip2 -dc FILE | tlswhy pcap -"),
         [0x04, 0x22, 0x4d, 0x18, ..] => ("an lz4", "decompress it: lz4 -dc FILE | tlswhy pcap -"),
         [b'P', b'K', 3, 4, ..] => ("a zip", "unpack it first"),
-        [b's', b'n', b'o', b'o', b'p', 0, ..] => ("a snoop", CONVERT),
         [b'G', b'M', b'B', b'U', ..] | [b'R', b'T', b'S', b'S', ..] => {
             ("a Network Monitor", CONVERT)
         }
-        [0x34, 0xcd, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xcd, 0x34, ..] => ("a modified pcap", CONVERT),
         _ => {
             let bytes: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
             return format!(
-                "it begins with {}; known are pcap and pcapng, plain or compressed with gzip or zstd",
+                "it begins with {}; known are pcap, pcapng, snoop and ERF, plain or compressed with gzip or zstd",
                 bytes.join(" ")
             );
         }

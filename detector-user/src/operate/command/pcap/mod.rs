@@ -20,6 +20,7 @@ use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
 use crate::source::capture_tap::SETTLED_MAX;
 use crate::source::tap::counters::forgotten;
+use crate::source::unread::Unread;
 use replay::Replay;
 use side_by_side::side_by_side;
 
@@ -30,7 +31,7 @@ const FLOWS: usize = 1 << 20;
 struct Reading {
     code: u8,
     counters: Vec<(Counter, u64)>,
-    unread: BTreeMap<u32, u64>,
+    unread: BTreeMap<Unread, u64>,
 }
 
 /// Reads the captures in the given order as one run: a connection may continue in the next file,
@@ -59,18 +60,21 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         return Ok(code);
     }
     pipeline.finish();
-    for (link, frames) in &unread {
-        eprintln!(
-            "tlswhy: skipped {frames} frames of unsupported link type {}",
-            LinkType(*link)
-        );
-        code = EXIT_FAILED;
+    for (kind, frames) in &unread {
+        if let Unread::LinkType(link) = kind {
+            eprintln!(
+                "tlswhy: skipped {frames} frames of unsupported link type {}",
+                LinkType(*link)
+            );
+            code = EXIT_FAILED;
+        }
     }
     if !arguments.quiet {
         let summary = Summary {
             tally: pipeline.tally(),
             forgotten: forgotten(&counters, SETTLED_MAX as u64),
             counters,
+            unread: named(&unread),
         };
         eprintln!("{summary}");
     }
@@ -105,6 +109,17 @@ fn read<R: TimedReceiver>(
     Reading {
         code,
         counters: replay.tap.counters().collect(),
-        unread: replay.unread,
+        unread: replay.tap.unread().clone(),
     }
+}
+
+/// Names the kinds of frames that were not read, the most frequent first.
+fn named(unread: &BTreeMap<Unread, u64>) -> Vec<(String, u64)> {
+    let kinds = unread.iter();
+    let kinds = kinds.filter(|(kind, _)| !matches!(kind, Unread::LinkType(_)));
+    let mut named: Vec<_> = kinds
+        .map(|(kind, frames)| (kind.to_string(), *frames))
+        .collect();
+    named.sort_by_key(|(_, frames)| std::cmp::Reverse(*frames));
+    named
 }

@@ -1,13 +1,13 @@
 //! Frames of captures, one file after another, through the engine.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::flow::receiver::TimedReceiver;
 use crate::source::capture::{CaptureFile, Frame};
-use crate::source::capture_tap::{CaptureTap, link_type};
+use crate::source::capture_tap::CaptureTap;
 
 /// Maximum overlap of captures that follow each other.
 const OVERLAP_NS: u64 = 1_000_000_000;
@@ -18,8 +18,6 @@ const BATCH: u64 = 4096;
 pub(super) struct Replay<'f, R> {
     pub(super) tap: CaptureTap,
     pub(super) receiver: &'f mut R,
-    /// Frames of link types the engine does not read.
-    pub(super) unread: BTreeMap<u32, u64>,
 }
 
 impl<'f, R: TimedReceiver> Replay<'f, R> {
@@ -27,7 +25,6 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         Self {
             tap: CaptureTap::default(),
             receiver,
-            unread: BTreeMap::new(),
         }
     }
 
@@ -44,10 +41,6 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
-            };
-            let Some(link) = link_type(frame.link_type) else {
-                *self.unread.entry(frame.link_type.0).or_default() += 1;
-                continue;
             };
             if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
                 self.receiver.end_flows();
@@ -69,9 +62,9 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                     captured: &captured,
                     ..frame
                 };
-                self.tap.frame(&frame, link, interface, self.receiver);
+                self.tap.capture_frame(&frame, self.receiver);
             } else {
-                self.tap.frame(&frame, link, interface, self.receiver);
+                self.tap.capture_frame(&frame, self.receiver);
             }
             self.receiver.advance_if_due(self.tap.now_ns());
             if capture.frames().is_multiple_of(BATCH) {

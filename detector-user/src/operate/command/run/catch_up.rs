@@ -45,7 +45,7 @@ mod tests {
     use crate::operate::pipeline::Pipeline;
     use crate::outlet::sink::Sinks;
     use crate::source::capture::CaptureFile;
-    use crate::source::capture_tap::{CaptureTap, link_type};
+    use crate::source::capture_tap::CaptureTap;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -67,8 +67,7 @@ mod tests {
         let mut capture = CaptureFile::open(format!("{folder}{name}").as_ref()).unwrap();
         let (mut tap, mut told) = (CaptureTap::default(), Told::default());
         while let Some(frame) = capture.next_frame().unwrap() {
-            let link = link_type(frame.link_type).unwrap();
-            tap.frame(&frame, link, frame.interface, &mut told);
+            tap.capture_frame(&frame, &mut told);
         }
         told.0
     }

@@ -244,6 +244,7 @@ impl Watch {
             tally: self.pipeline.tally(),
             forgotten: forgotten(&counters, self.settled_max),
             counters,
+            unread: Vec::new(),
         };
         for line in summary.to_string().lines() {
             info!("{line}");

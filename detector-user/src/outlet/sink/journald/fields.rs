@@ -102,6 +102,11 @@ pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json:
     if let Some(leg) = &verdict.server_leg {
         add_server_leg(entry, leg);
     }
+    if let Some(tunnel) = &verdict.tunnel {
+        entry.field("TLSWHY_TUNNEL_KIND", &tunnel.kind);
+        let id = tunnel.id.map(|id| id.to_string());
+        add_known(entry, "TLSWHY_TUNNEL_ID", id.as_deref());
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::verdict::ServerLeg;
 use crate::verdict::tests::{injected_reset, pinning};
+use crate::verdict::{ServerLeg, Tunnel};
 
 fn received(socket: &UnixDatagram) -> String {
     let mut datagram = vec![0; 64 << 10];
@@ -53,6 +53,10 @@ fn no_field_of_the_json_is_missing() {
         server: verdict.server,
         tls_version: Some("1.3".into()),
         issuer: Some("x".into()),
+    });
+    verdict.tunnel = Some(Tunnel {
+        kind: "gre".into(),
+        id: Some(7),
     });
     let dir = tempfile::tempdir().unwrap();
     let journal = UnixDatagram::bind(dir.path().join("socket")).unwrap();

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::verdict::tests::{EXAMPLE, injected_reset, pinning};
-use crate::verdict::{ServerLeg, Verdict};
+use crate::verdict::{ServerLeg, Tunnel, Verdict};
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -178,6 +178,10 @@ fn complete() -> Verdict {
         tls_version: Some("1.3".into()),
         issuer: Some("CN=x".into()),
     });
+    verdict.tunnel = Some(Tunnel {
+        kind: "vxlan".into(),
+        id: Some(77),
+    });
     verdict
 }
 
@@ -226,6 +230,7 @@ fn every_field_is_described_and_every_property_is_written() {
     };
     let mut always: BTreeSet<String> = written.as_object().unwrap().keys().cloned().collect();
     always.remove("server_leg");
+    always.remove("tunnel");
     assert_eq!(names(&schema.0["required"]), always);
     let causes = crate::verdict::Cause::ALL.map(|cause| cause.name().to_owned());
     let known = names(&schema.0["properties"]["cause"]["enum"]);

@@ -47,12 +47,12 @@ impl Capture {
         before.map(|(_, frame)| frame.clone()).collect()
     }
 
-    fn finish_record(&mut self) {
+    pub(super) fn finish_record(&mut self) {
         self.ends.push(self.end());
     }
 }
 
-fn u16s(order: Order, values: &[u16]) -> Vec<u8> {
+pub(super) fn u16s(order: Order, values: &[u16]) -> Vec<u8> {
     let bytes = |value: &u16| match order {
         Little => value.to_le_bytes(),
         Big => value.to_be_bytes(),
@@ -60,7 +60,7 @@ fn u16s(order: Order, values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(bytes).collect()
 }
 
-fn u32s(order: Order, values: &[u32]) -> Vec<u8> {
+pub(super) fn u32s(order: Order, values: &[u32]) -> Vec<u8> {
     let bytes = |value: &u32| match order {
         Little => value.to_le_bytes(),
         Big => value.to_be_bytes(),

@@ -4,3 +4,4 @@ mod damaged;
 mod fixtures;
 mod formats;
 mod hostile;
+mod other_formats;

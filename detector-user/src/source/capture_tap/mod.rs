@@ -1,20 +1,22 @@
 //! The engine on frames of a capture, in this process.
 
+mod tables;
+
+use std::collections::BTreeMap;
+
 use detector_common::counter::Counter;
-use detector_common::engine::{Output, Tables, inspect};
-use detector_common::flow::{Flow, FlowKey, Settled, Watched};
+use detector_common::engine::{Output, inspect};
 use detector_common::headers::{self, Tap};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
-use detector_common::tag_set::{FlowTag, TagSet};
 use detector_common::tunnel::innermost;
-use hashlink::LruCache;
 
+use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
-use crate::source::capture::{Frame, LinkType};
+use crate::source::capture::Frame;
+use crate::source::link_header::peel;
+use crate::source::unread::Unread;
 
-/// Maximum number of watched flows; beyond it the least recently seen is evicted.
-const WATCHED_MAX: usize = 1 << 20;
 /// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
 const TAG_SETS: usize = 1 << 19;
 /// Maximum number of settled flows, likewise.
@@ -31,7 +33,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 /// use detector_user::flow::tls::HandshakeView;
 /// use detector_user::flow::tls::ja4::ja4;
 /// use detector_user::source::capture::{CaptureError, CaptureFile};
-/// use detector_user::source::capture_tap::{CaptureTap, link_type};
+/// use detector_user::source::capture_tap::CaptureTap;
 ///
 /// /// The JA4 of each client.
 /// struct Fingerprints(Vec<String>);
@@ -55,9 +57,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 /// let mut tap = CaptureTap::default();
 /// let mut fingerprints = Fingerprints(Vec::new());
 /// while let Some(frame) = capture.next_frame()? {
-///     if let Some(link) = link_type(frame.link_type) {
-///         tap.frame(&frame, link, frame.interface, &mut fingerprints);
-///     }
+///     tap.capture_frame(&frame, &mut fingerprints);
 /// }
 /// assert_eq!(fingerprints.0.len(), 10);
 /// assert_eq!(fingerprints.0[0], "t12d2807h2_d943125447b4_a44c6288192a");
@@ -67,6 +67,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 pub struct CaptureTap {
     tables: LruTables,
     counters: [u64; Counter::COUNT],
+    unread: BTreeMap<Unread, u64>,
     now_ns: u64,
     vlan_in_key: bool,
 }
@@ -77,21 +78,6 @@ impl Default for CaptureTap {
     }
 }
 
-/// Returns the engine's link type for a capture's; `None` if the engine does not read such frames.
-pub fn link_type(link: LinkType) -> Option<headers::LinkType> {
-    Some(match link {
-        LinkType::ETHERNET => headers::LinkType::Ethernet,
-        LinkType::LINUX_SLL => headers::LinkType::LinuxSll,
-        LinkType::LINUX_SLL2 => headers::LinkType::LinuxSll2,
-        LinkType::NULL | LinkType::LOOP => headers::LinkType::Null,
-        // 12 and 14 are what systems' own DLT_RAW was written as.
-        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => {
-            headers::LinkType::Raw
-        }
-        _ => return None,
-    })
-}
-
 impl CaptureTap {
     /// Creates a tap with a number of sets of tags of watched flows: with few, more packets are looked up
     /// in vain, and nothing else changes.
@@ -99,6 +85,7 @@ impl CaptureTap {
         Self {
             tables: LruTables::new(tag_sets),
             counters: [0; Counter::COUNT],
+            unread: BTreeMap::new(),
             now_ns: 0,
             vlan_in_key: true,
         }
@@ -110,8 +97,24 @@ impl CaptureTap {
         let counters = self.counters;
         *self = Self {
             counters,
+            unread: std::mem::take(&mut self.unread),
             ..Self::default()
         };
+    }
+
+    /// Runs the engine on a frame of any link type, as a capture has it.
+    pub fn capture_frame(&mut self, frame: &Frame<'_>, receiver: &mut impl Receiver) {
+        match peel(frame.link_type, frame.captured) {
+            Ok((offset, link)) => {
+                let frame = Frame {
+                    captured: frame.captured.get(offset..).unwrap_or_default(),
+                    original_len: frame.original_len.saturating_sub(offset as u32),
+                    ..*frame
+                };
+                self.frame(&frame, link, frame.interface, receiver);
+            }
+            Err(unread) => *self.unread.entry(unread).or_default() += 1,
+        }
     }
 
     /// Runs the engine on a frame of `interface`; its observations and handshake bytes go to `receiver`.
@@ -144,6 +147,15 @@ impl CaptureTap {
         };
         let way = inspect(&packet, &tap, &mut self.tables, &mut output);
         add(&mut self.counters, way);
+        if matches!(way, Counter::NotIp | Counter::NotTcp) {
+            let unread = Unread::of(packet.bytes, inner.link);
+            *self.unread.entry(unread).or_default() += 1;
+        }
+    }
+
+    /// Frames in which no TCP was looked for, by kind.
+    pub fn unread(&self) -> &BTreeMap<Unread, u64> {
+        &self.unread
     }
 
     /// The engine's clock: the latest time of any frame so far, UNIX nanoseconds.
@@ -187,96 +199,6 @@ impl Packet for CapturedPacket<'_> {
 
     fn frame_len(&self) -> usize {
         self.bytes.len().max(self.wire_len as usize)
-    }
-}
-
-/// Flows by key, the one seen longest ago first to go.
-struct LruTables {
-    watched: LruCache<FlowKey, Box<Watched>>,
-    settled: LruCache<FlowKey, Settled>,
-    /// Tags of the watched flows, as in the kernel; a power of two.
-    tags: Box<[u64]>,
-}
-
-impl LruTables {
-    fn new(tag_sets: usize) -> Self {
-        Self {
-            watched: LruCache::new_unbounded(),
-            settled: LruCache::new(SETTLED_MAX),
-            tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
-        }
-    }
-
-    /// The set that a tag belongs to.
-    fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
-        let number = tag.set as usize & (self.tags.len() - 1);
-        self.tags.get_mut(number)
-    }
-
-    fn tag(&mut self, key: &FlowKey) {
-        let tag = FlowTag::of(key, 0);
-        if let Some(word) = self.word(tag) {
-            *word = TagSet(*word).with(tag).0;
-        }
-    }
-
-    fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
-        let watched = self.watched.remove(key)?;
-        self.untag(key);
-        Some(watched)
-    }
-
-    fn untag(&mut self, key: &FlowKey) {
-        let tag = FlowTag::of(key, 0);
-        if let Some(word) = self.word(tag) {
-            *word = TagSet(*word).without(tag).0;
-        }
-    }
-}
-
-impl Tables for LruTables {
-    fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let tag = FlowTag::of(key, 0);
-        self.word(tag)
-            .is_none_or(|word| TagSet(*word).may_contain(tag))
-    }
-
-    fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
-        self.watched.get_mut(key).map(|watched| &mut **watched)
-    }
-
-    fn watch(
-        &mut self,
-        key: &FlowKey,
-        _: u64,
-        begin: impl FnOnce(&mut Flow),
-    ) -> Option<&mut Watched> {
-        let mut watched = Box::<Watched>::default();
-        begin(&mut watched.flow);
-        if self.watched.len() >= WATCHED_MAX
-            && let Some((oldest, _)) = self.watched.remove_lru()
-        {
-            self.untag(&oldest);
-        }
-        if self.watched.insert(*key, watched).is_none() {
-            self.tag(key);
-        }
-        self.watched(key)
-    }
-
-    fn unwatch(&mut self, key: &FlowKey) {
-        self.remove(key);
-    }
-
-    fn settle(&mut self, key: &FlowKey) {
-        if let Some(watched) = self.remove(key) {
-            self.settled.insert(*key, Settled::of(&watched.flow));
-        }
-    }
-
-    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
-        let settled = self.settled.remove(key)?;
-        self.watch(key, now_ns, |flow| settled.resume(flow))
     }
 }
 

@@ -1,0 +1,101 @@
+//! The engine's tables in this process.
+
+use detector_common::engine::Tables;
+use detector_common::flow::{Flow, FlowKey, Settled, Watched};
+use detector_common::tag_set::{FlowTag, TagSet};
+use hashlink::LruCache;
+
+use super::SETTLED_MAX;
+
+/// Maximum number of watched flows; beyond it the least recently seen is evicted.
+const WATCHED_MAX: usize = 1 << 20;
+
+/// Flows by key, the one seen longest ago first to go.
+pub(super) struct LruTables {
+    watched: LruCache<FlowKey, Box<Watched>>,
+    settled: LruCache<FlowKey, Settled>,
+    /// Tags of the watched flows, as in the kernel; a power of two.
+    tags: Box<[u64]>,
+}
+
+impl LruTables {
+    pub(super) fn new(tag_sets: usize) -> Self {
+        Self {
+            watched: LruCache::new_unbounded(),
+            settled: LruCache::new(SETTLED_MAX),
+            tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
+        }
+    }
+
+    /// The set that a tag belongs to.
+    fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
+        let number = tag.set as usize & (self.tags.len() - 1);
+        self.tags.get_mut(number)
+    }
+
+    fn tag(&mut self, key: &FlowKey) {
+        let tag = FlowTag::of(key, 0);
+        if let Some(word) = self.word(tag) {
+            *word = TagSet(*word).with(tag).0;
+        }
+    }
+
+    fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
+        let watched = self.watched.remove(key)?;
+        self.untag(key);
+        Some(watched)
+    }
+
+    fn untag(&mut self, key: &FlowKey) {
+        let tag = FlowTag::of(key, 0);
+        if let Some(word) = self.word(tag) {
+            *word = TagSet(*word).without(tag).0;
+        }
+    }
+}
+
+impl Tables for LruTables {
+    fn may_watch(&mut self, key: &FlowKey) -> bool {
+        let tag = FlowTag::of(key, 0);
+        self.word(tag)
+            .is_none_or(|word| TagSet(*word).may_contain(tag))
+    }
+
+    fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
+        self.watched.get_mut(key).map(|watched| &mut **watched)
+    }
+
+    fn watch(
+        &mut self,
+        key: &FlowKey,
+        _: u64,
+        begin: impl FnOnce(&mut Flow),
+    ) -> Option<&mut Watched> {
+        let mut watched = Box::<Watched>::default();
+        begin(&mut watched.flow);
+        if self.watched.len() >= WATCHED_MAX
+            && let Some((oldest, _)) = self.watched.remove_lru()
+        {
+            self.untag(&oldest);
+        }
+        if self.watched.insert(*key, watched).is_none() {
+            self.tag(key);
+        }
+        self.watched(key)
+    }
+
+    fn unwatch(&mut self, key: &FlowKey) {
+        self.remove(key);
+    }
+
+    fn settle(&mut self, key: &FlowKey) {
+        if let Some(watched) = self.remove(key) {
+            self.settled.insert(*key, Settled::of(&watched.flow));
+        }
+    }
+
+    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
+        let settled = self.settled.remove(key)?;
+        self.watch(key, now_ns, |flow| settled.resume(flow))
+    }
+}
