@@ -8,6 +8,7 @@ use detector_common::flow::Sender;
 use crate::cause::interception::InterceptionEvidence;
 use crate::cause::judge::facts::{AlertFact, Flaw};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
+use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::verdict;
 
 /// One fact that a cause rests on, or that stands beside it. It is `Copy`: it borrows names from the
@@ -40,6 +41,8 @@ pub enum Evidence<'f> {
         /// Whether the server had answered the ClientHello.
         answered: bool,
     },
+    /// The server answered the ClientHello in another protocol than TLS.
+    PlainAnswer(&'f PlainAnswer),
     /// The certificate has a visible flaw.
     Certificate(Flaw<'f>),
     /// An alert about the parameters.
@@ -96,6 +99,7 @@ impl Evidence<'_> {
             Self::UnusedAfterHandshake => "unused-after-handshake",
             Self::ClosedUnused => "closed-unused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
+            Self::PlainAnswer(_) => "plaintext-answer",
             Self::Certificate(Flaw::Expired | Flaw::NotYetValid) => "certificate-outdated",
             Self::Certificate(Flaw::OtherName { .. }) => "certificate-for-another-name",
             Self::Certificate(Flaw::SelfSigned { .. }) => "certificate-self-signed",
@@ -198,6 +202,10 @@ impl fmt::Display for Evidence<'_> {
                 f,
                 "{} though all parameters were chosen: it did not like the server's key exchange",
                 sent(alert)
+            ),
+            Self::PlainAnswer(answer) => write!(
+                f,
+                "the ClientHello was answered by no TLS record but by {answer}"
             ),
             Self::Certificate(flaw) => write!(f, "the certificate shown {flaw}"),
             Self::ServerLegCertificate(flaw) => {

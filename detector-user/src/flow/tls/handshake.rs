@@ -3,6 +3,7 @@
 use crate::flow::tls::certificate::{self, CertificateError, Leaf};
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::names::{self, TLS_1_3};
+use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::flow::tls::records::{self, Message, Plaintext, PlaintextEnd};
 use crate::flow::tls::server_hello::ServerHello;
 
@@ -50,6 +51,8 @@ pub struct Handshake {
     pub client_end: PlaintextEnd,
     /// How the server's plaintext ends.
     pub server_end: PlaintextEnd,
+    /// The server's first bytes, if they begin no TLS record.
+    pub plain_answer: Option<Box<PlainAnswer>>,
 }
 
 impl Handshake {

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod hello;
 pub mod ja4;
 pub mod names;
+pub mod plain_answer;
 mod reader;
 pub mod records;
 pub mod server_hello;
@@ -22,6 +23,7 @@ use detector_common::flow::Sender;
 
 use crate::flow::tls::client_hello::ClientHello;
 pub use crate::flow::tls::handshake::Handshake;
+use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::flow::tls::records::{Plaintext, PlaintextEnd};
 use crate::flow::tls::stream::HandshakeStream;
 
@@ -80,7 +82,12 @@ impl HandshakeView {
         }
         if !self.server.closed {
             let stream = &self.server.stream;
-            handshake.read_server(&Plaintext::read(stream.contiguous()));
+            let plaintext = Plaintext::read(stream.contiguous());
+            handshake.read_server(&plaintext);
+            if plaintext.is_not_tls_at_all() {
+                let answer = PlainAnswer::read(stream.contiguous());
+                handshake.plain_answer = answer.map(Box::new);
+            }
             handshake.server_incomplete |= stream.has_hole() || stream.is_full();
         }
         handshake

@@ -56,6 +56,8 @@ pub struct Plaintext<'a> {
     pub change_cipher_spec: bool,
     /// How it ends.
     pub end: PlaintextEnd,
+    /// Whole headers of records that were read.
+    records: usize,
 }
 
 /// One handshake message without its header.
@@ -76,6 +78,7 @@ impl<'a> Plaintext<'a> {
             handshake: Cow::Borrowed(&[]),
             change_cipher_spec: false,
             end: PlaintextEnd::Open,
+            records: 0,
         };
         let mut changed = false;
         while !stream.is_empty() {
@@ -88,6 +91,7 @@ impl<'a> Plaintext<'a> {
                     PlaintextEnd::NotTls
                 });
             };
+            plaintext.records += 1;
             let cut = body.len() < usize::from(header.length);
             match header.content_type {
                 HANDSHAKE if !changed => plaintext.push(body),
@@ -138,6 +142,11 @@ impl<'a> Plaintext<'a> {
             (Some(&SERVER_HELLO), Some(&SERVER_HELLO)) => random == Some(&HELLO_RETRY_REQUEST[..]),
             _ => false,
         }
+    }
+
+    /// Whether its first bytes begin no TLS record.
+    pub fn is_not_tls_at_all(&self) -> bool {
+        self.end == PlaintextEnd::NotTls && self.records == 0
     }
 
     /// The messages, in order; the last may be incomplete.

@@ -60,8 +60,11 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_has_a_word_of_pan_os_in_any_case() {
+    fn each_cause_that_pan_os_logs_has_a_word_in_any_case() {
         for cause in Cause::ALL {
+            if cause.row().pan_os.is_empty() {
+                continue;
+            }
             assert!(cause.pan_os(|_| false).is_some(), "{cause}");
         }
         let by_client = |when| when == When::ResetInClientsName;

@@ -209,6 +209,38 @@ destination.
         },
     };
 
+    NotTlsAnswer = "not-tls-answer",
+    "The ClientHello was answered in another protocol than TLS." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "a331f7d91483424cb179f2225dbee94a",
+        pan_os: &[],
+        advice: &[always(
+            "see what listens there: {name} answered without TLS, as a plaintext service, a block \
+             page or a captive portal does; correct the port or the scheme, or the policy that \
+             redirects it",
+        )],
+        catalog: Some(Catalog {
+            subject: "A ClientHello was answered without TLS: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ sent a ClientHello to @TLSWHY_SERVER_IP@, port
+@TLSWHY_SERVER_PORT@, and got an answer that is no TLS: TLSWHY_EVIDENCE shows its
+beginning. Clients report it as a wrong version number.
+
+A plaintext service listens on this port, or a filter, a proxy or a captive
+portal answered in the server's place.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "the server's first bytes begin no TLS record: an HTTP error or redirect, a \
+                    banner of SMTP, FTP, IMAP, POP3 or SSH, other bytes; `plaintext-answer` has \
+                    the status and Location, or the first line",
+            confidence: "97 %",
+            advice: "correct port or scheme; look for a block page or captive portal where the \
+                     answer redirects",
+        },
+    };
+
     DecryptError = "decrypt-error",
     "`bad_record_mac`, `decode_error`, `decrypt_error` and the like." => CauseRow {
         severity: Severity::Notice,

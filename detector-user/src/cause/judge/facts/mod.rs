@@ -22,6 +22,7 @@ use crate::cause::judge::resets::{ResetFacts, resets};
 use crate::flow::timeline::{CloseKind, Timeline};
 use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::hello::TLS_1_3;
+use crate::flow::tls::plain_answer::PlainAnswer;
 
 /// All that rules read of one leg.
 pub struct Facts<'a> {
@@ -99,7 +100,7 @@ impl<'a> Facts<'a> {
             .into_iter()
             .chain(alert)
             .min_by_key(|(at_us, _)| *at_us);
-        Self {
+        let mut facts = Self {
             timeline,
             version,
             resumed: handshake.is_resumed().unwrap_or(false),
@@ -122,7 +123,10 @@ impl<'a> Facts<'a> {
                 && timeline.records_of(Sender::Server).next().is_none(),
             established: timeline.settled || (client.used && server.answered),
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
-        }
+        };
+        // Bytes that are no records look like a gap to the tracking of records.
+        facts.gaps &= facts.plain_answer().is_none();
+        facts
     }
 
     /// The first alert in the clear that ends the connection for a reason.
@@ -162,12 +166,24 @@ impl<'a> Facts<'a> {
             .min()
     }
 
+    /// The server's answer to a whole ClientHello, if it is no TLS. Random bytes that look like a
+    /// hello's beginning, and a server that sent any record, are no case of it.
+    pub fn plain_answer(&self) -> Option<&'a PlainAnswer> {
+        let handshake = &self.timeline.handshake;
+        let asked = handshake.client_hello.as_ref()?.complete;
+        let answer = handshake.plain_answer.as_deref()?;
+        (asked && self.no_tls_answer && !self.misses_of(Sender::Client)).then_some(answer)
+    }
+
     /// Whether it is TLS at all: a hello that can be read, or an answer in records. A few bytes that
     /// look like a hello's beginning prove nothing.
     pub fn is_tls(&self) -> bool {
         let hello = self.timeline.handshake.client_hello.is_some();
         let answer = self.server_hello || self.alerts.iter().any(|it| it.from == Sender::Server);
-        answer || (hello && !self.no_tls_answer) || self.failure_alert().is_some()
+        answer
+            || (hello && !self.no_tls_answer)
+            || self.plain_answer().is_some()
+            || self.failure_alert().is_some()
     }
 
     /// Whether the client answers a server of which nothing was seen: the tap sees one direction only.

@@ -10,6 +10,7 @@ mod case;
 mod certificate;
 mod client_auth;
 mod parameters;
+mod plain_answer;
 mod records;
 mod refusal;
 mod resets;
@@ -66,7 +67,12 @@ impl Rule {
 
 /// Applies all rules to a case.
 pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
-    RULES.iter().filter_map(|rule| rule.apply(case)).collect()
+    let mut findings: Vec<_> = RULES.iter().filter_map(|rule| rule.apply(case)).collect();
+    // A client's alert or close after that is its answer to it, and no cause of its own.
+    if findings.iter().any(|it| it.cause == Cause::NotTlsAnswer) {
+        findings.retain(|it| matches!(it.cause, Cause::NotTlsAnswer | Cause::InjectedReset));
+    }
+    findings
 }
 
 const fn rule(
@@ -133,6 +139,11 @@ pub static RULES: &[Rule] = &[
         Cause::UnsupportedParameters,
         "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507",
         parameters::parameter_alert,
+    ),
+    rule(
+        Cause::NotTlsAnswer,
+        "RFC 8446 §5.1: the first byte of a record is its type; OpenSSL: wrong version number",
+        plain_answer::plain_answer,
     ),
     rule(Cause::DecryptError, "RFC 8446 §6.2", records::decrypt_alert),
     rule(
