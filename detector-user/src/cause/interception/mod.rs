@@ -233,6 +233,11 @@ fn by_operator(knowledge: &Knowledge, leg: &Timeline) -> Option<InterceptionEvid
 
 fn by_legs(connection: &Connection) -> Option<InterceptionEvidence> {
     let (passage, server_leg) = connection.server_leg.as_ref()?;
+    // A mirror of several VLANs, or of a tunnel's both ends, is nowhere between an interceptor's legs.
+    let same_tap = connection.client_leg.flow.key.interface == server_leg.flow.key.interface;
+    if same_tap && *passage == Passage::Forwarded {
+        return None;
+    }
     let client_tap = Arc::clone(&connection.client_leg.tap);
     let server_tap = Arc::clone(&server_leg.tap);
     Some(match passage {

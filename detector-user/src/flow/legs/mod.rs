@@ -1,7 +1,7 @@
 //! Legs: flows of several taps that belong to one connection.
 //!
 //! A gateway with two taps sees a forwarded connection twice, with the same client random, also
-//! behind NAT. An interceptor between the taps makes two connections of it: the second begins, for
+//! behind NAT; so does a mirror of two VLANs, or a capture inside and outside a tunnel. An interceptor between the taps makes two connections of it: the second begins, for
 //! the same server name, or without a name to the same server, once the first's ClientHello is there,
 //! and its server answers before the first's client is answered. That order is what is asked of two
 //! legs; names alone, also seen from two clients at two taps, make none.
@@ -188,22 +188,25 @@ impl Legs {
     }
 
     fn partner(&self, beginning: &Beginning) -> Option<FlowId> {
-        let elsewhere = |flow: &FlowId| flow.key.interface != beginning.flow.key.interface;
+        let own = &beginning.flow.key;
+        let at_another_tap = |flow: &FlowId| flow.key.interface != own.interface;
+        let on_another_path =
+            |flow: &FlowId| flow.key.vlan != own.vlan || flow.key.tunnel != own.tunnel;
         let free = |flow: &FlowId| {
-            elsewhere(flow)
-                && self
-                    .legs
-                    .peek(flow)
-                    .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none())
+            self.legs
+                .peek(flow)
+                .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none())
         };
         if let Some(flow) = self.by_random.get(&beginning.random)
+            && (at_another_tap(flow) || on_another_path(flow))
             && free(flow)
         {
             return Some(*flow);
         }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         same_server.iter().copied().find(|flow| {
-            free(flow)
+            at_another_tap(flow)
+                && free(flow)
                 && self.legs.peek(flow).is_some_and(|leg| {
                     // Taps may tell of them in another order than they began in.
                     may_be_intercepted(&leg.beginning, beginning)

@@ -214,3 +214,33 @@ fn memory_is_bounded() {
     assert_eq!(legs.by_server.len(), legs.legs.len() + 1);
     assert_eq!(legs.by_random.len(), legs.legs.len());
 }
+
+/// A mirror of both VLANs of a router, and of a name that two hellos ask for on one tap.
+#[rstest]
+#[case::one_hello_twice(1, vec![Some(Passage::Forwarded)])]
+#[case::two_hellos(2, vec![None, None])]
+fn vlans_of_one_tap_show_one_connection_twice(
+    #[case] second_random: u8,
+    #[case] expected: Vec<Option<Passage>>,
+) {
+    let mut legs = Legs::default();
+    let here = flow(LAN, 1);
+    let mut there = flow(LAN, 2);
+    there.key.vlan = [20, 0];
+    let answered = Some(30 * MS);
+    legs.record(began(here, 10 * MS, 1, None), 0);
+    legs.record(began(there, 11 * MS, second_random, None), 0);
+    legs.record(
+        FlowEvent::Over(timeline(here, 10 * MS, 1, answered)),
+        1000 * MS,
+    );
+    legs.record(
+        FlowEvent::Over(timeline(there, 11 * MS, second_random, answered)),
+        1001 * MS,
+    );
+    legs.finish();
+    let ready = legs.take_ready();
+    let passages = ready.iter();
+    let passages = passages.map(|one| one.server_leg.as_ref().map(|(passage, _)| *passage));
+    assert_eq!(passages.collect::<Vec<_>>(), expected);
+}

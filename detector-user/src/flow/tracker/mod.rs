@@ -52,6 +52,10 @@ pub struct Tracker {
     counts: TrackerCounts,
     unix_offset_ns: i64,
     knows_direction: bool,
+    /// VLAN IDs and tunnel of the first flow.
+    path: Option<([u16; 2], u32)>,
+    /// A connection may be seen twice: at several taps, or in several VLANs or tunnels.
+    several_paths: bool,
 }
 
 impl Tracker {
@@ -69,6 +73,8 @@ impl Tracker {
             counts: TrackerCounts::default(),
             unix_offset_ns: 0,
             knows_direction: false,
+            path: None,
+            several_paths: false,
         }
     }
 
@@ -76,11 +82,23 @@ impl Tracker {
     pub fn name_tap(&mut self, interface: u32, name: &str) {
         self.taps.insert(interface, Arc::from(name));
         if self.taps.len() == 2 {
-            // With one tap no partner had to know that they began.
-            let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
-            for id in ids {
-                self.announce(id);
-            }
+            self.announce_all();
+        }
+    }
+
+    /// Announces the flows under way: on one path no partner had to know that they began.
+    fn announce_all(&mut self) {
+        self.several_paths = true;
+        let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
+        for id in ids {
+            self.announce(id);
+        }
+    }
+
+    fn record_path(&mut self, id: &FlowId) {
+        let path = (id.key.vlan, id.key.tunnel);
+        if *self.path.get_or_insert(path) != path && !self.several_paths {
+            self.announce_all();
         }
     }
 
@@ -105,6 +123,7 @@ impl Tracker {
             key: observation.key,
             started_ns: observation.watched.flow.started_ns,
         };
+        self.record_path(&id);
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
@@ -121,7 +140,7 @@ impl Tracker {
             .unwrap_or(observation.time_ns + IDLE_NS);
         self.due.set(entry.due_mut(), id, deadline);
         self.counts.flows += u64::from(!known);
-        if self.taps.len() > 1 {
+        if self.several_paths {
             self.announce(id);
         }
         if works {
@@ -136,6 +155,7 @@ impl Tracker {
             key: head.key,
             started_ns: head.started_ns,
         };
+        self.record_path(&id);
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
@@ -153,7 +173,7 @@ impl Tracker {
             let deadline = head.time_ns + PROVISIONAL_NS;
             self.due.set(entry.due_mut(), id, deadline);
         }
-        if self.taps.len() > 1 {
+        if self.several_paths {
             self.announce(id);
         }
     }
