@@ -85,6 +85,10 @@ pub enum Evidence<'f> {
     EncryptedAlert(AlertFact),
     /// Segments are missing.
     Gap,
+    /// Only one side's segments were seen.
+    OneDirection,
+    /// The ClientHello was not seen.
+    HelloMissed,
     /// Whether the connection was intercepted, and by which sign.
     Interception(&'f InterceptionEvidence),
 }
@@ -119,6 +123,8 @@ impl Evidence<'_> {
             Self::ResetStage(_) => "reset-stage",
             Self::EncryptedAlert(_) => "encrypted-alert",
             Self::Gap => "gap",
+            Self::OneDirection => "one-direction",
+            Self::HelloMissed => "hello-missed",
             Self::Interception(evidence) => evidence.name(),
         })
     }
@@ -172,6 +178,8 @@ impl Evidence<'_> {
             Self::CertificateRequested {
                 client_has_one: false,
             } => "server asks for a client certificate and the client has none",
+            Self::OneDirection => "only one direction was seen: the other side's part is not known",
+            Self::HelloMissed => "the ClientHello was not seen: name and app are not known",
             Self::Gap => "segments are missing here: records may have been overlooked",
             _ => "",
         }
@@ -242,6 +250,8 @@ impl fmt::Display for Evidence<'_> {
             | Self::ServerAlertForData
             | Self::ServerAlertAfterFlight
             | Self::CertificateRequested { .. }
+            | Self::OneDirection
+            | Self::HelloMissed
             | Self::Gap => f.write_str(self.sentence()),
             Self::Interception(evidence) => evidence.fmt(f),
         }

@@ -35,6 +35,8 @@ use crate::verdict::{Cause, Intercepted, Verdict};
 
 /// Factor of the confidence where segments are missing.
 const WITH_GAPS: f64 = 0.85;
+/// The same where only one direction was seen, or not the beginning.
+const HALF_SEEN: f64 = 0.8;
 
 /// The judge's output on a connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +65,8 @@ pub struct Judged {
 /// Judges one connection by itself.
 pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let (elsewhere, behind) = match &connection.server_leg {
+        // A mirror of several VLANs may lose segments: what it lacks of one says nothing about the other.
+        Some((Passage::Forwarded, leg)) if is_same_tap(&connection.client_leg, leg) => (None, None),
         Some((Passage::Forwarded, leg)) => (Some(&**leg), None),
         Some((Passage::Intercepted, leg)) => (None, Some(Facts::of(leg, None))),
         None => (None, None),
@@ -86,6 +90,10 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
         judged.if_intercepted = Some(Box::new(judge_as(case, other_leg, known)));
     }
     judged
+}
+
+fn is_same_tap(one: &Timeline, other: &Timeline) -> bool {
+    one.flow.key.interface == other.flow.key.interface
 }
 
 fn recognized_later(interception: &Interception) -> Interception {
@@ -121,8 +129,15 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
 /// Returns the cause of a failure and its confidence, or the judgement on a connection without one.
 fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judgement> {
     let facts = case.facts;
-    if !facts.is_tls() || facts.is_one_sided() {
-        return Err(Judgement::Unfinished);
+    let half_seen = facts.is_one_sided() || facts.misses_hello();
+    // An alert in the clear says why by itself; the rest is read from how both sides went on.
+    if !facts.is_tls() || (half_seen && facts.failure_alert().is_none()) {
+        let works = facts.is_tls() && facts.established;
+        return Err(if works {
+            Judgement::Established
+        } else {
+            Judgement::Unfinished
+        });
     }
     let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
     if facts.established && !cut_off && facts.failure_alert().is_none() {
@@ -132,6 +147,7 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
         }
     }
     let certainty = if facts.gaps { WITH_GAPS } else { 1.0 };
+    let certainty = certainty * if half_seen { HALF_SEEN } else { 1.0 };
     match weigh::heaviest(findings) {
         Some((cause, confidence)) => Ok((cause, confidence * certainty)),
         None if facts.established => Err(Judgement::Established),

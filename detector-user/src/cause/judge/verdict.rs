@@ -123,6 +123,8 @@ impl Grounds<'_> {
         let interception = self.interception.evidence.as_ref();
         beside.extend(interception.map(Evidence::Interception));
         beside.extend(facts.gaps.then_some(Evidence::Gap));
+        beside.extend(facts.is_one_sided().then_some(Evidence::OneDirection));
+        beside.extend(facts.misses_hello().then_some(Evidence::HelloMissed));
         beside
     }
 }

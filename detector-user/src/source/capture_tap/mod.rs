@@ -1,16 +1,20 @@
 //! The engine on frames of a capture, in this process.
 
+mod midway;
+mod paths;
 mod tables;
 
 use std::collections::BTreeMap;
 
 use detector_common::counter::Counter;
-use detector_common::engine::{Output, inspect};
-use detector_common::headers::{self, Tap};
+use detector_common::engine::{Output, Tables, inspect};
+use detector_common::flow::FlowKey;
+use detector_common::headers::{self, Tap, walk};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
 use detector_common::tunnel::innermost;
 
+use self::paths::Paths;
 use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
 use crate::source::capture::Frame;
@@ -68,6 +72,7 @@ pub struct CaptureTap {
     tables: LruTables,
     counters: [u64; Counter::COUNT],
     unread: BTreeMap<Unread, u64>,
+    paths: Paths,
     now_ns: u64,
     vlan_in_key: bool,
 }
@@ -86,6 +91,7 @@ impl CaptureTap {
             tables: LruTables::new(tag_sets),
             counters: [0; Counter::COUNT],
             unread: BTreeMap::new(),
+            paths: Paths::default(),
             now_ns: 0,
             vlan_in_key: true,
         }
@@ -102,22 +108,31 @@ impl CaptureTap {
         };
     }
 
-    /// Runs the engine on a frame of any link type, as a capture has it.
+    /// Runs the engine on a frame of any link type, as a capture has it. Connections are followed also
+    /// where the capture shows their directions in different places, or missed their ClientHello.
     pub fn capture_frame(&mut self, frame: &Frame<'_>, receiver: &mut impl Receiver) {
-        match peel(frame.link_type, frame.captured) {
-            Ok((offset, link)) => {
-                let frame = Frame {
-                    captured: frame.captured.get(offset..).unwrap_or_default(),
-                    original_len: frame.original_len.saturating_sub(offset as u32),
-                    ..*frame
-                };
-                self.frame(&frame, link, frame.interface, receiver);
-            }
-            Err(unread) => *self.unread.entry(unread).or_default() += 1,
+        let (offset, link) = match peel(frame.link_type, frame.captured) {
+            Ok(peeled) => peeled,
+            Err(unread) => return self.count_unread(unread),
+        };
+        let frame = Frame {
+            captured: frame.captured.get(offset..).unwrap_or_default(),
+            original_len: frame.original_len.saturating_sub(offset as u32),
+            ..*frame
+        };
+        let (packet, tap) = self.begin_frame(&frame, link, frame.interface);
+        let elsewhere = self.elsewhere(&packet, &tap);
+        self.tables.set_alias(elsewhere);
+        let mut outcome = self.inspect(&packet, &tap, elsewhere.map(|(_, key)| key), receiver);
+        self.tables.set_alias(None);
+        if outcome == Counter::Unwatched && self.begins_midway(&packet, &tap) {
+            outcome = self.inspect(&packet, &tap, None, receiver);
         }
+        self.count_outcome(outcome, &packet, &tap);
     }
 
-    /// Runs the engine on a frame of `interface`; its observations and handshake bytes go to `receiver`.
+    /// Runs the engine on a frame of `interface`, as the kernel does; its observations and handshake bytes
+    /// go to `receiver`.
     pub fn frame(
         &mut self,
         frame: &Frame<'_>,
@@ -125,6 +140,17 @@ impl CaptureTap {
         interface: u32,
         receiver: &mut impl Receiver,
     ) {
+        let (packet, tap) = self.begin_frame(frame, link, interface);
+        let outcome = self.inspect(&packet, &tap, None, receiver);
+        self.count_outcome(outcome, &packet, &tap);
+    }
+
+    fn begin_frame<'a>(
+        &mut self,
+        frame: &Frame<'a>,
+        link: headers::LinkType,
+        interface: u32,
+    ) -> (CapturedPacket<'a>, Tap) {
         // Captures merged or written by several queues go back in time now and then; the engine's
         // clock, like the kernel's, does not.
         self.now_ns = self.now_ns.max(frame.time_ns);
@@ -140,17 +166,67 @@ impl CaptureTap {
             vlan_in_key: self.vlan_in_key,
             tunnel: inner.tunnel.0,
         };
+        (packet, tap)
+    }
+
+    /// Runs the engine. What it sends is of the flow of `key`, if one is given.
+    fn inspect(
+        &mut self,
+        packet: &CapturedPacket<'_>,
+        tap: &Tap,
+        key: Option<FlowKey>,
+        receiver: &mut impl Receiver,
+    ) -> Counter {
         let mut output = CaptureOutput {
             now_ns: self.now_ns,
+            key,
             counters: &mut self.counters,
             receiver,
         };
-        let way = inspect(&packet, &tap, &mut self.tables, &mut output);
-        add(&mut self.counters, way);
-        if matches!(way, Counter::NotIp | Counter::NotTcp) {
-            let unread = Unread::of(packet.bytes, inner.link);
-            *self.unread.entry(unread).or_default() += 1;
+        inspect(packet, tap, &mut self.tables, &mut output)
+    }
+
+    fn count_outcome(&mut self, outcome: Counter, packet: &CapturedPacket<'_>, tap: &Tap) {
+        add(&mut self.counters, outcome);
+        if matches!(outcome, Counter::NotIp | Counter::NotTcp) {
+            self.count_unread(Unread::of(packet.bytes, tap.link));
         }
+    }
+
+    fn count_unread(&mut self, unread: Unread) {
+        *self.unread.entry(unread).or_default() += 1;
+    }
+
+    /// Returns a frame's key, and that of the connection whose other direction it is.
+    fn elsewhere(&mut self, packet: &CapturedPacket<'_>, tap: &Tap) -> Option<(FlowKey, FlowKey)> {
+        if self.paths.has_one(tap.interface, packet.bytes) {
+            return None;
+        }
+        let mut segment = walk(packet, tap).ok()?;
+        segment.order_endpoints();
+        let other = self.paths.elsewhere(&segment, &self.tables)?;
+        Some((segment.key, other))
+    }
+
+    /// Begins to watch the flow of a frame that shows a handshake under way, of which nothing is known.
+    fn begins_midway(&mut self, packet: &CapturedPacket<'_>, tap: &Tap) -> bool {
+        if !packet.may_begin_with_plaintext(tap.link) {
+            return false;
+        }
+        let Ok(mut segment) = walk(packet, tap) else {
+            return false;
+        };
+        let Some(sender) = midway::sender(packet, &segment) else {
+            return false;
+        };
+        segment.order_endpoints();
+        if self.tables.knows(&segment.key) {
+            return false;
+        }
+        let now_ns = self.now_ns;
+        let begin = |flow: &mut _| midway::begin(flow, sender, &segment, now_ns);
+        add(&mut self.counters, Counter::Started);
+        self.tables.watch(&segment.key, now_ns, begin).is_some()
     }
 
     /// Frames in which no TCP was looked for, by kind.
@@ -184,6 +260,20 @@ struct CapturedPacket<'a> {
     wire_len: u32,
 }
 
+impl CapturedPacket<'_> {
+    /// Whether the payload may begin with an alert or handshake record: a quick look at the commonest
+    /// headers, IPv4 without options on Ethernet, and `true` for all others.
+    fn may_begin_with_plaintext(&self, link: headers::LinkType) -> bool {
+        let common = self.window::<47>(0).filter(|head| {
+            link == headers::LinkType::Ethernet && head[12..15] == [0x08, 0x00, 0x45]
+        });
+        common.is_none_or(|head| {
+            let payload = 14 + 20 + usize::from(head[46] >> 4) * 4;
+            matches!(self.bytes.get(payload), Some(21 | 22))
+        })
+    }
+}
+
 impl Packet for CapturedPacket<'_> {
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
         self.bytes.get(offset..)?.first_chunk::<N>()
@@ -204,6 +294,8 @@ impl Packet for CapturedPacket<'_> {
 
 struct CaptureOutput<'a, R> {
     now_ns: u64,
+    /// The flow's key where it isn't the frame's.
+    key: Option<FlowKey>,
     counters: &'a mut [u64; Counter::COUNT],
     receiver: &'a mut R,
 }
@@ -216,6 +308,7 @@ impl<R: Receiver> Output for CaptureOutput<'_, R> {
     fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
         let mut observation = Observation::default();
         fill(&mut observation);
+        observation.key = self.key.unwrap_or(observation.key);
         self.receiver.observation(&observation);
         true
     }
@@ -230,6 +323,7 @@ impl<R: Receiver> Output for CaptureOutput<'_, R> {
         let mut bytes = [0; CHUNK_MAX];
         let mut head = ChunkHead::default();
         fill(&mut head);
+        head.key = self.key.unwrap_or(head.key);
         if !packet.copy(offset, &mut bytes, len) {
             return false;
         }

@@ -16,6 +16,8 @@ pub(super) struct LruTables {
     settled: LruCache<FlowKey, Settled>,
     /// Tags of the watched flows, as in the kernel; a power of two.
     tags: Box<[u64]>,
+    /// The key of a frame, and the one that its flow is stored under.
+    alias: Option<(FlowKey, FlowKey)>,
 }
 
 impl LruTables {
@@ -24,6 +26,29 @@ impl LruTables {
             watched: LruCache::new_unbounded(),
             settled: LruCache::new(SETTLED_MAX),
             tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
+            alias: None,
+        }
+    }
+
+    /// Stores the flow of the next frame under another key than the frame's own.
+    pub(super) fn set_alias(&mut self, alias: Option<(FlowKey, FlowKey)>) {
+        self.alias = alias;
+    }
+
+    /// Whether there is a flow of `key`, watched or settled.
+    pub(super) fn knows(&self, key: &FlowKey) -> bool {
+        self.watched.contains_key(key) || self.settled.contains_key(key)
+    }
+
+    /// Returns the watched flow of `key`.
+    pub(super) fn peek(&self, key: &FlowKey) -> Option<&Flow> {
+        self.watched.peek(key).map(|watched| &watched.flow)
+    }
+
+    fn stored(&self, key: &FlowKey) -> FlowKey {
+        match self.alias {
+            Some((own, other)) if own == *key => other,
+            _ => *key,
         }
     }
 
@@ -57,12 +82,15 @@ impl LruTables {
 impl Tables for LruTables {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
         let tag = FlowTag::of(key, 0);
-        self.word(tag)
-            .is_none_or(|word| TagSet(*word).may_contain(tag))
+        self.alias.is_some()
+            || self
+                .word(tag)
+                .is_none_or(|word| TagSet(*word).may_contain(tag))
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
-        self.watched.get_mut(key).map(|watched| &mut **watched)
+        let key = self.stored(key);
+        self.watched.get_mut(&key).map(|watched| &mut **watched)
     }
 
     fn watch(
@@ -71,6 +99,7 @@ impl Tables for LruTables {
         _: u64,
         begin: impl FnOnce(&mut Flow),
     ) -> Option<&mut Watched> {
+        let key = &self.stored(key);
         let mut watched = Box::<Watched>::default();
         begin(&mut watched.flow);
         if self.watched.len() >= WATCHED_MAX
@@ -85,17 +114,19 @@ impl Tables for LruTables {
     }
 
     fn unwatch(&mut self, key: &FlowKey) {
-        self.remove(key);
+        self.remove(&self.stored(key));
     }
 
     fn settle(&mut self, key: &FlowKey) {
-        if let Some(watched) = self.remove(key) {
-            self.settled.insert(*key, Settled::of(&watched.flow));
+        let key = self.stored(key);
+        if let Some(watched) = self.remove(&key) {
+            self.settled.insert(key, Settled::of(&watched.flow));
         }
     }
 
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
-        let settled = self.settled.remove(key)?;
-        self.watch(key, now_ns, |flow| settled.resume(flow))
+        let key = self.stored(key);
+        let settled = self.settled.remove(&key)?;
+        self.watch(&key, now_ns, |flow| settled.resume(flow))
     }
 }

@@ -9,7 +9,7 @@ mod reset_effect;
 mod server_records;
 
 use detector_common::flow::{Sender, side_flags};
-use detector_common::record::HANDSHAKE;
+use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
 
 pub use self::alerts::AlertFact;
 pub use self::client_records::ClientRecords;
@@ -190,6 +190,16 @@ impl<'a> Facts<'a> {
     pub fn is_one_sided(&self) -> bool {
         let server = self.timeline.side(Sender::Server);
         !server.has(side_flags::SEEN | side_flags::RST) && !self.unacknowledged
+    }
+
+    /// Whether its first record seen of the client is no ClientHello: the capture began later, or missed
+    /// it. Of a settled flow nothing may be left but its end.
+    pub fn misses_hello(&self) -> bool {
+        let first = self.timeline.records_of(Sender::Client).next();
+        let is_hello = first.is_some_and(|record| {
+            record.content_type == HANDSHAKE && record.detail.first() == Some(&CLIENT_HELLO)
+        });
+        !self.timeline.settled && self.timeline.handshake.client_hello.is_none() && !is_hello
     }
 
     /// Whether the handshake went through and the client left without having used it.

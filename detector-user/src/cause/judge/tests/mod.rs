@@ -4,6 +4,7 @@ mod abandonment;
 mod causes;
 mod client_auth;
 mod established;
+mod half_seen;
 mod plain_answer;
 mod records;
 mod refusal;
