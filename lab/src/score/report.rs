@@ -73,6 +73,7 @@ const fn short(cause: Cause) -> &'static str {
         Cause::InjectedReset => "inj",
         Cause::EndpointReset => "end",
         Cause::Abandoned => "aba",
+        Cause::NotTlsAnswer => "not",
         Cause::Established => "ok",
     }
 }
