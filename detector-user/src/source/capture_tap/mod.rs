@@ -15,6 +15,7 @@ use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
 use crate::source::capture::Frame;
 use crate::source::link_header::peel;
+use crate::source::preambles::Preambles;
 use crate::source::unread::Unread;
 
 /// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
@@ -66,6 +67,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 /// ```
 pub struct CaptureTap {
     tables: LruTables,
+    preambles: Preambles,
     counters: [u64; Counter::COUNT],
     unread: BTreeMap<Unread, u64>,
     now_ns: u64,
@@ -84,6 +86,7 @@ impl CaptureTap {
     pub fn with_tag_sets(tag_sets: usize) -> Self {
         Self {
             tables: LruTables::new(tag_sets),
+            preambles: Preambles::default(),
             counters: [0; Counter::COUNT],
             unread: BTreeMap::new(),
             now_ns: 0,
@@ -133,12 +136,25 @@ impl CaptureTap {
             bytes: frame.captured.get(inner.offset..).unwrap_or_default(),
             wire_len: frame.original_len.saturating_sub(inner.offset as u32),
         };
-        let tap = Tap {
+        let mut tap = Tap {
             link: inner.link,
             interface,
             egress: false,
             vlan_in_key: self.vlan_in_key,
             tunnel: inner.tunnel.0,
+        };
+        let rewritten = self
+            .preambles
+            .frame(&packet, packet.bytes, &tap, self.now_ns, receiver);
+        let packet = match &rewritten {
+            Some(frame) => {
+                tap.link = headers::LinkType::Ethernet;
+                CapturedPacket {
+                    bytes: &frame.bytes,
+                    wire_len: frame.wire_len,
+                }
+            }
+            None => packet,
         };
         let mut output = CaptureOutput {
             now_ns: self.now_ns,

@@ -209,6 +209,36 @@ destination.
         },
     };
 
+    ProxyRefused = "proxy-refused",
+    "An explicit proxy answered CONNECT or SOCKS with a refusal." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "05f01d0bad2e465fb8b6fe156ef6bc93",
+        pan_os: &[],
+        advice: &[always(
+            "look for {name} in the proxy's log: 403 is its policy, 407 its authentication, 502 to \
+             504 and a SOCKS5 reply of 3 to 6 its own way to the server",
+        )],
+        catalog: Some(Catalog {
+            subject: "A proxy refused a connection: @TLSWHY_TARGET@",
+            text: "\
+@TLSWHY_CLIENT_IP@ asked the proxy at @TLSWHY_SERVER_IP@ for @TLSWHY_TARGET@, and the
+proxy refused before TLS began. TLSWHY_EVIDENCE has its answer.
+
+Look for the target in the proxy's log. No certificate is concerned.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "an explicit proxy answers CONNECT with another status than 2xx, or SOCKS5 with \
+                    a reply code or a refusal of all methods or of the password; a 407 only if the \
+                    client does not get through within five seconds. In captures only: live taps \
+                    begin at the ClientHello",
+            confidence: "98 %",
+            advice: "read the proxy's log: 403 is its policy, 407 its authentication, 502 to 504 \
+                     its own way to the target",
+        },
+    };
+
     NotTlsAnswer = "not-tls-answer",
     "The ClientHello was answered in another protocol than TLS." => CauseRow {
         severity: Severity::Notice,

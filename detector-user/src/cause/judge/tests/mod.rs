@@ -117,6 +117,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         }),
         settled: false,
         ending: Ending::Closed,
+        preamble: None,
     };
     for (number, step) in (1..).zip(steps) {
         timeline.last_ns = start + number * 1_000_000;
