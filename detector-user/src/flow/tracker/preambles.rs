@@ -93,3 +93,72 @@ impl Preambles {
 fn target_of(timeline: &Timeline) -> Option<&Target> {
     timeline.preamble.as_ref()?.target.as_ref()
 }
+
+#[cfg(test)]
+mod tests {
+    use detector_common::flow::Address;
+
+    use crate::flow::preamble::{Preamble, PreambleReport, Refusal, Target};
+    use crate::flow::tracker::Tracker;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A report of a client's connection to a proxy.
+    fn report(port: u16, time_ns: u64, host: &str, status: u16) -> PreambleReport {
+        PreambleReport {
+            key: detector_common::flow::FlowKey {
+                addresses: [1, 2].map(|last| Address::from_ipv4(0x0a00_0000 | last)),
+                ports: [port, 3128],
+                ..Default::default()
+            },
+            client_endpoint: 0,
+            vlan: [0; 2],
+            began_ns: time_ns - 1000,
+            time_ns,
+            flow_began_ns: None,
+            preamble: Preamble {
+                target: Target::new(host, 443),
+                refusal: (status != 200).then_some(Refusal::Http(status)),
+                ..Preamble::default()
+            },
+        }
+    }
+
+    /// Statuses of the refusals that are told.
+    fn told(reports: &[PreambleReport], now_ns: u64) -> Vec<Option<Refusal>> {
+        let mut tracker = Tracker::new(8);
+        for report in reports {
+            tracker.preamble(report);
+        }
+        tracker.advance(now_ns);
+        let events = tracker.take_events();
+        let refusals = events.map(|event| match event {
+            crate::flow::timeline::FlowEvent::Over(timeline) => timeline.refusal(),
+            other => panic!("{other:?}"),
+        });
+        refusals.collect()
+    }
+
+    #[test]
+    fn a_request_for_credentials_is_a_refusal_unless_they_follow() {
+        let challenge = report(1, SECOND, "a.test", 407);
+        let refused = [Some(Refusal::Http(407))];
+        let alone = std::slice::from_ref(&challenge);
+        assert_eq!(told(alone, 2 * SECOND), []);
+        assert_eq!(told(alone, 7 * SECOND), refused);
+        let again = report(2, 2 * SECOND, "a.test", 200);
+        assert_eq!(told(&[challenge.clone(), again], 9 * SECOND), []);
+        let other = report(2, 2 * SECOND, "b.test", 200);
+        assert_eq!(told(&[challenge.clone(), other], 9 * SECOND), refused);
+        let twice = report(2, 2 * SECOND, "a.test", 407);
+        assert_eq!(told(&[challenge, twice], 9 * SECOND), refused);
+    }
+
+    #[test]
+    fn a_refusal_seen_on_two_taps_is_told_once() {
+        let one = report(1, SECOND, "a.test", 403);
+        let mut other = report(1, SECOND + 1000, "a.test", 403);
+        other.key.interface = 7;
+        assert_eq!(told(&[one, other], SECOND), [Some(Refusal::Http(403))]);
+    }
+}

@@ -315,3 +315,6 @@ impl Connection {
         Some(Rewritten { bytes, wire_len })
     }
 }
+
+#[cfg(test)]
+mod tests;

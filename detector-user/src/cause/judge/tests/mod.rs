@@ -5,6 +5,7 @@ mod causes;
 mod client_auth;
 mod established;
 mod plain_answer;
+mod proxy;
 mod records;
 mod refusal;
 mod resets;
