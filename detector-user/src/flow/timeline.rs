@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use detector_common::flow::{Sender, Side};
 use detector_common::observation::Measured;
+use detector_common::record::{HANDSHAKE, HEADER_LEN};
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::{Preamble, Refusal, Target};
@@ -70,6 +71,9 @@ pub struct Timeline {
     /// What came before the ClientHello, where the source reads it. A proxy's refusal is a timeline
     /// without a hello.
     pub preamble: Option<Arc<Preamble>>,
+    /// Bytes of the largest ClientHello for the same name that this server had answered, if it did not
+    /// answer this one.
+    pub largest_answered: Option<u32>,
 }
 
 impl Timeline {
@@ -102,6 +106,14 @@ impl Timeline {
         let hello = self.handshake.client_hello.as_ref();
         let name = hello.and_then(|hello| hello.server_name.as_deref());
         name.or_else(|| Some(self.target()?.host.as_str()))
+    }
+
+    /// Bytes of the ClientHello's first record with its header.
+    #[must_use]
+    pub fn hello_len(&self) -> Option<u32> {
+        let mut records = self.records_of(Sender::Client);
+        let hello = records.next().filter(|it| it.content_type == HANDSHAKE)?;
+        Some(HEADER_LEN + u32::from(hello.length))
     }
 
     /// The destination that the client asked an explicit proxy for.

@@ -45,6 +45,15 @@ pub enum Evidence<'f> {
     },
     /// The server answered the ClientHello in another protocol than TLS.
     PlainAnswer(&'f PlainAnswer),
+    /// A ClientHello of several segments got no answer.
+    HelloTooLarge {
+        /// Its bytes.
+        size: u32,
+        /// Those that the server acknowledged, if not all.
+        acknowledged: Option<u32>,
+        /// The largest one that this server answered.
+        smaller: Option<u32>,
+    },
     /// An explicit proxy refused.
     ProxyAnswer(Refusal),
     /// An explicit proxy consented and closed before the ClientHello.
@@ -110,6 +119,7 @@ impl Evidence<'_> {
             Self::ClosedUnused => "closed-unused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
             Self::PlainAnswer(_) => "plaintext-answer",
+            Self::HelloTooLarge { .. } => "hello-size",
             Self::ProxyAnswer(_) => "proxy-answer",
             Self::ProxyClosed => "proxy-closed",
             Self::Target(_) => "proxy-target",
@@ -225,6 +235,27 @@ impl fmt::Display for Evidence<'_> {
                 f,
                 "the ClientHello was answered by no TLS record but by {answer}"
             ),
+            Self::HelloTooLarge {
+                size,
+                acknowledged,
+                smaller,
+            } => {
+                write!(
+                    f,
+                    "the ClientHello of {size} bytes takes several segments and "
+                )?;
+                match acknowledged {
+                    Some(bytes) => write!(f, "only {bytes} bytes of it were acknowledged")?,
+                    None => f.write_str("was answered by a reset")?,
+                }
+                match smaller {
+                    Some(smaller) => write!(
+                        f,
+                        "; for the same name this server answered up to {smaller} bytes"
+                    ),
+                    None => Ok(()),
+                }
+            }
             Self::ProxyAnswer(refusal) => write!(f, "the proxy answered with {refusal}"),
             Self::Target(target) => write!(f, "the client asked a proxy for {target}"),
             Self::ToldClient(client) => {

@@ -68,6 +68,7 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
         settled: false,
         ending: Ending::Closed,
         preamble: None,
+        largest_answered: None,
     })
 }
 

@@ -270,6 +270,7 @@ impl Entry {
             settled: self.settled,
             ending,
             preamble: self.preamble.clone(),
+            largest_answered: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod buffers;
 mod deadlines;
 mod entry;
+mod hello_sizes;
 mod preambles;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::flow::tls::Handshake;
 use buffers::Buffers;
 use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
+use hello_sizes::HelloSizes;
 use preambles::Preambles;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
@@ -51,6 +53,7 @@ pub struct Tracker {
     buffers: Buffers,
     finished: LruCache<FlowId, ()>,
     preambles: Preambles,
+    hello_sizes: HelloSizes,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
     events: Vec<FlowEvent>,
@@ -69,6 +72,7 @@ impl Tracker {
             buffers: Buffers::default(),
             finished: LruCache::new(FINISHED_MAX),
             preambles: Preambles::default(),
+            hello_sizes: HelloSizes::default(),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
             events: Vec::new(),
@@ -212,6 +216,7 @@ impl Tracker {
             sides: Default::default(),
             settled: false,
             ending: Ending::Closed,
+            largest_answered: None,
             preamble: Some(Arc::new(report.preamble.clone())),
         }
     }
@@ -307,7 +312,10 @@ impl Tracker {
             return;
         };
         self.finished.insert(id, ());
-        let timeline = entry.last_timeline(id, why);
+        let mut timeline = entry.last_timeline(id, why);
+        if let Some(timeline) = &mut timeline {
+            timeline.largest_answered = self.hello_sizes.record(timeline);
+        }
         entry.recycle(&mut self.buffers);
         let offset_ns = self.unix_offset_ns;
         self.events.extend(

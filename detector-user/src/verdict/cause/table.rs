@@ -209,6 +209,37 @@ destination.
         },
     };
 
+    HelloTooLarge = "hello-too-large",
+    "A ClientHello over several segments dies on the way, smaller ones to the same server live." => CauseRow {
+        severity: Severity::Warning,
+        message_id: "138f46069481470db0c289a1a5344957",
+        pan_os: &[always("aged-out")],
+        advice: &[always(
+            "find the device on the way to {name} that loses a ClientHello's second segment: its MTU, \
+             or an inspection that reads one segment only; clients without post-quantum key shares \
+             send smaller ones",
+        )],
+        catalog: Some(Catalog {
+            subject: "A large ClientHello does not get through: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ sent a ClientHello to @TLSWHY_SERVER_IP@ that needs more than
+one segment, as post-quantum key shares make it, and it died on the way.
+TLSWHY_EVIDENCE has its size and how much of it was acknowledged.
+
+A device with a small MTU, or one that inspects only the first segment of a
+hello, stands between.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a ClientHello of more than 1460 bytes of which the server acknowledges only a \
+                    part, for a second or more, or that it resets, though it answered smaller \
+                    ones for the same name; evidence `hello-size` has size and split point",
+            confidence: "80–98 %, 50–85 % where no smaller one was seen to be answered",
+            advice: "look for an MTU or an old inspection engine on the way",
+        },
+    };
+
     ProxyRefused = "proxy-refused",
     "An explicit proxy answered CONNECT or SOCKS with a refusal." => CauseRow {
         severity: Severity::Notice,

@@ -9,6 +9,7 @@ mod abandonment;
 mod case;
 mod certificate;
 mod client_auth;
+mod hello_size;
 mod parameters;
 mod plain_answer;
 mod proxy;
@@ -142,6 +143,11 @@ pub static RULES: &[Rule] = &[
         Cause::UnsupportedParameters,
         "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507",
         parameters::parameter_alert,
+    ),
+    rule(
+        Cause::HelloTooLarge,
+        "tldr.fail: ClientHellos with post-quantum key shares need two segments",
+        hello_size::too_large,
     ),
     rule(
         Cause::ProxyRefused,

@@ -4,6 +4,7 @@ mod abandonment;
 mod causes;
 mod client_auth;
 mod established;
+mod hello_size;
 mod plain_answer;
 mod proxy;
 mod records;
@@ -119,6 +120,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         settled: false,
         ending: Ending::Closed,
         preamble: None,
+        largest_answered: None,
     };
     for (number, step) in (1..).zip(steps) {
         timeline.last_ns = start + number * 1_000_000;
