@@ -8,6 +8,7 @@
 
 pub mod flow_id;
 pub mod legs;
+pub mod preamble;
 pub mod receiver;
 pub mod timeline;
 pub mod tls;

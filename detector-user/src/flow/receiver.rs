@@ -2,6 +2,8 @@
 
 use detector_common::observation::{ChunkHead, Observation};
 
+use crate::flow::preamble::PreambleReport;
+
 /// Receives the observations of a source. Times are nanoseconds on the source's clock: the kernel's
 /// monotonic one, or a capture's UNIX time.
 pub trait Receiver {
@@ -9,6 +11,8 @@ pub trait Receiver {
     fn observation(&mut self, observation: &Observation);
     /// Records handshake bytes of a flow.
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]);
+    /// Records what came before a ClientHello. Only sources that look for it report it.
+    fn preamble(&mut self, _report: &PreambleReport) {}
 }
 
 /// A [`Receiver`] that keeps the source's time: flows end as it passes.

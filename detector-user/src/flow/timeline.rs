@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use detector_common::flow::{Sender, Side};
 use detector_common::observation::Measured;
+use detector_common::record::{HANDSHAKE, HEADER_LEN};
 
 use crate::flow::flow_id::FlowId;
+use crate::flow::preamble::{Preamble, Refusal, Target};
 use crate::flow::tls::Handshake;
 
 /// Event of a flow, from the tracker.
@@ -66,6 +68,12 @@ pub struct Timeline {
     pub settled: bool,
     /// The reason why it ends here.
     pub ending: Ending,
+    /// What came before the ClientHello, where the source reads it. A proxy's refusal is a timeline
+    /// without a hello.
+    pub preamble: Option<Arc<Preamble>>,
+    /// Bytes of the largest ClientHello for the same name that this server had answered, if it did not
+    /// answer this one.
+    pub largest_answered: Option<u32>,
 }
 
 impl Timeline {
@@ -89,6 +97,35 @@ impl Timeline {
     #[must_use]
     pub const fn nanos_at(&self, at_us: u64) -> u64 {
         self.started_ns + at_us * 1000
+    }
+
+    /// The name of the server that the client wants: in its hello, or where there is none, the host that
+    /// it asked a proxy for.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        let hello = self.handshake.client_hello.as_ref();
+        let name = hello.and_then(|hello| hello.server_name.as_deref());
+        name.or_else(|| Some(self.target()?.host.as_str()))
+    }
+
+    /// Bytes of the ClientHello's first record with its header.
+    #[must_use]
+    pub fn hello_len(&self) -> Option<u32> {
+        let mut records = self.records_of(Sender::Client);
+        let hello = records.next().filter(|it| it.content_type == HANDSHAKE)?;
+        Some(HEADER_LEN + u32::from(hello.length))
+    }
+
+    /// The destination that the client asked an explicit proxy for.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        self.preamble.as_ref()?.target.as_ref()
+    }
+
+    /// The refusal of an explicit proxy.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.preamble.as_ref()?.refusal
     }
 
     /// One side's records, in order.

@@ -15,6 +15,7 @@ use crate::cause::interception::Interceptors;
 use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
 use crate::flow::legs::Legs;
+use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
@@ -271,6 +272,11 @@ impl Receiver for Pipeline {
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
         self.due_ns = 0;
         self.tracker.chunk(head, bytes);
+    }
+
+    fn preamble(&mut self, report: &PreambleReport) {
+        self.due_ns = 0;
+        self.tracker.preamble(report);
     }
 }
 

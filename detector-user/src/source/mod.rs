@@ -11,5 +11,6 @@
 pub mod capture;
 pub mod capture_tap;
 pub mod link_header;
+mod preambles;
 pub mod tap;
 pub mod unread;

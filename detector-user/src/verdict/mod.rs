@@ -113,6 +113,18 @@ pub struct Verdict {
     /// `id` of the verdict that this one replaces: the connection's previous one.
     #[serde(default)]
     pub supersedes: Option<String>,
+    /// Destination that the client asked an explicit proxy, the server here, for: `host:port`. Only where
+    /// its request was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl Verdict {
+    /// The name of the server that the client wants: that of its hello, or the target of a proxy.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.sni.as_deref().or(self.target.as_deref())
+    }
 }
 
 /// A tunnel or mirror protocol whose inner addresses are the verdict's.

@@ -61,6 +61,7 @@ pub(crate) fn pinning() -> Verdict {
         revision: 0,
         supersedes: None,
         tunnel: None,
+        target: None,
     }
 }
 

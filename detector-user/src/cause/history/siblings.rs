@@ -115,10 +115,10 @@ impl Siblings {
 /// Keys of the same app on the same client, to the same name and to the same server.
 fn keys(subject: &Subject) -> [u64; 2] {
     let (client, app) = (subject.client, subject.app);
-    [
-        hash(&(client, app, &subject.name)),
-        hash(&(client, app, subject.server)),
-    ]
+    let by_name = hash(&(client, app, &subject.name));
+    let by_server = hash(&(client, app, subject.server));
+    // Behind one proxy there are many servers.
+    [by_name, if subject.by_proxy { by_name } else { by_server }]
 }
 
 fn app_key(subject: &Subject) -> u64 {

@@ -62,6 +62,7 @@ impl World {
             app: Some(app_number(number)),
             name: name.to_owned(),
             server: SocketAddr::from(([10, 0, 2, name.len() as u8], 443)),
+            by_proxy: false,
             time_ns: self.time_ns,
             ended_ns: self.time_ns + SECOND / 100,
             unanswered: false,

@@ -40,7 +40,11 @@ pub(super) fn leaf(leg: &Timeline) -> Option<&Leaf> {
 
 /// The server name that the client asked for.
 pub(super) fn server_name(leg: &Timeline) -> Option<&str> {
-    leg.handshake.client_hello.as_ref()?.server_name.as_deref()
+    let hello = leg.handshake.client_hello.as_ref()?;
+    let name = hello.server_name.as_deref();
+    // Addresses have no domains, by which unrelated names are told.
+    let target = || leg.target().filter(|target| target.is_name());
+    name.or_else(|| Some(target()?.host.as_str()))
 }
 
 fn issuer_mark(leaf: &Leaf) -> Mark {

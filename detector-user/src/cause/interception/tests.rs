@@ -65,6 +65,8 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
         }),
         settled: true,
         ending: Ending::Closed,
+        preamble: None,
+        largest_answered: None,
     };
     Connection {
         client_leg: Box::new(timeline),

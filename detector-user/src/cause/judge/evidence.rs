@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use detector_common::flow::Sender;
 
 use crate::cause::interception::InterceptionEvidence;
 use crate::cause::judge::facts::{AlertFact, Flaw};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
+use crate::flow::preamble::{Refusal, Target};
 use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::verdict;
 
@@ -43,6 +45,23 @@ pub enum Evidence<'f> {
     },
     /// The server answered the ClientHello in another protocol than TLS.
     PlainAnswer(&'f PlainAnswer),
+    /// A ClientHello of several segments got no answer.
+    HelloTooLarge {
+        /// Its bytes.
+        size: u32,
+        /// Those that the server acknowledged, if not all.
+        acknowledged: Option<u32>,
+        /// The largest one that this server answered.
+        smaller: Option<u32>,
+    },
+    /// An explicit proxy refused.
+    ProxyAnswer(Refusal),
+    /// An explicit proxy consented and closed before the ClientHello.
+    ProxyClosed,
+    /// The destination that the client asked an explicit proxy for.
+    Target(&'f Target),
+    /// The client's address, as a PROXY protocol header tells it.
+    ToldClient(SocketAddr),
     /// The certificate has a visible flaw.
     Certificate(Flaw<'f>),
     /// An alert about the parameters.
@@ -104,6 +123,11 @@ impl Evidence<'_> {
             Self::ClosedUnused => "closed-unused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
             Self::PlainAnswer(_) => "plaintext-answer",
+            Self::HelloTooLarge { .. } => "hello-size",
+            Self::ProxyAnswer(_) => "proxy-answer",
+            Self::ProxyClosed => "proxy-closed",
+            Self::Target(_) => "proxy-target",
+            Self::ToldClient(_) => "proxy-protocol",
             Self::Certificate(Flaw::Expired | Flaw::NotYetValid) => "certificate-outdated",
             Self::Certificate(Flaw::OtherName { .. }) => "certificate-for-another-name",
             Self::Certificate(Flaw::SelfSigned { .. }) => "certificate-self-signed",
@@ -157,6 +181,10 @@ impl Evidence<'_> {
             }
             Self::Unacknowledged => {
                 "nobody acknowledged the ClientHello: it was lost on its way or filtered"
+            }
+            Self::ProxyClosed => {
+                "the proxy consented and closed before the ClientHello came: its own connection to \
+                 the target failed"
             }
             Self::ClosedEarly { by, answered } => match (by, answered) {
                 (Sender::Client, true) => "client closed within the handshake",
@@ -215,6 +243,32 @@ impl fmt::Display for Evidence<'_> {
                 f,
                 "the ClientHello was answered by no TLS record but by {answer}"
             ),
+            Self::HelloTooLarge {
+                size,
+                acknowledged,
+                smaller,
+            } => {
+                write!(
+                    f,
+                    "the ClientHello of {size} bytes takes several segments and "
+                )?;
+                match acknowledged {
+                    Some(bytes) => write!(f, "only {bytes} bytes of it were acknowledged")?,
+                    None => f.write_str("was answered by a reset")?,
+                }
+                match smaller {
+                    Some(smaller) => write!(
+                        f,
+                        "; for the same name this server answered up to {smaller} bytes"
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::ProxyAnswer(refusal) => write!(f, "the proxy answered with {refusal}"),
+            Self::Target(target) => write!(f, "the client asked a proxy for {target}"),
+            Self::ToldClient(client) => {
+                write!(f, "a PROXY protocol header names {client} as the client")
+            }
             Self::Certificate(flaw) => write!(f, "the certificate shown {flaw}"),
             Self::ServerLegCertificate(flaw) => {
                 write!(f, "the origin's certificate behind the interceptor {flaw}")
@@ -247,6 +301,7 @@ impl fmt::Display for Evidence<'_> {
             | Self::ClosedUnused
             | Self::Unacknowledged
             | Self::ClosedEarly { .. }
+            | Self::ProxyClosed
             | Self::ServerAlertForData
             | Self::ServerAlertAfterFlight
             | Self::CertificateRequested { .. }

@@ -19,6 +19,8 @@ pub struct Subject {
     pub name: String,
     /// The server's address.
     pub server: SocketAddr,
+    /// Whether that is an explicit proxy's, behind which there are many servers.
+    pub by_proxy: bool,
     /// Time of its beginning, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
     /// Whether it was intercepted, and the interceptor.
@@ -57,7 +59,7 @@ impl Subject {
     pub(super) fn of(facts: &Facts<'_>, interception: Interception, outcome: Outcome) -> Self {
         let timeline = facts.timeline;
         let hello = timeline.handshake.client_hello.as_ref();
-        let name = hello.and_then(|hello| hello.server_name.clone());
+        let name = timeline.server_name().map(str::to_owned);
         let now = i64::try_from(timeline.started_ns / 1_000_000_000).unwrap_or(i64::MAX);
         let in_order = facts.leaf().map(|leaf| {
             leaf.validity_at(now) == Validity::Valid
@@ -68,6 +70,7 @@ impl Subject {
             app: hello.and_then(app),
             name: name.unwrap_or_else(|| timeline.server.ip().to_string()),
             server: timeline.server,
+            by_proxy: timeline.target().is_some(),
             time_ns: timeline.started_ns,
             interception,
             certificate_shown: !facts.resumed,

@@ -34,7 +34,7 @@ impl Grounds<'_> {
         let hello = handshake.client_hello.as_ref();
         let sni = hello.and_then(|hello| hello.server_name.clone());
         let address = || timeline.server.ip().to_string();
-        let name = sni.clone().unwrap_or_else(address);
+        let name = timeline.server_name().map_or_else(address, str::to_owned);
         let holds = |when| self.holds(when);
         let mut verdict = Verdict {
             time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
@@ -64,6 +64,7 @@ impl Grounds<'_> {
             id: String::new(),
             revision: 0,
             supersedes: None,
+            target: timeline.target().map(ToString::to_string),
         };
         verdict.set_revision(0);
         verdict
@@ -114,6 +115,11 @@ impl Grounds<'_> {
         let facts = self.case.facts;
         let resets = &facts.resets;
         let mut beside = Vec::new();
+        let preamble = facts.timeline.preamble.as_deref();
+        if let Some(preamble) = preamble {
+            beside.extend(preamble.target.as_ref().map(Evidence::Target));
+            beside.extend(preamble.told_client.map(Evidence::ToldClient));
+        }
         if matches!(cause, Cause::InjectedReset | Cause::EndpointReset) {
             beside.extend(resets.distance.map(Evidence::ResetDistance));
             beside.extend(resets.any().then_some(Evidence::ResetStage(resets.stage)));
@@ -160,6 +166,9 @@ const fn party(sender: Sender) -> Party {
 fn ended_by(facts: &Facts<'_>, server_leg: Option<&ServerLeg<'_>>, cause: Cause) -> Party {
     if cause == Cause::InjectedReset {
         return facts.resets.injector();
+    }
+    if cause == Cause::ProxyRefused {
+        return Party::Server;
     }
     if let Some(leg) = server_leg.filter(|_| facts.established) {
         // The client was served; the leg behind broke, where the interceptor is the client.

@@ -67,6 +67,8 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
         sides: [Side::default(); 2],
         settled: false,
         ending: Ending::Closed,
+        preamble: None,
+        largest_answered: None,
     })
 }
 

@@ -8,6 +8,7 @@ use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
 
 use crate::flow::flow_id::FlowId;
+use crate::flow::preamble::Preamble;
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
@@ -44,6 +45,7 @@ pub(super) struct Entry {
     records: Vec<TimelineRecord>,
     closes: Vec<Close>,
     sides: [Side; 2],
+    preamble: Option<Arc<Preamble>>,
     due: Due,
 }
 
@@ -66,8 +68,13 @@ impl Entry {
             records: buffers.records(),
             closes: Vec::new(),
             sides: [Side::default(); 2],
+            preamble: None,
             due: Due::default(),
         }
+    }
+
+    pub(super) fn set_preamble(&mut self, preamble: Option<Arc<Preamble>>) {
+        self.preamble = preamble;
     }
 
     /// Whether the flow is known to begin with a ClientHello.
@@ -262,6 +269,8 @@ impl Entry {
             sides: self.sides,
             settled: self.settled,
             ending,
+            preamble: self.preamble.clone(),
+            largest_answered: None,
         }
     }
 }
@@ -277,7 +286,7 @@ impl Scheduled for Entry {
 }
 
 /// Returns an endpoint of a flow by its number in the key.
-fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
+pub(super) fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
     let index = usize::from(number & 1);
     let address = flow.key.addresses.get(index).copied().unwrap_or_default();
     let port = flow.key.ports.get(index).copied().unwrap_or_default();

@@ -6,6 +6,8 @@
 mod buffers;
 mod deadlines;
 mod entry;
+mod hello_sizes;
+mod preambles;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +18,14 @@ use hashlink::LruCache;
 use hashlink::linked_hash_map::RawEntryMut;
 
 use crate::flow::flow_id::FlowId;
-use crate::flow::timeline::{Ending, FlowEvent};
+use crate::flow::preamble::PreambleReport;
+use crate::flow::timeline::{Ending, FlowEvent, Timeline};
+use crate::flow::tls::Handshake;
 use buffers::Buffers;
 use deadlines::{Deadlines, Scheduled};
-use entry::Entry;
+use entry::{Entry, endpoint};
+use hello_sizes::HelloSizes;
+use preambles::Preambles;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
 /// flow.
@@ -46,6 +52,8 @@ pub struct Tracker {
     due: Deadlines,
     buffers: Buffers,
     finished: LruCache<FlowId, ()>,
+    preambles: Preambles,
+    hello_sizes: HelloSizes,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
     events: Vec<FlowEvent>,
@@ -67,6 +75,8 @@ impl Tracker {
             due: Deadlines::default(),
             buffers: Buffers::default(),
             finished: LruCache::new(FINISHED_MAX),
+            preambles: Preambles::default(),
+            hello_sizes: HelloSizes::default(),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
             events: Vec::new(),
@@ -127,7 +137,9 @@ impl Tracker {
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+            let mut entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
+            entry.set_preamble(self.preambles.remove(&id.key));
+            entry
         }) else {
             return;
         };
@@ -159,7 +171,9 @@ impl Tracker {
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers)
+            let mut entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
+            entry.set_preamble(self.preambles.remove(&id.key));
+            entry
         }) else {
             return;
         };
@@ -178,8 +192,60 @@ impl Tracker {
         }
     }
 
+    /// Records what came before a ClientHello, or in its place.
+    pub fn preamble(&mut self, report: &PreambleReport) {
+        let flow = FlowId {
+            key: report.key,
+            started_ns: report.flow_began_ns.unwrap_or(report.began_ns),
+        };
+        if let Some(entry) = self.entries.peek_mut(&flow) {
+            entry.set_preamble(Some(Arc::new(report.preamble.clone())));
+            return;
+        }
+        if report.preamble.refusal.is_none() {
+            let client = endpoint(&flow, report.client_endpoint);
+            let preamble = report.preamble.clone();
+            self.preambles.insert(report.key, client, preamble);
+            return;
+        }
+        let refused = self.preambles.refuse(Box::new(self.refused(flow, report)));
+        self.push_refused(refused);
+    }
+
+    fn push_refused(&mut self, refused: Option<Box<Timeline>>) {
+        let offset_ns = self.unix_offset_ns;
+        self.counts.flows += u64::from(refused.is_some());
+        let refused = refused.map(|refused| Box::new(refused.moved_by(offset_ns)));
+        self.events.extend(refused.map(FlowEvent::Over));
+    }
+
+    /// The timeline of a connection that ended before its ClientHello.
+    fn refused(&self, flow: FlowId, report: &PreambleReport) -> Timeline {
+        let tap = self.taps.get(&flow.key.interface);
+        Timeline {
+            flow,
+            tap: Arc::clone(tap.unwrap_or(&self.unnamed)),
+            client: endpoint(&flow, report.client_endpoint),
+            server: endpoint(&flow, report.client_endpoint ^ 1),
+            vlan: report.vlan.into_iter().filter(|id| *id != 0).collect(),
+            started_ns: report.began_ns,
+            last_ns: report.time_ns,
+            handshake: Handshake::default(),
+            records: Vec::new(),
+            closes: Vec::new(),
+            sides: Default::default(),
+            settled: false,
+            ending: Ending::Closed,
+            largest_answered: None,
+            preamble: Some(Arc::new(report.preamble.clone())),
+        }
+    }
+
     /// Ends the flows that are over at `now_ns` on the source's clock.
     pub fn advance(&mut self, now_ns: u64) {
+        while let Some(refused) = self.preambles.pop_over(now_ns) {
+            self.push_refused(Some(refused));
+        }
         while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
@@ -187,6 +253,9 @@ impl Tracker {
 
     /// Ends all flows, since the capture or the agent ends.
     pub fn finish(&mut self) {
+        while let Some(refused) = self.preambles.pop_over(u64::MAX) {
+            self.push_refused(Some(refused));
+        }
         let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
         for id in ids {
@@ -202,7 +271,8 @@ impl Tracker {
 
     /// Earliest time when a flow may end without a further observation, on the source's clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.due.next()
+        let deadlines = [self.due.next(), self.preambles.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Flows under way.
@@ -262,7 +332,10 @@ impl Tracker {
             return;
         };
         self.finished.insert(id, ());
-        let timeline = entry.last_timeline(id, why);
+        let mut timeline = entry.last_timeline(id, why);
+        if let Some(timeline) = &mut timeline {
+            timeline.largest_answered = self.hello_sizes.record(timeline);
+        }
         entry.recycle(&mut self.buffers);
         let offset_ns = self.unix_offset_ns;
         self.events.extend(

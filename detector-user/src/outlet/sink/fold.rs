@@ -191,7 +191,10 @@ fn kind(verdict: &Verdict) -> Kind {
     Kind {
         client: verdict.client.ip,
         app: verdict.ja4.clone(),
-        name: verdict.sni.clone().ok_or(verdict.server.ip),
+        name: verdict
+            .server_name()
+            .map(str::to_owned)
+            .ok_or(verdict.server.ip),
         cause: verdict.cause,
     }
 }

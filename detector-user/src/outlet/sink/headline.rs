@@ -9,7 +9,7 @@ use crate::verdict::{Alert, Reset, Verdict, written_confidence};
 
 /// Returns `api.pinned.test (10.0.2.2:443)`, or the address alone if no name was seen.
 pub(super) fn destination(verdict: &Verdict) -> String {
-    match verdict.sni.as_deref() {
+    match verdict.server_name() {
         Some(name) => format!("{} ({})", escaped(name), verdict.server),
         None => verdict.server.to_string(),
     }

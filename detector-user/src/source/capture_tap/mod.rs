@@ -19,6 +19,7 @@ use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
 use crate::source::capture::Frame;
 use crate::source::link_header::peel;
+use crate::source::preambles::Preambles;
 use crate::source::unread::Unread;
 
 /// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
@@ -70,6 +71,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 /// ```
 pub struct CaptureTap {
     tables: LruTables,
+    preambles: Preambles,
     counters: [u64; Counter::COUNT],
     unread: BTreeMap<Unread, u64>,
     paths: Paths,
@@ -89,6 +91,7 @@ impl CaptureTap {
     pub fn with_tag_sets(tag_sets: usize) -> Self {
         Self {
             tables: LruTables::new(tag_sets),
+            preambles: Preambles::default(),
             counters: [0; Counter::COUNT],
             unread: BTreeMap::new(),
             paths: Paths::default(),
@@ -120,7 +123,20 @@ impl CaptureTap {
             original_len: frame.original_len.saturating_sub(offset as u32),
             ..*frame
         };
-        let (packet, tap) = self.begin_frame(&frame, link, frame.interface);
+        let (packet, mut tap) = self.begin_frame(&frame, link, frame.interface);
+        let rewritten = self
+            .preambles
+            .frame(&packet, packet.bytes, &tap, self.now_ns, receiver);
+        let packet = match &rewritten {
+            Some(frame) => {
+                tap.link = headers::LinkType::Ethernet;
+                CapturedPacket {
+                    bytes: &frame.bytes,
+                    wire_len: frame.wire_len,
+                }
+            }
+            None => packet,
+        };
         let elsewhere = self.elsewhere(&packet, &tap);
         self.tables.set_alias(elsewhere);
         let mut outcome = self.inspect(&packet, &tap, elsewhere.map(|(_, key)| key), receiver);

@@ -209,6 +209,67 @@ destination.
         },
     };
 
+    HelloTooLarge = "hello-too-large",
+    "A ClientHello over several segments dies on the way, smaller ones to the same server live." => CauseRow {
+        severity: Severity::Warning,
+        message_id: "138f46069481470db0c289a1a5344957",
+        pan_os: &[always("aged-out")],
+        advice: &[always(
+            "find the device on the way to {name} that loses a ClientHello's second segment: its MTU, \
+             or an inspection that reads one segment only; clients without post-quantum key shares \
+             send smaller ones",
+        )],
+        catalog: Some(Catalog {
+            subject: "A large ClientHello does not get through: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ sent a ClientHello to @TLSWHY_SERVER_IP@ that needs more than
+one segment, as post-quantum key shares make it, and it died on the way.
+TLSWHY_EVIDENCE has its size and how much of it was acknowledged.
+
+A device with a small MTU, or one that inspects only the first segment of a
+hello, stands between.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a ClientHello of more than 1460 bytes of which the server acknowledges only a \
+                    part, for a second or more, or that it resets, though it answered smaller \
+                    ones for the same name; evidence `hello-size` has size and split point",
+            confidence: "80–98 %, 50–85 % where no smaller one was seen to be answered",
+            advice: "look for an MTU or an old inspection engine on the way",
+        },
+    };
+
+    ProxyRefused = "proxy-refused",
+    "An explicit proxy answered CONNECT or SOCKS with a refusal." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "05f01d0bad2e465fb8b6fe156ef6bc93",
+        pan_os: &[],
+        advice: &[always(
+            "look for {name} in the proxy's log: 403 is its policy, 407 its authentication, 502 to \
+             504 and a SOCKS5 reply of 3 to 6 its own way to the server",
+        )],
+        catalog: Some(Catalog {
+            subject: "A proxy refused a connection: @TLSWHY_TARGET@",
+            text: "\
+@TLSWHY_CLIENT_IP@ asked the proxy at @TLSWHY_SERVER_IP@ for @TLSWHY_TARGET@, and the
+proxy refused before TLS began. TLSWHY_EVIDENCE has its answer.
+
+Look for the target in the proxy's log. No certificate is concerned.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "an explicit proxy answers CONNECT with another status than 2xx, or SOCKS5 with \
+                    a reply code or a refusal of all methods or of the password; a 407 only if the \
+                    client does not get through within five seconds. In captures only: live taps \
+                    begin at the ClientHello",
+            confidence: "98 %",
+            advice: "read the proxy's log: 403 is its policy, 407 its authentication, 502 to 504 \
+                     its own way to the target",
+        },
+    };
+
     NotTlsAnswer = "not-tls-answer",
     "The ClientHello was answered in another protocol than TLS." => CauseRow {
         severity: Severity::Notice,

@@ -183,6 +183,7 @@ impl<'a> Facts<'a> {
         answer
             || (hello && !self.no_tls_answer)
             || self.plain_answer().is_some()
+            || self.timeline.refusal().is_some()
             || self.failure_alert().is_some()
     }
 

@@ -9,8 +9,10 @@ mod abandonment;
 mod case;
 mod certificate;
 mod client_auth;
+mod hello_size;
 mod parameters;
 mod plain_answer;
+mod proxy;
 mod records;
 mod refusal;
 mod resets;
@@ -69,8 +71,10 @@ impl Rule {
 pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
     let mut findings: Vec<_> = RULES.iter().filter_map(|rule| rule.apply(case)).collect();
     // A client's alert or close after that is its answer to it, and no cause of its own.
-    if findings.iter().any(|it| it.cause == Cause::NotTlsAnswer) {
-        findings.retain(|it| matches!(it.cause, Cause::NotTlsAnswer | Cause::InjectedReset));
+    for decides in [Cause::ProxyRefused, Cause::NotTlsAnswer] {
+        if findings.iter().any(|it| it.cause == decides) {
+            findings.retain(|it| it.cause == decides || it.cause == Cause::InjectedReset);
+        }
     }
     findings
 }
@@ -139,6 +143,21 @@ pub static RULES: &[Rule] = &[
         Cause::UnsupportedParameters,
         "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507",
         parameters::parameter_alert,
+    ),
+    rule(
+        Cause::HelloTooLarge,
+        "tldr.fail: ClientHellos with post-quantum key shares need two segments",
+        hello_size::too_large,
+    ),
+    rule(
+        Cause::ProxyRefused,
+        "RFC 9110 §9.3.6, RFC 1928 §6, RFC 1929",
+        proxy::refused,
+    ),
+    rule(
+        Cause::Abandoned,
+        "measured: proxy.py consents before it connects",
+        proxy::closed,
     ),
     rule(
         Cause::NotTlsAnswer,

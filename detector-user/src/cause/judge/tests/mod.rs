@@ -5,7 +5,9 @@ mod causes;
 mod client_auth;
 mod established;
 mod half_seen;
+mod hello_size;
 mod plain_answer;
+mod proxy;
 mod records;
 mod refusal;
 mod resets;
@@ -118,6 +120,8 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         }),
         settled: false,
         ending: Ending::Closed,
+        preamble: None,
+        largest_answered: None,
     };
     for (number, step) in (1..).zip(steps) {
         timeline.last_ns = start + number * 1_000_000;

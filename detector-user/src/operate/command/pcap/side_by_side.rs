@@ -10,6 +10,7 @@ use std::thread;
 use anyhow::anyhow;
 use detector_common::observation::{ChunkHead, Observation};
 
+use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 
 /// Maximum batches in transit.
@@ -26,6 +27,7 @@ enum Step {
     EndFlows,
     Observation,
     Chunk { len: usize },
+    Preamble(Box<PreambleReport>),
 }
 
 #[derive(Default)]
@@ -54,6 +56,7 @@ impl Batch {
                         pipeline.observation(observation);
                     }
                 }
+                Step::Preamble(report) => pipeline.preamble(report),
                 Step::Chunk { len } => {
                     if let (Some(head), Some((chunk, rest))) =
                         (heads.next(), bytes.split_at_checked(*len))
@@ -115,6 +118,10 @@ impl Receiver for Carrier {
         self.push(Step::Chunk { len: bytes.len() });
         self.batch.heads.push(*head);
         self.batch.bytes.extend_from_slice(bytes);
+    }
+
+    fn preamble(&mut self, report: &PreambleReport) {
+        self.push(Step::Preamble(Box::new(report.clone())));
     }
 }
 

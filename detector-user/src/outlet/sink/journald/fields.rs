@@ -107,6 +107,7 @@ pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json:
         let id = tunnel.id.map(|id| id.to_string());
         add_known(entry, "TLSWHY_TUNNEL_ID", id.as_deref());
     }
+    add_known(entry, "TLSWHY_TARGET", verdict.target.as_deref());
     Ok(())
 }
 
