@@ -69,6 +69,7 @@ const fn short(cause: Cause) -> &'static str {
         Cause::ServerCertInvalid => "srv",
         Cause::UnsupportedParameters => "par",
         Cause::DecryptError => "dec",
+        Cause::Truncated => "cut",
         Cause::ClientAuth => "auth",
         Cause::InjectedReset => "inj",
         Cause::EndpointReset => "end",
