@@ -68,6 +68,7 @@ const fn short(cause: Cause) -> &'static str {
         Cause::CertificateRejected => "rej",
         Cause::ServerCertInvalid => "srv",
         Cause::UnsupportedParameters => "par",
+        Cause::NotTlsAnswer => "not",
         Cause::DecryptError => "dec",
         Cause::Truncated => "cut",
         Cause::ClientAuth => "auth",
