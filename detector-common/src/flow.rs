@@ -186,6 +186,9 @@ pub struct Side {
     pub sent_to: u32,
     /// Sequence number of the first encrypted record.
     pub plaintext_end: u32,
+    /// Sequence number after all that it had sent by its last RST: its peer acknowledges more only
+    /// if it outlived the RST.
+    pub reset_end: u32,
     /// Application-data records, saturating.
     pub application_records: u16,
     /// Last window, unscaled.
@@ -206,8 +209,10 @@ pub struct Side {
     pub resets: u8,
     /// Number of bytes in `head`.
     pub head_len: u8,
+    /// Segments without RST after a RST of its own, saturating.
+    pub after_reset: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 5],
 }
 
 /// Bits of [`Side::flags`].
@@ -228,6 +233,8 @@ pub mod side_flags {
     pub const FIN: u16 = 64;
     /// RST was seen.
     pub const RST: u16 = 128;
+    /// Its peer acknowledged bytes beyond its last RST, which had no effect.
+    pub const RESET_OUTLIVED: u16 = 256;
 }
 
 impl Side {
@@ -235,6 +242,12 @@ impl Side {
     #[inline(always)]
     pub fn has(&self, flags: u16) -> bool {
         self.flags & flags != 0
+    }
+
+    /// Whether it sent RST and its peer did not go on.
+    #[inline(always)]
+    pub fn is_reset(&self) -> bool {
+        self.flags & (side_flags::RST | side_flags::RESET_OUTLIVED) == side_flags::RST
     }
 }
 
@@ -421,11 +434,11 @@ const _: () = {
     assert!(offset_of!(FlowKey, ports) == 32 && offset_of!(FlowKey, tunnel) == 44);
     assert!(size_of::<Record>() == 12 && align_of::<Record>() == 4);
     assert!(offset_of!(Record, detail) == 8 && offset_of!(Record, flags) == 11);
-    assert!(size_of::<Side>() == 72 && align_of::<Side>() == 8);
+    assert!(size_of::<Side>() == 80 && align_of::<Side>() == 8);
     assert!(offset_of!(Side, start_seq) == 24);
-    assert!(offset_of!(Side, application_records) == 56 && offset_of!(Side, reserved) == 70);
-    assert!(size_of::<Flow>() == 160 && offset_of!(Flow, vlan) == 152);
-    assert!(size_of::<Watched>() == 160 + 2 * 12 * RECORDS_MAX);
+    assert!(offset_of!(Side, application_records) == 60 && offset_of!(Side, reserved) == 75);
+    assert!(size_of::<Flow>() == 176 && offset_of!(Flow, vlan) == 168);
+    assert!(size_of::<Watched>() == 176 + 2 * 12 * RECORDS_MAX);
     assert!(size_of::<WatchedEntry>() == size_of::<Watched>() + 8);
     assert!(size_of::<SettledSide>() == 40 && size_of::<Settled>() == 96);
     assert!(offset_of!(Settled, vlan) == 88 && offset_of!(SettledSide, ttl_min) == 36);

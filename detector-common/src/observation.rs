@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::flow::{Flow, FlowKey, Watched};
 
 /// Version of the layouts of ring items and map values.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bits of [`Observation::events`]: reasons to report the segment.
 pub mod events {
@@ -21,12 +21,14 @@ pub mod events {
     pub const SHORT_RECORD: u16 = 4;
     /// The first FIN of a side.
     pub const FIN: u16 = 8;
-    /// RST.
+    /// RST; of a side's many the first few.
     pub const RESET: u16 = 16;
-    /// A segment of a side that sent RST before.
+    /// A segment of a side that sent RST before; of many a few.
     pub const SENT_AFTER_RESET: u16 = 32;
     /// The flow is established: its segments are not processed until FIN, RST or alert.
     pub const SETTLED: u16 = 64;
+    /// A segment that acknowledges bytes sent after the other side's RST: its sender outlived it.
+    pub const OUTLIVED_RESET: u16 = 128;
 }
 
 /// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] if there was no segment.

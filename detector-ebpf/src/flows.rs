@@ -173,7 +173,8 @@ fn last_segment(place: u32) -> u64 {
     } else {
         server.last_ns
     };
-    if (client.flags | server.flags) & (side_flags::FIN | side_flags::RST) == 0 {
+    let ended = (client.flags | server.flags) & side_flags::FIN != 0;
+    if !(ended || client.is_reset() || server.is_reset()) {
         return last_ns;
     }
     last_ns.wrapping_sub(IDLE_NS - ENDED_NS)

@@ -112,7 +112,8 @@ impl Conversation {
         self.segment(from, self.next(from), &[], |tcp| tcp.rst = true)
     }
 
-    fn next(&self, from: From) -> u32 {
+    /// Sequence number of the next byte.
+    pub fn next(&self, from: From) -> u32 {
         self.seq[from as usize]
     }
 

@@ -104,6 +104,74 @@ fn a_refusal_is_told_the_same(
     assert_eq!(vlan, if network == 1 { [100, 7] } else { [0, 0] });
 }
 
+/// A download in the middle of which comes a reset that the client ignores, or one that destroys it.
+fn reset_amid_data(outlived: bool) -> Vec<Vec<u8>> {
+    let mut talk = Conversation::new(NETWORKS[0]);
+    let mut frames = vec![talk.data(From::Client, &tls::client_hello("works.test", 500))];
+    let flight = [tls::server_hello(0x1301, true), application_data(900)];
+    frames.push(talk.data(From::Server, &flight.concat()));
+    frames.push(talk.data(From::Client, &application_data(53)));
+    frames.push(talk.data(From::Client, &application_data(300)));
+    frames.push(talk.data(From::Server, &application_data(1200)));
+    let reset = talk.rst(From::Server);
+    frames.push(reset);
+    let acknowledged = talk.ack(From::Client);
+    for _ in 0..40 {
+        frames.push(talk.data(From::Server, &application_data(1200)));
+        let ack = if outlived {
+            talk.ack(From::Client)
+        } else {
+            acknowledged.clone()
+        };
+        frames.push(ack);
+    }
+    frames.push(talk.fin(From::Server));
+    frames.push(talk.fin(From::Client));
+    frames
+}
+
+/// The segments after a reset do not use up the flow's observations, so that its real end is seen.
+#[rstest]
+fn a_reset_amid_data_is_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(true, false)] outlived: bool,
+) {
+    let told = both(program, &reset_amid_data(outlived));
+    let of = |event: u16| {
+        let observations = told.observations.iter();
+        observations.filter(|it| it.events & event != 0).count()
+    };
+    assert_eq!(of(events::RESET), 1);
+    assert_eq!(of(events::OUTLIVED_RESET), usize::from(outlived));
+    assert!((1..=5).contains(&of(events::SENT_AFTER_RESET)));
+    assert_eq!(of(events::FIN), 2);
+}
+
+/// An alert in the segment of a reset is read; other bytes there, or in another place, are not.
+#[rstest]
+#[case::alert(tls::record(21, &[2, 48]), 1)]
+#[case::handshake(tls::record(22, &[2, 48]), 0)]
+fn an_alert_in_the_segment_of_a_reset_is_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[case] payload: Vec<u8>,
+    #[case] alerts: usize,
+) {
+    let mut talk = Conversation::new(NETWORKS[0]);
+    let mut frames = vec![talk.data(From::Client, &tls::client_hello("works.test", 500))];
+    let flight = [
+        tls::server_hello(0xc02f, false),
+        tls::record(22, &[11; 900]),
+    ];
+    frames.push(talk.data(From::Server, &flight.concat()));
+    let next = talk.next(From::Client);
+    let reset = |seq| talk.segment(From::Client, seq, &payload, |tcp| tcp.rst = true);
+    frames.push(reset(next.wrapping_add(7)));
+    frames.push(reset(next));
+    let told = both(program, &frames);
+    let alert = |it: &&detector_common::observation::Observation| it.events & events::ALERT != 0;
+    assert_eq!(told.observations.iter().filter(alert).count(), alerts);
+}
+
 #[rstest]
 fn a_success_is_told_the_same(
     #[values(Program::Xdp, Program::Egress)] program: Program,

@@ -195,7 +195,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     let Some(watched) = watched else {
         return Counter::Unwatched;
     };
-    match process(packet, tap, &segment, watched, output) {
+    match process(packet, tap, &segment, opening.alert, watched, output) {
         NextState::Watched => {}
         NextState::Settled => {
             output.count(Counter::Settled);

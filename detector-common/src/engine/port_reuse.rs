@@ -87,5 +87,5 @@ fn is_silent(client: &Side, server: &Side, now_ns: u64) -> bool {
 
 #[inline(always)]
 fn side_has_ended(side: &Side) -> bool {
-    side.has(side_flags::FIN | side_flags::RST)
+    side.has(side_flags::FIN) || side.is_reset()
 }

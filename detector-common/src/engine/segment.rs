@@ -9,6 +9,11 @@ use crate::observation::{Measured, NEVER, baseline, events};
 use crate::packet::Packet;
 use crate::tracking::{before, is_settled, track};
 
+/// Maximum bytes that a reset overtakes on its way; one further ahead is a guess.
+const OVERTAKEN_MAX: u32 = 1 << 16;
+/// Maximum resets reported of a side: a storm must leave observations for the flow's end.
+const RESETS_REPORTED: u8 = 6;
+
 /// State of a flow after a segment.
 pub(super) enum NextState {
     /// It stays watched.
@@ -19,12 +24,13 @@ pub(super) enum NextState {
     Removed,
 }
 
-/// Processes one segment of a watched flow.
+/// Processes one segment of a watched flow; `alert` if its payload begins like an alert record.
 #[inline(always)]
 pub(super) fn process<P: Packet, O: Output>(
     packet: &P,
     tap: &Tap,
     segment: &Segment,
+    alert: bool,
     watched: &mut Watched,
     output: &mut O,
 ) -> NextState {
@@ -43,11 +49,14 @@ pub(super) fn process<P: Packet, O: Output>(
     ) else {
         return NextState::Watched;
     };
-    if side.has(side_flags::RST) && !segment.has(tcp_flags::RST) {
-        events |= events::SENT_AFTER_RESET;
+    if side.is_reset() && !segment.has(tcp_flags::RST) {
+        side.after_reset = side.after_reset.saturating_add(1);
+        if is_milestone(side.after_reset) {
+            events |= events::SENT_AFTER_RESET;
+        }
     }
     let mut events = packet.black_box(u32::from(events)) as u16;
-    if segment.payload_len > 0 && !segment.has(tcp_flags::RST) {
+    if segment.payload_len > 0 && has_records(side, segment, alert) {
         let mut track = track(
             expected,
             side,
@@ -74,12 +83,15 @@ pub(super) fn process<P: Packet, O: Output>(
         send_handshake(packet, segment, side, &source, output);
     }
     side.flags = packet.black_box(u32::from(side.flags)) as u16;
-    events |= update(side, segment, now_ns);
+    events |= update(side, segment, now_ns, flow.flags);
     let [outer, _] = flow.vlan;
     if outer == 0 {
         flow.vlan = segment.vlan;
     }
-    let settles = !flow.has(flow_flags::RESUMED) && is_settled(flow);
+    events |= outlived_reset(flow, receiver, segment);
+    let [client, server] = &flow.sides;
+    let is_reset = client.is_reset() || server.is_reset();
+    let settles = !flow.has(flow_flags::RESUMED) && !is_reset && is_settled(flow);
     if settles {
         events |= events::SETTLED;
     }
@@ -94,6 +106,17 @@ pub(super) fn process<P: Packet, O: Output>(
     } else {
         NextState::Watched
     }
+}
+
+/// Whether a segment's payload is part of its sender's stream. That of a reset is none, unless it is an
+/// alert at the very place of the next record: some stacks send their last alert so.
+#[inline(always)]
+fn has_records(side: &Side, segment: &Segment, alert: bool) -> bool {
+    !segment.has(tcp_flags::RST)
+        || (alert
+            && side.has(side_flags::SYNCED)
+            && side.head_len == 0
+            && side.header_seq == segment.payload_seq())
 }
 
 /// Returns the next sequence number that the receiver expects of the sender.
@@ -165,13 +188,51 @@ fn since(side: &Side, now_ns: u64) -> u64 {
     }
 }
 
+/// Whether the segment with this number after a side's reset is reported: the first show that its
+/// sender goes on, later ones that it still does; the rest must not use up the flow's observations.
+#[inline(always)]
+const fn is_milestone(after_reset: u8) -> bool {
+    matches!(after_reset, 1..=4 | 16)
+}
+
+/// Marks the other side's reset as without effect if this segment acknowledges bytes beyond it.
+#[inline(always)]
+fn outlived_reset(flow: &mut Flow, receiver: u8, segment: &Segment) -> u16 {
+    let Some(other) = flow.sides.get_mut(usize::from(receiver & 1)) else {
+        return 0;
+    };
+    let goes_on = other.is_reset()
+        && segment.has(tcp_flags::ACK)
+        && !segment.has(tcp_flags::RST)
+        && before(other.reset_end, segment.ack);
+    if !goes_on {
+        return 0;
+    }
+    other.flags |= side_flags::RESET_OUTLIVED;
+    events::OUTLIVED_RESET
+}
+
 /// Advances the side's baseline to this segment; a reset only increments its own count.
 #[inline(always)]
-fn update(side: &mut Side, segment: &Segment, now_ns: u64) -> u16 {
+fn update(side: &mut Side, segment: &Segment, now_ns: u64, flow_flags: u8) -> u16 {
     if segment.has(tcp_flags::RST) {
         side.resets = side.resets.saturating_add(1);
         side.flags |= side_flags::RST;
-        return events::RESET;
+        side.flags &= !side_flags::RESET_OUTLIVED;
+        // Of a resumed flow the highest number is older than its last data.
+        let is_known = side.has(side_flags::SEEN) && flow_flags & flow_flags::RESUMED == 0;
+        let is_next = segment.seq.wrapping_sub(side.next_seq) < OVERTAKEN_MAX;
+        side.reset_end = if is_known && !is_next {
+            side.next_seq
+        } else {
+            segment.seq
+        };
+        side.after_reset = 0;
+        return if side.resets <= RESETS_REPORTED {
+            events::RESET
+        } else {
+            0
+        };
     }
     let fin = segment.has(tcp_flags::FIN);
     let end = segment

@@ -60,8 +60,11 @@ pub struct Timeline {
     pub handshake: Handshake,
     /// Records of both sides in the order they were seen.
     pub records: Vec<TimelineRecord>,
-    /// FIN, RST, and segments after a side's own RST, in order.
+    /// FIN, RST, and segments after a side's own RST, in order; of resets that the other side outlived
+    /// only [`Timeline::resets_outlived`] tells.
     pub closes: Vec<Close>,
+    /// Resets after which the side that they were sent to acknowledged new data: they had no effect.
+    pub resets_outlived: u8,
     /// State of both sides at the last observation: client, server.
     pub sides: [Side; 2],
     /// Whether so many application records went both ways that the connection worked.

@@ -38,6 +38,7 @@ pub struct Pipeline {
     established: u64,
     unused: u64,
     unfinished: u64,
+    resets_without_effect: u64,
     revised: u64,
     records: u64,
     /// Counts verdicts and their latency; `None` without a clock to measure it.
@@ -63,6 +64,7 @@ impl Pipeline {
             established: 0,
             unused: 0,
             unfinished: 0,
+            resets_without_effect: 0,
             revised: 0,
             records: 0,
             meter: None,
@@ -84,6 +86,7 @@ impl Pipeline {
         self.established = 0;
         self.unused = 0;
         self.unfinished = 0;
+        self.resets_without_effect = 0;
         self.revised = 0;
         self.records = 0;
     }
@@ -180,6 +183,7 @@ impl Pipeline {
             established: self.established,
             unused: self.unused + self.history.spare(),
             unfinished: self.unfinished,
+            resets_without_effect: self.resets_without_effect,
             revised: self.revised,
             records: self.records,
             causes: self.causes.clone(),
@@ -222,6 +226,7 @@ impl Pipeline {
     }
 
     fn count(&mut self, judged: &Judged) {
+        self.resets_without_effect += judged.resets_without_effect;
         match &judged.judgement {
             Judgement::Established => self.established += 1,
             Judgement::Unused => self.unused += 1,

@@ -93,6 +93,10 @@ impl fmt::Display for Summary {
             tally.unused,
             tally.unfinished
         )?;
+        if tally.resets_without_effect > 0 {
+            let resets = tally.resets_without_effect;
+            write!(f, "; {resets} resets without effect")?;
+        }
         if tally.revised > 0 {
             write!(f, "; {} verdicts revised", tally.revised)?;
         }

@@ -17,6 +17,8 @@ pub struct Tally {
     pub unused: u64,
     /// Connections without an end that shows a cause.
     pub unfinished: u64,
+    /// Resets after which their receivers went on: of no connection's end.
+    pub resets_without_effect: u64,
     /// Verdicts that replace earlier ones.
     pub revised: u64,
     /// TLS records of judged connections.

@@ -72,6 +72,7 @@ const fn short(cause: Cause) -> &'static str {
         Cause::ProxyRefused => "prox",
         Cause::NotTlsAnswer => "ntls",
         Cause::DecryptError => "dec",
+        Cause::Truncated => "cut",
         Cause::ClientAuth => "auth",
         Cause::InjectedReset => "inj",
         Cause::EndpointReset => "end",

@@ -166,6 +166,7 @@ impl History {
             judgement,
             subject,
             if_intercepted,
+            ..
         } = judged;
         for mark in &subject.interception.recognized {
             self.keep(Line::Recognized {

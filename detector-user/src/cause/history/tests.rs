@@ -94,6 +94,7 @@ impl World {
         let mut judged = Judged {
             judgement,
             subject,
+            resets_without_effect: 0,
             if_intercepted: None,
         };
         if self.intercepted == Intercepted::Unknown && outcome != Accepted {

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use detector_common::flow::Sender;
 
 use crate::cause::interception::InterceptionEvidence;
-use crate::cause::judge::facts::{AlertFact, Flaw};
+use crate::cause::judge::facts::{AlertFact, CutShort, Flaw};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
 use crate::flow::preamble::{Refusal, Target};
+use crate::flow::timeline::CloseKind;
 use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::verdict;
 
@@ -94,6 +95,8 @@ pub enum Evidence<'f> {
         /// Whether other segments of that side were seen.
         comparable: bool,
     },
+    /// A side ended its stream amid a record.
+    CutShort(CutShort),
     /// One tell of a reset.
     ResetTell(Tell<'f>),
     /// Distance of a reset's maker.
@@ -102,6 +105,8 @@ pub enum Evidence<'f> {
     ResetStage(Stage),
     /// An encrypted alert.
     EncryptedAlert(AlertFact),
+    /// So many resets came before, and the side that they were sent to went on.
+    ResetsOutlived(u8),
     /// Segments are missing.
     Gap,
     /// Only one side's segments were seen.
@@ -142,6 +147,8 @@ impl Evidence<'_> {
             Self::ServerLegCertificate(_) => "server-leg-certificate",
             Self::ResetTells(_) => "reset-tells",
             Self::Reset { .. } => "reset",
+            Self::CutShort(_) => "record-cut-short",
+            Self::ResetsOutlived(_) => "resets-without-effect",
             Self::ResetTell(tell) => return Cow::Owned(format!("reset-{}", tell.name())),
             Self::ResetDistance(_) => "reset-distance",
             Self::ResetStage(_) => "reset-stage",
@@ -292,6 +299,22 @@ impl fmt::Display for Evidence<'_> {
                 };
                 write!(f, "{} reset the connection{only}", word(*by))
             }
+            Self::CutShort(cut) => write!(
+                f,
+                "{} {} amid a record: {} bytes of it were still to come, after {} in all",
+                word(cut.by),
+                if cut.kind == CloseKind::Fin {
+                    "closed"
+                } else {
+                    "reset the connection"
+                },
+                cut.missing,
+                cut.sent
+            ),
+            Self::ResetsOutlived(count) => write!(
+                f,
+                "resets without effect came before: {count}, after which data were acknowledged"
+            ),
             Self::ResetTell(tell) => tell.fmt(f),
             Self::ResetDistance(distance) => distance.fmt(f),
             Self::ResetStage(stage) => write!(f, "it came {stage}"),

@@ -58,6 +58,8 @@ pub struct Judged {
     pub judgement: Judgement,
     /// The parties it concerns.
     pub subject: Subject,
+    /// Resets that had no effect on it.
+    pub resets_without_effect: u64,
     /// Of a refusal that is not yet known to be intercepted: the same, if it was.
     pub if_intercepted: Option<Box<Judged>>,
 }
@@ -118,10 +120,11 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         }
         Err(judgement) => judgement,
     };
-    let outcome = outcome(&judgement, &findings);
+    let outcome = outcome(&judgement, &findings, case.facts.established);
     Judged {
         judgement,
         subject: Subject::of(case.facts, interception, outcome),
+        resets_without_effect: case.facts.resets_without_effect(),
         if_intercepted: None,
     }
 }
@@ -140,7 +143,8 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
         });
     }
     let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
-    if facts.established && !cut_off && facts.failure_alert().is_none() {
+    let broke_off = cut_off || facts.left_unfinished().is_some();
+    if facts.established && !broke_off && facts.failure_alert().is_none() {
         let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts.answered_ns());
         if !case.server_leg.is_some_and(broken_behind) {
             return Err(Judgement::Established);
@@ -159,14 +163,18 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     }
 }
 
-/// Returns the client's answer to the certificate, as far as a judgement shows it.
-fn outcome(judgement: &Judgement, findings: &[Finding<'_>]) -> Outcome {
+/// Returns the client's answer to the certificate, as far as a judgement shows it; `used` if it had
+/// used the connection before that broke.
+fn outcome(judgement: &Judgement, findings: &[Finding<'_>], used: bool) -> Outcome {
     let Judgement::Failed(verdict) = judgement else {
         return match judgement {
             Judgement::Established => Outcome::Accepted,
             _ => Outcome::Nothing,
         };
     };
+    if used && matches!(verdict.cause, Cause::Truncated | Cause::EndpointReset) {
+        return Outcome::Accepted;
+    }
     // Beside these causes the client may still have refused the certificate.
     let is_about_it = matches!(verdict.cause, Cause::CertificateRejected | Cause::Abandoned);
     match weigh::share(findings, Cause::CertificateRejected) {

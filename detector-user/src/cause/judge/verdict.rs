@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::cause::interception::Interception;
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::{AlertFact, Facts};
+use crate::cause::judge::resets::Stage;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg};
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::ja4::ja4;
@@ -122,8 +123,15 @@ impl Grounds<'_> {
         }
         if matches!(cause, Cause::InjectedReset | Cause::EndpointReset) {
             beside.extend(resets.distance.map(Evidence::ResetDistance));
-            beside.extend(resets.any().then_some(Evidence::ResetStage(resets.stage)));
+            let stage = if facts.established {
+                Stage::Data
+            } else {
+                resets.stage
+            };
+            beside.extend(resets.any().then_some(Evidence::ResetStage(stage)));
         }
+        let outlived = facts.timeline.resets_outlived;
+        beside.extend((outlived > 0).then_some(Evidence::ResetsOutlived(outlived)));
         let encrypted = facts.encrypted_alerts.iter().copied();
         beside.extend(encrypted.map(Evidence::EncryptedAlert));
         let interception = self.interception.evidence.as_ref();

@@ -64,6 +64,7 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
             .into_iter()
             .collect(),
         closes: vec![],
+        resets_outlived: 0,
         sides: [Side::default(); 2],
         settled: false,
         ending: Ending::Closed,

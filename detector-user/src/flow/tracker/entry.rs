@@ -44,6 +44,7 @@ pub(super) struct Entry {
     resumed: bool,
     records: Vec<TimelineRecord>,
     closes: Vec<Close>,
+    resets_outlived: u8,
     sides: [Side; 2],
     preamble: Option<Arc<Preamble>>,
     due: Due,
@@ -67,6 +68,7 @@ impl Entry {
             resumed: false,
             records: buffers.records(),
             closes: Vec::new(),
+            resets_outlived: 0,
             sides: [Side::default(); 2],
             preamble: None,
             due: Due::default(),
@@ -126,6 +128,21 @@ impl Entry {
         let sides_before = self.sides;
         self.sides = flow.sides;
         self.record_closes(observation, sides_before, buffers);
+        if observation.events & events::OUTLIVED_RESET != 0 {
+            self.forget_resets_to(sender(observation.sender));
+        }
+    }
+
+    /// Counts the resets that this side outlived: they are no part of the flow's end.
+    fn forget_resets_to(&mut self, survivor: Sender) {
+        self.closes.retain(|close| {
+            let is_reset = close.kind == CloseKind::Reset;
+            let outlived = close.sender != survivor && close.kind != CloseKind::Fin;
+            if outlived && is_reset {
+                self.resets_outlived = self.resets_outlived.saturating_add(1);
+            }
+            !outlived
+        });
     }
 
     /// Parses the handshake once no more bytes of it follow, so that its buffers can be recycled while the
@@ -206,7 +223,7 @@ impl Entry {
     /// Time when the flow is over if no observation follows; `None` while it goes on.
     pub(super) fn deadline(&self, now_ns: u64) -> Option<u64> {
         let [client, server] = &self.sides;
-        let reset = client.has(side_flags::RST) || server.has(side_flags::RST);
+        let reset = client.is_reset() || server.is_reset();
         let (client, server) = (client.has(side_flags::FIN), server.has(side_flags::FIN));
         let alert = self
             .records
@@ -247,8 +264,8 @@ impl Entry {
 
     fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
         let [client, server] = &self.sides;
-        let closed = client.has(side_flags::RST)
-            || server.has(side_flags::RST)
+        let closed = client.is_reset()
+            || server.is_reset()
             || (client.has(side_flags::FIN) && server.has(side_flags::FIN));
         let ending = match why {
             _ if closed => Ending::Closed,
@@ -266,6 +283,7 @@ impl Entry {
             handshake,
             records: [self.earlier.as_slice(), &self.records].concat(),
             closes: self.closes.clone(),
+            resets_outlived: self.resets_outlived,
             sides: self.sides,
             settled: self.settled,
             ending,

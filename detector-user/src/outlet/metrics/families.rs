@@ -160,6 +160,12 @@ pub const FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "tlswhy_resets_without_effect",
+        &[],
+        "Resets that their receivers outlived: forged, and of no connection's end",
+        |scrape| one(scrape.tally.resets_without_effect),
+    ),
+    counter(
         "tlswhy_verdicts",
         &["cause", "tap"],
         "First verdicts on failed connections",

@@ -1,7 +1,6 @@
 //! Conversations with preambles, from frames to reports and handshake bytes.
 
 use detector_common::flow::{Address, FlowKey};
-use detector_common::headers::LinkType;
 use detector_common::observation::{ChunkHead, Observation};
 
 use super::*;

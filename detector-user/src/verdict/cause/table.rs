@@ -332,6 +332,33 @@ Compare captures of both sides of the gateway: `tlswhy pcap` judges them.
         },
     };
 
+    Truncated = "truncated", "A peer closed amid a record." => CauseRow {
+        severity: Severity::Notice,
+        message_id: "242a390d44574c848c632ff12570e863",
+        pan_os: &[always("tcp-fin")],
+        advice: &[always(
+            "read the log of the side that closed: it ended its stream to or from {name} amid a \
+             record, as a program that crashes or a proxy that gives up does",
+        )],
+        catalog: Some(Catalog {
+            subject: "A connection ended amid a record: @TLSWHY_SNI@",
+            text: "\
+Between @TLSWHY_CLIENT_IP@ and @TLSWHY_SERVER_IP@, the @TLSWHY_ENDED_BY@ closed the
+connection (FIN) before the end of a record that it had begun to send. The other
+side has less than was promised; TLSWHY_EVIDENCE says how much.
+
+Look at the log of the side that closed, or of the interceptor where it is a peer.
+",
+        }),
+        reference: Reference {
+            scope: Scope::OneConnection,
+            signs: "a side sends FIN, first, before all the bytes came that its last record's \
+                    header promises; told where every record of that side was seen",
+            confidence: "92 %",
+            advice: "read the log of the side that closed",
+        },
+    };
+
     ClientAuth = "client-auth", "The server wants a client certificate." => CauseRow {
         severity: Severity::Notice,
         message_id: "48d7ab7a1d3d4c1fa9402c6d0d30e84e",
@@ -394,13 +421,14 @@ Look at the logs of filters and firewalls on the way.
         catalog: Some(Catalog {
             subject: "A peer reset a connection: @TLSWHY_SNI@",
             text: "\
-@TLSWHY_RESET_FROM@ of this connection itself reset it (RST) during the handshake
-or right after it. Where the interceptor is a peer, look at its log.
+@TLSWHY_RESET_FROM@ of this connection itself reset it (RST) during the handshake,
+right after it, or amid its answer. Where the interceptor is a peer, look at its log.
 ",
         }),
         reference: Reference {
             scope: Scope::OneConnection,
-            signs: "a RST without such tells, before the connection worked",
+            signs: "a RST without such tells, before the connection worked; a server's RST amid a \
+                    record of its answer",
             confidence: "88 %; 65 % if it is the only segment seen from its sender",
             advice: "read the log of the side that sent it; where the reset is its only segment, \
                      capture nearer to it",

@@ -3,6 +3,7 @@
 mod alerts;
 mod client_records;
 mod closing;
+mod cut_short;
 mod flaw;
 mod lengths;
 mod reset_effect;
@@ -13,6 +14,7 @@ use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
 
 pub use self::alerts::AlertFact;
 pub use self::client_records::ClientRecords;
+pub use self::cut_short::CutShort;
 pub use self::flaw::Flaw;
 
 use self::alerts::Alerts;
@@ -51,6 +53,8 @@ pub struct Facts<'a> {
     pub server_alert_at_end: bool,
     /// The first FIN or RST, and its sender.
     pub first_close: Option<(Sender, CloseKind)>,
+    /// The record that the first FIN or RST cut short, where that is known.
+    pub cut_short: Option<CutShort>,
     /// The first side to take leave: by an alert of any kind, in the clear or known by its place, by
     /// FIN, or by a reset that is its own.
     pub farewell: Option<Sender>,
@@ -61,7 +65,7 @@ pub struct Facts<'a> {
     /// A side had taken leave before the first reset: by FIN or by an alert, encrypted ones that are
     /// known by their place included.
     pub reset_after_farewell: bool,
-    /// Both sides went on after the first reset: it changed nothing.
+    /// The receiver of the first reset went on: it changed nothing.
     pub outlived_reset: bool,
     /// Nothing at all came from the server, not even an acknowledgement.
     pub unacknowledged: bool,
@@ -113,6 +117,7 @@ impl<'a> Facts<'a> {
             server_answered: server.answered,
             server_alert_at_end: server.alert_at_end,
             first_close: first_close.map(|close| (close.sender, close.kind)),
+            cut_short: first_close.and_then(|close| CutShort::of(timeline, close)),
             farewell: farewell.map(|(_, sender)| sender),
             farewell_ns: farewell.map(|(at_us, _)| timeline.nanos_at(at_us)),
             resets,
@@ -127,6 +132,18 @@ impl<'a> Facts<'a> {
         // Bytes that are no records look like a gap to the tracking of records.
         facts.gaps &= facts.plain_answer().is_none();
         facts
+    }
+
+    /// Resets that had no effect: their receivers went on.
+    pub fn resets_without_effect(&self) -> u64 {
+        let closes = self.timeline.closes.iter();
+        let resets = closes.filter(|close| close.kind == CloseKind::Reset);
+        let ignored = if self.outlived_reset && self.resets.injected() {
+            resets.count() as u64
+        } else {
+            0
+        };
+        u64::from(self.timeline.resets_outlived) + ignored
     }
 
     /// The first alert in the clear that ends the connection for a reason.
@@ -238,6 +255,22 @@ impl<'a> Facts<'a> {
     /// Whether bytes of this side were not seen: then their absence proves nothing.
     pub fn misses_of(&self, sender: Sender) -> bool {
         self.timeline.side(sender).has(side_flags::GAP)
+    }
+
+    /// The record that a side left unfinished by its FIN, or the server by its own RST, of a connection
+    /// in use. A client that resets a download has no use for the rest.
+    pub fn left_unfinished(&self) -> Option<&CutShort> {
+        let cut = self.cut_short.as_ref()?;
+        let is_own = match cut.kind {
+            CloseKind::Fin => true,
+            CloseKind::Reset => {
+                let is_own = !self.resets.injected() && !self.outlived_reset;
+                cut.by == Sender::Server && is_own
+            }
+            CloseKind::SpeaksOn => false,
+        };
+        let is_first = self.farewell == Some(cut.by) && self.failure_alert().is_none();
+        (self.established && is_own && is_first).then_some(cut)
     }
 
     /// Whether it is TLS 1.3.

@@ -1,13 +1,17 @@
 //! Whether a reset had any effect.
 
 use detector_common::flow::Sender;
+use detector_common::headers::tcp_flags;
 use detector_common::observation::baseline;
 
 use crate::flow::timeline::{Close, CloseKind, Timeline};
 
+/// Round trip assumed where the handshake shows none, microseconds.
+const ROUND_TRIP_US: u64 = 200_000;
+
 /// Whether the first reset changed nothing: its receiver could take neither it nor one like it, or
-/// closed in order later, which a side that was reset cannot, or both sides sent records or closed in
-/// order after it.
+/// closed in order later or sent data after a round trip, which a side that was reset cannot. One that
+/// acknowledged new data is told by [`Timeline::resets_outlived`].
 pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     let mut resets = timeline
         .closes
@@ -16,6 +20,13 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     let Some(reset) = resets.next() else {
         return false;
     };
+    let receiver = match reset.sender {
+        Sender::Client => Sender::Server,
+        Sender::Server => Sender::Client,
+    };
+    if lost_its_socket(timeline, receiver, reset) {
+        return false;
+    }
     // A forger sends several, each further on.
     let mut alike =
         resets.filter(|it| it.sender == reset.sender && it.measured.ttl == reset.measured.ttl);
@@ -23,22 +34,39 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     if ignored(reset) && alike.all(ignored) {
         return true;
     }
-    let reset_us = timeline.micros_until(reset.time_ns);
-    let spoke = |sender| {
-        let mut records = timeline.records_of(sender);
-        records.any(|record| u64::from(record.at_us) > reset_us)
-    };
-    let did = |sender, kind| {
-        let mut closes = timeline.closes.iter();
-        closes.any(|it| it.kind == kind && it.sender == sender && it.time_ns > reset.time_ns)
-    };
-    let receiver = match reset.sender {
-        Sender::Client => Sender::Server,
-        Sender::Server => Sender::Client,
-    };
-    let went_on =
-        |sender| spoke(sender) || did(sender, CloseKind::Fin) || did(sender, CloseKind::SpeaksOn);
-    did(receiver, CloseKind::Fin) || (went_on(Sender::Client) && went_on(Sender::Server))
+    // Segments of the receiver's may have been under way to this tap.
+    let round_trip_us = round_trip_us(timeline, receiver).unwrap_or(ROUND_TRIP_US);
+    let until_us = timeline.micros_until(reset.time_ns) + round_trip_us;
+    let spoke = timeline
+        .records_of(receiver)
+        .any(|record| u64::from(record.at_us) > until_us);
+    // A FIN under way shows that the receiver was done.
+    let closed = timeline.closes.iter().any(|close| {
+        close.kind == CloseKind::Fin && close.sender == receiver && close.time_ns > reset.time_ns
+    });
+    spoke || closed
+}
+
+/// Whether the receiver of a reset answers later segments as for an unknown socket (RFC 9293 §3.10.7.1:
+/// without an ACK flag) though it had not closed: the reset had destroyed it.
+fn lost_its_socket(timeline: &Timeline, receiver: Sender, reset: &Close) -> bool {
+    let own = timeline
+        .closes
+        .iter()
+        .find(|close| close.sender == receiver && close.kind != CloseKind::SpeaksOn);
+    own.is_some_and(|close| {
+        close.kind == CloseKind::Reset
+            && close.measured.flags & tcp_flags::ACK == 0
+            && close.time_ns >= reset.time_ns
+    })
+}
+
+/// The time from here to a side and back, at most: its first record after the other side's first.
+fn round_trip_us(timeline: &Timeline, side: Sender) -> Option<u64> {
+    let asked = timeline.records.iter().find(|it| it.sender != side)?.at_us;
+    let mut answers = timeline.records_of(side).map(|record| record.at_us);
+    let answered = answers.find(|at_us| *at_us >= asked)?;
+    Some(u64::from(answered - asked))
 }
 
 /// Whether a reset lies outside any window of its receiver, who then ignores it (RFC 9293 §3.10.7.4,

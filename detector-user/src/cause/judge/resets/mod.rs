@@ -118,7 +118,7 @@ fn of_side<'a>(
     tells.extend(ttl(first, side, fin_before(None)));
     tells.extend(sequence(first, sender));
     tells.extend(acknowledgement(first));
-    tells.extend(payload(first));
+    tells.extend(payload(timeline, first));
     tells.extend(sequence_change(&resets));
     tells.extend(speaks_on(timeline, sender, first));
     tells.extend(mac(first, side));
@@ -193,9 +193,14 @@ fn acknowledgement(reset: &Close) -> Option<Tell<'static>> {
         .then_some(Tell::AcknowledgementAhead(ahead))
 }
 
-fn payload(reset: &Close) -> Option<Tell<'static>> {
+/// Some stacks send their alert in the segment of the reset, which says nothing about its maker.
+fn payload(timeline: &Timeline, reset: &Close) -> Option<Tell<'static>> {
     let len = reset.measured.payload_len;
-    (len > 0).then_some(Tell::Payload(len))
+    let reset_us = timeline.micros_until(reset.time_ns);
+    let is_alert = timeline
+        .records_of(reset.sender)
+        .any(|record| record.content_type == ALERT && u64::from(record.at_us) == reset_us);
+    (len > 0 && !is_alert).then_some(Tell::Payload(len))
 }
 
 /// RST_SEQ_CHANGE of Weaver et al.: back-to-back resets at growing sequence numbers, which no

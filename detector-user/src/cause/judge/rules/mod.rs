@@ -176,6 +176,11 @@ pub static RULES: &[Rule] = &[
         records::server_alert_for_data,
     ),
     rule(
+        Cause::Truncated,
+        "RFC 8446 §5.1, §6.1: a stream ends with close_notify, behind a whole record",
+        records::cut_short,
+    ),
+    rule(
         Cause::ClientAuth,
         "RFC 8446 §6.2: sent by the server these alerts are about the client's certificate",
         client_auth::server_refuses_client,

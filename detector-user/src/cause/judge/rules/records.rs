@@ -1,10 +1,11 @@
-//! Records and messages that a side could not decrypt, decode or verify.
+//! Records and messages that a side could not decrypt, decode or verify, or did not finish.
 
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
 use super::client_auth;
 use crate::cause::judge::evidence::Evidence;
+use crate::flow::timeline::CloseKind;
 use crate::flow::tls::names::is_finite_field;
 use crate::verdict::AlertDescription::{
     self, BadRecordMac, DecodeError, DecompressionFailure, DecryptError, DecryptionFailed,
@@ -46,6 +47,11 @@ pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
         && !facts.is_tls13()
         && !finite_field;
     refused.then_some((Evidence::KeyExchangeRefused(alert), 1.8))
+}
+
+pub(super) fn cut_short(case: Case<'_>) -> Holds<'_> {
+    let cut = *case.facts.left_unfinished()?;
+    (cut.kind == CloseKind::Fin).then_some((Evidence::CutShort(cut), 2.5))
 }
 
 pub(super) fn server_alert_for_data(case: Case<'_>) -> Holds<'_> {

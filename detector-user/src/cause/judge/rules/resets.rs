@@ -29,8 +29,12 @@ pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
     if facts.unused() && case.intercepted == Intercepted::No {
         return None;
     }
-    if !counts(facts) || facts.resets.injected() || facts.established {
+    if !counts(facts) || facts.resets.injected() {
         return None;
+    }
+    if facts.established {
+        let cut = facts.left_unfinished()?;
+        return (cut.kind == CloseKind::Reset).then_some((Evidence::CutShort(*cut), 2.0));
     }
     if facts.unacknowledged && by == Sender::Client {
         return None;

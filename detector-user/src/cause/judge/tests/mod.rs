@@ -42,10 +42,12 @@ enum Step {
     Reset(Sender),
     /// A reset whose TTL never occurs in that direction.
     OddReset(Sender),
+    /// A reset as for an unknown socket.
+    BareReset(Sender),
     SpeaksOn(Sender),
 }
 use Sender::{Client as C, Server as S};
-use Step::{Fin, OddReset, Record, Reset, SpeaksOn};
+use Step::{BareReset, Fin, OddReset, Record, Reset, SpeaksOn};
 
 const HELLO: Step = Record(C, 22, 512, [1, 0]);
 const SERVER_HELLO: Step = Record(S, 22, 122, [2, 0]);
@@ -112,6 +114,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         },
         records: vec![],
         closes: vec![],
+        resets_outlived: 0,
         sides: [64, 57].map(|ttl| Side {
             flags: side_flags::SEEN,
             ttl_min: ttl,
@@ -141,7 +144,7 @@ fn add(timeline: &mut Timeline, step: Step, at_us: u32) {
             egress: false,
             records_before: 0,
             measured: Measured {
-                flags: flags | tcp_flags::ACK,
+                flags,
                 ttl,
                 baseline: baseline::SAME | baseline::SEQ,
                 ..Measured::default()
@@ -159,10 +162,16 @@ fn add(timeline: &mut Timeline, step: Step, at_us: u32) {
             detail,
             flags: 0,
         }),
-        Fin(sender) => close(CloseKind::Fin, sender, tcp_flags::FIN, 0),
-        Reset(sender) => close(CloseKind::Reset, sender, tcp_flags::RST, 0),
-        OddReset(sender) => close(CloseKind::Reset, sender, tcp_flags::RST, 40),
-        SpeaksOn(sender) => close(CloseKind::SpeaksOn, sender, 0, 0),
+        Fin(sender) => close(CloseKind::Fin, sender, tcp_flags::FIN | tcp_flags::ACK, 0),
+        Reset(sender) => close(CloseKind::Reset, sender, tcp_flags::RST | tcp_flags::ACK, 0),
+        BareReset(sender) => close(CloseKind::Reset, sender, tcp_flags::RST, 0),
+        OddReset(sender) => close(
+            CloseKind::Reset,
+            sender,
+            tcp_flags::RST | tcp_flags::ACK,
+            40,
+        ),
+        SpeaksOn(sender) => close(CloseKind::SpeaksOn, sender, tcp_flags::ACK, 0),
     }
 }
 

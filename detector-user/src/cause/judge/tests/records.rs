@@ -33,3 +33,49 @@ fn a_server_that_waited_in_vain_did_not_refuse() {
     }
     assert_ne!(cause(&timeline), Some(Cause::DecryptError));
 }
+
+/// A connection in use, the server's last record of which has so many bytes to come, and its end.
+fn cut(missing: u32, end: &[Step]) -> Timeline {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 16_401)];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used, end].concat());
+    let has_fin = matches!(end, [Fin(S), ..]);
+    let server = &mut timeline.sides[1];
+    server.flags |= side_flags::SYNCED;
+    server.start_seq = 1000;
+    server.next_seq = 9000 + u32::from(has_fin);
+    server.header_seq = 9000 + missing;
+    for close in &mut timeline.closes {
+        close.measured.seq = 9000;
+    }
+    timeline
+}
+
+#[rstest]
+#[case::closed(&[Fin(S), Fin(C)], Cause::Truncated)]
+#[case::reset(&[Reset(S)], Cause::EndpointReset)]
+fn a_record_cut_short_by_the_server_is_told(#[case] end: &[Step], #[case] cause: Cause) {
+    let verdict = verdict(judge(&cut(8000, end), &Knowledge::default()));
+    assert_eq!((verdict.cause, verdict.ended_by), (cause, Party::Server));
+    let mut evidence = verdict.evidence.iter();
+    let cut = evidence.find(|it| it.name == "record-cut-short").unwrap();
+    let said = "amid a record: 8000 bytes of it were still to come, after 8000 in all";
+    assert!(cut.detail.ends_with(said), "{}", cut.detail);
+}
+
+/// A whole record, a place that is not known, missing bytes, or a client that has left before.
+#[test]
+fn an_end_that_cuts_no_record_is_none() {
+    let judged = |timeline: &Timeline| judge(timeline, &Knowledge::default());
+    for end in [&[Fin(S), Fin(C)][..], &[Reset(S)]] {
+        assert_eq!(judged(&cut(0, end)), Judgement::Established);
+        let mut unknown = cut(8000, end);
+        unknown.sides[1].flags &= !side_flags::SYNCED;
+        assert_eq!(judged(&unknown), Judgement::Established);
+        let mut gap = cut(8000, end);
+        gap.sides[1].flags |= side_flags::GAP;
+        assert_eq!(judged(&gap), Judgement::Established);
+    }
+    for end in [[Fin(C), Reset(S)], [Fin(C), Fin(S)], [Reset(C), Reset(S)]] {
+        assert_eq!(judged(&cut(8000, &end)), Judgement::Established);
+    }
+}

@@ -92,3 +92,46 @@ fn a_reset_out_of_the_window_broke_nothing(#[case] ahead: i32) {
     timeline.closes[0].measured.seq_ahead = ahead;
     assert_eq!(judged(&timeline), Judgement::Established);
 }
+
+/// Data of the receiver's that were under way when a forged reset came do not show that it went on; its
+/// answers as for an unknown socket show that it did not.
+#[rstest]
+#[case::under_way(&[OddReset(S), app(C, 31), SpeaksOn(S)])]
+#[case::lost_its_socket(&[OddReset(S), SpeaksOn(S), BareReset(C), app(C, 31), app(C, 31), app(C, 31), app(C, 31)])]
+fn a_reset_amid_data_is_told(#[case] end: &[Step]) {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
+    let verdict = verdict(judged(true, &[&FLIGHT_13, &used, end]));
+    assert_eq!(verdict.cause, Cause::InjectedReset);
+    let mut evidence = verdict.evidence.iter();
+    let stage = evidence.find(|it| it.name == "reset-stage").unwrap();
+    assert_eq!(stage.detail, "it came amid data");
+}
+
+/// Resets after which new data were acknowledged are only counted.
+#[test]
+fn a_reset_without_effect_is_counted() {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000), Fin(C)];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used].concat());
+    timeline.resets_outlived = 2;
+    let connection = Connection {
+        client_leg: Box::new(timeline),
+        server_leg: None,
+        goes_on: false,
+        newly_complete: true,
+    };
+    let interception = Interceptors::default().record(&connection, &Knowledge::default());
+    let judged = crate::cause::judge::judge(&connection, interception);
+    assert_eq!(judged.judgement, Judgement::Established);
+    assert_eq!(judged.resets_without_effect, 2);
+}
+
+/// An alert in the segment of the reset is an alert, and its bytes are no tell.
+#[test]
+fn an_alert_in_the_segment_of_a_reset_is_read() {
+    let mut timeline = timeline(false, &[&FLIGHT_12[..], &[alert(C, 48), Reset(C)]].concat());
+    timeline.closes[0].measured.payload_len = 7;
+    timeline.closes[0].time_ns -= 1_000_000;
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, Cause::CertificateRejected);
+    assert_eq!(verdict.reset.unwrap().tells, [""; 0]);
+}

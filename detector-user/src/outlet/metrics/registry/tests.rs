@@ -29,6 +29,7 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         established: 100,
         unused: 2,
         unfinished: 1,
+        resets_without_effect: 3,
         records: 400,
         ..Tally::default()
     };
