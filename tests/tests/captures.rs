@@ -137,6 +137,48 @@ fn an_unknown_link_type_is_named() {
     assert!(said.lines().next().unwrap().contains("147"), "{said}");
 }
 
+/// What a filter leaves out was judged, and others learned from it; what is ignored was not.
+#[test]
+fn filters_select_verdicts_and_ignored_connections_are_not_judged() {
+    let story = capture("story.pcap");
+    let all = verdicts(&pcap(&[&story]));
+    let by = |arguments: &[&str]| {
+        let output = tlswhy_pcap().args(arguments).arg(&story).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (
+            verdicts(&output),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let first = &all[0];
+    let name = first["sni"].as_str().unwrap();
+    let cause = first["cause"].as_str().unwrap();
+    let client = first["client"]["ip"].as_str().unwrap();
+    let with = |field: &str, value: &str| -> Vec<Value> {
+        let all = all.iter().filter(|it| it[field] == value);
+        all.cloned().collect()
+    };
+    let (written, _) = by(&["--name", &name.to_uppercase()]);
+    assert_eq!(written, with("sni", name));
+    assert!(written.len() < all.len());
+    let (written, _) = by(&["--cause", cause]);
+    for verdict in &written {
+        let replaces = verdict["supersedes"].is_string();
+        assert!(verdict["cause"] == cause || replaces, "{verdict}");
+    }
+    assert!(written.contains(first));
+    assert_eq!(
+        by(&["--client", client, "--port", "443"]).0.len(),
+        all.len()
+    );
+    assert_eq!(by(&["--client", "192.0.2.0/24"]).0, [] as [Value; 0]);
+    assert_eq!(by(&["--min-confidence", "1"]).0, [] as [Value; 0]);
+    let (written, said) = by(&["--ignore-name", "*"]);
+    assert_eq!(written, [] as [Value; 0]);
+    assert!(said.contains("judged: 0 established, 0 failed"), "{said}");
+    assert_eq!(by(&["--ignore-port", "443"]).0, [] as [Value; 0]);
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let output = Command::new(agent())

@@ -18,7 +18,7 @@ use crate::flow::legs::Legs;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
-use crate::operate::scope::Scope;
+use crate::operate::scope::{Filter, Gate, Scope};
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
@@ -32,6 +32,7 @@ pub struct Pipeline {
     history: History,
     knowledge: Knowledge,
     scope: Scope,
+    gate: Gate,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -57,6 +58,7 @@ impl Pipeline {
             history: History::default(),
             knowledge,
             scope: Scope::default(),
+            gate: Gate::default(),
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -97,6 +99,11 @@ impl Pipeline {
     pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
         self.knowledge = knowledge;
         self.scope = scope;
+    }
+
+    /// Replaces the filter of verdicts that are written and counted.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.gate.set_filter(filter);
     }
 
     /// Loads the learned facts in `directory`, and saves new ones there. `now_s` is UNIX time in
@@ -199,7 +206,9 @@ impl Pipeline {
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
             let leg = &connection.client_leg;
-            if !self.scope.contains(leg.client, leg.server) {
+            let hello = leg.handshake.client_hello.as_ref();
+            let name = hello.and_then(|hello| hello.server_name.as_deref());
+            if !self.scope.contains(leg.client, leg.server, name) {
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
@@ -233,6 +242,9 @@ impl Pipeline {
     /// Writes verdicts that were due at `due_ns` on the tap's clock.
     fn write(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
         for verdict in verdicts {
+            if !self.gate.admits(&verdict) {
+                continue;
+            }
             self.measure(&verdict, due_ns);
             if verdict.revises.is_some() {
                 self.revised += 1;

@@ -3,7 +3,7 @@
 mod check_config;
 mod detach;
 mod doctor;
-mod interface_name;
+mod filter;
 mod knowledge;
 mod outputs;
 mod pcap;
@@ -21,6 +21,7 @@ use outputs::each_once;
 pub use check_config::CheckConfigArgs;
 pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
+pub use filter::FilterArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::run_outputs;
 pub use pcap::PcapArgs;

@@ -12,9 +12,11 @@ use anyhow::Context;
 use detector_common::counter::Counter;
 
 use super::report;
+use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::operate::pipeline::Pipeline;
+use crate::operate::scope::Scope;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
@@ -43,7 +45,17 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
     let progress = arguments.shows_progress();
     let threads = threads(&arguments);
-    let mut pipeline = Pipeline::new(FLOWS, arguments.knowledge.into(), sinks, report);
+    let knowledge = Knowledge::from(arguments.knowledge);
+    let mut pipeline = Pipeline::new(FLOWS, knowledge.clone(), sinks, report);
+    let ignored = arguments.filter.ignored();
+    pipeline.set_knowledge(
+        knowledge,
+        Scope {
+            clients: Vec::new(),
+            ignored,
+        },
+    );
+    pipeline.set_filter(arguments.filter.filter());
     let files = &arguments.files;
     let Reading {
         mut code,
