@@ -137,6 +137,28 @@ fn an_unknown_link_type_is_named() {
     assert!(said.lines().next().unwrap().contains("147"), "{said}");
 }
 
+#[test]
+fn a_capture_that_cannot_be_read_is_said_to_be_lost() {
+    let story = capture("story.pcap");
+    let output = pcap(&[Path::new("/nonexistent.pcap"), &story]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    assert!(
+        said.ends_with("lost: the unread rest of 1 capture\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn quiet_keeps_the_summary() {
+    let story = capture("story.pcap");
+    let quiet = tlswhy_pcap().arg("--quiet").arg(&story).output().unwrap();
+    let said = String::from_utf8_lossy(&quiet.stderr);
+    assert_eq!(said, String::from_utf8_lossy(&pcap(&[&story]).stderr));
+    assert!(said.starts_with("seen: "), "{said}");
+}
+
 /// What a filter leaves out was judged, and others learned from it; what is ignored was not.
 #[test]
 fn filters_select_verdicts_and_ignored_connections_are_not_judged() {

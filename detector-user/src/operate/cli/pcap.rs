@@ -31,7 +31,7 @@ pub struct PcapArgs {
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
     pub(super) outputs: Vec<Output>,
 
-    /// Suppress the progress bar and the summary
+    /// Suppress the progress bar
     #[arg(short, long)]
     pub quiet: bool,
 

@@ -12,6 +12,7 @@ use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
 
+/// Also those of `tlswhy check-config`.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
@@ -22,8 +23,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   tlswhy run
   tlswhy run --interface lan0 --interface wan0
-  tlswhy run --inspection-ca /etc/ssl/inspection-ca.pem --output json
   tlswhy run --interface auto --cause pinning --ignore-name '*.telemetry.example'
+  tlswhy run --inspection-ca /etc/ssl/inspection-ca.pem --output json
   tlswhy run --inspection-ca \"CN=Inspection CA\" --output journald --output text
   tlswhy run --config ./tlswhy.toml --print-config
 
@@ -93,11 +94,11 @@ pub struct RunArgs {
     /// the agent, and the next one adopts them
     #[arg(long, value_name = "DIR")]
     pub pins: Option<PathBuf>,
-}
 
     /// Filters of verdicts and connections.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
 
 /// Log level of the eBPF programs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

@@ -31,7 +31,8 @@ const FLOWS: usize = 1 << 20;
 
 /// The result of reading.
 struct Reading {
-    code: u8,
+    /// Captures that could not be read to their end.
+    cut_captures: usize,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<Unread, u64>,
 }
@@ -58,7 +59,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     pipeline.set_filter(arguments.filter.filter());
     let files = &arguments.files;
     let Reading {
-        mut code,
+        cut_captures,
         counters,
         unread,
     } = if threads > 1 {
@@ -67,6 +68,11 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         })?
     } else {
         read(Replay::new(&mut pipeline), files, progress)
+    };
+    let mut code = if cut_captures > 0 {
+        EXIT_FAILED
+    } else {
+        EXIT_DONE
     };
     if pipeline.is_closed() {
         return Ok(code);
@@ -81,15 +87,14 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
             code = EXIT_FAILED;
         }
     }
-    if !arguments.quiet {
-        let summary = Summary {
-            tally: pipeline.tally(),
-            forgotten: forgotten(&counters, SETTLED_MAX as u64),
-            counters,
-            unread: named(&unread),
-        };
-        eprintln!("{summary}");
-    }
+    let summary = Summary {
+        tally: pipeline.tally(),
+        forgotten: forgotten(&counters, SETTLED_MAX as u64),
+        counters,
+        unread: named(&unread),
+        cut_captures,
+    };
+    eprintln!("{summary}");
     Ok(code)
 }
 
@@ -108,18 +113,18 @@ fn read<R: TimedReceiver>(
     files: &[impl AsRef<Path>],
     progress: bool,
 ) -> Reading {
-    let mut code = EXIT_DONE;
+    let mut cut_captures = 0;
     for file in files {
         if let Err(error) = replay.file(file.as_ref(), progress) {
             eprintln!("tlswhy: {error}");
-            code = EXIT_FAILED;
+            cut_captures += 1;
         }
         if replay.receiver.is_closed() {
             break;
         }
     }
     Reading {
-        code,
+        cut_captures,
         counters: replay.tap.counters().collect(),
         unread: replay.tap.unread().clone(),
     }
