@@ -151,6 +151,25 @@ fn a_capture_that_cannot_be_read_is_said_to_be_lost() {
 }
 
 #[test]
+fn an_inspection_ca_that_never_appears_is_reported_with_the_issuer_seen() {
+    let story = capture("story.pcap");
+    let said = |name: &str| {
+        let mut command = Command::new(agent());
+        command.args(["pcap", "--inspection-ca", name]).arg(&story);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let wrong = said("CN=Wrong CA");
+    assert!(
+        wrong.starts_with(
+            "tlswhy: no certificate was issued by the inspection CA \"CN=Wrong CA\": of "
+        ),
+        "{wrong}"
+    );
+    assert!(wrong.contains("most are by \"CN=Inspection CA"), "{wrong}");
+    assert!(said("CN=Inspection CA").starts_with("seen: "));
+}
+
+#[test]
 fn quiet_keeps_the_summary() {
     let story = capture("story.pcap");
     let quiet = tlswhy_pcap().arg("--quiet").arg(&story).output().unwrap();

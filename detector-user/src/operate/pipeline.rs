@@ -19,6 +19,7 @@ use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::scope::{Filter, Gate, Scope};
+use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
@@ -31,6 +32,7 @@ pub struct Pipeline {
     interceptors: Interceptors,
     history: History,
     knowledge: Knowledge,
+    unseen_ca: UnseenCa,
     scope: Scope,
     gate: Gate,
     sinks: Sinks,
@@ -56,6 +58,7 @@ impl Pipeline {
             legs: Legs::default(),
             interceptors: Interceptors::default(),
             history: History::default(),
+            unseen_ca: UnseenCa::new(&knowledge),
             knowledge,
             scope: Scope::default(),
             gate: Gate::default(),
@@ -97,6 +100,7 @@ impl Pipeline {
 
     /// Replaces the operator's knowledge and the connections that are judged.
     pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
+        self.unseen_ca.set_knowledge(&self.knowledge, &knowledge);
         self.knowledge = knowledge;
         self.scope = scope;
     }
@@ -104,6 +108,12 @@ impl Pipeline {
     /// Replaces the filter of verdicts that are written and counted.
     pub fn set_filter(&mut self, filter: Filter) {
         self.gate.set_filter(filter);
+    }
+
+    /// Returns the message about a named inspection CA that issued none of at least so many certificates;
+    /// once.
+    pub fn take_unseen_ca(&mut self, certificates_min: u64) -> Option<String> {
+        self.unseen_ca.take_message(certificates_min)
     }
 
     /// Loads the learned facts in `directory`, and saves new ones there. `now_s` is UNIX time in
@@ -214,6 +224,10 @@ impl Pipeline {
             let interception = self.interceptors.examine(&connection, &self.knowledge);
             let judged = judge(&connection, interception);
             if !connection.goes_on {
+                if let Some(Ok(leaf)) = &leg.handshake.certificate {
+                    let name = name.unwrap_or_default();
+                    self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);
+                }
                 let other = connection.server_leg.as_ref();
                 let other = other.map_or(0, |(_, leg)| leg.records.len());
                 self.records += (leg.records.len() + other) as u64;

@@ -17,6 +17,7 @@ use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::scope::Scope;
+use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
@@ -78,6 +79,9 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         return Ok(code);
     }
     pipeline.finish();
+    if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
+        eprintln!("tlswhy: {message}");
+    }
     for (kind, frames) in &unread {
         if let Unread::LinkType(link) = kind {
             eprintln!(
@@ -86,6 +90,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
             );
             code = EXIT_FAILED;
         }
+    }
     }
     let summary = Summary {
         tally: pipeline.tally(),
