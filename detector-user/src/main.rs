@@ -12,7 +12,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let runs = matches!(cli.command, Command::Run(_));
     let result = match cli.command {
         Command::Run(arguments) => command::run::run(*arguments),
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => {
             command::print_error(&error);
             // A service with an invalid configuration need not be started again.
-            let is_misconfigured = runs && error.is::<ConfigError>();
+            let is_misconfigured = error.is::<ConfigError>();
             ExitCode::from(if is_misconfigured {
                 EXIT_USAGE
             } else {

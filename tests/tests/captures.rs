@@ -138,6 +138,89 @@ fn an_unknown_link_type_is_named() {
 }
 
 #[test]
+fn a_capture_that_cannot_be_read_is_said_to_be_lost() {
+    let story = capture("story.pcap");
+    let output = pcap(&[Path::new("/nonexistent.pcap"), &story]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    assert!(
+        said.ends_with("lost: the unread rest of 1 capture\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_inspection_ca_that_never_appears_is_reported_with_the_issuer_seen() {
+    let story = capture("story.pcap");
+    let said = |name: &str| {
+        let mut command = Command::new(agent());
+        command.args(["pcap", "--inspection-ca", name]).arg(&story);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let wrong = said("CN=Wrong CA");
+    assert!(
+        wrong.starts_with(
+            "tlswhy: no certificate was issued by the inspection CA \"CN=Wrong CA\": of "
+        ),
+        "{wrong}"
+    );
+    assert!(wrong.contains("most are by \"CN=Inspection CA"), "{wrong}");
+    assert!(said("CN=Inspection CA").starts_with("seen: "));
+}
+
+#[test]
+fn quiet_keeps_the_summary() {
+    let story = capture("story.pcap");
+    let quiet = tlswhy_pcap().arg("--quiet").arg(&story).output().unwrap();
+    let said = String::from_utf8_lossy(&quiet.stderr);
+    assert_eq!(said, String::from_utf8_lossy(&pcap(&[&story]).stderr));
+    assert!(said.starts_with("seen: "), "{said}");
+}
+
+/// What a filter leaves out was judged, and others learned from it; what is ignored was not.
+#[test]
+fn filters_select_verdicts_and_ignored_connections_are_not_judged() {
+    let story = capture("story.pcap");
+    let all = verdicts(&pcap(&[&story]));
+    let by = |arguments: &[&str]| {
+        let output = tlswhy_pcap().args(arguments).arg(&story).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (
+            verdicts(&output),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let first = &all[0];
+    let name = first["sni"].as_str().unwrap();
+    let cause = first["cause"].as_str().unwrap();
+    let client = first["client"]["ip"].as_str().unwrap();
+    let with = |field: &str, value: &str| -> Vec<Value> {
+        let all = all.iter().filter(|it| it[field] == value);
+        all.cloned().collect()
+    };
+    let (written, _) = by(&["--name", &name.to_uppercase()]);
+    assert_eq!(written, with("sni", name));
+    assert!(written.len() < all.len());
+    let (written, _) = by(&["--cause", cause]);
+    for verdict in &written {
+        let replaces = verdict["supersedes"].is_string();
+        assert!(verdict["cause"] == cause || replaces, "{verdict}");
+    }
+    assert!(written.contains(first));
+    assert_eq!(
+        by(&["--client", client, "--port", "443"]).0.len(),
+        all.len()
+    );
+    assert_eq!(by(&["--client", "192.0.2.0/24"]).0, [] as [Value; 0]);
+    assert_eq!(by(&["--min-confidence", "1"]).0, [] as [Value; 0]);
+    let (written, said) = by(&["--ignore-name", "*"]);
+    assert_eq!(written, [] as [Value; 0]);
+    assert!(said.contains("judged: 0 established, 0 failed"), "{said}");
+    assert_eq!(by(&["--ignore-port", "443"]).0, [] as [Value; 0]);
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     let output = Command::new(agent())
         .args(["pcap", "--no-such-option"])

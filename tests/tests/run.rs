@@ -228,6 +228,9 @@ fn a_reload_is_taken_whole_or_not_at_all_and_no_tap_is_lost() {
         "{said:?}"
     );
     until("no program stays", || is_clean(&gateway, "x0"));
+    let absent = "tap late0: the interface does not exist yet; waiting for it";
+    let said = reload("[watch]\ninterfaces = [\"g0\", \"late0\"]\n", "reloaded: ");
+    assert!(has_line(&said, absent), "{said:?}");
     assert_eq!(programs(), before, "the tap that stays was not touched");
     assert!(agent.stop(Signal::SIGTERM).unwrap().0.success());
 }
@@ -360,7 +363,8 @@ fn a_configuration_is_checked() {
     };
     assert!(check(&right).status.success());
     let wrong = check(&configured("[tables]\nflow = 5000\n[x]\n"));
-    assert_eq!(wrong.status.code(), Some(1));
+    // As of `tlswhy run`.
+    assert_eq!(wrong.status.code(), Some(2));
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert!(
         said.contains(":2:1: unknown key \"flow\" in [tables]; did you mean flows?"),

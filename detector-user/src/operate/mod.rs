@@ -14,3 +14,4 @@ pub mod command;
 pub mod config;
 pub mod pipeline;
 pub mod scope;
+pub mod unseen_ca;

@@ -19,7 +19,8 @@ use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
-use crate::operate::scope::Scope;
+use crate::operate::scope::{Filter, Gate, Scope};
+use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
@@ -32,7 +33,9 @@ pub struct Pipeline {
     interceptors: Interceptors,
     history: History,
     knowledge: Knowledge,
+    unseen_ca: UnseenCa,
     scope: Scope,
+    gate: Gate,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -57,8 +60,10 @@ impl Pipeline {
             legs: Legs::default(),
             interceptors: Interceptors::default(),
             history: History::default(),
+            unseen_ca: UnseenCa::new(&knowledge),
             knowledge,
             scope: Scope::default(),
+            gate: Gate::default(),
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -99,8 +104,20 @@ impl Pipeline {
 
     /// Replaces the operator's knowledge and the connections that are judged.
     pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
+        self.unseen_ca.set_knowledge(&self.knowledge, &knowledge);
         self.knowledge = knowledge;
         self.scope = scope;
+    }
+
+    /// Replaces the filter of verdicts that are written and counted.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.gate.set_filter(filter);
+    }
+
+    /// Returns the message about a named inspection CA that issued none of at least so many certificates;
+    /// once.
+    pub fn take_unseen_ca(&mut self, certificates_min: u64) -> Option<String> {
+        self.unseen_ca.take_message(certificates_min)
     }
 
     /// Loads the learned facts in `directory`, and saves new ones there. `now_s` is UNIX time in
@@ -204,12 +221,18 @@ impl Pipeline {
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
             let leg = &connection.client_leg;
-            if !self.scope.contains(leg.client, leg.server) {
+            let hello = leg.handshake.client_hello.as_ref();
+            let name = hello.and_then(|hello| hello.server_name.as_deref());
+            if !self.scope.contains(leg.client, leg.server, name) {
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
             let judged = judge(&connection, interception);
             if !connection.goes_on {
+                if let Some(Ok(leaf)) = &leg.handshake.certificate {
+                    let name = name.unwrap_or_default();
+                    self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);
+                }
                 let other = connection.server_leg.as_ref();
                 let other = other.map_or(0, |(_, leg)| leg.records.len());
                 self.records += (leg.records.len() + other) as u64;
@@ -239,6 +262,9 @@ impl Pipeline {
     /// Writes verdicts that were due at `due_ns` on the tap's clock.
     fn write(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
         for verdict in verdicts {
+            if !self.gate.admits(&verdict) {
+                continue;
+            }
             self.measure(&verdict, due_ns);
             if verdict.revises.is_some() {
                 self.revised += 1;

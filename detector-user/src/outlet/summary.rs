@@ -17,6 +17,8 @@ pub struct Summary {
     /// Frames in which no TCP was looked for: names of their kinds, the most frequent first. Empty
     /// where kinds are not told apart.
     pub unread: Vec<(String, u64)>,
+    /// Captures that could not be read to their end.
+    pub cut_captures: usize,
 }
 
 /// Kinds of frames that are named.
@@ -115,6 +117,13 @@ impl fmt::Display for Summary {
         }
         for (sink, kind, count) in &tally.lost_verdicts {
             lost.push(format!("{count} verdicts to {sink} ({kind})"));
+        }
+        if self.cut_captures > 0 {
+            let s = if self.cut_captures == 1 { "" } else { "s" };
+            lost.push(format!(
+                "the unread rest of {} capture{s}",
+                self.cut_captures
+            ));
         }
         let nothing = if lost.is_empty() { "nothing" } else { "" };
         write!(f, "\nlost: {nothing}{}", lost.join(", "))

@@ -173,7 +173,10 @@ impl Agent {
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot run {}", self.path.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The summary follows the errors.
+        let said = said.split("\nseen: ").next().unwrap_or_default();
+        let said = said.trim().to_owned();
         let failure = match output.status.code() {
             Some(0) => None,
             Some(1) => Some(said),

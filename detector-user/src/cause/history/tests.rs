@@ -88,6 +88,7 @@ impl World {
                 verdict.time = jiff::Timestamp::from_nanosecond(i128::from(self.time_ns)).unwrap();
                 verdict.community_id = format!("1:{}", self.time_ns);
                 verdict.evidence.clear();
+                verdict.set_revision(0);
                 Judgement::Failed(Box::new(verdict))
             }
         };

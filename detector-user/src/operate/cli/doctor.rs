@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::interface_name::interface_name;
+use crate::source::tap::selection::Wanted;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,9 +21,9 @@ Exit codes:
 /// Arguments of `tlswhy doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Interface to check; repeatable [default: the interfaces that `tlswhy run` would watch]
-    #[arg(short, long = "interface", value_name = "IF", value_parser = interface_name)]
-    pub interfaces: Vec<String>,
+    /// Interface to check: a name, a glob, or auto; repeatable [default: the interfaces that `tlswhy run` would watch]
+    #[arg(short, long = "interface", value_name = "IF", value_parser = Wanted::parse)]
+    pub interfaces: Vec<Wanted>,
 
     /// Configuration file [default: /etc/tlswhy/tlswhy.toml if it exists]
     #[arg(short, long, value_name = "FILE")]

@@ -3,7 +3,7 @@
 mod check_config;
 mod detach;
 mod doctor;
-mod interface_name;
+mod filter;
 mod knowledge;
 mod outputs;
 mod pcap;
@@ -21,6 +21,7 @@ use outputs::each_once;
 pub use check_config::CheckConfigArgs;
 pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
+pub use filter::FilterArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::run_outputs;
 pub use pcap::PcapArgs;
@@ -30,7 +31,7 @@ pub use run::{LogLevel, RunArgs};
 pub const EXIT_DONE: u8 = 0;
 /// Exit code of a failure; one line on standard error names its cause.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code of a usage error; of `tlswhy run` also of an invalid configuration.
+/// Exit code of a usage error and of an invalid configuration.
 pub const EXIT_USAGE: u8 = 2;
 
 const EXIT_CODES: &str = "\
@@ -70,7 +71,7 @@ pub enum Command {
     #[command(after_help = after(run::EXAMPLES, run::EXIT_CODES))]
     Run(Box<RunArgs>),
     /// Check a configuration file; every mistake is listed with its line and column
-    #[command(after_help = after(check_config::EXAMPLES, EXIT_CODES))]
+    #[command(after_help = after(check_config::EXAMPLES, run::EXIT_CODES))]
     CheckConfig(CheckConfigArgs),
     /// Detach the programs that `tlswhy run` pinned from all interfaces
     #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::filter::FilterArgs;
 use super::knowledge::KnowledgeArgs;
 use super::outputs::each_once;
 use crate::outlet::sink::Output;
@@ -14,6 +15,7 @@ Examples:
   tlswhy pcap incident.pcapng
   tlswhy pcap monday.pcap.gz tuesday.pcap.zst
   tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
+  tlswhy pcap --client 10.0.1.0/24 --name '*.example.com' incident.pcapng
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
 
 A damaged capture yields all verdicts up to the damage, an error with its position, and exit code 1.";
@@ -29,7 +31,7 @@ pub struct PcapArgs {
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
     pub(super) outputs: Vec<Output>,
 
-    /// Suppress the progress bar and the summary
+    /// Suppress the progress bar
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -41,6 +43,10 @@ pub struct PcapArgs {
     /// The operator's knowledge about interception.
     #[command(flatten)]
     pub knowledge: KnowledgeArgs,
+
+    /// Filters of verdicts and connections.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 impl PcapArgs {

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::interface_name::interface_name;
+use super::filter::FilterArgs;
 use super::outputs::is_service;
 use crate::cause::inspection_ca::InspectionCa;
 use crate::cause::knowledge::InterceptedWhen;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
+use crate::source::tap::selection::Wanted;
 
+/// Also those of `tlswhy check-config`.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  success
@@ -21,6 +23,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   tlswhy run
   tlswhy run --interface lan0 --interface wan0
+  tlswhy run --interface auto --cause pinning --ignore-name '*.telemetry.example'
   tlswhy run --inspection-ca /etc/ssl/inspection-ca.pem --output json
   tlswhy run --inspection-ca \"CN=Inspection CA\" --output journald --output text
   tlswhy run --config ./tlswhy.toml --print-config
@@ -31,10 +34,11 @@ Packets are never changed, delayed or dropped. Ctrl-C or SIGTERM ends the run wi
 /// Arguments of `tlswhy run`; they take precedence over the configuration file.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Interface to watch in both directions; repeatable [default: every Ethernet interface that is
-    /// up and has a link]
-    #[arg(short, long = "interface", value_name = "IF", value_parser = interface_name)]
-    pub interfaces: Vec<String>,
+    /// Interface to watch in both directions: a name, a glob such as 'lan*', or auto, the interfaces of
+    /// default routes and the ports of bridges; repeatable [default: every Ethernet interface that is up
+    /// and has a link]
+    #[arg(short, long = "interface", value_name = "IF", value_parser = Wanted::parse)]
+    pub interfaces: Vec<Wanted>,
 
     /// Output for verdicts; repeatable [default: journald when run as a service, otherwise text]
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
@@ -90,6 +94,10 @@ pub struct RunArgs {
     /// the agent, and the next one adopts them
     #[arg(long, value_name = "DIR")]
     pub pins: Option<PathBuf>,
+
+    /// Filters of verdicts and connections.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 /// Log level of the eBPF programs.

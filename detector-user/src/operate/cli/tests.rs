@@ -2,6 +2,8 @@ use rstest::rstest;
 
 use super::*;
 use crate::cause::knowledge::InterceptedWhen;
+use crate::source::tap::selection::Wanted;
+use crate::verdict::Cause;
 
 fn parsed(line: &str) -> Result<Cli, clap::Error> {
     Cli::parse_arguments(line.split_whitespace())
@@ -44,7 +46,8 @@ fn run_takes_everything_it_documents() {
          --output json --inspection-ca Proxy --inspection-ca CN=Other --intercepted always \
          --flows 1000000 --log debug",
     );
-    assert_eq!(run.interfaces, ["lan0", "wan0"]);
+    let interfaces = run.interfaces.iter().map(ToString::to_string);
+    assert_eq!(interfaces.collect::<Vec<_>>(), ["lan0", "wan0"]);
     let outputs = run_outputs(&run.outputs);
     assert_eq!(outputs, [Output::Json, Output::Journald]);
     assert_eq!(run.inspection_cas.len(), 2);
@@ -84,8 +87,37 @@ fn pcap_takes_files_and_standard_input() {
     assert!(!pcap.shows_progress());
 }
 
+#[test]
+fn filters_are_the_same_for_run_and_pcap() {
+    let line = "--client 10.0.0.0/8 --client 192.0.2.7 --server 2001:db8::/32 --port 443 --name *.test \
+                --cause pinning --cause abandoned --min-confidence 0.5 --ignore-client 10.9.0.0/16 \
+                --ignore-server 198.51.100.0/24 --ignore-port 22 --ignore-name *.telemetry.test";
+    let run = run(&format!("tlswhy run -i auto -i lan* {line}"));
+    let pcap = match parsed(&format!("tlswhy pcap {line} a.pcap"))
+        .unwrap()
+        .command
+    {
+        Command::Pcap(pcap) => pcap,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(run.filter.filter(), pcap.filter.filter());
+    assert_eq!(run.filter.ignored(), pcap.filter.ignored());
+    let (filter, ignored) = (pcap.filter.filter(), pcap.filter.ignored());
+    assert_eq!((filter.clients.len(), filter.ports), (2, vec![443]));
+    assert_eq!(filter.causes, [Cause::Pinning, Cause::Abandoned]);
+    assert!((filter.min_confidence - 0.5).abs() < f64::EPSILON);
+    assert_eq!((ignored.ports, ignored.names.len()), (vec![22], 1));
+    assert_eq!(run.interfaces[0], Wanted::Auto);
+}
+
 #[rstest]
 #[case("tlswhy")]
+#[case("tlswhy pcap --client 10.0.0.1/8 a.pcap")]
+#[case("tlswhy pcap --cause bad-luck a.pcap")]
+#[case("tlswhy pcap --min-confidence 1.5 a.pcap")]
+#[case("tlswhy pcap --min-confidence NaN a.pcap")]
+#[case("tlswhy run --port 0")]
+#[case("tlswhy run --name [")]
 #[case("tlswhy walk")]
 #[case("tlswhy pcap")]
 #[case("tlswhy pcap - -")]

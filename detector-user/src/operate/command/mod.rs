@@ -30,15 +30,54 @@ pub(crate) fn show(text: &str) -> io::Result<()> {
 /// Prints a command's failure. In the journal each line has its priority (sd-daemon(3)).
 pub fn print_error(error: &anyhow::Error) {
     let prefix = if connected_to_journal() { "<3>" } else { "" };
-    let text = format!("tlswhy: {error:#}");
+    let text = format!("tlswhy: {}", described(error));
     for line in text.lines() {
         eprintln!("{prefix}{line}");
     }
+}
+
+/// Returns an error and its causes, each once: many messages have that of their cause in them.
+fn described(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Prints a sink's failure, once per kind. A closed reader is not a failure.
 fn report(error: &SinkError) {
     if !matches!(error, SinkError::Closed { .. }) {
         eprintln!("tlswhy: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use anyhow::Context as _;
+
+    use super::described;
+    use crate::operate::config::Config;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let unreadable = Config::from_file(Path::new("/nonexistent")).unwrap_err();
+        let error = anyhow::Error::from(unreadable);
+        assert_eq!(
+            described(&error),
+            "cannot read /nonexistent: No such file or directory (os error 2)"
+        );
+        let error = Err::<(), _>(error).context("cannot start").unwrap_err();
+        assert_eq!(
+            described(&error),
+            "cannot start: cannot read /nonexistent: No such file or directory (os error 2)"
+        );
     }
 }

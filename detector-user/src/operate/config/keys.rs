@@ -8,9 +8,10 @@ use toml::{Spanned, Value};
 
 use super::settings::Settings;
 use super::values::{
-    Complaint, duration, duration_value, file, list, network, number, path, path_value, ports,
-    ring, size, size_value, text, texts,
+    Complaint, confidence_value, duration, duration_value, file, list, name_glob, network, number,
+    path, path_value, port_values, ports, ring, size, size_value, text, texts,
 };
+use crate::operate::scope::Filter;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -50,6 +51,8 @@ impl Key {
 }
 
 const NETWORKS: &str = "a list of networks, such as [\"10.0.0.0/8\", \"2001:db8::/32\"]";
+const PORTS: &str = "a list of ports, such as [22, 3389]";
+const NAMES: &str = "a list of names or globs, such as [\"*.example.com\"]";
 const PATH: &str = "an absolute path, such as \"/var/lib/tlswhy\"";
 const FILE: &str = "the absolute path of a file, such as \"/var/log/tlswhy/verdicts.json\"";
 
@@ -138,20 +141,37 @@ pub const KEYS: &[Key] = &[
         show: |settings| Some(settings.knowledge.intercepted.name().into()),
     },
     Key {
+        path: "ignore.clients",
+        expected: NETWORKS,
+        about: "Client networks whose connections are ignored: neither judged nor learned from",
+        live: true,
+        read: |settings, value| {
+            settings.ignored.clients = list(value, network)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.ignored.clients)),
+    },
+    Key {
+        path: "ignore.servers",
+        expected: NETWORKS,
+        about: "Server networks whose connections are ignored",
+        live: true,
+        read: |settings, value| {
+            settings.ignored.servers = list(value, network)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.ignored.servers)),
+    },
+    Key {
         path: "ignore.ports",
-        expected: "a list of ports, such as [22, 3389]",
+        expected: PORTS,
         about: "Server ports that are ignored",
         live: true,
         read: |settings, value| {
-            settings.ignored_ports = ports(value)?;
+            settings.ignored.ports = ports(value)?;
             Ok(())
         },
-        show: |settings| {
-            let ports = settings.ignored_ports.iter();
-            Some(Value::Array(
-                ports.map(|&port| Value::Integer(port.into())).collect(),
-            ))
-        },
+        show: |settings| Some(port_values(&settings.ignored.ports)),
     },
     Key {
         path: "ignore.networks",
@@ -159,10 +179,90 @@ pub const KEYS: &[Key] = &[
         about: "Networks that are ignored, as client and as server",
         live: true,
         read: |settings, value| {
-            settings.ignored_networks = list(value, network)?;
+            settings.ignored.networks = list(value, network)?;
             Ok(())
         },
-        show: |settings| Some(texts(&settings.ignored_networks)),
+        show: |settings| Some(texts(&settings.ignored.networks)),
+    },
+    Key {
+        path: "ignore.names",
+        expected: NAMES,
+        about: "Server names that are ignored",
+        live: true,
+        read: |settings, value| {
+            settings.ignored.names = list(value, name_glob)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.ignored.names)),
+    },
+    Key {
+        path: "filter.clients",
+        expected: NETWORKS,
+        about: "Client networks on which verdicts are written; an empty list means any. Connections of others are judged and learned from, as with all keys of this section",
+        live: true,
+        read: |settings, value| {
+            settings.filter.clients = list(value, network)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.filter.clients)),
+    },
+    Key {
+        path: "filter.servers",
+        expected: NETWORKS,
+        about: "Server networks on which verdicts are written; an empty list means any",
+        live: true,
+        read: |settings, value| {
+            settings.filter.servers = list(value, network)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.filter.servers)),
+    },
+    Key {
+        path: "filter.ports",
+        expected: PORTS,
+        about: "Server ports on which verdicts are written; an empty list means any",
+        live: true,
+        read: |settings, value| {
+            settings.filter.ports = ports(value)?;
+            Ok(())
+        },
+        show: |settings| Some(port_values(&settings.filter.ports)),
+    },
+    Key {
+        path: "filter.names",
+        expected: NAMES,
+        about: "Server names on which verdicts are written; an empty list means any",
+        live: true,
+        read: |settings, value| {
+            settings.filter.names = list(value, name_glob)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.filter.names)),
+    },
+    Key {
+        path: "filter.causes",
+        expected: "a list of causes, such as [\"pinning\", \"ca-not-trusted\"]",
+        about: "Causes whose verdicts are written; an empty list means any. A verdict that replaces a written \
+                one is written too",
+        live: true,
+        read: |settings, value| {
+            settings.filter.causes = list(value, |text| {
+                Filter::cause(text).ok_or_else(|| format!("{text:?} is not a cause"))
+            })?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.filter.causes)),
+    },
+    Key {
+        path: "filter.min_confidence",
+        expected: "a number from 0 to 1, such as 0.7",
+        about: "Minimum confidence of verdicts that are written",
+        live: true,
+        read: |settings, value| {
+            settings.filter.min_confidence = confidence_value(value)?;
+            Ok(())
+        },
+        show: |settings| Some(Value::Float(settings.filter.min_confidence)),
     },
     Key {
         path: "tables.flows",

@@ -22,6 +22,7 @@ pub use file::{ConfigError, Problem};
 pub use keys::{KEYS, Key};
 pub use origin::Origin;
 pub use settings::Settings;
+pub use values::{confidence, name_glob, network};
 
 /// All settings, each with its origin.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Config, Origin};
-use crate::operate::cli::RunArgs;
-use crate::source::tap::selection::Wanted;
+use super::{Config, Origin, Settings};
+use crate::operate::cli::{FilterArgs, RunArgs};
 
 impl Config {
     /// Applies the directories that systemd makes for its services (systemd.exec(5)), unless the
@@ -34,8 +33,7 @@ impl Config {
         let mut noted = Vec::new();
         let settings = &mut self.settings;
         if !arguments.interfaces.is_empty() {
-            let named = |name: &String| Wanted::Named(name.clone());
-            settings.interfaces = arguments.interfaces.iter().map(named).collect();
+            settings.interfaces = arguments.interfaces.clone();
             noted.push("watch.interfaces");
         }
         if !arguments.outputs.is_empty() {
@@ -86,10 +84,71 @@ impl Config {
             "state.pins",
             set_some(&mut settings.pins, arguments.pins.as_ref()),
         );
+        self.apply_filters(&arguments.filter);
         for key in noted {
             self.record_origin(key, Origin::CommandLine);
         }
     }
+
+    /// Applies the filters that were given.
+    fn apply_filters(&mut self, arguments: &FilterArgs) {
+        let Settings {
+            filter, ignored, ..
+        } = &mut self.settings;
+        let given = [
+            (
+                "filter.clients",
+                set_list(&mut filter.clients, &arguments.clients),
+            ),
+            (
+                "filter.servers",
+                set_list(&mut filter.servers, &arguments.servers),
+            ),
+            (
+                "filter.ports",
+                set_list(&mut filter.ports, &arguments.ports),
+            ),
+            (
+                "filter.names",
+                set_list(&mut filter.names, &arguments.names),
+            ),
+            (
+                "filter.causes",
+                set_list(&mut filter.causes, &arguments.causes),
+            ),
+            (
+                "filter.min_confidence",
+                set(&mut filter.min_confidence, arguments.min_confidence),
+            ),
+            (
+                "ignore.clients",
+                set_list(&mut ignored.clients, &arguments.ignored_clients),
+            ),
+            (
+                "ignore.servers",
+                set_list(&mut ignored.servers, &arguments.ignored_servers),
+            ),
+            (
+                "ignore.ports",
+                set_list(&mut ignored.ports, &arguments.ignored_ports),
+            ),
+            (
+                "ignore.names",
+                set_list(&mut ignored.names, &arguments.ignored_names),
+            ),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+            self.record_origin(key, Origin::CommandLine);
+        }
+    }
+}
+
+/// Replaces a list by one that was given. Returns whether it was.
+fn set_list<T: Clone>(values: &mut Vec<T>, given: &[T]) -> bool {
+    if !given.is_empty() {
+        *values = given.to_vec();
+    }
+    !given.is_empty()
 }
 
 /// Replaces a value by one that was given. Returns whether it was.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
-use crate::operate::scope::Scope;
+use crate::operate::scope::{Filter, Ignored, Scope};
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -23,10 +23,10 @@ pub struct Settings {
     pub netns: Option<PathBuf>,
     /// The operator's knowledge about interception.
     pub knowledge: Knowledge,
-    /// Server ports that are ignored.
-    pub ignored_ports: Vec<u16>,
-    /// Networks that are ignored, as client and as server.
-    pub ignored_networks: Vec<IpNet>,
+    /// Connections that are ignored.
+    pub ignored: Ignored,
+    /// Verdicts that are written.
+    pub filter: Filter,
     /// Maximum tracked connections.
     pub flows: u32,
     /// Size of the ring buffer for observations, bytes.
@@ -62,8 +62,8 @@ impl Default for Settings {
             clients: Vec::new(),
             netns: None,
             knowledge: Knowledge::default(),
-            ignored_ports: Vec::new(),
-            ignored_networks: Vec::new(),
+            ignored: Ignored::default(),
+            filter: Filter::default(),
             flows: defaults::DEFAULT_FLOWS,
             observation_ring: defaults::OBSERVATION_RING,
             handshake_ring: defaults::HANDSHAKE_RING,
@@ -87,8 +87,7 @@ impl Settings {
     pub fn scope(&self) -> Scope {
         Scope {
             clients: self.clients.clone(),
-            ports: self.ignored_ports.clone(),
-            networks: self.ignored_networks.clone(),
+            ignored: self.ignored.clone(),
         }
     }
 }

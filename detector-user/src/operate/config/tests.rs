@@ -36,6 +36,17 @@ intercepted = "always"
 [ignore]
 ports = [22, 3_389]
 networks = ["198.51.100.0/24"]
+clients = ["10.0.9.0/24"]
+servers = ["203.0.113.0/24"]
+names = ["*.telemetry.test"]
+
+[filter]
+clients = ["10.0.1.0/24"]
+servers = ["192.0.2.0/24"]
+ports = [443]
+names = ["*.example.com"]
+causes = ["pinning"]
+min_confidence = 0.5
 
 [tables]
 flows = 0x10000
@@ -91,6 +102,10 @@ interceptors = ["proxy"]
 intercepted = "perhaps"
 [ignore]
 ports = [0, 70000]
+names = ["["]
+[filter]
+causes = ["bad-luck"]
+min_confidence = 2
 [tables]
 flows = 7
 observation_ring = "3MiB"

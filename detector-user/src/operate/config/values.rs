@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use glob::Pattern;
 use ipnet::IpNet;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
@@ -69,7 +70,11 @@ fn each<T>(
     items.iter().map(one).collect()
 }
 
-pub(super) fn network(given: &str) -> Result<IpNet, String> {
+/// Parses a network, or an address as a network of its own.
+///
+/// # Errors
+/// The reason why it is none.
+pub fn network(given: &str) -> Result<IpNet, String> {
     let parsed = given
         .parse::<IpNet>()
         .or_else(|error| given.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
@@ -80,6 +85,46 @@ pub(super) fn network(given: &str) -> Result<IpNet, String> {
     } else {
         Err(format!("{given:?} has host bits set, unlike {network}"))
     }
+}
+
+/// Parses a glob of server names.
+///
+/// # Errors
+/// The reason why it is none.
+pub fn name_glob(given: &str) -> Result<Pattern, String> {
+    Pattern::new(given).map_err(|error| {
+        format!(
+            "{given:?} is not a glob: {}; wildcards are *, ? and [a-z]",
+            error.msg
+        )
+    })
+}
+
+/// Parses a confidence.
+///
+/// # Errors
+/// The reason why it is none.
+pub fn confidence(given: &str) -> Result<f64, String> {
+    let parsed = given.parse::<f64>().ok();
+    parsed
+        .filter(|number| (0.0..=1.0).contains(number))
+        .ok_or_else(|| format!("{given} is not a number from 0 to 1"))
+}
+
+/// Reads a confidence: a float, or 0 or 1 as an integer.
+pub(super) fn confidence_value(value: &Spanned<DeValue<'_>>) -> Result<f64, Complaint> {
+    let found = value.get_ref();
+    let text = found
+        .as_float()
+        .map(|float| float.as_str().replace('_', ""))
+        .or_else(|| found.as_integer().map(|it| it.as_str().to_owned()))
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
+    confidence(&text).map_err(Complaint::new)
+}
+
+pub(super) fn port_values(ports: &[u16]) -> Value {
+    let ports = ports.iter();
+    Value::Array(ports.map(|&port| Value::Integer(port.into())).collect())
 }
 
 pub(super) fn ports(value: &Spanned<DeValue<'_>>) -> Result<Vec<u16>, Complaint> {

@@ -155,15 +155,6 @@ impl Choice {
     }
 }
 
-/// Selects interfaces by their names, or without any name all worth a tap.
-#[must_use]
-pub fn named(names: &[String]) -> Vec<Wanted> {
-    if names.is_empty() {
-        return vec![Wanted::any()];
-    }
-    names.iter().cloned().map(Wanted::Named).collect()
-}
-
 /// Selects interfaces, each once. An interface that is named is selected even if it is down: it may
 /// come up later.
 ///

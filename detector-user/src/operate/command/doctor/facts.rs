@@ -19,7 +19,7 @@ use crate::operate::cli::DoctorArgs;
 use crate::operate::config::defaults::DEFAULT_FILE;
 use crate::operate::config::{Config, ConfigError, Settings};
 use crate::outlet::sink::{DEFAULT_SOCKET, Journald, SinkError};
-use crate::source::tap::selection::{self, Choice, InterfaceError};
+use crate::source::tap::selection::{self, Choice, InterfaceError, Wanted};
 
 /// The input of the checks.
 #[derive(Debug)]
@@ -150,11 +150,11 @@ impl Facts {
 }
 
 /// Returns the interfaces to check. Named ones must exist; configured ones may appear later.
-fn chosen(named: &[String], settings: &Settings) -> Result<Interfaces, InterfaceError> {
+fn chosen(named: &[Wanted], settings: &Settings) -> Result<Interfaces, InterfaceError> {
     let choice = if named.is_empty() {
         selection::choose(&settings.interfaces)?
     } else {
-        let interfaces = selection::choose(&selection::named(named))?.whole()?;
+        let interfaces = selection::choose(named)?.whole()?;
         Choice {
             interfaces,
             ..Choice::default()

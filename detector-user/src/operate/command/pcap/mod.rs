@@ -12,9 +12,12 @@ use anyhow::Context;
 use detector_common::counter::Counter;
 
 use super::report;
+use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
 use crate::operate::pipeline::Pipeline;
+use crate::operate::scope::Scope;
+use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
@@ -29,7 +32,8 @@ const FLOWS: usize = 1 << 20;
 
 /// The result of reading.
 struct Reading {
-    code: u8,
+    /// Captures that could not be read to their end.
+    cut_captures: usize,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<Unread, u64>,
 }
@@ -43,10 +47,20 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
     let progress = arguments.shows_progress();
     let threads = threads(&arguments);
-    let mut pipeline = Pipeline::new(FLOWS, arguments.knowledge.into(), sinks, report);
+    let knowledge = Knowledge::from(arguments.knowledge);
+    let mut pipeline = Pipeline::new(FLOWS, knowledge.clone(), sinks, report);
+    let ignored = arguments.filter.ignored();
+    pipeline.set_knowledge(
+        knowledge,
+        Scope {
+            clients: Vec::new(),
+            ignored,
+        },
+    );
+    pipeline.set_filter(arguments.filter.filter());
     let files = &arguments.files;
     let Reading {
-        mut code,
+        cut_captures,
         counters,
         unread,
     } = if threads > 1 {
@@ -56,10 +70,18 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     } else {
         read(Replay::new(&mut pipeline), files, progress)
     };
+    let mut code = if cut_captures > 0 {
+        EXIT_FAILED
+    } else {
+        EXIT_DONE
+    };
     if pipeline.is_closed() {
         return Ok(code);
     }
     pipeline.finish();
+    if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
+        eprintln!("tlswhy: {message}");
+    }
     for (kind, frames) in &unread {
         if let Unread::LinkType(link) = kind {
             eprintln!(
@@ -69,15 +91,15 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
             code = EXIT_FAILED;
         }
     }
-    if !arguments.quiet {
-        let summary = Summary {
-            tally: pipeline.tally(),
-            forgotten: forgotten(&counters, SETTLED_MAX as u64),
-            counters,
-            unread: named(&unread),
-        };
-        eprintln!("{summary}");
     }
+    let summary = Summary {
+        tally: pipeline.tally(),
+        forgotten: forgotten(&counters, SETTLED_MAX as u64),
+        counters,
+        unread: named(&unread),
+        cut_captures,
+    };
+    eprintln!("{summary}");
     Ok(code)
 }
 
@@ -96,18 +118,18 @@ fn read<R: TimedReceiver>(
     files: &[impl AsRef<Path>],
     progress: bool,
 ) -> Reading {
-    let mut code = EXIT_DONE;
+    let mut cut_captures = 0;
     for file in files {
         if let Err(error) = replay.file(file.as_ref(), progress) {
             eprintln!("tlswhy: {error}");
-            code = EXIT_FAILED;
+            cut_captures += 1;
         }
         if replay.receiver.is_closed() {
             break;
         }
     }
     Reading {
-        code,
+        cut_captures,
         counters: replay.tap.counters().collect(),
         unread: replay.tap.unread().clone(),
     }

@@ -5,6 +5,7 @@ use tracing::warn;
 
 use super::calendar::follow_calendar;
 use super::watch::Watch;
+use crate::operate::unseen_ca::CERTIFICATES_MIN;
 use crate::outlet::message_kind;
 use crate::source::tap::counters::{forgotten, meaning};
 
@@ -43,6 +44,9 @@ impl Watch {
         follow_calendar(&mut self.pipeline, &mut self.rings);
         let now = Instant::now().into_std();
         self.report_lost_verdicts(now);
+        if let Some(message) = self.pipeline.take_unseen_ca(CERTIFICATES_MIN) {
+            warn!("{message}");
+        }
         self.endpoint.turn();
         let Ok(counters) = self.counters.read() else {
             warn!("cannot read the kernel's counters");

@@ -32,6 +32,7 @@ impl Watch {
         };
         self.pipeline
             .set_knowledge(new.settings.knowledge.clone(), new.settings.scope());
+        self.pipeline.set_filter(new.settings.filter.clone());
         if live.iter().any(|key| key.path == "watch.interfaces") {
             self.taps
                 .want(new.settings.interfaces.clone(), &mut self.pipeline);

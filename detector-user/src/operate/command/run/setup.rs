@@ -29,6 +29,7 @@ pub(super) fn pipeline(
     let flows = options.watched_flows as usize + options.settled_flows as usize;
     let mut pipeline = Pipeline::new(flows, settings.knowledge.clone(), sinks, report);
     pipeline.set_knowledge(settings.knowledge.clone(), settings.scope());
+    pipeline.set_filter(settings.filter.clone());
     pipeline.set_knows_direction();
     for tapped in &taps.tap.tapped {
         pipeline.name_tap(tapped.index, &tapped.name);

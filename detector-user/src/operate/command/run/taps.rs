@@ -131,6 +131,9 @@ impl Taps {
             self.tap.remove(index);
         }
         self.refresh(pipeline);
+        if let Ok(choice) = selection::choose(&self.wanted) {
+            warn_absent(&choice);
+        }
     }
 
     fn remove_gone(&mut self, present: &[Interface]) {
@@ -214,6 +217,12 @@ pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Inte
     if strict {
         return Ok(choice.whole()?);
     }
+    warn_absent(&choice);
+    Ok(choice.interfaces)
+}
+
+/// Logs the interfaces that are wanted and cannot be tapped now.
+fn warn_absent(choice: &Choice) {
     for name in &choice.missing {
         warn!("tap {name}: the interface does not exist yet; waiting for it");
     }
@@ -223,5 +232,4 @@ pub(super) fn choose(wanted: &[Wanted], strict: bool) -> anyhow::Result<Vec<Inte
     if choice.interfaces.is_empty() {
         warn!("no interface to watch yet; waiting for one");
     }
-    Ok(choice.interfaces)
 }

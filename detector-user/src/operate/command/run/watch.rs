@@ -245,6 +245,7 @@ impl Watch {
             forgotten: forgotten(&counters, self.settled_max),
             counters,
             unread: Vec::new(),
+            cut_captures: 0,
         };
         for line in summary.to_string().lines() {
             info!("{line}");

@@ -1,0 +1,91 @@
+//! Arguments that select connections and verdicts, of `tlswhy run` and `tlswhy pcap`.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
+use glob::Pattern;
+use ipnet::IpNet;
+
+use crate::operate::config::{confidence, name_glob, network};
+use crate::operate::scope::{Filter, Ignored};
+use crate::verdict::Cause;
+
+/// Filters of verdicts and connections, as arguments.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Write only verdicts on clients in this network; repeatable
+    #[arg(long = "client", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
+    pub clients: Vec<IpNet>,
+
+    /// Write only verdicts on servers in this network; repeatable
+    #[arg(long = "server", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
+    pub servers: Vec<IpNet>,
+
+    /// Write only verdicts on this server port; repeatable
+    #[arg(long = "port", value_name = "PORT", value_parser = port(), action = ArgAction::Append)]
+    pub ports: Vec<u16>,
+
+    /// Write only verdicts on server names that match, such as '*.example.com'; repeatable
+    #[arg(long = "name", value_name = "GLOB", value_parser = name_glob, action = ArgAction::Append)]
+    pub names: Vec<Pattern>,
+
+    /// Write only verdicts with this cause; repeatable
+    #[arg(long = "cause", value_name = "CAUSE", value_parser = cause(), action = ArgAction::Append)]
+    pub causes: Vec<Cause>,
+
+    /// Write only verdicts of at least this confidence, 0 to 1
+    #[arg(long, value_name = "NUMBER", value_parser = confidence)]
+    pub min_confidence: Option<f64>,
+
+    /// Ignore connections of clients in this network; repeatable
+    #[arg(long = "ignore-client", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
+    pub ignored_clients: Vec<IpNet>,
+
+    /// Ignore connections to servers in this network; repeatable
+    #[arg(long = "ignore-server", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
+    pub ignored_servers: Vec<IpNet>,
+
+    /// Ignore connections to this server port; repeatable
+    #[arg(long = "ignore-port", value_name = "PORT", value_parser = port(), action = ArgAction::Append)]
+    pub ignored_ports: Vec<u16>,
+
+    /// Ignore connections to server names that match; repeatable
+    #[arg(long = "ignore-name", value_name = "GLOB", value_parser = name_glob, action = ArgAction::Append)]
+    pub ignored_names: Vec<Pattern>,
+}
+
+impl FilterArgs {
+    /// Returns the verdicts that are written.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter {
+            clients: self.clients.clone(),
+            servers: self.servers.clone(),
+            ports: self.ports.clone(),
+            names: self.names.clone(),
+            causes: self.causes.clone(),
+            min_confidence: self.min_confidence.unwrap_or_default(),
+        }
+    }
+
+    /// Returns the connections that are ignored.
+    #[must_use]
+    pub fn ignored(&self) -> Ignored {
+        Ignored {
+            clients: self.ignored_clients.clone(),
+            servers: self.ignored_servers.clone(),
+            ports: self.ignored_ports.clone(),
+            networks: Vec::new(),
+            names: self.ignored_names.clone(),
+        }
+    }
+}
+
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+fn cause() -> impl TypedValueParser<Value = Cause> {
+    PossibleValuesParser::new(Filter::causes().map(Cause::name))
+        .try_map(|name| Filter::cause(&name).ok_or("not a cause"))
+}
