@@ -92,6 +92,7 @@ fn a_full_handshake_ring_costs_no_verdict() {
         forgotten: forgotten(&counters, 1),
         counters,
         cut_captures: 0,
+        unread: Vec::new(),
     }
     .to_string();
     assert!(

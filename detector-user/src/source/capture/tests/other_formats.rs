@@ -78,7 +78,7 @@ fn snoop() -> Capture {
 /// A record of Endace's format.
 fn erf_record(capture: &mut Capture, kind: u8, time_ns: u64, head: &[u8], data: &[u8], wire: u16) {
     let (seconds, ns) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000);
-    let time = seconds << 32 | (ns << 32) / 1_000_000_000;
+    let time = (seconds << 32) | ((ns << 32) / 1_000_000_000);
     let len = 16 + head.len() + data.len();
     capture.bytes.extend(time.to_le_bytes());
     // Flags: varying record lengths, port 1.
