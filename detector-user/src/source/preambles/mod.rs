@@ -10,7 +10,7 @@ mod removed;
 mod tds;
 
 use detector_common::flow::FlowKey;
-use detector_common::headers::{self, Segment, Tap, tcp_flags};
+use detector_common::headers::{self, LinkType, Segment, Tap, tcp_flags};
 use detector_common::packet::Packet;
 use detector_common::record::{HEAD_MAX, may_begin_client_hello};
 use hashlink::LruCache;
@@ -83,6 +83,9 @@ impl Preambles {
         now_ns: u64,
         receiver: &mut impl Receiver,
     ) -> Option<Rewritten> {
+        if self.0.is_empty() && !may_hold_one(bytes, tap.link) {
+            return None;
+        }
         let mut segment = headers::walk(packet, tap).ok()?;
         let payload = bytes.get(segment.payload_offset..).unwrap_or_default();
         let payload = payload
@@ -120,11 +123,31 @@ impl Preambles {
     }
 }
 
+/// Whether a frame may hold a preamble's beginning, by a look at the places where most frames have their
+/// headers: true where they are elsewhere.
+fn may_hold_one(bytes: &[u8], link: LinkType) -> bool {
+    let ip = match (link, bytes) {
+        (LinkType::Ethernet, [_, _, _, _, _, _, _, _, _, _, _, _, 8, 0, ip @ ..]) => ip,
+        (LinkType::Raw, ip) => ip,
+        _ => return true,
+    };
+    let byte = |at: usize| ip.get(at).copied().unwrap_or_default();
+    if (byte(0), byte(9)) != (0x45, 6) {
+        return true;
+    }
+    let payload = 20 + usize::from(byte(32) >> 4) * 4;
+    ip.get(payload).is_some_and(|first| may_be_first(*first))
+}
+
+/// Whether a preamble may begin with this byte.
+const fn may_be_first(byte: u8) -> bool {
+    matches!(byte, b'C' | b'P' | 5 | b'\r' | 0x12)
+}
+
 /// Whether a payload may begin a preamble that is read.
 fn may_begin(payload: &[u8]) -> bool {
     // Most payloads differ in their first byte.
-    let first = payload.first();
-    first.is_some_and(|byte| matches!(byte, b'C' | b'P' | 5 | b'\r' | 0x12))
+    payload.first().is_some_and(|byte| may_be_first(*byte))
         && (exchange::may_begin(payload)
             || proxy_protocol::header(payload).is_some()
             || tds::content(payload).is_some_and(is_hello))
