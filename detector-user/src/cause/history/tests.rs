@@ -94,6 +94,7 @@ impl World {
             judgement,
             subject,
             if_intercepted: None,
+            possible: None,
         };
         if self.intercepted == Intercepted::Unknown && outcome != Accepted {
             let mut known = judged.clone();
