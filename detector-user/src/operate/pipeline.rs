@@ -246,6 +246,7 @@ impl Pipeline {
         self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
+        self.unused = self.unused.saturating_sub(self.history.take_refused_late());
     }
 
     fn count(&mut self, judged: &Judged) {

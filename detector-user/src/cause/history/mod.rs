@@ -55,6 +55,8 @@ pub struct History {
     /// Facts that there was no file for.
     unkept: u64,
     is_kept: bool,
+    /// Unused connections that turned out to be refusals since they were last asked for.
+    refused_late: u64,
 }
 
 /// The state restored from before a restart.
@@ -86,6 +88,7 @@ impl Default for History {
             store: None,
             unkept: 0,
             is_kept: false,
+            refused_late: 0,
         }
     }
 }
@@ -153,6 +156,11 @@ impl History {
         self.siblings.spare()
     }
 
+    /// Returns the number of connections judged unused that turned out to be refusals, and forgets it.
+    pub fn take_refused_late(&mut self) -> u64 {
+        std::mem::take(&mut self.refused_late)
+    }
+
     fn weigh(&mut self, mut judged: Judged) -> Vec<Arc<Verdict>> {
         let mut verdicts = Vec::new();
         // It may have waited until it became clear who answers there.
@@ -166,6 +174,7 @@ impl History {
             judgement,
             subject,
             if_intercepted,
+            possible,
             ..
         } = judged;
         for mark in &subject.interception.recognized {
@@ -179,6 +188,8 @@ impl History {
         let change = self.learn(&evidence);
         if let Judgement::Failed(verdict) = judgement {
             verdicts.push(self.judge(verdict, &evidence, if_intercepted));
+        } else if let Some(verdict) = possible {
+            verdicts.extend(self.suspect(verdict, &evidence, if_intercepted));
         }
         if let Some(fact) = evidence.fact.filter(|_| change.news) {
             let intercepted = subject.interception.status == Intercepted::Yes;
@@ -253,6 +264,26 @@ impl History {
         refusals.open(verdict, if_intercepted, marks, decision.as_ref())
     }
 
+    /// Keeps the verdict that an unused connection would have if its client refused the certificate,
+    /// and returns it if others show that.
+    fn suspect(
+        &mut self,
+        possible: Box<Verdict>,
+        evidence: &Evidence<'_>,
+        if_intercepted: Option<Box<Judged>>,
+    ) -> Option<Arc<Verdict>> {
+        let cause = possible.cause;
+        evidence.triple?;
+        let given = self.judge(possible, evidence, if_intercepted);
+        if given.cause != cause {
+            self.refused_late += 1;
+            return Some(given);
+        }
+        let refusals = self.refusals.get_mut(&evidence.triple?)?;
+        refusals.withhold_last();
+        None
+    }
+
     /// Returns verdicts again that a new fact about a client, an app or a name changes.
     fn revise(
         &mut self,
@@ -271,7 +302,7 @@ impl History {
                     .then(|| self.facts.decide(status, &triple, refusals, fact.time_s));
                 (status, decision.flatten())
             });
-            refusals.revise(&decisions, verdicts);
+            self.refused_late += refusals.revise(&decisions, verdicts);
         }
     }
 

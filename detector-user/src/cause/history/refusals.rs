@@ -47,6 +47,8 @@ struct Open {
     given: (Cause, f64),
     revisions: u8,
     marks: Marks,
+    /// Whether it was not given at all: its connection counts as unused.
+    withheld: bool,
 }
 
 impl Refusals {
@@ -92,8 +94,16 @@ impl Refusals {
             if_intercepted: if_intercepted.and_then(refusal),
             revisions: 0,
             marks,
+            withheld: false,
         });
         given
+    }
+
+    /// Marks the verdict opened last as not given.
+    pub(super) fn withhold_last(&mut self) {
+        if let Some(open) = self.open.last_mut() {
+            open.withheld = true;
+        }
     }
 
     /// Whether a verdict of a connection with this status is open to revision.
@@ -103,19 +113,25 @@ impl Refusals {
             .any(|open| open.alone.intercepted == status)
     }
 
-    /// Revises the verdicts that `decisions`, by status, change. Returns them.
+    /// Revises the verdicts that `decisions`, by status, change, and appends them to `verdicts`.
+    /// Returns the number of those that had not been given before.
     pub(super) fn revise(
         &mut self,
         decisions: &[(Intercepted, Option<Decision>)],
         verdicts: &mut Vec<Arc<Verdict>>,
-    ) {
+    ) -> u64 {
+        let mut new = 0;
         for open in &mut self.open {
             let decision = decisions
                 .iter()
                 .find(|(status, _)| *status == open.alone.intercepted)
                 .and_then(|(_, decision)| decision.as_ref());
-            verdicts.extend(open.revise(decision));
+            if let Some(verdict) = open.revise(decision) {
+                new += u64::from(verdict.revises.is_none());
+                verdicts.push(verdict);
+            }
         }
+        new
     }
 
     /// Marks open verdicts of connections with this mark as intercepted.
@@ -165,10 +181,12 @@ impl Open {
         }
         let mut verdict = decided(&self.alone, decision);
         let revised = Arc::make_mut(&mut verdict);
-        // The name of the one it revises: a connection's verdicts share time and Community ID.
-        revised.revises = Some(format!("{} {}", revised.time, revised.community_id));
+        if !std::mem::take(&mut self.withheld) {
+            // The name of the one it revises: a connection's verdicts share time and Community ID.
+            revised.revises = Some(format!("{} {}", revised.time, revised.community_id));
+            self.revisions += 1;
+        }
         self.given = (revised.cause, revised.confidence);
-        self.revisions += 1;
         revised.set_revision(self.revisions.into());
         Some(verdict)
     }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use hashlink::LruCache;
 
 use crate::cause::hash::hash;
-use crate::cause::judge::Judged;
 use crate::cause::judge::subject::{Outcome, Subject};
+use crate::cause::judge::{Judged, Judgement};
 
 /// Successes remembered.
 const SUCCESSES_MAX: usize = 65_536;
@@ -60,7 +60,7 @@ impl Siblings {
             return Some(judged);
         }
         if self.is_spare(&judged.subject) {
-            self.spare += 1;
+            self.count_spare(&judged);
             return None;
         }
         let deadline = now_ns.saturating_add(WAIT_NS);
@@ -82,9 +82,14 @@ impl Siblings {
             if !self.is_spare(&judged.subject) {
                 return Some(judged);
             }
-            self.spare += 1;
+            self.count_spare(&judged);
         }
         None
+    }
+
+    fn count_spare(&mut self, judged: &Judged) {
+        // Those judged unused are counted as such.
+        self.spare += u64::from(matches!(judged.judgement, Judgement::Failed(_)));
     }
 
     /// When the next wait is over, on the tap's clock.

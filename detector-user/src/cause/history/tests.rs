@@ -97,6 +97,7 @@ impl World {
             subject,
             resets_without_effect: 0,
             if_intercepted: None,
+            possible: None,
         };
         if self.intercepted == Intercepted::Unknown && outcome != Accepted {
             let mut known = judged.clone();

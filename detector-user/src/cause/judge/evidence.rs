@@ -31,6 +31,10 @@ pub enum Evidence<'f> {
     AlertForFinished,
     /// The client closed without a word once it had the certificate.
     SilentRefusal,
+    /// The client was silent once it had the certificate, and then took leave in the clear.
+    Blinded,
+    /// An alert whose code is not registered.
+    UnassignedAlert(AlertFact),
     /// The client finished the handshake and closed at once, as a late pin check does.
     UnusedAfterHandshake,
     /// The client finished the handshake and closed.
@@ -77,6 +81,10 @@ pub enum Evidence<'f> {
     ServerRefusesClient(AlertFact),
     /// The server answered the client's certificate with nothing but an alert, by its length.
     ServerAlertAfterFlight,
+    /// The server refused the client's pre-shared key.
+    PreSharedKey(AlertFact),
+    /// The client asked for small fragments and closed upon a Certificate in several of them.
+    FragmentedCertificate,
     /// The server asks for a client certificate.
     CertificateRequested {
         /// Whether the client has one.
@@ -124,6 +132,8 @@ impl Evidence<'_> {
             Self::CertificateAlert { .. } | Self::ValidityAlert(_) => "client-alert",
             Self::AlertForFinished => "alert-for-finished",
             Self::SilentRefusal => "silent-refusal",
+            Self::Blinded => "blinded-refusal",
+            Self::UnassignedAlert(_) => "unassigned-alert",
             Self::UnusedAfterHandshake => "unused-after-handshake",
             Self::ClosedUnused => "closed-unused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
@@ -142,6 +152,8 @@ impl Evidence<'_> {
             Self::ServerAlertForData => "server-alert-for-data",
             Self::ServerRefusesClient(_) => "server-refuses-client",
             Self::ServerAlertAfterFlight => "server-alert-after-flight",
+            Self::PreSharedKey(_) => "pre-shared-key",
+            Self::FragmentedCertificate => "fragmented-certificate",
             Self::CertificateRequested { .. } => "certificate-requested",
             Self::ServerLeg(_) => "server-leg",
             Self::ServerLegCertificate(_) => "server-leg-certificate",
@@ -179,6 +191,10 @@ impl Evidence<'_> {
             Self::SilentRefusal => {
                 "client closed without a word once it had the server's certificate"
             }
+            Self::Blinded => {
+                "client was silent for many seconds once it had the server's certificate and then \
+                 sent close_notify in the clear, as s2n-tls does after a failure"
+            }
             Self::UnusedAfterHandshake => {
                 "client finished the handshake, sent no data of its own and closed at once, as a \
                  pin check after the handshake does"
@@ -206,6 +222,10 @@ impl Evidence<'_> {
             Self::ServerAlertAfterFlight => {
                 "the client answered a request for its certificate, and the server that with \
                  nothing but a record as long as an alert"
+            }
+            Self::FragmentedCertificate => {
+                "client asked for small fragments (max_fragment_length) and closed upon a \
+                 Certificate in several of them"
             }
             Self::CertificateRequested {
                 client_has_one: true,
@@ -237,6 +257,7 @@ impl fmt::Display for Evidence<'_> {
                 write!(f, "{} after the server's {place}", sent(alert))
             }
             Self::ValidityAlert(alert)
+            | Self::UnassignedAlert(alert)
             | Self::ParameterAlert(alert)
             | Self::DecryptAlert(alert)
             | Self::ServerRefusesClient(alert)
@@ -276,6 +297,11 @@ impl fmt::Display for Evidence<'_> {
             Self::ToldClient(client) => {
                 write!(f, "a PROXY protocol header names {client} as the client")
             }
+            Self::PreSharedKey(alert) => write!(
+                f,
+                "{}: it does not have the client's pre-shared key, or another one",
+                sent(alert)
+            ),
             Self::Certificate(flaw) => write!(f, "the certificate shown {flaw}"),
             Self::ServerLegCertificate(flaw) => {
                 write!(f, "the origin's certificate behind the interceptor {flaw}")
@@ -320,6 +346,7 @@ impl fmt::Display for Evidence<'_> {
             Self::ResetStage(stage) => write!(f, "it came {stage}"),
             Self::AlertForFinished
             | Self::SilentRefusal
+            | Self::Blinded
             | Self::UnusedAfterHandshake
             | Self::ClosedUnused
             | Self::Unacknowledged
@@ -327,6 +354,7 @@ impl fmt::Display for Evidence<'_> {
             | Self::ProxyClosed
             | Self::ServerAlertForData
             | Self::ServerAlertAfterFlight
+            | Self::FragmentedCertificate
             | Self::CertificateRequested { .. }
             | Self::OneDirection
             | Self::HelloMissed

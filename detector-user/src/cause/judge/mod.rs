@@ -37,6 +37,8 @@ use crate::verdict::{Cause, Intercepted, Verdict};
 const WITH_GAPS: f64 = 0.85;
 /// The same where only one direction was seen, or not the beginning.
 const HALF_SEEN: f64 = 0.8;
+/// Confidence from which on a connection alone is called a refusal of the certificate.
+const REFUSED_ALONE: f64 = 0.5;
 
 /// The judge's output on a connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,9 @@ pub struct Judged {
     pub resets_without_effect: u64,
     /// Of a refusal that is not yet known to be intercepted: the same, if it was.
     pub if_intercepted: Option<Box<Judged>>,
+    /// Of an unused connection: the verdict to give if others show that its client refused the
+    /// certificate.
+    pub possible: Option<Box<Verdict>>,
 }
 
 /// Judges one connection by itself.
@@ -108,6 +113,8 @@ fn recognized_later(interception: &Interception) -> Interception {
 
 fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
     let findings = findings(case);
+    let mut possible = None;
+    let mut outcome = Outcome::Nothing;
     let judgement = match cause(case, &findings) {
         Ok((cause, confidence)) => {
             let grounds = Grounds {
@@ -116,17 +123,52 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
                 interception: &interception,
                 findings: &findings,
             };
-            Judgement::Failed(Box::new(grounds.verdict(cause, confidence)))
+            let (cause, confidence) = as_lone(&findings, cause, confidence);
+            let used =
+                case.facts.established && matches!(cause, Cause::Truncated | Cause::EndpointReset);
+            outcome = if used {
+                Outcome::Accepted
+            } else {
+                refusal(cause, &findings)
+            };
+            let verdict = Box::new(grounds.verdict(cause, confidence));
+            if case.facts.unused() && cause == Cause::Abandoned {
+                possible = Some(verdict);
+                Judgement::Unused
+            } else {
+                Judgement::Failed(verdict)
+            }
         }
         Err(judgement) => judgement,
     };
-    let outcome = outcome(&judgement, &findings, case.facts.established);
+    if judgement == Judgement::Established {
+        outcome = Outcome::Accepted;
+    }
     Judged {
         judgement,
         subject: Subject::of(case.facts, interception, outcome),
         resets_without_effect: case.facts.resets_without_effect(),
         if_intercepted: None,
+        possible,
     }
+}
+
+/// Returns the cause to tell of a connection alone. A refusal that is less likely than not is only
+/// possible: it is left to the history, and the connection was given up for no known reason.
+fn as_lone(findings: &[Finding<'_>], cause: Cause, confidence: f64) -> (Cause, f64) {
+    let about_certificate = matches!(cause, Cause::CertificateRejected | Cause::ServerCertInvalid);
+    if !about_certificate || confidence >= REFUSED_ALONE {
+        return (cause, confidence);
+    }
+    let reset = weigh::share(findings, Cause::EndpointReset);
+    let abandoned = weigh::share(findings, Cause::Abandoned);
+    let cause = match abandoned {
+        // The verdict says that much for certain: the client closed.
+        _ if abandoned > 0.0 => Cause::Abandoned,
+        _ if reset > 0.0 => Cause::EndpointReset,
+        _ => return (cause, confidence),
+    };
+    (cause, 1.0 - confidence)
 }
 
 /// Returns the cause of a failure and its confidence, or the judgement on a connection without one.
@@ -155,7 +197,7 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     match weigh::heaviest(findings) {
         Some((cause, confidence)) => Ok((cause, confidence * certainty)),
         None if facts.established => Err(Judgement::Established),
-        None if facts.unused() => Err(Judgement::Unused),
+        None if facts.unused() || facts.closed_unused_by_server() => Err(Judgement::Unused),
         None if facts.timeline.ending == Ending::Closed && facts.client.used => {
             Err(Judgement::Established)
         }
@@ -163,20 +205,13 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     }
 }
 
-/// Returns the client's answer to the certificate, as far as a judgement shows it; `used` if it had
-/// used the connection before that broke.
-fn outcome(judgement: &Judgement, findings: &[Finding<'_>], used: bool) -> Outcome {
-    let Judgement::Failed(verdict) = judgement else {
-        return match judgement {
-            Judgement::Established => Outcome::Accepted,
-            _ => Outcome::Nothing,
-        };
-    };
-    if used && matches!(verdict.cause, Cause::Truncated | Cause::EndpointReset) {
-        return Outcome::Accepted;
-    }
+/// Returns the client's answer to the certificate, as far as a failure of this cause shows it.
+fn refusal(cause: Cause, findings: &[Finding<'_>]) -> Outcome {
     // Beside these causes the client may still have refused the certificate.
-    let is_about_it = matches!(verdict.cause, Cause::CertificateRejected | Cause::Abandoned);
+    let is_about_it = matches!(
+        cause,
+        Cause::CertificateRejected | Cause::Abandoned | Cause::EndpointReset
+    );
     match weigh::share(findings, Cause::CertificateRejected) {
         probability if is_about_it && probability > 0.0 => Outcome::Refused { probability },
         _ => Outcome::Nothing,

@@ -1,11 +1,9 @@
 //! Judgement of the leg behind an interceptor by itself.
 
-use detector_common::flow::Sender;
-
 use crate::cause::judge::facts::Facts;
 use crate::cause::judge::rules::{Case, ServerLeg, findings};
 use crate::cause::judge::weigh::heaviest;
-use crate::verdict::{AlertDescription, Cause, Intercepted};
+use crate::verdict::{Cause, Intercepted};
 
 /// Probability from which on the failure of the server leg is told of a connection whose client was
 /// served.
@@ -24,7 +22,6 @@ impl<'f> ServerLeg<'f> {
         // refuses, or turns away from, is the origin's.
         let cause = match cause {
             Cause::CertificateRejected => Cause::ServerCertInvalid,
-            Cause::DecryptError if gives_up_on_certificate(facts) => Cause::ServerCertInvalid,
             cause => cause,
         };
         Self {
@@ -53,13 +50,4 @@ impl<'f> ServerLeg<'f> {
         );
         breaks && !self.facts.established && (self.confidence >= SURE_ALONE || gone)
     }
-}
-
-/// Whether an interceptor sent internal_error once it had the origin's flight: its own check of the
-/// certificate failed (measured: squid 5, a certificate for another name).
-fn gives_up_on_certificate(facts: &Facts<'_>) -> bool {
-    facts.server_flight
-        && facts
-            .failure_alert_of(Sender::Client)
-            .is_some_and(|alert| alert.is_one_of(&[AlertDescription::InternalError]))
 }

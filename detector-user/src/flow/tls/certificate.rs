@@ -1,5 +1,7 @@
 //! The server's certificate, which is in the clear up to TLS 1.2 (RFC 5246 §7.4.2).
 
+use std::net::IpAddr;
+
 use sha2::{Digest, Sha256};
 use x509_parser::error::X509Error;
 use x509_parser::oid_registry::OID_CT_LIST_SCT;
@@ -23,6 +25,8 @@ pub struct Leaf {
     pub not_after: i64,
     /// dNSName entries of the subject alternative name, in lower case.
     pub dns_names: Vec<String>,
+    /// iPAddress entries of the subject alternative name.
+    pub addresses: Vec<IpAddr>,
     /// Common name of the subject, in lower case.
     pub common_name: Option<String>,
     /// Certificates in the message that came whole.
@@ -58,6 +62,8 @@ pub enum CertificateError {
 pub enum NameMatch {
     /// By a dNSName (RFC 9525 §6.3).
     DnsName,
+    /// By an iPAddress, of a client that sends an address for a name.
+    Address,
     /// Only by its common name, since it has no dNSName: RFC 6125 §6.4.4 let clients take that,
     /// RFC 9525 no longer does, and most refuse it.
     CommonName,
@@ -165,6 +171,7 @@ impl Leaf {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             dns_names: dns_names(&certificate),
+            addresses: addresses(&certificate),
             common_name: subject
                 .iter_common_name()
                 .last()
@@ -207,7 +214,10 @@ impl Leaf {
     /// Matches it with a host name.
     pub fn name_match(&self, host: &str) -> NameMatch {
         let host = host.strip_suffix('.').unwrap_or(host);
-        if self.dns_names.iter().any(|name| matches(name, host)) {
+        let address = host.parse().ok();
+        if address.is_some_and(|address| self.addresses.contains(&address)) {
+            NameMatch::Address
+        } else if self.dns_names.iter().any(|name| matches(name, host)) {
             NameMatch::DnsName
         } else if self.dns_names.is_empty()
             && self
@@ -235,6 +245,23 @@ fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     names
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = extension.value.general_names.iter();
+    let address = |bytes: &[u8]| {
+        let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+    };
+    names
+        .filter_map(|name| match name {
+            GeneralName::IPAddress(bytes) => address(bytes).ok(),
             _ => None,
         })
         .collect()
@@ -277,6 +304,15 @@ mod tests {
     #[case::nothing("", "", false)]
     fn names_match(#[case] pattern: &str, #[case] host: &str, #[case] expected: bool) {
         assert_eq!(matches(pattern, host), expected);
+    }
+
+    #[test]
+    fn an_address_matches_its_own_entry_only() {
+        let leaf = leaf(&["192.0.2.10", "2001:db8::1", "a.test"], "cn.test");
+        assert_eq!(leaf.name_match("192.0.2.10"), NameMatch::Address);
+        assert_eq!(leaf.name_match("2001:DB8:0::1"), NameMatch::Address);
+        assert!(!leaf.is_for("192.0.2.11"));
+        assert_eq!(leaf.dns_names, ["a.test"]);
     }
 
     #[test]

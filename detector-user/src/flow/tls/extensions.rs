@@ -4,6 +4,8 @@ use crate::flow::tls::reader::Reader;
 
 /// RFC 6066 §3.
 pub const SERVER_NAME: u16 = 0;
+/// RFC 6066 §4.
+pub const MAX_FRAGMENT_LENGTH: u16 = 1;
 /// RFC 6066 §8: the client asks for OCSP stapling.
 pub const STATUS_REQUEST: u16 = 5;
 /// RFC 8446 §4.2.7.
@@ -24,6 +26,8 @@ pub const PRE_SHARED_KEY: u16 = 41;
 pub const EARLY_DATA: u16 = 42;
 /// RFC 8446 §4.2.2: the answer to a HelloRetryRequest's.
 pub const COOKIE: u16 = 44;
+/// ALPS (draft-vvv-tls-alps): its old number and its new one.
+pub const APPLICATION_SETTINGS: [u16; 2] = [17_513, 17_613];
 /// RFC 8446 §4.2.1.
 pub const SUPPORTED_VERSIONS: u16 = 43;
 /// RFC 8446 §4.2.8.

@@ -233,6 +233,7 @@ impl Tracker {
             handshake: Handshake::default(),
             records: Vec::new(),
             closes: Vec::new(),
+            resets_outlived: 0,
             sides: Default::default(),
             settled: false,
             ending: Ending::Closed,

@@ -8,7 +8,10 @@ use detector_common::record::{ALERT, CHANGE_CIPHER_SPEC};
 use crate::flow::timeline::{Timeline, TimelineRecord};
 use crate::flow::tls::hello::TLS_1_3;
 use crate::flow::tls::names::is_tls12_alert_length;
-use crate::verdict::AlertDescription::{CloseNotify, UserCanceled};
+use crate::verdict::AlertDescription::{
+    AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown,
+    CloseNotify, UnknownCa, UnsupportedCertificate, UserCanceled,
+};
 use crate::verdict::{AlertDescription, AlertLevel};
 
 /// An alert, read or inferred.
@@ -24,6 +27,8 @@ pub struct AlertFact {
     pub length: u16,
     /// Whether the other side had closed before: then it is only the answer to that.
     pub after_close: bool,
+    /// Whether its sender sent nothing but alerts after it, and closed.
+    pub last: bool,
 }
 
 impl AlertFact {
@@ -34,9 +39,29 @@ impl AlertFact {
             _ if self.after_close => false,
             (_, Some(CloseNotify | UserCanceled)) => false,
             // In TLS 1.3 the level means nothing (RFC 8446 §6).
+            // What follows decides: some stacks refuse by a warning.
+            (Some(AlertLevel::Warning), _) if self.last && self.is_about_certificate() => true,
             (Some(AlertLevel::Warning), Some(_)) => version.is_some_and(|it| it >= TLS_1_3),
             _ => self.description.is_some(),
         }
+    }
+
+    /// Whether it tells nothing of a refusal: the answer to a close, or the closer's own farewell.
+    pub(super) fn is_no_reason(&self) -> bool {
+        let farewell = self.is_one_of(&[CloseNotify]) && self.from == Sender::Client;
+        self.after_close || farewell
+    }
+
+    fn is_about_certificate(&self) -> bool {
+        self.is_one_of(&[
+            BadCertificate,
+            UnsupportedCertificate,
+            CertificateRevoked,
+            CertificateExpired,
+            CertificateUnknown,
+            UnknownCa,
+            AccessDenied,
+        ])
     }
 
     /// Whether it is in the clear and one of these.
@@ -116,6 +141,7 @@ fn encrypted(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
         description: None,
         length: record.length,
         after_close: is_after_close(timeline, record),
+        last: is_last(timeline, record),
     }
 }
 
@@ -126,4 +152,13 @@ fn is_after_close(timeline: &Timeline, record: &TimelineRecord) -> bool {
         .closes
         .iter()
         .any(|close| close.sender != record.sender && close.time_ns / 1000 < at_us)
+}
+
+/// Whether the sender of this record closed and sent nothing after it but alerts.
+fn is_last(timeline: &Timeline, record: &TimelineRecord) -> bool {
+    let goes_on = timeline
+        .records_of(record.sender)
+        .any(|it| it.at_us > record.at_us && it.content_type != ALERT);
+    let mut closes = timeline.closes.iter();
+    !goes_on && closes.any(|close| close.sender == record.sender)
 }

@@ -22,19 +22,47 @@ pub struct ClientRecords {
     pub used: bool,
 }
 
+/// Bytes by which a record with an EndOfEarlyData message is longer than one with an alert.
+const END_OF_EARLY_DATA: u16 = 2;
+
+fn offers_early_data(timeline: &Timeline) -> bool {
+    let hello = timeline.handshake.client_hello.as_ref();
+    hello.is_some_and(|hello| hello.early_data)
+}
+
+/// Number of records up to the server's hello, if the client sends early data before it. They are use
+/// only if the server took them (RFC 8446 §4.2.10).
+fn early_records(timeline: &Timeline) -> usize {
+    if !offers_early_data(timeline) {
+        return 0;
+    }
+    let mut records = timeline.records.iter();
+    let hello = records.position(|record| record.sender == Sender::Server);
+    hello.unwrap_or(timeline.records.len())
+}
+
 impl ClientRecords {
     /// TLS 1.3 shows the client's Finished, alerts and data as one type; place and length tell.
     pub(super) fn of_tls13(timeline: &Timeline, lengths: &Lengths) -> Self {
-        let hello = timeline.handshake.client_hello.as_ref();
         // Header, empty context, empty list (RFC 8446 §4.4.2) instead of the alert's two bytes.
         let empty_certificate = lengths.alert + 6;
         let with_finished = lengths.finished + 8;
-        let mut client = Self {
-            used: hello.is_some_and(|hello| hello.early_data),
-            ..Self::default()
-        };
-        let records = timeline.records_of(Sender::Client);
-        for record in records.filter(|record| record.content_type == APPLICATION_DATA) {
+        let mut client = Self::default();
+        let records = timeline.records.iter().skip(early_records(timeline));
+        let encrypted = records.filter(|record| {
+            record.sender == Sender::Client && record.content_type == APPLICATION_DATA
+        });
+        let mut early = offers_early_data(timeline);
+        for record in encrypted {
+            // Early data under way when the server's flight came, and the end of taken ones.
+            if early && !lengths.is_finished(record) && !lengths.is_clients_alert(timeline, record)
+            {
+                let taken = record.length == lengths.alert + END_OF_EARLY_DATA;
+                client.used |= taken && timeline.handshake.is_resumed() == Some(true);
+                early = !taken;
+                continue;
+            }
+            early = false;
             let alert = lengths.is_clients_alert(timeline, record);
             let finished = lengths.is_finished(record);
             match (client.finished, alert) {

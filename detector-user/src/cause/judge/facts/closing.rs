@@ -71,6 +71,17 @@ pub(super) fn client_closed_us(timeline: &Timeline) -> u64 {
         .map_or(u64::MAX, |close| timeline.micros_until(close.time_ns))
 }
 
+/// Whether the server's last record came so long after the client's that it is the end of a wait, as a
+/// 408 answer is.
+pub(super) fn is_late(timeline: &Timeline) -> bool {
+    const WAIT_US: u32 = 2_000_000;
+    let last = |sender| timeline.records_of(sender).map(|record| record.at_us).max();
+    match (last(Sender::Client), last(Sender::Server)) {
+        (Some(client), Some(server)) => server.saturating_sub(client) >= WAIT_US,
+        _ => false,
+    }
+}
+
 /// Whether the client let the connection lie before it closed or sent an alert. A refusal comes at
 /// once.
 pub(super) fn is_idled(timeline: &Timeline, client_closed_us: u64) -> bool {

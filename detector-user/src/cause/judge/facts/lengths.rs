@@ -4,10 +4,16 @@ use detector_common::flow::Sender;
 use detector_common::record::APPLICATION_DATA;
 
 use crate::flow::timeline::{Timeline, TimelineRecord};
+use crate::flow::tls::Handshake;
+use crate::flow::tls::extensions::APPLICATION_SETTINGS;
 use crate::flow::tls::names::{RecordLengths, tls13_lengths};
 
 /// JSSE pads its ciphertexts by this many bytes (measured: Java 17).
 const JSSE_PADDING: u16 = 16;
+
+/// Bytes of an EncryptedExtensions message with an empty application_settings extension (measured:
+/// Chromium).
+const CLIENT_SETTINGS: u16 = 10;
 
 /// Lengths under the suite agreed on; those of AES-128-GCM where it is not known.
 #[derive(Clone, Copy)]
@@ -17,10 +23,15 @@ pub(super) struct Lengths {
     /// Bytes of a record with an alert and nothing else.
     pub(super) alert: u16,
     tls13: bool,
+    /// Whether the client's EncryptedExtensions may come before its Finished, in one record.
+    alps: bool,
 }
 
 impl Lengths {
-    pub(super) fn of(suite: Option<u16>, tls13: bool) -> Self {
+    pub(super) fn of(handshake: &Handshake, tls13: bool) -> Self {
+        let suite = handshake.cipher_suite();
+        let hello = handshake.client_hello.as_ref();
+        let offers = |kind: &u16| hello.is_some_and(|hello| hello.has_extension(*kind));
         const AES_128_GCM: RecordLengths = RecordLengths {
             finished: 53,
             alert: 19,
@@ -31,6 +42,7 @@ impl Lengths {
             finished,
             alert,
             tls13,
+            alps: APPLICATION_SETTINGS.iter().any(offers),
         }
     }
 
@@ -42,6 +54,7 @@ impl Lengths {
     /// Whether a record is as long as a Finished.
     pub(super) fn is_finished(&self, record: &TimelineRecord) -> bool {
         Self::is_padded_or_not(record.length, self.finished)
+            || (self.alps && record.length == self.finished + CLIENT_SETTINGS)
     }
 
     /// Whether a record is as long as an alert; up to TLS 1.2 their type tells.
@@ -63,6 +76,7 @@ impl Lengths {
             .filter(|it| it.content_type == APPLICATION_DATA)
             .find_map(|it| match it.length.checked_sub(self.finished) {
                 Some(0) => Some(false),
+                Some(CLIENT_SETTINGS) if self.alps => Some(false),
                 Some(JSSE_PADDING) => Some(true),
                 _ => None,
             })

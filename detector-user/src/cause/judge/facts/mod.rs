@@ -26,6 +26,8 @@ use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::hello::TLS_1_3;
 use crate::flow::tls::plain_answer::PlainAnswer;
 
+const TLS_1_2: u16 = 0x0303;
+
 /// All that rules read of one leg.
 pub struct Facts<'a> {
     /// The leg.
@@ -49,6 +51,9 @@ pub struct Facts<'a> {
     pub idled: bool,
     /// The server sent encrypted records after the client's data that are more than an alert.
     pub server_answered: bool,
+    /// TLS 1.3: the server sent more than an alert after the client's flight, tickets included: it took
+    /// the client's Finished.
+    pub server_took_finished: bool,
     /// The server's last encrypted record is as short as an alert and follows the client's flight.
     pub server_alert_at_end: bool,
     /// The first FIN or RST, and its sender.
@@ -84,7 +89,7 @@ impl<'a> Facts<'a> {
         let version = handshake.version();
         let suite = handshake.cipher_suite();
         let tls13 = version.is_some_and(|version| version >= TLS_1_3);
-        let lengths = Lengths::of(suite, tls13);
+        let lengths = Lengths::of(handshake, tls13);
         let alerts = Alerts::of(timeline, suite, tls13);
         let client = if tls13 {
             ClientRecords::of_tls13(timeline, &lengths)
@@ -98,12 +103,17 @@ impl<'a> Facts<'a> {
         let close = first_close
             .filter(|close| close.kind == CloseKind::Fin || !resets.injected())
             .map(|close| (timeline.micros_until(close.time_ns), close.sender));
-        let refused_by_server = server.alert_at_end && !server.answered;
-        let alert = closing::first_farewell_record(timeline, &lengths, refused_by_server);
+        let left_by_server = server.farewell_at_end && !server.answered;
+        let alert = closing::first_farewell_record(timeline, &lengths, left_by_server);
         let farewell = close
             .into_iter()
             .chain(alert)
             .min_by_key(|(at_us, _)| *at_us);
+        let sender = farewell.map(|(_, sender)| sender);
+        let served = server.data
+            && client.finished
+            && sender == Some(Sender::Server)
+            && !closing::is_late(timeline);
         let mut facts = Self {
             timeline,
             version,
@@ -118,7 +128,7 @@ impl<'a> Facts<'a> {
             server_alert_at_end: server.alert_at_end,
             first_close: first_close.map(|close| (close.sender, close.kind)),
             cut_short: first_close.and_then(|close| CutShort::of(timeline, close)),
-            farewell: farewell.map(|(_, sender)| sender),
+            farewell: sender,
             farewell_ns: farewell.map(|(at_us, _)| timeline.nanos_at(at_us)),
             resets,
             reset_after_farewell: closing::is_reset_after_farewell(timeline, alert),
@@ -126,7 +136,8 @@ impl<'a> Facts<'a> {
             unacknowledged: is_unacknowledged(timeline),
             no_tls_answer: timeline.side(Sender::Server).has(side_flags::STARTED)
                 && timeline.records_of(Sender::Server).next().is_none(),
-            established: timeline.settled || (client.used && server.answered),
+            server_took_finished: server.took_finished,
+            established: timeline.settled || (client.used && server.answered) || served,
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
         };
         // Bytes that are no records look like a gap to the tracking of records.
@@ -230,6 +241,17 @@ impl<'a> Facts<'a> {
             && self.closed_by(Sender::Client)
     }
 
+    /// Whether the handshake went through and the server closed in order before the client had used it.
+    pub fn closed_unused_by_server(&self) -> bool {
+        self.client.finished
+            && !self.client.used
+            && !self.established
+            && self.failure_alert().is_none()
+            && !self.misses_of(Sender::Client)
+            && matches!(self.first_close, Some((_, CloseKind::Fin)))
+            && self.closed_by(Sender::Server)
+    }
+
     /// Whether the client left within the handshake, for any reason.
     pub fn client_left(&self) -> bool {
         !self.client.finished && !self.resets.injected() && self.closed_by(Sender::Client)
@@ -240,10 +262,47 @@ impl<'a> Facts<'a> {
         self.server_flight
             && !self.client.finished
             && !self.client.alert_for_finished
-            && self.alerts.is_empty()
+            && self.alerts.iter().all(AlertFact::is_no_reason)
             && !self.resumed
             && !self.misses_of(Sender::Client)
             && self.closed_by(Sender::Client)
+    }
+
+    /// Whether this side's own alert that ends nothing came before its close: close_notify, in the
+    /// clear or encrypted.
+    pub fn took_leave_in_order(&self, sender: Sender) -> bool {
+        let by_type = self.alerts.iter().chain(&self.encrypted_alerts);
+        let mut by_type = by_type.filter(|alert| alert.from == sender);
+        by_type.next().is_some()
+            || (sender == Sender::Client && self.client.alerts_after_finished > 0)
+    }
+
+    /// Whether the client closed as soon as it had the server's flight, as a program does.
+    pub fn left_at_once(&self) -> bool {
+        const AT_ONCE_NS: u64 = 50_000_000;
+        self.waited_ns()
+            .is_some_and(|waited_ns| waited_ns <= AT_ONCE_NS)
+    }
+
+    /// Time from the server's last record to the first leave-taking, nanoseconds.
+    pub fn waited_ns(&self) -> Option<u64> {
+        let server = self.timeline.records_of(Sender::Server);
+        let closed_ns = self.farewell_ns.unwrap_or(u64::MAX);
+        let flight = server.map(|record| self.timeline.nanos_at(record.at_us.into()));
+        let last_ns = flight.filter(|at_ns| *at_ns <= closed_ns).max()?;
+        Some(closed_ns - last_ns)
+    }
+
+    /// Whether the server closed only after it had waited for the client.
+    pub fn waited_for_client(&self) -> bool {
+        const AT_ONCE_NS: u64 = 1_000_000_000;
+        let client = self.timeline.records_of(Sender::Client);
+        let last_ns = client
+            .last()
+            .map(|record| self.timeline.nanos_at(record.at_us.into()));
+        last_ns
+            .zip(self.farewell_ns)
+            .is_some_and(|(last_ns, left_ns)| left_ns.saturating_sub(last_ns) > AT_ONCE_NS)
     }
 
     /// Whether the server asked for a client certificate where that shows.
@@ -271,6 +330,11 @@ impl<'a> Facts<'a> {
         };
         let is_first = self.farewell == Some(cut.by) && self.failure_alert().is_none();
         (self.established && is_own && is_first).then_some(cut)
+    }
+
+    /// Whether the server chose a version before TLS 1.2.
+    pub fn is_before_tls12(&self) -> bool {
+        self.server_hello && self.version.is_some_and(|version| version < TLS_1_2)
     }
 
     /// Whether it is TLS 1.3.

@@ -12,15 +12,41 @@ pub(super) struct ServerRecords {
     pub(super) answered: bool,
     /// The last of them is as short as an alert and follows the client's flight.
     pub(super) alert_at_end: bool,
+    /// The last of them is as short as an alert, however late.
+    pub(super) farewell_at_end: bool,
+    /// Records that are more than an alert came, session tickets included: the server took the client's
+    /// Finished.
+    pub(super) took_finished: bool,
+    /// One of them is data, and not a session ticket.
+    pub(super) data: bool,
 }
 
 impl ServerRecords {
     pub(super) fn of(timeline: &Timeline, lengths: &Lengths, tls13: bool) -> Self {
-        let mut records: Vec<&TimelineRecord> = after_client_data(timeline).collect();
-        if tls13 {
+        let mut records: Vec<&TimelineRecord> = if tls13 {
+            after_client_data(timeline).collect()
+        } else {
+            let records = timeline.records_of(Sender::Server);
+            records
+                .filter(|record| record.content_type == APPLICATION_DATA)
+                .collect()
+        };
+        let took_finished = records.iter().any(|record| !lengths.is_alert(record));
+        let tickets = if tls13 { tickets(&records) } else { 0 };
+        let data = records[tickets..]
+            .iter()
+            .any(|record| !lengths.is_alert(record) && record.length > 0);
+        if !tls13 {
+            records = after_client_data(timeline).collect();
+        } else {
             drop_tickets(&mut records);
         }
         Self {
+            took_finished,
+            data,
+            farewell_at_end: records
+                .last()
+                .is_some_and(|record| lengths.is_alert(record)),
             answered: records.iter().any(|record| !lengths.is_alert(record)),
             alert_at_end: records
                 .last()
@@ -54,6 +80,18 @@ pub(super) fn after_client_data(timeline: &Timeline) -> impl Iterator<Item = &Ti
         .iter()
         .skip_while(move |record| !(record.sender == Sender::Client && is_data(record)))
         .filter(move |record| record.sender == Sender::Server && is_data(record))
+}
+
+/// Number of records at the beginning that may be session tickets: they are of one length.
+fn tickets(records: &[&TimelineRecord]) -> usize {
+    let Some(first) = records.first().map(|record| record.length) else {
+        return 0;
+    };
+    records
+        .iter()
+        .take(4)
+        .take_while(|it| it.length == first)
+        .count()
 }
 
 /// Removes session tickets (RFC 8446 §4.6.1): two or more records of one length that come first.

@@ -18,6 +18,13 @@ pub(super) fn closed_unused(case: Case<'_>) -> Holds<'_> {
     (facts.unused() && telling).then_some((Evidence::ClosedUnused, weight))
 }
 
+/// A fatal alert whose code is not registered: it ended the connection and tells no more.
+pub(super) fn unassigned_alert(case: Case<'_>) -> Holds<'_> {
+    let alert = *case.facts.failure_alert()?;
+    let unassigned = alert.description.is_some_and(|it| it.name().is_none());
+    (unassigned && !case.facts.established).then_some((Evidence::UnassignedAlert(alert), 1.5))
+}
+
 pub(super) fn closed_early(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let (by, kind) = facts.first_close?;

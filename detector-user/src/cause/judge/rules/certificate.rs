@@ -3,6 +3,7 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
+use super::parameters;
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Flaw;
 use crate::flow::tls::certificate::Leaf;
@@ -22,33 +23,46 @@ pub(super) fn validity_alert(case: Case<'_>) -> Holds<'_> {
         .then_some((Evidence::ValidityAlert(alert), weight))
 }
 
-/// The leaf, if the client refused it, and whether the client said so.
-fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, bool)> {
+/// The leaf, if the client refused it, and the weight of a flaw of it. A client that leaves without a
+/// word may not have looked.
+fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
     let facts = case.facts;
-    let said = facts.failure_alert_of(Sender::Client).is_some();
-    let quietly = (facts.unused() || facts.turned_away()) && !facts.idled;
-    let refused = (said || quietly) && !facts.established;
-    refused.then_some((facts.leaf()?, said))
+    let quietly = !facts.idled && !facts.established;
+    // It was about something else.
+    if parameters::is_old_version_refused(facts) || parameters::is_fragment_refused(facts) {
+        return None;
+    }
+    let weight = if facts.failure_alert_of(Sender::Client).is_some() {
+        3.2
+    } else if facts.turned_away() && quietly {
+        2.2
+    } else if facts.unused() && quietly {
+        1.6
+    } else {
+        return None;
+    };
+    (!facts.established).then_some((facts.leaf()?, weight))
 }
 
 pub(super) fn outdated(case: Case<'_>) -> Holds<'_> {
-    let (leaf, _) = refused_leaf(case)?;
+    let (leaf, weight) = refused_leaf(case)?;
     let flaw = Flaw::of_dates(leaf, case.facts.timeline)?;
-    Some((Evidence::Certificate(flaw), 3.2))
+    Some((Evidence::Certificate(flaw), weight))
 }
 
 pub(super) fn for_another_name(case: Case<'_>) -> Holds<'_> {
-    let (leaf, _) = refused_leaf(case)?;
+    let (leaf, weight) = refused_leaf(case)?;
     let flaw = Flaw::of_name(leaf, case.facts.timeline)?;
-    Some((Evidence::Certificate(flaw), 3.2))
+    Some((Evidence::Certificate(flaw), weight))
 }
 
 pub(super) fn self_signed(case: Case<'_>) -> Holds<'_> {
-    let (leaf, said) = refused_leaf(case)?;
-    // Services with certificates of their own making are closed unused as others are.
-    if !said && case.facts.client.finished {
+    let (leaf, weight) = refused_leaf(case)?;
+    let facts = case.facts;
+    // A check of a service, which may well have such a certificate, takes leave in order.
+    if facts.unused() && facts.took_leave_in_order(Sender::Client) {
         return None;
     }
     let flaw = Flaw::of_issuer(leaf)?;
-    Some((Evidence::Certificate(flaw), if said { 3.2 } else { 1.2 }))
+    Some((Evidence::Certificate(flaw), weight))
 }

@@ -95,7 +95,8 @@ const fn rule(
 pub static RULES: &[Rule] = &[
     rule(
         Cause::CertificateRejected,
-        "RFC 8446 §6.2; measured with OpenSSL 3.0, Chromium, Go, rustls, GnuTLS, Java 17",
+        "RFC 8446 §6.2; measured with OpenSSL 3.0, Chromium, Go, rustls, GnuTLS, Java 17; \
+         internal_error: pyOpenSSL, Perl's IO::Socket::SSL, mosquitto, squid 5",
         refusal::certificate_alert,
     ),
     rule(
@@ -110,6 +111,11 @@ pub static RULES: &[Rule] = &[
     ),
     rule(
         Cause::CertificateRejected,
+        "measured: s2n-tls delays its close by 10 to 30 s and sends close_notify as a warning",
+        refusal::blinded,
+    ),
+    rule(
+        Cause::CertificateRejected,
         "measured: OkHttp, urllib3, curl and wget check pins after the handshake; IMC 2022",
         refusal::unused_after_handshake,
     ),
@@ -119,6 +125,11 @@ pub static RULES: &[Rule] = &[
         abandonment::closed_unused,
     ),
     rule(Cause::Abandoned, "RFC 9293 §3.6", abandonment::closed_early),
+    rule(
+        Cause::Abandoned,
+        "RFC 8446 §6",
+        abandonment::unassigned_alert,
+    ),
     rule(
         Cause::ServerCertInvalid,
         "RFC 8446 §6.2: certificate_expired, certificate_revoked",
@@ -164,6 +175,11 @@ pub static RULES: &[Rule] = &[
         "RFC 8446 §5.1: the first byte of a record is its type; OpenSSL: wrong version number",
         plain_answer::plain_answer,
     ),
+    rule(
+        Cause::UnsupportedParameters,
+        "RFC 6066 §4; measured: Mbed TLS 2.28 cannot read the fragmented Certificate it asked for",
+        parameters::fragmented_certificate,
+    ),
     rule(Cause::DecryptError, "RFC 8446 §6.2", records::decrypt_alert),
     rule(
         Cause::DecryptError,
@@ -189,6 +205,11 @@ pub static RULES: &[Rule] = &[
         Cause::ClientAuth,
         "measured, TLS 1.3: certificate_required comes after the client's Finished",
         client_auth::server_alert_after_flight,
+    ),
+    rule(
+        Cause::ClientAuth,
+        "RFC 8446 §4.2.11, RFC 4279 §2; measured with a wrong key: GnuTLS 3.7",
+        client_auth::pre_shared_key,
     ),
     rule(
         Cause::ClientAuth,

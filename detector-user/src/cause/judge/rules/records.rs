@@ -3,7 +3,7 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
-use super::client_auth;
+use super::{client_auth, parameters, refusal};
 use crate::cause::judge::evidence::Evidence;
 use crate::flow::timeline::CloseKind;
 use crate::flow::tls::names::is_finite_field;
@@ -24,7 +24,14 @@ const ABOUT_RECORDS: [AlertDescription; 8] = [
 ];
 
 pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
-    let alert = *case.facts.failure_alert()?;
+    let facts = case.facts;
+    let alert = *facts.failure_alert()?;
+    if refusal::is_internal_error_after_flight(facts)
+        || parameters::is_old_version_refused(facts)
+        || client_auth::is_about_key(facts)
+    {
+        return None;
+    }
     let weight = if alert.is_one_of(&[InternalError]) {
         1.5
     } else {
@@ -56,7 +63,8 @@ pub(super) fn cut_short(case: Case<'_>) -> Holds<'_> {
 
 pub(super) fn server_alert_for_data(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
-    let refused = client_auth::is_refused_by_server(facts);
+    // A server that closes at once in order looks the same, unless the client sent data.
+    let refused = client_auth::is_refused_by_server(facts) && facts.client.used;
     (refused && !facts.client.sent_certificate && !facts.gaps)
         .then_some((Evidence::ServerAlertForData, 1.5))
 }

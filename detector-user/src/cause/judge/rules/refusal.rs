@@ -3,11 +3,13 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
+use super::parameters;
 use crate::cause::judge::evidence::Evidence;
-use crate::cause::judge::facts::Flaw;
+use crate::cause::judge::facts::{Facts, Flaw};
+use crate::flow::timeline::CloseKind;
 use crate::verdict::AlertDescription::{
     AccessDenied, BadCertificate, BadCertificateHashValue, BadCertificateStatusResponse,
-    CertificateUnknown, UnknownCa, UnsupportedCertificate,
+    CertificateUnknown, CloseNotify, InternalError, UnknownCa, UnsupportedCertificate,
 };
 use crate::verdict::{AlertDescription, Intercepted};
 
@@ -25,10 +27,13 @@ const ABOUT_THE_CERTIFICATE: [AlertDescription; 7] = [
 pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert_of(Sender::Client)?;
-    if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) {
+    let vague = is_internal_error_after_flight(facts);
+    if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) && !vague {
         return None;
     }
-    let weight = if has_flaw(case) {
+    let weight = if vague && !has_flaw(case) {
+        1.8
+    } else if has_flaw(case) {
         0.6
     } else if may_hide_flaw(case) {
         2.0
@@ -43,6 +48,17 @@ pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
         },
         weight,
     ))
+}
+
+/// Whether the client answered the server's flight by internal_error: a check of the application's own
+/// in the library's verify callback failed.
+pub(super) fn is_internal_error_after_flight(facts: &Facts<'_>) -> bool {
+    let alert = facts.failure_alert_of(Sender::Client);
+    alert.is_some_and(|alert| alert.is_one_of(&[InternalError]))
+        && facts.server_flight
+        && !facts.client.finished
+        && !facts.resumed
+        && !facts.is_before_tls12()
 }
 
 /// Whether the certificate has a visible flaw, so that any client would refuse it.
@@ -70,16 +86,33 @@ pub(super) fn alert_for_finished(case: Case<'_>) -> Holds<'_> {
 }
 
 pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
-    if !case.facts.turned_away() || case.facts.idled {
+    let facts = case.facts;
+    if !facts.turned_away() || facts.idled || parameters::is_fragment_refused(facts) {
         return None;
     }
+    // A reset in the middle is also how a client gives up; a program refuses at once, a person does
+    // not give up within milliseconds.
+    let by_fin = matches!(case.facts.first_close, Some((_, CloseKind::Fin)));
     let weight = match case.intercepted {
+        _ if has_flaw(case) => 0.3,
         Intercepted::Yes => 1.6,
-        Intercepted::Unknown => 0.9,
+        Intercepted::Unknown if by_fin && case.facts.left_at_once() => 1.2,
+        Intercepted::Unknown => 0.6,
         // A browser that has another connection to the same server drops its spare ones.
         Intercepted::No => 0.2,
     };
     Some((Evidence::SilentRefusal, weight))
+}
+
+/// Whether the client was silent for as long as s2n-tls is after a failure, and then took leave in the
+/// clear as if nothing had been.
+pub(super) fn blinded(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let mut alerts = facts.alerts.iter();
+    let took_leave = alerts.any(|it| it.from == Sender::Client && it.is_one_of(&[CloseNotify]));
+    let waited_s = facts.waited_ns()? / 1_000_000_000;
+    (facts.turned_away() && took_leave && (9..=35).contains(&waited_s))
+        .then_some((Evidence::Blinded, 1.3))
 }
 
 pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
@@ -92,6 +125,7 @@ pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
     }
     let twice = facts.client.alerts_after_finished >= 2;
     let weight = match (case.intercepted, twice) {
+        _ if has_flaw(case) => 0.3,
         (Intercepted::Yes, true) => 1.8,
         (Intercepted::Yes, false) => 1.4,
         (_, true) => 1.2,

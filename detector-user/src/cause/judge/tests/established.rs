@@ -42,3 +42,24 @@ fn a_capture_of_one_direction_shows_no_failure() {
         Judgement::Unfinished
     );
 }
+
+/// Chromium's EncryptedExtensions and Finished in one record, towards a server that speaks ALPS.
+#[rstest]
+#[case::old(17_513)]
+#[case::new(17_613)]
+fn the_clients_settings_before_its_finished_are_no_certificate(#[case] alps: u16) {
+    let end = [
+        CLIENT_CCS,
+        app(C, 63),
+        app(S, 570),
+        app(C, 92),
+        app(S, 120),
+        app(C, 19),
+        Fin(C),
+    ];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &end].concat());
+    let hello = timeline.handshake.client_hello.as_mut().unwrap();
+    hello.extensions.push(alps);
+    let judged = judge(&timeline, &Knowledge::default());
+    assert_eq!(judged, Judgement::Established, "{judged:?}");
+}

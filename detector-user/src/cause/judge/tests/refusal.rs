@@ -1,6 +1,7 @@
 //! Refusals of the certificate.
 
 use super::*;
+use crate::cause::judge::subject::Outcome;
 
 /// Clients that do not have the CA, or whose pin fails, each as measured.
 #[rstest]
@@ -92,4 +93,156 @@ fn bytes_that_were_not_seen_prove_nothing(#[case] end: &[Step]) {
     assert!(rejected(&timeline));
     timeline.sides[0].flags |= side_flags::GAP;
     assert!(!rejected(&timeline));
+}
+
+/// A health check: the handshake, close_notify, FIN.
+#[rstest]
+#[case::tls13(true, &[CLIENT_CCS, app(C, 53), app(C, 19), Fin(C), Fin(S)])]
+#[case::tls12(false, &[Record(C, 21, 26, [0; 2]), Fin(C), Fin(S)])]
+fn a_lone_check_is_no_failure_and_may_still_prove_a_refusal(
+    #[case] tls13: bool,
+    #[case] end: &[Step],
+) {
+    let connection = Connection {
+        client_leg: Box::new(timeline(tls13, &handshaken(tls13, end))),
+        server_leg: None,
+        goes_on: false,
+        newly_complete: true,
+    };
+    let interception = Interceptors::default().record(&connection, &Knowledge::default());
+    let judged = super::super::judge(&connection, interception);
+    assert_eq!(judged.judgement, Judgement::Unused);
+    let possible = judged.possible.unwrap();
+    let mut evidence = possible.evidence.iter();
+    assert!(
+        evidence.any(|it| it.name == "unused-after-handshake"),
+        "{possible:?}"
+    );
+    assert!(matches!(judged.subject.outcome, Outcome::Refused { .. }));
+}
+
+/// A reset in the middle is how a client gives up.
+#[test]
+fn a_client_that_gave_up_by_a_reset_refused_nothing() {
+    let verdict = verdict(judged(true, &[&FLIGHT_13, &[Reset(C)]]));
+    assert_eq!(verdict.cause, Cause::EndpointReset, "{verdict:?}");
+}
+
+/// OpenSSL answers a FIN within the handshake by a fatal decode_error.
+#[test]
+fn the_answer_to_a_silent_close_is_not_its_cause() {
+    let end = [Fin(C), alert(S, 50), Reset(C)];
+    let verdict = verdict(judged(false, &[&FLIGHT_12, &end]));
+    assert_eq!(verdict.cause, Cause::CertificateRejected, "{verdict:?}");
+    assert_eq!(verdict.ended_by, Party::Client);
+}
+
+/// What follows a warning decides, not its level.
+#[test]
+fn a_warning_that_ends_the_connection_is_a_refusal() {
+    let warning = Record(C, 21, 2, [1, 48]);
+    let refused = verdict(judged(false, &[&FLIGHT_12, &[warning, Fin(C), Fin(S)]]));
+    assert_eq!(refused.cause, Cause::CertificateRejected, "{refused:?}");
+    let used = [
+        &[warning],
+        &FINISHED_12[..],
+        &[app(C, 300), app(S, 4000), Fin(C)],
+    ]
+    .concat();
+    assert_eq!(judged(false, &[&FLIGHT_12, &used]), Judgement::Established);
+}
+
+/// internal_error: a check of the application's own after the server's flight, OpenSSL's answer to an
+/// old version, and a failure of any kind before.
+#[rstest]
+#[case::callback_tls12(false, &FLIGHT_12, 0x0303, Cause::CertificateRejected)]
+#[case::callback_tls13(true, &FLIGHT_13, 0x0303, Cause::CertificateRejected)]
+#[case::old_version(false, &FLIGHT_12, 0x0302, Cause::UnsupportedParameters)]
+#[case::before_the_flight(true, &[HELLO, SERVER_HELLO], 0x0303, Cause::DecryptError)]
+fn internal_error_goes_by_its_place(
+    #[case] tls13: bool,
+    #[case] flight: &[Step],
+    #[case] version: u16,
+    #[case] cause: Cause,
+) {
+    let mut timeline = timeline(tls13, &[flight, &[alert(C, 80), Fin(C)]].concat());
+    let hello = timeline.handshake.server_hello.as_mut().unwrap();
+    hello.legacy_version = version;
+    hello.complete = true;
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, cause, "{verdict:?}");
+}
+
+/// Early data that the server did not take is no use; taken, it is.
+#[test]
+fn rejected_early_data_hides_no_refusal() {
+    let early = [
+        HELLO,
+        CLIENT_CCS,
+        app(C, 500),
+        SERVER_HELLO,
+        SERVER_CCS,
+        app(S, 900),
+        app(S, 53),
+    ];
+    let early_data = |end: &[Step], resumed: bool| {
+        let mut timeline = timeline(true, &[&early[..], end].concat());
+        let handshake = &mut timeline.handshake;
+        handshake.client_hello.as_mut().unwrap().early_data = true;
+        handshake.server_hello.as_mut().unwrap().pre_shared_key = resumed;
+        judge(&timeline, &Knowledge::default())
+    };
+    let refused = verdict(early_data(&[app(C, 19), Fin(C), Fin(S)], false));
+    assert_eq!(refused.cause, Cause::CertificateRejected, "{refused:?}");
+    let taken = [app(C, 21), app(C, 53), app(S, 900), app(C, 19), Fin(C)];
+    assert_eq!(early_data(&taken, true), Judgement::Established);
+}
+
+/// Mbed TLS 2.28 asks for small fragments and cannot read its own Certificate in them.
+#[test]
+fn a_certificate_in_fragments_is_a_matter_of_parameters() {
+    let fragments = [
+        HELLO,
+        SERVER_HELLO,
+        Record(S, 22, 512, [11, 0]),
+        Record(S, 22, 227, [9, 9]),
+    ];
+    let mut timeline = timeline(false, &[&fragments[..], &[Fin(C), Reset(C)]].concat());
+    let cause = |timeline: &Timeline| verdict(judge(timeline, &intercepted())).cause;
+    assert_eq!(cause(&timeline), Cause::CertificateRejected);
+    timeline
+        .handshake
+        .client_hello
+        .as_mut()
+        .unwrap()
+        .extensions
+        .push(1);
+    assert_eq!(cause(&timeline), Cause::UnsupportedParameters);
+}
+
+/// s2n-tls: half a minute of silence, a plaintext warning close_notify, FIN.
+#[rstest]
+#[case::tls12(false, &FLIGHT_12)]
+#[case::tls13(true, &FLIGHT_13)]
+fn a_delayed_farewell_is_weak_evidence_of_a_refusal(#[case] tls13: bool, #[case] flight: &[Step]) {
+    let steps = [flight, &[Record(C, 21, 2, [1, 0]), Fin(C), Fin(S)]].concat();
+    let mut timeline = timeline(tls13, &steps);
+    timeline.records.last_mut().unwrap().at_us += 14_000_000;
+    for close in &mut timeline.closes {
+        close.time_ns += 14_000_000_000;
+    }
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, Cause::CertificateRejected, "{verdict:?}");
+    assert!(verdict.confidence < 0.7);
+    assert_eq!(verdict.evidence[0].name, "blinded-refusal");
+}
+
+#[test]
+fn an_unassigned_alert_is_told() {
+    let verdict = verdict(judged(false, &[&FLIGHT_12, &[alert(S, 200), Fin(S)]]));
+    assert_eq!(
+        (verdict.cause, verdict.ended_by),
+        (Cause::Abandoned, Party::Server)
+    );
+    assert_eq!(verdict.evidence[0].name, "unassigned-alert");
 }
