@@ -163,9 +163,9 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
         Err(reason) => return reason,
     };
     let opening = opening(packet, &segment);
-    let ends = opening.alert || segment.has(tcp_flags::FIN | tcp_flags::RST);
+    let ends = opening.alert() || segment.has(tcp_flags::FIN | tcp_flags::RST);
     let may_be_watched = tables.may_watch(&segment.key);
-    if !(may_be_watched || opening.hello || ends) {
+    if !(may_be_watched || opening.hello() || ends) {
         return Counter::Unwatched;
     }
     segment.order_endpoints();
@@ -175,7 +175,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     let mut relation = Relation::Continues;
     let known = if may_be_watched {
         tables.watched(key).filter(|watched| {
-            relation = relation_to(watched, &segment, opening.hello, output);
+            relation = relation_to(watched, &segment, opening.hello(), output);
             matches!(relation, Relation::Continues)
         })
     } else {
@@ -183,7 +183,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     };
     let watched = match (known, relation) {
         (Some(watched), _) => Some(watched),
-        (None, _) if opening.hello => start(&segment, tables, output),
+        (None, _) if opening.hello() => start(&segment, tables, output),
         (None, Relation::Stray) => None,
         (None, Relation::Replaces) => {
             tables.unwatch(key);
@@ -195,7 +195,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     let Some(watched) = watched else {
         return Counter::Unwatched;
     };
-    match process(packet, tap, &segment, opening.alert, watched, output) {
+    match process(packet, tap, &segment, opening.alert(), watched, output) {
         NextState::Watched => {}
         NextState::Settled => {
             output.count(Counter::Settled);
@@ -241,20 +241,29 @@ fn resume<'t, T: Tables, O: Output>(
     Some(watched)
 }
 
-/// Classification of a segment's first payload bytes.
-struct Opening {
-    hello: bool,
-    alert: bool,
+/// Classification of a segment's first payload bytes: bits in one word, as the eBPF compiler would put a
+/// pair of booleans where the verifier lets no two bytes be written at once.
+#[derive(Clone, Copy)]
+struct Opening(u32);
+
+impl Opening {
+    const NOTHING: Self = Self(0);
+
+    #[inline(always)]
+    const fn hello(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    #[inline(always)]
+    const fn alert(self) -> bool {
+        self.0 & 2 != 0
+    }
 }
 
 #[inline(always)]
 fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
-    let nothing = Opening {
-        hello: false,
-        alert: false,
-    };
     if segment.payload_len == 0 {
-        return nothing;
+        return Opening::NOTHING;
     }
     let count = if segment.payload_len < HEAD_MAX {
         segment.payload_len
@@ -262,14 +271,11 @@ fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
         HEAD_MAX
     };
     let Some(head) = packet.head(segment.payload_offset, count) else {
-        return nothing;
+        return Opening::NOTHING;
     };
     let alert =
         count >= HEADER_LEN && RecordHeader::parse(head).is_some_and(|h| h.content_type == ALERT);
-    Opening {
-        hello: may_begin_client_hello(head, count),
-        alert,
-    }
+    Opening(u32::from(may_begin_client_hello(head, count)) | u32::from(alert) << 1)
 }
 
 /// Initialises a flow at its hello's first segment. Writes every field.

@@ -56,7 +56,9 @@ pub(super) fn process<P: Packet, O: Output>(
         }
     }
     let mut events = packet.black_box(u32::from(events)) as u16;
-    if segment.payload_len > 0 && has_records(side, segment, alert) {
+    let has_records = has_records(side, segment, alert);
+    side.flags = packet.black_box(u32::from(side.flags)) as u16;
+    if segment.payload_len > 0 && packet.black_box(u32::from(has_records)) != 0 {
         let mut track = track(
             expected,
             side,
@@ -84,13 +86,16 @@ pub(super) fn process<P: Packet, O: Output>(
     }
     side.flags = packet.black_box(u32::from(side.flags)) as u16;
     events |= update(side, segment, now_ns, flow.flags);
+    events = packet.black_box(u32::from(events)) as u16;
     let [outer, _] = flow.vlan;
     if outer == 0 {
         flow.vlan = segment.vlan;
     }
     events |= outlived_reset(flow, receiver, segment);
+    let mut events = packet.black_box(u32::from(events)) as u16;
     let [client, server] = &flow.sides;
     let is_reset = client.is_reset() || server.is_reset();
+    let is_reset = packet.black_box(u32::from(is_reset)) != 0;
     let settles = !flow.has(flow_flags::RESUMED) && !is_reset && is_settled(flow);
     if settles {
         events |= events::SETTLED;
