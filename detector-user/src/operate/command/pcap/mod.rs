@@ -91,7 +91,6 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
             code = EXIT_FAILED;
         }
     }
-    }
     let summary = Summary {
         tally: pipeline.tally(),
         forgotten: forgotten(&counters, SETTLED_MAX as u64),
