@@ -152,10 +152,12 @@ fn a_capture_that_cannot_be_read_is_said_to_be_lost() {
 
 #[test]
 fn an_inspection_ca_that_never_appears_is_reported_with_the_issuer_seen() {
-    let story = capture("story.pcap");
+    let clients = capture("clients.pcap");
     let said = |name: &str| {
         let mut command = Command::new(agent());
-        command.args(["pcap", "--inspection-ca", name]).arg(&story);
+        command
+            .args(["pcap", "--inspection-ca", name])
+            .arg(&clients);
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     let wrong = said("CN=Wrong CA");

@@ -91,6 +91,7 @@ fn a_full_handshake_ring_costs_no_verdict() {
         tally,
         forgotten: forgotten(&counters, 1),
         counters,
+        unread: Vec::new(),
         cut_captures: 0,
         unread: Vec::new(),
     }
