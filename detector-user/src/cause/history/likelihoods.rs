@@ -148,7 +148,7 @@ pub(super) static TABLE: &[Row] = &[
     row(Sign::AppRefusesAll,       "app-refuses-all",          [0.06, 0.98, 0.20, 0.99, 0.99, 0.06, 0.06, 0.06, 0.50]),
     row(Sign::AppRefusesOthers,    "app-refuses-others",       [0.06, 0.98, 0.20, 0.99, 0.99, 0.06, 0.06, 0.06, 0.50]),
     row(Sign::AppAcceptsRelated,   "app-accepts-related",      [0.55, 0.02, 0.30, 0.01, 0.01, 0.80, 0.85, 0.92, 0.50]),
-    row(Sign::AppRefusesRelated,   "app-refuses-related",      [0.45, 0.98, 0.70, 0.99, 0.99, 0.20, 0.15, 0.08, 0.50]),
+    row(Sign::AppRefusesRelated,   "app-refuses-related",      [0.45, 0.98, 0.90, 0.99, 0.99, 0.20, 0.15, 0.08, 0.50]),
     row(Sign::AppAcceptedIt,       "app-accepted-it",          [0.002, 0.002, 0.002, 0.02, 0.02, 0.01, 0.05, 0.90, 0.60]),
     row(Sign::OthersAcceptName,    "others-accept-name",       [0.60, 0.50, 0.04, 0.60, 0.60, 0.02, 0.06, 0.50, 0.60]),
     row(Sign::AppAcceptsElsewhere, "app-accepts-elsewhere",    [0.01, 0.01, 0.01, 0.70, 0.25, 0.02, 0.06, 0.50, 0.60]),
