@@ -267,5 +267,9 @@ fn rejected(subject: &Subject, id: &str) -> Verdict {
         advice: None,
         revises: None,
         server_leg: None,
+        id: id.to_owned(),
+        revision: 0,
+        supersedes: None,
+        tunnel: None,
     }
 }
