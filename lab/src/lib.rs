@@ -3,7 +3,7 @@
 //! ```text
 //!  host ── network ─┐
 //!          clients ─┴─ corpus ──┐                 demo       old_kernel
-//!          capture ── rewrite ──┴── labels ── score
+//!          capture ── rewrite ──┴── labels ── score      sites
 //! ```
 //!
 //! In: the programs of a Debian machine, or captures with labels. Out: labelled captures (`corpus`,
@@ -12,6 +12,7 @@
 //!
 //! Not here: anything that decides a verdict. The agent is run as a program; of its library only the
 //! names of causes are used, so that what is scored and what scores it have no other code in common.
+//! Only generated sites call its history directly, which they are made for ([`sites`]).
 
 pub mod build;
 pub mod capture;
@@ -24,3 +25,4 @@ pub mod network;
 pub mod old_kernel;
 pub mod rewrite;
 pub mod score;
+pub mod sites;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lab::{corpus, demo, old_kernel, rewrite, score};
+use lab::{corpus, demo, old_kernel, rewrite, score, sites};
 use xtask::commands::{self, ArgMatches};
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "corpus" => corpus::run(&corpus::Arguments::of(arguments)),
         "corpus-rewrite" => rewrite::command::run(&rewrite::command::Arguments::of(arguments)),
         "score" => score::run(&score::Arguments::of(arguments)),
+        "sites" => sites::run(&sites::Arguments::of(arguments)),
         "old-kernel" => old_kernel::run(),
         "inject-reset" => demo::middlebox::run(&demo::middlebox::Arguments::of(arguments)),
         other => anyhow::bail!("no command `{other}`"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use detector_user::host::interfaces::Interface;
 use detector_user::source::capture::CaptureFile;
-use detector_user::source::tap::selection;
+use detector_user::source::tap::selection::{self, Wanted};
 use lab::host::{Namespace, Process, connect};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
@@ -79,7 +79,7 @@ pub fn inside<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) ->
 
 /// The interface of this name in the namespace this thread is in.
 pub fn interface(name: &str) -> Interface {
-    let wanted = selection::named(&[name.to_owned()]);
+    let wanted = [Wanted::Named(name.to_owned())];
     let mut found = selection::choose(&wanted).unwrap().whole().unwrap();
     found.remove(0)
 }

@@ -93,7 +93,6 @@ fn a_full_handshake_ring_costs_no_verdict() {
         counters,
         unread: Vec::new(),
         cut_captures: 0,
-        unread: Vec::new(),
     }
     .to_string();
     assert!(

@@ -34,6 +34,7 @@ pub fn xtask() -> Command {
         .subcommand(old_kernel())
         .subcommand(package())
         .subcommand(score())
+        .subcommand(sites())
         .subcommand(inject_reset().hide(true))
         .subcommand(corpus_rewrite().hide(true))
 }
@@ -46,6 +47,7 @@ pub fn lab() -> Command {
         .subcommand(corpus())
         .subcommand(corpus_rewrite())
         .subcommand(score())
+        .subcommand(sites())
         .subcommand(old_kernel())
         .subcommand(inject_reset())
 }
@@ -258,6 +260,23 @@ fn score() -> Command {
         "require-goals",
         "Fail unless every goal of docs/scoring.md is met",
     ))
+}
+
+fn sites() -> Command {
+    command(
+        "sites",
+        "Generate whole sites with known truth, and score the history's verdicts on them",
+    )
+    .arg(
+        option("seeds", "N", "Number of sites")
+            .default_value("1000")
+            .value_parser(value_parser!(u64)),
+    )
+    .arg(
+        option("first", "SEED", "Seed of the first site; the others follow")
+            .default_value("1")
+            .value_parser(value_parser!(u64)),
+    )
 }
 
 fn bench() -> Command {

@@ -61,25 +61,10 @@ fn totals(f: &mut fmt::Formatter<'_>, score: &Score) -> fmt::Result {
     Ok(())
 }
 
-const fn short(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Pinning => "pin",
-        Cause::CaNotTrusted => "ca",
-        Cause::CertificateRejected => "rej",
-        Cause::ServerCertInvalid => "srv",
-        Cause::UnsupportedParameters => "par",
-        Cause::HelloTooLarge => "big",
-        Cause::ProxyRefused => "prox",
-        Cause::NotTlsAnswer => "ntls",
-        Cause::DecryptError => "dec",
-        Cause::Truncated => "cut",
-        Cause::ClientAuth => "auth",
-        Cause::InjectedReset => "inj",
-        Cause::EndpointReset => "end",
-        Cause::Abandoned => "aba",
-        Cause::NotTlsAnswer => "not",
-        Cause::Established => "ok",
-    }
+/// Head of a column: as much of the cause's name as tells it from all others.
+fn short(cause: Cause) -> &'static str {
+    const LETTERS: usize = 4;
+    cause.name().get(..LETTERS).unwrap_or(cause.name())
 }
 
 fn matrix(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
@@ -281,4 +266,17 @@ fn trouble(f: &mut fmt::Formatter<'_>, score: &Score) -> fmt::Result {
         writeln!(f, "  {one}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn heads_of_columns_differ() {
+        let heads: BTreeSet<&str> = Cause::ALL.into_iter().map(short).collect();
+        assert_eq!(heads.len(), Cause::ALL.len());
+    }
 }

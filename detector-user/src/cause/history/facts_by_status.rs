@@ -53,8 +53,8 @@ impl FactsByStatus {
             Intercepted::Yes => decide(&self.intercepted, triple, refusals, now_s),
             Intercepted::No => None,
             Intercepted::Unknown => {
-                let mut decision = decide(&self.perhaps, triple, refusals, now_s)
-                    .filter(|decision| decision.cause == Cause::CaNotTrusted)?;
+                let mut decision = decide(&self.perhaps, triple, refusals, now_s)?;
+                decision.told &= decision.cause == Cause::CaNotTrusted && decision.by_others;
                 decision.confidence *= UNSEEN_INTERCEPTOR;
                 decision.evidence.push(Evidence {
                     name: "interception-unknown".to_owned(),

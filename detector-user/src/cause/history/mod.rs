@@ -4,8 +4,8 @@
 //! make it appear, and earlier ones revised, each naming the one it replaces. Not here: judging one
 //! connection by itself, output, clocks; I/O only in `store`.
 //!
-//! Facts are kept by client, app, name and interceptor (`facts`), and decided upon by rules
-//! (`rules`). Memory is bounded by the numbers in each file; facts fade with the days
+//! Facts are kept by client, app, name and interceptor (`facts`), and weighed by one model
+//! (`likelihoods`, `decide`). Memory is bounded by the numbers in each file; facts fade with the days
 //! (`recent`).
 
 mod case;
@@ -14,10 +14,11 @@ mod decision;
 mod fact;
 mod facts;
 mod facts_by_status;
+mod likelihoods;
 mod recent;
 mod refusals;
-mod rules;
 mod siblings;
+mod signs;
 mod store;
 mod tables;
 mod undecided;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decision::{Decision, decided, outcome};
+use super::decision::{Decision, decided, left_of, outcome};
 use crate::cause::interception::{Mark, Marks};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
@@ -11,9 +11,11 @@ use crate::verdict::{AlertDescription, Cause, Evidence, Intercepted, Verdict};
 /// Verdicts that a later fact can revise: the latest.
 const OPEN_VERDICTS: usize = 8;
 /// A verdict that was revised so often is left as it is.
-const REVISIONS_MAX: u8 = 4;
-/// A verdict of the same cause is given again once it is surer by this.
-const SURER_BY: f64 = 0.15;
+const REVISIONS_MAX: usize = 2;
+/// Another cause, or the same one surer than before, is given once it is as likely as this.
+const SURE: f64 = 0.8;
+/// A verdict is revised, too, once less than this is left of its cause.
+const REFUTED: f64 = 0.3;
 /// Attempts from which on it is no accident.
 const REPEATED: u32 = 3;
 /// Connections this near to each other are attempts at the same thing.
@@ -29,10 +31,12 @@ pub(super) struct Refusals {
     probability: f64,
     /// Description of the client's alert.
     pub(super) alert: Option<AlertDescription>,
-    /// The issuer of the certificate it refused.
+    /// The issuer of the intercepted certificate it refused.
     pub(super) issuer: Option<Mark>,
     /// Whether that certificate was in order as far as one could see.
     pub(super) certificate_in_order: Option<bool>,
+    /// Whether the client had finished the handshake.
+    pub(super) after_handshake: bool,
     open: Vec<Open>,
 }
 
@@ -45,7 +49,8 @@ struct Open {
     if_intercepted: Option<(Box<Verdict>, f64)>,
     /// Cause and confidence it was given with last.
     given: (Cause, f64),
-    revisions: u8,
+    /// Causes it was given with before.
+    before: Vec<Cause>,
     marks: Marks,
     /// Whether it was not given at all: its connection counts as unused.
     withheld: bool,
@@ -60,8 +65,12 @@ impl Refusals {
         self.last_ns = self.last_ns.max(subject.time_ns);
         self.probability = self.probability.max(probability);
         self.alert = subject.alert.or(self.alert);
+        self.after_handshake |= subject.after_handshake;
         let [issuer, ..] = subject.interception.marks;
-        self.issuer = issuer.or(self.issuer);
+        // A direct connection's issuer is the origin's, which says nothing of the interceptor.
+        if subject.interception.status == Intercepted::Yes {
+            self.issuer = issuer.or(self.issuer);
+        }
         self.certificate_in_order = subject.certificate_in_order.or(self.certificate_in_order);
     }
 
@@ -92,7 +101,7 @@ impl Refusals {
             given: (given.cause, given.confidence),
             alone,
             if_intercepted: if_intercepted.and_then(refusal),
-            revisions: 0,
+            before: Vec::new(),
             marks,
             withheld: false,
         });
@@ -169,25 +178,38 @@ impl Refusals {
 }
 
 impl Open {
-    /// Returns the verdict anew if a decision changes it.
+    /// Returns the verdict anew if a decision changes it: once another cause is likely or its own has
+    /// become unlikely, never with a cause it had before, at most twice.
     fn revise(&mut self, decision: Option<&Decision>) -> Option<Arc<Verdict>> {
-        if self.revisions >= REVISIONS_MAX {
+        if self.before.len() >= REVISIONS_MAX {
             return None;
         }
         let (cause, confidence) = self.given;
         let now = outcome(&self.alone, decision);
-        if now.0 == cause && now.1 < confidence + SURER_BY {
-            return None;
-        }
+        let left = left_of(cause, decision);
         let mut verdict = decided(&self.alone, decision);
         let revised = Arc::make_mut(&mut verdict);
+        if now.0 == cause {
+            if now.1 < SURE || confidence >= SURE {
+                return None;
+            }
+        } else if now.1 < SURE && left >= REFUTED {
+            return None;
+        } else if self.before.contains(&now.0) {
+            // It does not waver back; the cause it has becomes unlikely.
+            if left >= REFUTED || confidence <= REFUTED {
+                return None;
+            }
+            revised.cause = cause;
+            revised.confidence = left;
+        }
         if !std::mem::take(&mut self.withheld) {
             // The name of the one it revises: a connection's verdicts share time and Community ID.
             revised.revises = Some(format!("{} {}", revised.time, revised.community_id));
-            self.revisions += 1;
+            self.before.push(cause);
         }
         self.given = (revised.cause, revised.confidence);
-        revised.set_revision(self.revisions.into());
+        revised.set_revision(self.before.len() as u32);
         Some(verdict)
     }
 }

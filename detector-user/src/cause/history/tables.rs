@@ -14,7 +14,7 @@ pub(super) const TRIPLES: usize = 24;
 #[derive(PartialEq)]
 pub(super) struct PairView {
     pub(super) accepts: u8,
-    refuses: (u8, u8),
+    refuses: u8,
     issuer: Option<Mark>,
 }
 
@@ -36,6 +36,15 @@ pub(super) struct Pair {
     pub(super) refused: Recent<Name, 12>,
     /// The issuer of the certificate it accepted last.
     pub(super) issuer: Option<Mark>,
+}
+
+/// Names that an app accepts and refuses beside one: of unrelated domains, and of the same.
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) accepted: f64,
+    pub(super) refused: f64,
+    pub(super) related_accepted: f64,
+    pub(super) related_refused: f64,
 }
 
 /// A client.
@@ -62,42 +71,73 @@ pub(super) struct Everywhere {
 }
 
 impl Pair {
-    /// Returns the number of names it refused, and of unrelated domains among them; old ones count
-    /// for less.
-    pub(super) fn refuses(&self, now_s: u64) -> (f64, f64) {
-        let mut domains: Vec<(u64, f64)> = Vec::new();
-        let mut hosts = 0.0;
-        for (name, worth) in self.refused.at(now_s) {
-            hosts += worth;
-            match domains.iter_mut().find(|(known, _)| *known == name.domain) {
-                Some((_, most)) => *most = most.max(worth),
-                None => domains.push((name.domain, worth)),
+    /// Returns the names it accepts and refuses beside `this`; old ones count for less. Of each
+    /// unrelated domain one counts.
+    pub(super) fn names_beside(&self, this: Name, now_s: u64) -> Names {
+        let (related_accepted, accepted) = unrelated(self.accepted.at(now_s), this);
+        let refused = self
+            .refused
+            .at(now_s)
+            .filter(|(name, _)| !self.accepted.any(now_s, |it| it == name));
+        let (related_refused, refused) = unrelated(refused, this);
+        Names {
+            accepted,
+            refused,
+            related_accepted,
+            related_refused,
+        }
+    }
+
+    /// Whether one host can hardly show this: one name both accepted and refused, or some accepted
+    /// and several unrelated ones refused.
+    pub(super) fn is_of_several_hosts(&self, now_s: u64) -> bool {
+        let mut domains: Vec<u64> = Vec::new();
+        for name in self.refused.still(now_s) {
+            if self.accepted.any(now_s, |it| it == name) {
+                return true;
+            }
+            if !domains.contains(&name.domain) {
+                domains.push(name.domain);
             }
         }
-        (hosts, domains.iter().map(|(_, worth)| worth).sum())
+        domains.len() >= 3 && self.accepted.any(now_s, |_| true)
     }
 
     pub(super) fn view(&self, now_s: u64) -> PairView {
         let accepts = match self.accepted.weight(now_s, |_| true) {
-            count if count >= 2.5 => 20,
-            count if count >= 1.5 => 15,
+            count if count >= 1.0 => (count * 2.0).min(10.0) as u8 + 8,
             // Below one, what it is worth counts in steps.
             count => (count.min(1.0) * 8.0).ceil() as u8,
         };
-        let step = |count: f64| u8::from(count >= 1.5) + u8::from(count >= 2.5);
-        let refuses = match accepts {
-            0 => {
-                let (hosts, domains) = self.refuses(now_s);
-                (step(hosts), step(domains))
-            }
-            _ => (0, 0),
-        };
+        let step = |count: f64| (count + 0.5).min(5.0) as u8;
+        let none = Name { host: 0, domain: 0 };
+        let refuses = step(self.names_beside(none, now_s).refused);
         PairView {
             accepts,
             refuses,
             issuer: self.issuer,
         }
     }
+}
+
+/// Returns the worth of names of the same domain as `this`, and of unrelated domains.
+fn unrelated(names: impl Iterator<Item = (Name, f64)>, this: Name) -> (f64, f64) {
+    let mut domains: Vec<(u64, f64)> = Vec::new();
+    let mut related = 0.0;
+    for (name, worth) in names {
+        if name.host == this.host {
+            continue;
+        }
+        if name.domain == this.domain {
+            related += worth;
+            continue;
+        }
+        match domains.iter_mut().find(|(known, _)| *known == name.domain) {
+            Some((_, most)) => *most = most.max(worth),
+            None => domains.push((name.domain, worth)),
+        }
+    }
+    (related, domains.iter().map(|(_, worth)| worth).sum())
 }
 
 impl Client {

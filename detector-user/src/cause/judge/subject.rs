@@ -31,6 +31,8 @@ pub struct Subject {
     pub certificate_in_order: Option<bool>,
     /// Description of the alert that the client refused with, if it did so in the clear.
     pub alert: Option<AlertDescription>,
+    /// Whether the client had finished the handshake.
+    pub after_handshake: bool,
     /// Time of its end, likewise.
     pub ended_ns: u64,
     /// Whether the client had no answer from the server when it ended.
@@ -77,6 +79,7 @@ impl Subject {
             certificate_in_order: in_order,
             alert: facts.failure_alert().and_then(|alert| alert.description),
             quiet: quiet(facts),
+            after_handshake: facts.client.finished,
             unanswered: !facts.server_hello,
             ended_ns: facts.failed_ns().unwrap_or(timeline.last_ns),
             outcome,

@@ -1,0 +1,279 @@
+//! A site's connections as the judge would hand them on, and the history's verdicts on them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use detector_user::cause::history::History;
+use detector_user::cause::interception::{Interception, Mark};
+use detector_user::cause::judge::subject::{Outcome, Subject};
+use detector_user::cause::judge::{Judged, Judgement};
+use detector_user::flow::tls::app::App;
+use detector_user::verdict::{Cause, Intercepted, Party, Verdict};
+use jiff::Timestamp;
+
+use super::parameters::happens;
+use super::site::{Site, Stack, Truth, Visit};
+use crate::rewrite::random::Random;
+
+const SECOND_NS: u64 = 1_000_000_000;
+const WEEK_NS: u64 = 7 * 86_400 * SECOND_NS;
+const START_NS: u64 = 1_800_000_000 * SECOND_NS;
+
+/// Refusals of one name by one app at one address.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Connections seen of it.
+    pub connections: usize,
+    /// The true cause of the last that was refused, and a second one that is as true.
+    pub truth: (Cause, Option<Cause>),
+    /// Whether its interception is known.
+    pub known: bool,
+    /// The last that was refused, by the name its verdicts have.
+    last: String,
+}
+
+/// A site that goes on.
+pub struct Play {
+    history: History,
+    random: Random,
+    now_ns: u64,
+    number: u64,
+    accepted: HashMap<(usize, usize, usize), ()>,
+    /// Groups by address, app's hello and name.
+    pub groups: HashMap<(u8, u16, usize), Group>,
+    /// The latest verdict on each connection, and how many it had.
+    pub verdicts: HashMap<String, (Cause, f64, usize)>,
+}
+
+impl Play {
+    /// Begins, with randomness of its own.
+    #[must_use]
+    pub fn new(random: Random) -> Self {
+        Self {
+            history: History::default(),
+            random,
+            now_ns: START_NS,
+            number: 0,
+            accepted: HashMap::new(),
+            groups: HashMap::new(),
+            verdicts: HashMap::new(),
+        }
+    }
+
+    /// The history's word on a group, if it said any.
+    #[must_use]
+    pub fn said(&self, group: &Group) -> Option<(Cause, f64)> {
+        let (cause, confidence, _) = self.verdicts.get(&group.last)?;
+        Some((*cause, *confidence))
+    }
+
+    /// Plays one visit, with the retries that it leads to.
+    ///
+    /// # Errors
+    /// If an app or a mark cannot be made.
+    pub fn visit(&mut self, site: &Site, visit: Visit) -> anyhow::Result<()> {
+        self.now_ns = START_NS + (visit.when * WEEK_NS as f64) as u64;
+        let truth = site.truth(visit);
+        let again = match truth {
+            Truth::Accepted => 0,
+            Truth::Refused(..) => self.random.below(3),
+        };
+        for _ in 0..=again {
+            self.connection(site, visit, truth)?;
+            self.now_ns += 2 * SECOND_NS;
+        }
+        self.wait();
+        Ok(())
+    }
+
+    fn wait(&mut self) {
+        // Silent ones wait for a sibling that works.
+        self.now_ns += 3 * SECOND_NS;
+        let verdicts = self.history.advance(self.now_ns);
+        self.record(verdicts);
+    }
+
+    fn connection(&mut self, site: &Site, visit: Visit, truth: Truth) -> anyhow::Result<()> {
+        let (host, app) = (&site.hosts[visit.host], &site.apps[visit.app]);
+        let name = &site.names[visit.name];
+        self.number += 1;
+        let id = format!("1:{}", self.number);
+        let intercepted = match name.bypassed {
+            true if self.random.one_in(2) => Intercepted::No,
+            true => Intercepted::Unknown,
+            false if happens(&mut self.random, site.parameters.known) => Intercepted::Yes,
+            false => Intercepted::Unknown,
+        };
+        let key = (host.address, app.hello, visit.name);
+        let seen = self
+            .accepted
+            .contains_key(&(visit.host, visit.app, visit.name));
+        let dropped = happens(&mut self.random, site.parameters.dropped);
+        let resumed = seen && happens(&mut self.random, site.parameters.resumed);
+        let cause = match truth {
+            Truth::Refused(cause, _) => Some(cause),
+            Truth::Accepted => None,
+        };
+        let stack = if cause.is_some() {
+            app.stack
+        } else {
+            Stack::Silent
+        };
+        let outcome = match (cause, dropped) {
+            (None, false) => Outcome::Accepted,
+            (None, true) => Outcome::Refused { probability: 0.6 },
+            (Some(_), _) => Outcome::Refused {
+                probability: sureness(stack),
+            },
+        };
+        let readable = happens(&mut self.random, site.parameters.readable);
+        let issuer = issuer(site, visit, truth);
+        let [mark, destination] = [issuer, 1000 + visit.name as u64].map(mark);
+        let subject = Subject {
+            client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host.address)),
+            app: Some(self::app(u64::from(app.hello))?),
+            name: name.host.clone(),
+            server: SocketAddr::from(([10, 1, 0, visit.name as u8], 443)),
+            by_proxy: false,
+            time_ns: self.now_ns,
+            interception: Interception {
+                status: intercepted,
+                evidence: None,
+                marks: [
+                    if readable { Some(mark?) } else { None },
+                    Some(destination?),
+                    None,
+                ],
+                recognized: vec![],
+            },
+            certificate_shown: !resumed,
+            certificate_in_order: readable.then_some(true),
+            alert: cause.and_then(|cause| stack.alert(cause, &mut self.random)),
+            after_handshake: stack == Stack::AfterHandshake && cause.is_some(),
+            ended_ns: self.now_ns + SECOND_NS / 50,
+            unanswered: false,
+            quiet: outcome != Outcome::Accepted
+                && matches!(stack, Stack::Silent | Stack::AfterHandshake),
+            outcome,
+        };
+        let refused = matches!(outcome, Outcome::Refused { .. });
+        let judgement = if refused {
+            Judgement::Failed(Box::new(rejected(&subject, &id)))
+        } else {
+            Judgement::Established
+        };
+        if !refused {
+            self.accepted
+                .insert((visit.host, visit.app, visit.name), ());
+        }
+        self.count(key, truth, intercepted == Intercepted::Yes, id);
+        let judged = Judged {
+            judgement,
+            subject,
+            resets_without_effect: 0,
+            if_intercepted: None,
+            possible: None,
+        };
+        let verdicts = self.history.record(judged, self.now_ns);
+        self.record(verdicts);
+        Ok(())
+    }
+
+    fn count(&mut self, key: (u8, u16, usize), truth: Truth, known: bool, id: String) {
+        if let Truth::Refused(cause, other) = truth {
+            let connections = self.groups.get(&key).map_or(0, |group| group.connections);
+            self.groups.insert(
+                key,
+                Group {
+                    connections: connections + 1,
+                    truth: (cause, other),
+                    known,
+                    last: id,
+                },
+            );
+        } else if let Some(group) = self.groups.get_mut(&key) {
+            group.connections += 1;
+        }
+    }
+
+    fn record(&mut self, verdicts: Vec<std::sync::Arc<Verdict>>) {
+        for verdict in verdicts {
+            let entry = self
+                .verdicts
+                .entry(verdict.community_id.clone())
+                .or_insert((verdict.cause, 0.0, 0));
+            *entry = (verdict.cause, verdict.confidence, entry.2 + 1);
+        }
+    }
+}
+
+/// How sure the judge is of a refusal by this stack.
+fn sureness(stack: Stack) -> f64 {
+    match stack {
+        Stack::SaysUnknownCa | Stack::SaysCertificateUnknown => 0.95,
+        Stack::Encrypts => 0.9,
+        Stack::AfterHandshake => 0.7,
+        Stack::Silent => 0.75,
+    }
+}
+
+/// The issuer shown, by number: the origin's own, the inspection CA, or the one for untrusted origins.
+fn issuer(site: &Site, visit: Visit, truth: Truth) -> u64 {
+    let name = &site.names[visit.name];
+    if name.bypassed {
+        return 100 + visit.name as u64 % 3;
+    }
+    let bad = name.bad && matches!(truth, Truth::Refused(..));
+    if bad && site.parameters.untrusted_ca {
+        2
+    } else {
+        1
+    }
+}
+
+fn app(number: u64) -> anyhow::Result<App> {
+    serde_json::from_value(number.into()).context("no app of this number")
+}
+
+fn mark(number: u64) -> anyhow::Result<Mark> {
+    serde_json::from_value(number.into()).context("no mark of this number")
+}
+
+/// The judge's verdict on a refusal by itself.
+fn rejected(subject: &Subject, id: &str) -> Verdict {
+    let probability = match subject.outcome {
+        Outcome::Refused { probability } => probability,
+        _ => 0.0,
+    };
+    Verdict {
+        time: Timestamp::from_nanosecond(i128::from(subject.time_ns)).unwrap_or_default(),
+        tap: "site".to_owned(),
+        community_id: id.to_owned(),
+        client: SocketAddr::new(subject.client, 40_000).into(),
+        server: subject.server.into(),
+        vlan: vec![],
+        sni: Some(subject.name.clone()),
+        alpn: None,
+        ja4: None,
+        tls_version: None,
+        cause: Cause::CertificateRejected,
+        confidence: probability,
+        intercepted: subject.interception.status,
+        issuer: None,
+        ended_by: Party::Client,
+        alert: None,
+        reset: None,
+        duration_ms: None,
+        pan_os: None,
+        evidence: vec![],
+        advice: None,
+        revises: None,
+        server_leg: None,
+        id: id.to_owned(),
+        revision: 0,
+        supersedes: None,
+        tunnel: None,
+        target: None,
+    }
+}
