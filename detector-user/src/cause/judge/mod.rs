@@ -174,7 +174,9 @@ fn as_lone(findings: &[Finding<'_>], cause: Cause, confidence: f64) -> (Cause, f
 /// Returns the cause of a failure and its confidence, or the judgement on a connection without one.
 fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judgement> {
     let facts = case.facts;
-    let half_seen = facts.is_one_sided() || facts.misses_hello();
+    // A proxy that refused left nothing else to see.
+    let refused_by_proxy = facts.timeline.refusal().is_some();
+    let half_seen = !refused_by_proxy && (facts.is_one_sided() || facts.misses_hello());
     // An alert in the clear says why by itself; the rest is read from how both sides went on.
     if !facts.is_tls() || (half_seen && facts.failure_alert().is_none()) {
         let works = facts.is_tls() && facts.established;

@@ -44,7 +44,20 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     let closed = timeline.closes.iter().any(|close| {
         close.kind == CloseKind::Fin && close.sender == receiver && close.time_ns > reset.time_ns
     });
-    spoke || closed
+    spoke || closed || reset_as_a_living_socket(timeline, receiver, until_us)
+}
+
+/// Whether the receiver reset the connection itself later, with an ACK flag: a host that has no socket any
+/// more answers data without one (RFC 9293 §3.10.7.1). In its own distance, as a forger resets both sides.
+fn reset_as_a_living_socket(timeline: &Timeline, receiver: Sender, after_us: u64) -> bool {
+    let side = timeline.side(receiver);
+    timeline.closes.iter().any(|close| {
+        close.kind == CloseKind::Reset
+            && close.sender == receiver
+            && close.measured.flags & tcp_flags::ACK != 0
+            && (side.ttl_min..=side.ttl_max).contains(&close.measured.ttl)
+            && timeline.micros_until(close.time_ns) > after_us
+    })
 }
 
 /// Whether the receiver of a reset answers later segments as for an unknown socket (RFC 9293 §3.10.7.1:
@@ -61,12 +74,20 @@ fn lost_its_socket(timeline: &Timeline, receiver: Sender, reset: &Close) -> bool
     })
 }
 
-/// The time from here to a side and back, at most: its first record after the other side's first.
+/// The time from here to a side and back, microseconds: its quickest answer in the handshake, whose
+/// flights take turns. Later on, records that pass each other look like answers.
 fn round_trip_us(timeline: &Timeline, side: Sender) -> Option<u64> {
-    let asked = timeline.records.iter().find(|it| it.sender != side)?.at_us;
-    let mut answers = timeline.records_of(side).map(|record| record.at_us);
-    let answered = answers.find(|at_us| *at_us >= asked)?;
-    Some(u64::from(answered - asked))
+    const HANDSHAKE_RECORDS: usize = 12;
+    let records = timeline.records.get(..HANDSHAKE_RECORDS);
+    let records = records.unwrap_or(&timeline.records);
+    let answers = records.windows(2).filter_map(|pair| match pair {
+        [asked, answered] if asked.sender != side && answered.sender == side => {
+            Some(u64::from(answered.at_us.saturating_sub(asked.at_us)))
+        }
+        _ => None,
+    });
+    // An answer takes its sender some time, but round trips vary.
+    answers.min().map(|quickest| quickest - quickest / 8)
 }
 
 /// Whether a reset lies outside any window of its receiver, who then ignores it (RFC 9293 §3.10.7.4,
