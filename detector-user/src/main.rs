@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => command::run::run(*arguments),
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
-        Command::Pcap(arguments) => command::pcap::run(arguments),
+        Command::Pcap(arguments) => command::pcap::run(*arguments),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
     };
     match result {

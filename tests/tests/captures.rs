@@ -180,7 +180,7 @@ fn quiet_keeps_the_summary() {
     assert!(said.starts_with("seen: "), "{said}");
 }
 
-/// What a filter leaves out was judged, and others learned from it; what is ignored was not.
+/// Connections that a filter leaves out are judged, and others learn from them; ignored ones are not.
 #[test]
 fn filters_select_verdicts_and_ignored_connections_are_not_judged() {
     let story = capture("story.pcap");

@@ -71,7 +71,7 @@ pub struct Timeline {
     pub settled: bool,
     /// The reason why it ends here.
     pub ending: Ending,
-    /// What came before the ClientHello, where the source reads it. A proxy's refusal is a timeline
+    /// Bytes before the ClientHello, where the source reads them. A proxy's refusal is a timeline
     /// without a hello.
     pub preamble: Option<Arc<Preamble>>,
     /// Bytes of the largest ClientHello for the same name that this server had answered, if it did not

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn other_knowledge_begins_anew_and_none_is_silent() {
+    fn other_knowledge_begins_again_and_none_is_silent() {
         let (none, wrong) = (knowledge(&[]), knowledge(&["CN=Wrong"]));
         let mut unseen = UnseenCa::new(&none);
         unseen.record("CN=Proxy", "a.test", &none);

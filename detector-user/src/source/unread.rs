@@ -90,7 +90,7 @@ fn of_protocol(protocol: u8, payload: &[u8]) -> Unread {
     }
 }
 
-/// What carries TLS, or hides it, in UDP.
+/// Protocols in UDP that carry TLS, or hide it.
 const fn udp_name(port: u16) -> Option<&'static str> {
     Some(match port {
         443 => "QUIC",

@@ -1,4 +1,4 @@
-//! The parameters of a generated site, drawn anew for each.
+//! The parameters of a generated site, drawn again for each.
 
 use crate::rewrite::random::Random;
 

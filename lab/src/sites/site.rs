@@ -58,7 +58,7 @@ pub struct Name {
 /// A site.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// What it was made by.
+    /// Parameters it was made by.
     pub parameters: Parameters,
     /// Its hosts.
     pub hosts: Vec<Host>,

@@ -40,7 +40,7 @@ impl FactsByStatus {
     }
 
     /// Decides the cause of a refusal by the facts at `now_s`, seconds since the UNIX epoch. Pinning
-    /// is only said of what was intercepted; a client that accepts nobody lacks the CA, whoever has
+    /// is only said of what was intercepted; a client that accepts nobody lacks the CA, no matter who has
     /// signed, only less surely the inspection CA.
     pub(super) fn decide(
         &self,

@@ -70,7 +70,7 @@ impl Hypothesis {
     }
 }
 
-/// What connections show about a refusal.
+/// Signs that connections show about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     /// This app accepts an unrelated name here.

@@ -179,7 +179,7 @@ impl History {
             ..
         } = judged;
         for mark in &subject.interception.recognized {
-            self.keep(Line::Recognized {
+            self.persist(Line::Recognized {
                 mark: *mark,
                 time_s: subject.time_ns / 1_000_000_000,
             });
@@ -225,7 +225,7 @@ impl History {
     fn record_fact(&mut self, fact: &Fact, intercepted: bool) -> Change {
         let change = self.facts.record(fact, intercepted);
         if change.worth_keeping {
-            self.keep(Line::Fact {
+            self.persist(Line::Fact {
                 fact: *fact,
                 intercepted,
             });
@@ -233,7 +233,7 @@ impl History {
         change
     }
 
-    fn keep(&mut self, line: Line) {
+    fn persist(&mut self, line: Line) {
         match &self.store {
             Some(store) => store.push(line),
             None => self.unkept += u64::from(self.is_kept),

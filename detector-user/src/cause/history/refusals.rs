@@ -178,7 +178,7 @@ impl Refusals {
 }
 
 impl Open {
-    /// Returns the verdict anew if a decision changes it: once another cause is likely or its own has
+    /// Returns the new verdict if a decision changes it: once another cause is likely or its own has
     /// become unlikely, never with a cause it had before, at most twice.
     fn revise(&mut self, decision: Option<&Decision>) -> Option<Arc<Verdict>> {
         if self.before.len() >= REVISIONS_MAX {

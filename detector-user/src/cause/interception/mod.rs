@@ -117,7 +117,7 @@ impl Interceptors {
         Interception::new(evidence, marks)
     }
 
-    /// Records a connection, which counts anew each time. Returns what is known of it then, with the
+    /// Records a connection, which counts again each time. Returns what is known of it then, with the
     /// marks that it let recognize.
     pub fn record(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         let leg = &*connection.client_leg;

@@ -78,7 +78,7 @@ pub enum Command {
     Detach(DetachArgs),
     /// Read captures and write verdicts; needs neither root nor kernel support
     #[command(after_help = after(pcap::EXAMPLES, EXIT_CODES))]
-    Pcap(PcapArgs),
+    Pcap(Box<PcapArgs>),
     /// Check whether `tlswhy run` works on this machine, with a fix for each problem
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(DoctorArgs),

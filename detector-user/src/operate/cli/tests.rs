@@ -97,7 +97,7 @@ fn filters_are_the_same_for_run_and_pcap() {
         .unwrap()
         .command
     {
-        Command::Pcap(pcap) => pcap,
+        Command::Pcap(pcap) => *pcap,
         other => panic!("{other:?}"),
     };
     assert_eq!(run.filter.filter(), pcap.filter.filter());

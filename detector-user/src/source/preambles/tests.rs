@@ -107,7 +107,7 @@ fn a_refusal_is_reported_with_its_target_and_a_second_attempt_on_the_connection(
 }
 
 #[test]
-fn a_hello_sent_with_its_request_is_found_and_the_proxys_answer_taken_out() {
+fn a_hello_sent_with_its_request_is_found_and_the_proxy_answer_taken_out() {
     let request = [CONNECT, &hello()].concat();
     let whole = play(&[
         (0, &request),

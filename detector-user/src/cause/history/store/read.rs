@@ -57,7 +57,7 @@ fn set_aside(path: &Path, kept: &mut Kept) {
         Err(error) => format!("cannot be set aside: {error}"),
     };
     let warning = format!(
-        "{} is damaged or of another version: {outcome}; it is learned anew",
+        "{} is damaged or of another version: {outcome}; it is learned again",
         path.display()
     );
     kept.warnings.push(warning);

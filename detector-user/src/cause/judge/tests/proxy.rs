@@ -15,7 +15,7 @@ fn asked(mut timeline: Timeline, preamble: Preamble) -> Verdict {
 }
 
 #[test]
-fn a_proxys_refusal_is_told_with_its_target() {
+fn a_refusal_by_a_proxy_is_told_with_its_target() {
     let mut timeline = timeline(false, &[]);
     timeline.handshake = Handshake::default();
     timeline.sides = Default::default();

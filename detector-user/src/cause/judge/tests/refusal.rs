@@ -137,7 +137,7 @@ fn the_answer_to_a_silent_close_is_not_its_cause() {
     assert_eq!(verdict.ended_by, Party::Client);
 }
 
-/// What follows a warning decides, not its level.
+/// The segments after a warning decide, not its level.
 #[test]
 fn a_warning_that_ends_the_connection_is_a_refusal() {
     let warning = Record(C, 21, 2, [1, 48]);
