@@ -1,7 +1,7 @@
 //! One entry per flow, from its first bytes to the moment after its end.
 //!
 //! Time comes with [`Tracker::advance`], on the source's clock; a flow that is over is passed on as a
-//! [`Timeline`](crate::flow::timeline::Timeline) in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
+//! [`Timeline`] in UNIX time. Memory is bounded by the number of entries and the bytes each may keep.
 
 mod buffers;
 mod deadlines;

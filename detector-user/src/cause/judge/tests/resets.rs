@@ -100,11 +100,29 @@ fn a_reset_out_of_the_window_broke_nothing(#[case] ahead: i32) {
 #[case::lost_its_socket(&[OddReset(S), SpeaksOn(S), BareReset(C), app(C, 31), app(C, 31), app(C, 31), app(C, 31)])]
 fn a_reset_amid_data_is_told(#[case] end: &[Step]) {
     let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
-    let verdict = verdict(judged(true, &[&FLIGHT_13, &used, end]));
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used, end].concat());
+    // Sooner than the client ever answered.
+    if let Some(last) = timeline.records.last_mut() {
+        last.at_us -= 600;
+    }
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
     assert_eq!(verdict.cause, Cause::InjectedReset);
     let mut evidence = verdict.evidence.iter();
     let stage = evidence.find(|it| it.name == "reset-stage").unwrap();
     assert_eq!(stage.detail, "it came amid data");
+}
+
+/// A client that answers data in its own time, or resets the connection with an ACK flag and from where it
+/// always was, still had its socket.
+#[rstest]
+#[case::answers(&[OddReset(S), SpeaksOn(S), app(C, 31)])]
+#[case::resets(&[OddReset(S), SpeaksOn(S), Fin(S), Reset(C)])]
+fn a_receiver_that_lives_on_was_not_reset(#[case] end: &[Step]) {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
+    assert_eq!(
+        judged(true, &[&FLIGHT_13, &used, end]),
+        Judgement::Established
+    );
 }
 
 /// Resets after which new data were acknowledged are only counted.
