@@ -1,7 +1,7 @@
 //! Handshake bytes on their way to user space.
 
 use crate::counter::Counter;
-use crate::engine::Output;
+use crate::engine::host::Output;
 use crate::flow::{FlowKey, Side, side_flags};
 use crate::headers::Segment;
 use crate::observation::{CHUNK_MAX, HANDSHAKE_BYTES_MAX};

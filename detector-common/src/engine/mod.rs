@@ -5,64 +5,19 @@
 //! RST or late alert on; in between it is *settled*, and its data pass without a look-up.
 
 mod handshake;
+mod host;
 mod port_reuse;
 mod segment;
 
 use crate::counter::Counter;
+pub use crate::engine::host::{OBSERVATIONS_MAX, Output, Tables};
 use crate::engine::port_reuse::{Relation, relation_to};
 use crate::engine::segment::{NextState, process};
 use crate::fast_path::flow_key;
 use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
-use crate::observation::{ChunkHead, Observation};
 use crate::packet::Packet;
 use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_hello};
-
-/// Maximum observations sent of one flow: a reset storm must not fill the ring.
-pub const OBSERVATIONS_MAX: u8 = 16;
-
-/// Flow tables of a host.
-pub trait Tables {
-    /// Whether the flow of `key`, endpoints in either order, may be watched. Never `false` for one that
-    /// is. A packet of an established connection costs no more than this check.
-    fn may_watch(&mut self, key: &FlowKey) -> bool;
-    /// Returns the watched flow of `key`.
-    fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;
-    /// Begins to watch a flow at `now_ns`, replacing an older one of `key`. `begin` initialises every
-    /// field, whatever the memory contains. `None` if the table is full.
-    fn watch(
-        &mut self,
-        key: &FlowKey,
-        now_ns: u64,
-        begin: impl FnOnce(&mut Flow),
-    ) -> Option<&mut Watched>;
-    /// Stops watching and discards the flow.
-    fn unwatch(&mut self, key: &FlowKey);
-    /// Stops watching and stores the flow as [`crate::flow::Settled`].
-    fn settle(&mut self, key: &FlowKey);
-    /// Begins to watch the settled flow of `key` again at `now_ns`; `None` if there is none.
-    fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched>;
-}
-
-/// Output of the engine, and its clock.
-pub trait Output {
-    /// Returns the time, nanoseconds on the host's clock, the same for each call within one frame.
-    /// Called for segments of watched flows only.
-    fn now_ns(&mut self) -> u64;
-    /// Sends an observation that `fill` writes, every field of it; `false` if it was lost.
-    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
-    /// Sends `len` (1 to [`CHUNK_MAX`](crate::observation::CHUNK_MAX)) bytes of the packet from
-    /// `offset`, with the head that `fill` writes, every field of it; `false` if they were lost.
-    fn send_chunk<P: Packet>(
-        &mut self,
-        packet: &P,
-        offset: usize,
-        len: usize,
-        fill: impl FnOnce(&mut ChunkHead),
-    ) -> bool;
-    /// Counts an event or a loss.
-    fn count(&mut self, event: Counter);
-}
 
 /// Processes one frame. Returns its outcome, which the caller counts.
 ///

@@ -1,6 +1,6 @@
 //! Port reuse: telling a connection from the next one on the same addresses and ports.
 
-use crate::engine::Output;
+use crate::engine::host::Output;
 use crate::flow::{Side, Watched, side_flags};
 use crate::headers::{Segment, tcp_flags};
 use crate::record::HEAD_MAX;

@@ -2,7 +2,7 @@
 
 use crate::counter::Counter;
 use crate::engine::handshake::{Source, send_handshake};
-use crate::engine::{OBSERVATIONS_MAX, Output};
+use crate::engine::host::{OBSERVATIONS_MAX, Output};
 use crate::flow::{Flow, Side, Watched, flow_flags, side_flags};
 use crate::headers::{Segment, Tap, tcp_flags};
 use crate::observation::{Measured, NEVER, baseline, events};

@@ -16,8 +16,15 @@ pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
         name.to_owned()
     };
     let shown = path.display();
-    let Ok(file) = std::fs::File::open(&path) else {
-        bail!("there is no network namespace {shown}: `ip netns` lists them");
+    let file = match std::fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("there is no network namespace {shown}: `ip netns` lists them")
+        }
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot open the network namespace {shown}"));
+        }
     };
     nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).with_context(|| {
         format!("cannot enter the network namespace {shown}: it takes CAP_SYS_ADMIN")

@@ -169,7 +169,7 @@ impl Refusals {
         verdict.evidence.push(Evidence {
             name: "repeated".to_owned(),
             detail: format!(
-                "the {}th attempt of this app that ended so, and none succeeded",
+                "{} attempts of this app ended so, and none succeeded",
                 self.attempts
             ),
             weight: 1.0,

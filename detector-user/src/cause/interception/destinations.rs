@@ -2,8 +2,8 @@
 
 use hashlink::LruCache;
 
-use super::REMEMBERED;
 use super::mark::Mark;
+use super::mark::REMEMBERED;
 use crate::verdict::Intercepted;
 
 /// The source of knowing that a connection was intercepted. An inference from a likeness does not

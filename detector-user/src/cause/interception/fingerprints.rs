@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use hashlink::LruCache;
 
-use super::REMEMBERED;
+use super::mark::REMEMBERED;
 use super::mark::{Mark, Marks, link, network, place, server_name};
 use super::small_set::SmallSet;
 use crate::cause::hash::hash;

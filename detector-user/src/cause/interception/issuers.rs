@@ -3,8 +3,8 @@
 
 use hashlink::LruCache;
 
-use super::REMEMBERED;
 use super::mark::Mark;
+use super::mark::REMEMBERED;
 use super::small_set::SmallSet;
 use crate::cause::hash::hash;
 use crate::cause::registrable_domain::registrable_domain;

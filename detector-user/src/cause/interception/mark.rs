@@ -9,6 +9,9 @@ use crate::flow::timeline::Timeline;
 use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::names::TLS_1_3;
 
+/// Issuers, destinations and fingerprints remembered of each; the one seen longest ago is evicted.
+pub(super) const REMEMBERED: usize = 4096;
+
 /// A feature that connections through one interceptor have in common, as a hash of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(pub(super) u64);

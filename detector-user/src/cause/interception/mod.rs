@@ -35,9 +35,6 @@ use issuers::Issuers;
 use mark::{leaf, marks, server_name};
 use products::product;
 
-/// Issuers, destinations and fingerprints remembered of each; the one seen longest ago is evicted.
-const REMEMBERED: usize = 4096;
-
 /// A connection's interception: its status, and the marks by which later connections may change it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interception {
