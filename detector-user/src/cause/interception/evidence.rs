@@ -33,29 +33,29 @@ pub enum InterceptionEvidence {
     /// An inspection CA of the operator's issued the certificate.
     InspectionCa {
         /// The certificate's issuer.
-        issuer: String,
+        issuer: Arc<str>,
     },
     /// The issuer is a product's name for its CA.
     ProductCa {
         /// The certificate's issuer.
-        issuer: String,
+        issuer: Arc<str>,
         /// The product.
         product: &'static str,
     },
     /// A private CA that signs unrelated names with one key issued the certificate.
     LearnedCa {
         /// The certificate's issuer.
-        issuer: String,
+        issuer: Arc<str>,
     },
     /// The operator named inspection CAs, and the issuer is none of them.
     OtherCa {
         /// The certificate's issuer.
-        issuer: String,
+        issuer: Arc<str>,
     },
     /// The certificate was logged in public (RFC 6962).
     PublicCa {
         /// The certificate's issuer.
-        issuer: String,
+        issuer: Arc<str>,
     },
     /// The destination was intercepted before.
     InterceptedDestination,

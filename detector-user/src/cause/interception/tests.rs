@@ -17,7 +17,7 @@ use crate::flow::tls::server_hello::ServerHello;
 fn leaf(issuer: &str, key: u64, number: u64) -> Leaf {
     Leaf {
         subject: "CN=x".to_owned(),
-        issuer: issuer.to_owned(),
+        issuer: issuer.into(),
         serial: "01".to_owned(),
         not_before: 0,
         not_after: i64::MAX,

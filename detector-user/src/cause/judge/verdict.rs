@@ -51,7 +51,7 @@ impl Grounds<'_> {
             cause,
             confidence,
             intercepted: self.case.intercepted,
-            issuer: facts.leaf().map(|leaf| leaf.issuer.clone()),
+            issuer: facts.leaf().map(|leaf| leaf.issuer.to_string()),
             ended_by: ended_by(facts, self.case.server_leg, cause),
             alert: alert(facts),
             reset: reset(facts),
@@ -160,7 +160,7 @@ fn server_leg(leg: &Timeline) -> verdict::ServerLeg {
         client: leg.client.into(),
         server: leg.server.into(),
         tls_version: leg.handshake.version_name().map(str::to_owned),
-        issuer: leaf.map(|leaf| leaf.issuer.clone()),
+        issuer: leaf.map(|leaf| leaf.issuer.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server's certificate, which is in the clear up to TLS 1.2 (RFC 5246 §7.4.2).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use x509_parser::error::X509Error;
@@ -16,7 +17,7 @@ pub struct Leaf {
     /// Distinguished name of the subject, `CN=…, O=…` (see [`distinguished_name`]).
     pub subject: String,
     /// Distinguished name of the issuer, likewise.
-    pub issuer: String,
+    pub issuer: Arc<str>,
     /// Serial number in hexadecimal, as it is encoded.
     pub serial: String,
     /// Start of validity, seconds since the UNIX epoch.
@@ -166,7 +167,7 @@ impl Leaf {
         push_hex(&mut serial, certificate.raw_serial());
         Ok(Self {
             subject: distinguished_name(subject),
-            issuer: distinguished_name(issuer),
+            issuer: distinguished_name(issuer).into(),
             serial,
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
@@ -352,7 +353,7 @@ mod tests {
         assert_eq!(count(&body), 3);
         let cut = Leaf::parse(&body[..body.len() - 1]).unwrap();
         assert_eq!((cut.chain_len, cut.chain_complete), (2, false));
-        assert_eq!(cut.issuer, "CN=Inspection CA");
+        assert_eq!(&*cut.issuer, "CN=Inspection CA");
         let end_of_leaf = 3 + 3 + der.len();
         assert_eq!(Leaf::parse(&body[..end_of_leaf]).unwrap().chain_len, 1);
         for end in 0..end_of_leaf {

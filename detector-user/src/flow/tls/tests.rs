@@ -181,7 +181,7 @@ fn a_hello_that_ends_early_keeps_what_came() {
 fn a_tls12_flight_is_read() {
     let handshake = parse(&[], &server_flight());
     let leaf = handshake.certificate.clone().unwrap().unwrap();
-    assert_eq!(leaf.issuer, "CN=Inspection CA");
+    assert_eq!(&*leaf.issuer, "CN=Inspection CA");
     assert!(leaf.is_for("api.pinned.test") && !leaf.is_for("a.b.pinned.test"));
     assert!(handshake.certificate_request && handshake.server_hello_done);
     assert!(handshake.server_key_exchange && handshake.certificate_status);

@@ -132,7 +132,7 @@ fn tls12_shows_the_certificate(#[case] capture: Capture) {
     assert!(handshake.server_key_exchange && handshake.server_hello_done);
     let leaf = handshake.certificate.unwrap().unwrap();
     assert_eq!(leaf.subject, r"CN=api.pinned.test, O=Example\, Inc., C=DE");
-    assert_eq!(leaf.issuer, "CN=Inspection CA, O=Example Corp");
+    assert_eq!(&*leaf.issuer, "CN=Inspection CA, O=Example Corp");
     assert_eq!(leaf.serial, "1234abcd");
     assert_eq!(
         (leaf.not_before, leaf.not_after),
