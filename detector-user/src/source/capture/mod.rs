@@ -35,6 +35,10 @@ use self::window::Window;
 pub use self::error::CaptureError;
 pub use self::link_type::LinkType;
 
+/// Latest time of a frame, UNIX nanoseconds (in the year 2262): later ones are damage, and deadlines
+/// behind them must not overflow.
+const TIME_MAX_NS: u64 = i64::MAX as u64;
+
 /// One captured frame, borrowed until the next is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -162,7 +166,7 @@ impl CaptureFile {
         };
         self.frames += 1;
         Ok(Some(Frame {
-            time_ns: record.time_ns,
+            time_ns: record.time_ns.min(TIME_MAX_NS),
             interface: record.interface,
             link_type: record.link_type,
             // Never empty for want of bytes: parsers give ranges within the record they measured.

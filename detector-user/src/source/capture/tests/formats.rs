@@ -149,9 +149,9 @@ fn reads_more_than_the_buffer_holds() {
 #[case::binary_too_fine(Some(0xff), Some(1), u64::MAX, 1_000_000_000)]
 #[case::offset_back(Some(6), Some(-1), 3_000_000, 2_000_000_000)]
 #[case::before_the_epoch(Some(6), Some(-10), 3_000_000, 0)]
-#[case::beyond_64_bits(Some(6), None, u64::MAX, u64::MAX)]
-#[case::offset_beyond(Some(0), Some(i64::MAX), u64::MAX, u64::MAX)]
-#[case::offset_long_before(Some(0), Some(i64::MIN), u64::MAX, u64::MAX)]
+#[case::beyond_64_bits(Some(6), None, u64::MAX, i64::MAX as u64)]
+#[case::offset_beyond(Some(0), Some(i64::MAX), u64::MAX, i64::MAX as u64)]
+#[case::offset_long_before(Some(0), Some(i64::MIN), u64::MAX, i64::MAX as u64)]
 #[case::offset_very_long_before(Some(9), Some(i64::MIN), u64::MAX, 0)]
 fn reads_every_clock(
     #[values(Little, Big)] order: Order,

@@ -52,6 +52,7 @@ fn survives(bytes: &[u8]) -> Result<(), TestCaseError> {
     let (frames, error) = read_bytes(bytes);
     for frame in &frames {
         prop_assert!(frame.captured.len() <= 256 * 1024);
+        prop_assert!(frame.time_ns <= i64::MAX as u64);
     }
     if let Some(CaptureError::Truncated { offset, .. } | CaptureError::Corrupt { offset, .. }) =
         error
