@@ -22,12 +22,12 @@ struct Ceiling {
 const QUIET: Ceiling = Ceiling {
     translated: 32_000,
     jited: 20_000,
-    verified: 220_000,
+    verified: 250_000,
 };
 const TALKATIVE: Ceiling = Ceiling {
     translated: 38_000,
     jited: 24_000,
-    verified: 220_000,
+    verified: 250_000,
 };
 
 fn within(ceiling: &Ceiling, name: &str, info: &ProgramInfo) {

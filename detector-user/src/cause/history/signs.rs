@@ -91,7 +91,8 @@ fn of_others(case: &Case<'_>, add: &mut impl FnMut(Sign, f64, Cow<'static, str>)
         "{} apps that accept the interceptor for other names refuse this one, and none accepts it",
         refusers.apps + refusers.general + 1
     );
-    if case.accepted_by_other_apps() <= 0.0 {
+    let accepted = case.accepted_by_other_apps() + case.app_accepts_it_elsewhere();
+    if accepted <= 0.0 {
         let apps = f64::from(refusers.apps);
         add(Sign::SeveralAppsRefuse, apps, several.into());
         let general = f64::from(refusers.general);
