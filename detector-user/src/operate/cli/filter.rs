@@ -5,7 +5,7 @@ use clap::{ArgAction, Args};
 use glob::Pattern;
 use ipnet::IpNet;
 
-use crate::operate::config::{confidence, name_glob, network};
+use crate::operate::config::values::{confidence, name_glob, network};
 use crate::operate::scope::{Filter, Ignored};
 use crate::verdict::Cause;
 

@@ -9,7 +9,7 @@ mod origin;
 mod overlay;
 mod print;
 mod settings;
-mod values;
+pub(super) mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,6 @@ pub use file::{ConfigError, Problem};
 pub use keys::{KEYS, Key};
 pub use origin::Origin;
 pub use settings::Settings;
-pub use values::{confidence, name_glob, network};
 
 /// All settings, each with its origin.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -74,7 +74,7 @@ fn each<T>(
 ///
 /// # Errors
 /// The reason why it is none.
-pub fn network(given: &str) -> Result<IpNet, String> {
+pub(crate) fn network(given: &str) -> Result<IpNet, String> {
     let parsed = given
         .parse::<IpNet>()
         .or_else(|error| given.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
@@ -91,7 +91,7 @@ pub fn network(given: &str) -> Result<IpNet, String> {
 ///
 /// # Errors
 /// The reason why it is none.
-pub fn name_glob(given: &str) -> Result<Pattern, String> {
+pub(crate) fn name_glob(given: &str) -> Result<Pattern, String> {
     Pattern::new(given).map_err(|error| {
         format!(
             "{given:?} is not a glob: {}; wildcards are *, ? and [a-z]",
@@ -104,7 +104,7 @@ pub fn name_glob(given: &str) -> Result<Pattern, String> {
 ///
 /// # Errors
 /// The reason why it is none.
-pub fn confidence(given: &str) -> Result<f64, String> {
+pub(crate) fn confidence(given: &str) -> Result<f64, String> {
     let parsed = given.parse::<f64>().ok();
     parsed
         .filter(|number| (0.0..=1.0).contains(number))

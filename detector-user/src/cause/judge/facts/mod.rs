@@ -6,6 +6,7 @@ mod closing;
 mod cut_short;
 mod flaw;
 mod lengths;
+mod refusals;
 mod reset_effect;
 mod server_records;
 

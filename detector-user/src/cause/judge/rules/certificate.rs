@@ -3,7 +3,6 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
-use super::parameters;
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Flaw;
 use crate::flow::tls::certificate::Leaf;
@@ -29,7 +28,7 @@ fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
     let facts = case.facts;
     let quietly = !facts.idled && !facts.established;
     // It was about something else.
-    if parameters::is_old_version_refused(facts) || parameters::is_fragment_refused(facts) {
+    if facts.is_old_version_refused() || facts.is_fragment_refused() {
         return None;
     }
     let weight = if facts.failure_alert_of(Sender::Client).is_some() {

@@ -3,7 +3,7 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
-use super::{client_auth, parameters, refusal};
+use super::client_auth;
 use crate::cause::judge::evidence::Evidence;
 use crate::flow::timeline::CloseKind;
 use crate::flow::tls::names::is_finite_field;
@@ -26,8 +26,8 @@ const ABOUT_RECORDS: [AlertDescription; 8] = [
 pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert()?;
-    if refusal::is_internal_error_after_flight(facts)
-        || parameters::is_old_version_refused(facts)
+    if facts.is_internal_error_after_flight()
+        || facts.is_old_version_refused()
         || client_auth::is_about_key(facts)
     {
         return None;

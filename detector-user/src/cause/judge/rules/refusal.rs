@@ -3,13 +3,12 @@
 use detector_common::flow::Sender;
 
 use super::case::{Case, Holds};
-use super::parameters;
 use crate::cause::judge::evidence::Evidence;
-use crate::cause::judge::facts::{Facts, Flaw};
+use crate::cause::judge::facts::Flaw;
 use crate::flow::timeline::CloseKind;
 use crate::verdict::AlertDescription::{
     AccessDenied, BadCertificate, BadCertificateHashValue, BadCertificateStatusResponse,
-    CertificateUnknown, CloseNotify, InternalError, UnknownCa, UnsupportedCertificate,
+    CertificateUnknown, CloseNotify, UnknownCa, UnsupportedCertificate,
 };
 use crate::verdict::{AlertDescription, Intercepted};
 
@@ -27,7 +26,7 @@ const ABOUT_THE_CERTIFICATE: [AlertDescription; 7] = [
 pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert_of(Sender::Client)?;
-    let vague = is_internal_error_after_flight(facts);
+    let vague = facts.is_internal_error_after_flight();
     if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) && !vague {
         return None;
     }
@@ -48,17 +47,6 @@ pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
         },
         weight,
     ))
-}
-
-/// Whether the client answered the server's flight by internal_error: a check of the application's own
-/// in the library's verify callback failed.
-pub(super) fn is_internal_error_after_flight(facts: &Facts<'_>) -> bool {
-    let alert = facts.failure_alert_of(Sender::Client);
-    alert.is_some_and(|alert| alert.is_one_of(&[InternalError]))
-        && facts.server_flight
-        && !facts.client.finished
-        && !facts.resumed
-        && !facts.is_before_tls12()
 }
 
 /// Whether the certificate has a visible flaw, so that any client would refuse it.
@@ -87,7 +75,7 @@ pub(super) fn alert_for_finished(case: Case<'_>) -> Holds<'_> {
 
 pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
-    if !facts.turned_away() || facts.idled || parameters::is_fragment_refused(facts) {
+    if !facts.turned_away() || facts.idled || facts.is_fragment_refused() {
         return None;
     }
     // A reset in the middle is also how a client gives up; a program refuses at once, a person does

@@ -1,0 +1,41 @@
+//! Refusals that are told by the place of an alert, or by what the client had asked for.
+
+use detector_common::flow::Sender;
+use detector_common::record::HANDSHAKE;
+
+use super::Facts;
+use crate::flow::tls::extensions::MAX_FRAGMENT_LENGTH;
+use crate::verdict::AlertDescription::InternalError;
+
+impl Facts<'_> {
+    /// Whether the client answered the server's flight by internal_error: a check of the application's own
+    /// in the library's verify callback failed.
+    pub fn is_internal_error_after_flight(&self) -> bool {
+        let alert = self.failure_alert_of(Sender::Client);
+        alert.is_some_and(|alert| alert.is_one_of(&[InternalError]))
+            && self.server_flight
+            && !self.client.finished
+            && !self.resumed
+            && !self.is_before_tls12()
+    }
+
+    /// Whether the client answered a ServerHello of TLS 1.0 or 1.1 by internal_error, as OpenSSL 3 does
+    /// where its security level forbids them.
+    pub fn is_old_version_refused(&self) -> bool {
+        let alert = self.failure_alert_of(Sender::Client);
+        alert.is_some_and(|alert| alert.is_one_of(&[InternalError]))
+            && self.is_before_tls12()
+            && !self.client.finished
+    }
+
+    /// Whether the client asked for small fragments and turned away from a Certificate in several records.
+    pub fn is_fragment_refused(&self) -> bool {
+        const FRAGMENTS: [u16; 4] = [512, 1024, 2048, 4096];
+        let hello = self.timeline.handshake.client_hello.as_ref();
+        let asked = hello.is_some_and(|hello| hello.has_extension(MAX_FRAGMENT_LENGTH));
+        let mut records = self.timeline.records_of(Sender::Server);
+        asked
+            && self.turned_away()
+            && records.any(|it| it.content_type == HANDSHAKE && FRAGMENTS.contains(&it.length))
+    }
+}
