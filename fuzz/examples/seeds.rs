@@ -6,7 +6,7 @@ use std::path::Path;
 
 use detector_common::headers::walk;
 use detector_common::record::HANDSHAKE;
-use detector_user::capture::CaptureFile;
+use detector_user::source::capture::CaptureFile;
 use tlswhy_fuzz::{Host, push_frame, tap};
 
 /// Seeds' names and the captures they are made of.

@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use detector_user::capture::CaptureFile;
+use detector_user::source::capture::CaptureFile;
 use libfuzzer_sys::fuzz_target;
 
 /// Compressed captures of a few bytes may hold gigabytes of frames.

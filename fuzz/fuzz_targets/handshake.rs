@@ -4,7 +4,7 @@
 #![no_main]
 
 use detector_common::flow::Sender;
-use detector_user::tls::HandshakeView;
+use detector_user::flow::tls::HandshakeView;
 use libfuzzer_sys::fuzz_target;
 use tlswhy_fuzz::frames;
 

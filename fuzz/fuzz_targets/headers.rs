@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(end <= frame.len().max(segment.payload_offset + 65_535));
     assert!(segment.source_mac < 1 << 48);
     assert!(segment.vlan.iter().all(|id| *id <= 0x0fff));
-    assert_eq!(segment.key.reserved, 0);
+    assert_eq!(segment.key.tunnel, 0);
     assert!(tap.vlan_in_key || segment.key.vlan == [0; 2]);
     // No read beyond the frame, whatever the lengths claim.
     assert_eq!(

@@ -303,6 +303,6 @@ fn check_side(side: &Side) {
     assert!(u32::from(side.head_len) < HEAD_MAX);
     assert!(side.ttl_min <= side.ttl_max);
     assert!(side.options_len <= 40);
-    assert_eq!(side.reserved, [0; 2]);
+    assert_eq!(side.reserved, [0; 5]);
     assert!(side.sent_to.wrapping_sub(side.start_seq) <= HANDSHAKE_BYTES_MAX);
 }
