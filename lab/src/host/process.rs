@@ -167,6 +167,11 @@ mod tests {
         let id = std::thread::spawn(|| {
             let process = Process::start(Command::new("sleep").arg("600")).unwrap();
             let id = process.id();
+            // `setpriv` asks the kernel for the signal, and only then becomes the program.
+            let name = format!("/proc/{id}/comm");
+            while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             // As after a kill: no destructor runs.
             std::mem::forget(process);
             id
