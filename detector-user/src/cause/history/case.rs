@@ -8,7 +8,6 @@ use super::refusals::Refusals;
 use super::tables::Names;
 use crate::cause::interception::Mark;
 use crate::flow::tls::app::App;
-use crate::verdict::When;
 
 /// An app that accepts so many unrelated names is a browser or the like, not a service's own.
 const GENERAL: f64 = 4.5;
@@ -176,17 +175,5 @@ impl Case<'_> {
         self.facts.client(self.triple).map_or(0.0, |client| {
             client.accepting.weight(self.now_s, |other| *other != app)
         })
-    }
-
-    /// Whether a circumstance, on which the wording of advice depends, holds.
-    pub(super) fn holds(&self, when: When) -> bool {
-        match when {
-            When::Always | When::RefusedFromInterceptorOnly => true,
-            When::OtherAppsAccept => self.other_apps_here_accept() > 0.0,
-            When::NotIntercepted
-            | When::ResetIsAllOfItsSender
-            | When::ResetInClientsName
-            | When::HandshakeFinished => false,
-        }
     }
 }

@@ -5,13 +5,13 @@
 //! that the client refused at all.
 
 use super::case::Case;
-use super::decision::Decision;
+use super::decision::{Decision, Weighed};
 use super::fact::Triple;
 use super::facts::Facts;
 use super::likelihoods::{HYPOTHESES, Hypothesis, PRIOR, Sign};
 use super::refusals::Refusals;
 use super::signs::{Finding, findings};
-use crate::verdict::{Cause, Evidence};
+use crate::verdict::Cause;
 
 /// Posterior from which on a cause is told: the others together are below what a revision asks of them.
 const DECIDES: f64 = 0.7;
@@ -63,8 +63,8 @@ pub(super) fn decide(
         } else {
             Vec::new()
         },
-        advice: cause.advice("this name", |when| case.holds(when)),
-        pan_os: cause.pan_os(|when| case.holds(when)),
+        interception_known: true,
+        other_apps_accept: case.other_apps_here_accept() > 0.0,
     })
 }
 
@@ -105,20 +105,13 @@ fn of_cause(posterior: &[f64; HYPOTHESES], cause: Cause) -> f64 {
 }
 
 /// Returns the findings that moved the odds of `cause`, each with the log-odds that it brought.
-fn evidence(findings: &[Finding], cause: Cause, share: f64) -> Vec<Evidence> {
+fn evidence(findings: &[Finding], cause: Cause, share: f64) -> Vec<Weighed> {
     let mut evidence = Vec::new();
-    for (at, finding) in findings.iter().enumerate() {
-        let Some(row) = finding.sign.row() else {
-            continue;
-        };
+    for (at, &finding) in findings.iter().enumerate() {
         let without = of_cause(&posterior(findings, Some(at)), cause);
         let weight = logit(share) - logit(without);
         if weight.abs() >= MOVES {
-            evidence.push(Evidence {
-                name: row.name.to_owned(),
-                detail: finding.detail.to_string(),
-                weight,
-            });
+            evidence.push(Weighed { finding, weight });
         }
     }
     evidence

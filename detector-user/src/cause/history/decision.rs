@@ -1,9 +1,11 @@
-//! Decisions by the evidence of other connections, and verdicts in their light.
+//! Decisions by the evidence of other connections, and verdicts in their light: only these have
+//! sentences.
 
 use std::sync::Arc;
 
+use super::signs::Finding;
 use crate::cause::judge::CONFIDENCE_MAX;
-use crate::verdict::{Cause, Evidence, Verdict};
+use crate::verdict::{Cause, Evidence, Verdict, When};
 
 /// The cause of a refusal by the evidence of other connections.
 #[derive(Clone, Debug)]
@@ -19,9 +21,65 @@ pub(super) struct Decision {
     pub(super) refusal: f64,
     /// Whether other connections speak to it, and not the refusal alone.
     pub(super) by_others: bool,
-    pub(super) evidence: Vec<Evidence>,
-    pub(super) advice: Option<String>,
-    pub(super) pan_os: Option<&'static str>,
+    /// The findings that decided it; none if it is not told.
+    pub(super) evidence: Vec<Weighed>,
+    /// Whether the connections are known to have been intercepted.
+    pub(super) interception_known: bool,
+    /// Whether other apps on the client accept the interceptor.
+    pub(super) other_apps_accept: bool,
+}
+
+/// A finding, and the log-odds that it brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weighed {
+    pub(super) finding: Finding,
+    pub(super) weight: f64,
+}
+
+impl Weighed {
+    /// Puts it into words; `None` if its sign is not in the table, which a test excludes.
+    fn written(&self) -> Option<Evidence> {
+        Some(Evidence {
+            name: self.finding.sign.row()?.name.to_owned(),
+            detail: self.finding.to_string(),
+            weight: self.weight,
+        })
+    }
+}
+
+impl Decision {
+    /// Writes it into a verdict, as its cause with this confidence.
+    fn write(&self, verdict: &mut Verdict, confidence: f64) {
+        let holds = |when| self.holds(when);
+        verdict.cause = self.cause;
+        verdict.confidence = confidence;
+        verdict.pan_os = self.cause.pan_os(holds).map(str::to_owned);
+        verdict.advice = self.cause.advice("this name", holds);
+        let evidence = &mut verdict.evidence;
+        evidence.extend(self.evidence.iter().filter_map(Weighed::written));
+        evidence.extend((!self.interception_known).then(|| {
+            Evidence {
+                name: "interception-unknown".to_owned(),
+                detail: "nothing shows whether these connections were intercepted: tell it by \
+                     --intercepted or --inspection-ca"
+                    .to_owned(),
+                weight: 0.0,
+            }
+        }));
+        evidence.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+    }
+
+    /// Whether a circumstance, on which the wording of advice depends, holds.
+    const fn holds(&self, when: When) -> bool {
+        match when {
+            When::Always | When::RefusedFromInterceptorOnly => true,
+            When::OtherAppsAccept => self.other_apps_accept,
+            When::NotIntercepted
+            | When::ResetIsAllOfItsSender
+            | When::ResetInClientsName
+            | When::HandshakeFinished => false,
+        }
+    }
 }
 
 /// Returns cause and confidence of a verdict with what others decided about it.
@@ -61,14 +119,6 @@ pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<
     let Some(decision) = decision.filter(|it| it.told && it.cause == cause) else {
         return verdict;
     };
-    let changed = Arc::make_mut(&mut verdict);
-    changed.cause = cause;
-    changed.confidence = confidence;
-    changed.pan_os = decision.pan_os.map(str::to_owned);
-    changed.advice = decision.advice.clone();
-    changed.evidence.extend(decision.evidence.iter().cloned());
-    changed
-        .evidence
-        .sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+    decision.write(Arc::make_mut(&mut verdict), confidence);
     verdict
 }

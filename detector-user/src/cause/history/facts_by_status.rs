@@ -5,7 +5,7 @@ use super::decision::Decision;
 use super::fact::{Fact, Triple};
 use super::facts::{Change, Facts};
 use super::refusals::Refusals;
-use crate::verdict::{Cause, Evidence, Intercepted};
+use crate::verdict::{Cause, Intercepted};
 
 /// Factor on the confidence of a decision that does not know of an interceptor.
 const UNSEEN_INTERCEPTOR: f64 = 0.8;
@@ -56,13 +56,7 @@ impl FactsByStatus {
                 let mut decision = decide(&self.perhaps, triple, refusals, now_s)?;
                 decision.told &= decision.cause == Cause::CaNotTrusted && decision.by_others;
                 decision.confidence *= UNSEEN_INTERCEPTOR;
-                decision.evidence.push(Evidence {
-                    name: "interception-unknown".to_owned(),
-                    detail: "nothing shows whether these connections were intercepted: tell it by \
-                             --intercepted or --inspection-ca"
-                        .to_owned(),
-                    weight: 0.0,
-                });
+                decision.interception_known = false;
                 Some(decision)
             }
         }

@@ -1,168 +1,195 @@
 //! The signs that hold for a refusal, by what other connections show.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use super::case::Case;
 use super::likelihoods::Sign;
 use crate::verdict::AlertDescription;
 
-/// A sign that holds, how often, and in words.
+/// A sign that holds, and how often. Its `Display` is for people.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Finding {
     pub(super) sign: Sign,
     /// Names or apps that show it, old ones for less; at most [`Sign::most`].
     pub(super) count: f64,
-    pub(super) detail: Cow<'static, str>,
+    /// Names or apps that its sentence counts.
+    counted: u64,
+}
+
+/// The signs that hold so far.
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds a sign that so many names or apps show, if any does.
+    fn push(&mut self, sign: Sign, count: f64) {
+        self.push_counted(sign, count, count.ceil() as u64);
+    }
+
+    /// Adds a sign whose sentence counts others than its weight.
+    fn push_counted(&mut self, sign: Sign, count: f64, counted: u64) {
+        if count > 0.0 {
+            self.0.push(Finding {
+                sign,
+                count: count.min(sign.most()),
+                counted,
+            });
+        }
+    }
+
+    /// Adds a sign that one connection alone shows.
+    fn push_if(&mut self, sign: Sign, holds: bool) {
+        self.push(sign, f64::from(u8::from(holds)));
+    }
 }
 
 /// Returns the signs that hold.
 pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = Vec::with_capacity(10);
-    let mut add = |sign: Sign, count: f64, detail: Cow<'static, str>| {
-        if count > 0.0 {
-            let count = count.min(sign.most());
-            findings.push(Finding {
-                sign,
-                count,
-                detail,
-            });
-        }
-    };
-    of_the_app(case, &mut add);
-    of_others(case, &mut add);
-    of_the_refusal(case, &mut add);
-    findings
+    let mut findings = Findings(Vec::with_capacity(10));
+    of_the_app(case, &mut findings);
+    of_others(case, &mut findings);
+    of_the_refusal(case, &mut findings);
+    findings.0
 }
 
-fn of_the_app(case: &Case<'_>, add: &mut impl FnMut(Sign, f64, Cow<'static, str>)) {
+fn of_the_app(case: &Case<'_>, findings: &mut Findings) {
     let names = case.names_of_the_app();
-    add(
-        Sign::AppAcceptsOthers,
-        names.accepted,
-        format!(
-            "this app accepts the interceptor for {} of other domains and never for this one",
-            count(names.accepted)
-        )
-        .into(),
-    );
+    findings.push(Sign::AppAcceptsOthers, names.accepted);
     let accepts_any = names.accepted + names.related_accepted > 0.0;
-    let (refuses, never) = if accepts_any {
-        (Sign::AppRefusesOthers, "")
+    let refuses = if accepts_any {
+        Sign::AppRefusesOthers
     } else {
-        (Sign::AppRefusesAll, ", and never accepted it")
+        Sign::AppRefusesAll
     };
-    let refused = count(names.refused);
-    let detail =
-        format!("this app refused the interceptor for {refused} of other domains too{never}");
-    add(refuses, names.refused, detail.into());
-    add(
-        Sign::AppAcceptsRelated,
-        names.related_accepted,
-        "this app accepts the interceptor for another name of this domain".into(),
-    );
-    add(
-        Sign::AppRefusesRelated,
-        names.related_refused,
-        "this app refuses the interceptor for another name of this domain".into(),
-    );
-    if case.accepted_it() {
-        let detail = "this app accepted the interceptor for this very name";
-        add(Sign::AppAcceptedIt, 1.0, detail.into());
-    }
+    findings.push(refuses, names.refused);
+    findings.push(Sign::AppAcceptsRelated, names.related_accepted);
+    findings.push(Sign::AppRefusesRelated, names.related_refused);
+    findings.push_if(Sign::AppAcceptedIt, case.accepted_it());
 }
 
-fn of_others(case: &Case<'_>, add: &mut impl FnMut(Sign, f64, Cow<'static, str>)) {
-    add(
-        Sign::OthersAcceptName,
-        case.accepted_by_other_apps(),
-        "other apps accept the interceptor for this name".into(),
-    );
-    add(
-        Sign::AppAcceptsElsewhere,
-        case.app_accepts_it_elsewhere(),
-        "the same app accepts the interceptor for this name on other clients".into(),
-    );
-    add(
-        Sign::AppRefusesElsewhere,
-        case.app_refuses_it_elsewhere(),
-        "the same app refuses this name on other clients too, and accepts others there".into(),
-    );
-    let refusers = case.discerning_refusers();
-    let several = format!(
-        "{} apps that accept the interceptor for other names refuse this one, and none accepts it",
-        refusers.apps + refusers.general + 1
-    );
-    let accepted = case.accepted_by_other_apps() + case.app_accepts_it_elsewhere();
-    if accepted <= 0.0 {
-        let apps = f64::from(refusers.apps);
-        add(Sign::SeveralAppsRefuse, apps, several.into());
-        let general = f64::from(refusers.general);
-        let detail = "an app that accepts many unrelated names, as browsers do, refuses this one";
-        add(Sign::GeneralAppRefuses, general, detail.into());
+fn of_others(case: &Case<'_>, findings: &mut Findings) {
+    let by_others = case.accepted_by_other_apps();
+    let elsewhere = case.app_accepts_it_elsewhere();
+    findings.push(Sign::OthersAcceptName, by_others);
+    findings.push(Sign::AppAcceptsElsewhere, elsewhere);
+    findings.push(Sign::AppRefusesElsewhere, case.app_refuses_it_elsewhere());
+    if by_others + elsewhere <= 0.0 {
+        let refusers = case.discerning_refusers();
+        let all = u64::from(refusers.apps) + u64::from(refusers.general) + 1;
+        findings.push_counted(Sign::SeveralAppsRefuse, refusers.apps.into(), all);
+        findings.push(Sign::GeneralAppRefuses, refusers.general.into());
     }
-    add(
-        Sign::OtherAppsAccept,
-        case.other_apps_here_accept(),
-        "other apps on this client accept the interceptor".into(),
-    );
+    findings.push(Sign::OtherAppsAccept, case.other_apps_here_accept());
     let refusing = case.refusing_apps_of_a_refusing_client();
     if refusing >= 2 {
-        let detail = format!("no app on this client accepts the interceptor, {refusing} refuse it");
-        add(Sign::ClientRefusesAll, 1.0, detail.into());
+        findings.push_counted(Sign::ClientRefusesAll, 1.0, refusing as u64);
     }
-    if case.address_is_shared() {
-        let detail = "apps at this address both accept the interceptor and refuse it: several \
-                      hosts may share it";
-        add(Sign::AddressShared, 1.0, detail.into());
+    findings.push_if(Sign::AddressShared, case.address_is_shared());
+}
+
+fn of_the_refusal(case: &Case<'_>, findings: &mut Findings) {
+    let refusals = case.refusals;
+    if let Some(in_order) = refusals.certificate_in_order {
+        findings.push_if(Sign::CertificateInOrder, in_order);
+        findings.push_if(Sign::CertificateFaulty, !in_order);
+    }
+    if let Some(usual) = case.is_signed_as_usual() {
+        findings.push_if(Sign::UsualIssuer, usual);
+        findings.push_if(Sign::OtherIssuer, !usual);
+    }
+    match refusals.alert {
+        Some(AlertDescription::UnknownCa) => findings.push_if(Sign::UnknownCa, true),
+        Some(AlertDescription::AccessDenied) => findings.push_if(Sign::AccessDenied, true),
+        _ => findings.push_if(Sign::AfterHandshake, refusals.after_handshake),
     }
 }
 
-fn of_the_refusal(case: &Case<'_>, add: &mut impl FnMut(Sign, f64, Cow<'static, str>)) {
-    match case.refusals.certificate_in_order {
-        Some(true) => {
-            let detail = "the certificate shown is in date and for this name";
-            add(Sign::CertificateInOrder, 1.0, detail.into());
-        }
-        Some(false) => {
-            let detail = "the certificate shown is not in date or not for this name";
-            add(Sign::CertificateFaulty, 1.0, detail.into());
-        }
-        None => {}
-    }
-    match case.is_signed_as_usual() {
-        Some(true) => {
-            let detail = "the interceptor signs this name with the CA that this app accepts";
-            add(Sign::UsualIssuer, 1.0, detail.into());
-        }
-        Some(false) => {
-            let detail = "the interceptor signs this name with another CA than names this app \
-                          accepts, as it does for origins it does not trust itself";
-            add(Sign::OtherIssuer, 1.0, detail.into());
-        }
-        None => {}
-    }
-    match case.refusals.alert {
-        Some(AlertDescription::UnknownCa) => {
-            let detail = "it says unknown_ca, which few pin checks do";
-            add(Sign::UnknownCa, 1.0, detail.into());
-        }
-        Some(AlertDescription::AccessDenied) => {
-            let detail = "it says access_denied, as checks of its own do";
-            add(Sign::AccessDenied, 1.0, detail.into());
-        }
-        _ if case.refusals.after_handshake => {
-            let detail = "it had finished the handshake, as pin checks do more often than others";
-            add(Sign::AfterHandshake, 1.0, detail.into());
-        }
-        _ => {}
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Names(self.counted);
+        f.write_str(match self.sign {
+            Sign::AppAcceptsOthers => {
+                return write!(
+                    f,
+                    "this app accepts the interceptor for {names} of other domains and never for \
+                     this one"
+                );
+            }
+            Sign::AppRefusesAll => {
+                return write!(
+                    f,
+                    "this app refused the interceptor for {names} of other domains too, and never \
+                     accepted it"
+                );
+            }
+            Sign::AppRefusesOthers => {
+                return write!(
+                    f,
+                    "this app refused the interceptor for {names} of other domains too"
+                );
+            }
+            Sign::AppAcceptsRelated => {
+                "this app accepts the interceptor for another name of this domain"
+            }
+            Sign::AppRefusesRelated => {
+                "this app refuses the interceptor for another name of this domain"
+            }
+            Sign::AppAcceptedIt => "this app accepted the interceptor for this very name",
+            Sign::OthersAcceptName => "other apps accept the interceptor for this name",
+            Sign::AppAcceptsElsewhere => {
+                "the same app accepts the interceptor for this name on other clients"
+            }
+            Sign::AppRefusesElsewhere => {
+                "the same app refuses this name on other clients too, and accepts others there"
+            }
+            Sign::SeveralAppsRefuse => {
+                return write!(
+                    f,
+                    "{} apps that accept the interceptor for other names refuse this one, and none \
+                     accepts it",
+                    self.counted
+                );
+            }
+            Sign::GeneralAppRefuses => {
+                "an app that accepts many unrelated names, as browsers do, refuses this one"
+            }
+            Sign::OtherAppsAccept => "other apps on this client accept the interceptor",
+            Sign::ClientRefusesAll => {
+                return write!(
+                    f,
+                    "no app on this client accepts the interceptor, {} refuse it",
+                    self.counted
+                );
+            }
+            Sign::AddressShared => {
+                "apps at this address both accept the interceptor and refuse it: several hosts may \
+                 share it"
+            }
+            Sign::CertificateInOrder => "the certificate shown is in date and for this name",
+            Sign::CertificateFaulty => "the certificate shown is not in date or not for this name",
+            Sign::UsualIssuer => {
+                "the interceptor signs this name with the CA that this app accepts"
+            }
+            Sign::OtherIssuer => {
+                "the interceptor signs this name with another CA than names this app accepts, as \
+                 it does for origins it does not trust itself"
+            }
+            Sign::UnknownCa => "it says unknown_ca, which few pin checks do",
+            Sign::AccessDenied => "it says access_denied, as checks of its own do",
+            Sign::AfterHandshake => {
+                "it had finished the handshake, as pin checks do more often than others"
+            }
+        })
     }
 }
 
-/// Counts names in words.
-fn count(names: f64) -> String {
-    let names = names.ceil() as u64;
-    if names == 1 {
-        "a name".to_owned()
-    } else {
-        format!("{names} names")
+/// A number of names, in words.
+struct Names(u64);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("a name"),
+            names => write!(f, "{names} names"),
+        }
     }
 }

@@ -185,7 +185,7 @@ impl Interceptors {
         [issuer_mark, ..]: Marks,
         knowledge: &Knowledge,
     ) -> Option<InterceptionEvidence> {
-        let issuer = || leaf.issuer.clone();
+        let issuer = || Arc::clone(&leaf.issuer);
         let is_inspection_ca = |ca: &InspectionCa| ca.matches(&leaf.issuer);
         if knowledge.inspection_cas.iter().any(is_inspection_ca) {
             return Some(InterceptionEvidence::InspectionCa { issuer: issuer() });
