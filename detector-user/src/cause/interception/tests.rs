@@ -254,20 +254,24 @@ fn one_provider_among_others_is_no_interceptor() {
 /// A settled connection comes twice, when it works and at its end, and teaches once: of one tap as
 /// soon as it works, of several once its second leg may have shown what happened between them.
 #[rstest]
-#[case::one_tap(false, [1, 1])]
-#[case::several_taps(true, [0, 1])]
-fn a_settled_connection_teaches_once(#[case] several_taps: bool, #[case] recorded: [u32; 2]) {
+#[case::one_tap([false, false], [1, 1])]
+#[case::several_taps([true, false], [0, 1])]
+#[case::another_tap_meanwhile([false, true], [1, 1])]
+fn a_settled_connection_teaches_once(#[case] other_began: [bool; 2], #[case] recorded: [u32; 2]) {
     let mut legs = Legs::default();
     let mut interceptors = Interceptors::default();
-    let timeline = connection("a.test", [10, 0, 2, 1], None, 64).client_leg;
-    if several_taps {
-        legs.record(FlowEvent::Began(beginning(&timeline)), 0);
-    }
+    let mut timeline = connection("a.test", [10, 0, 2, 1], None, 64).client_leg;
+    timeline.settled = true;
+    let mut other = beginning(&timeline);
+    other.flow.key.interface += 1;
     let events = [
         FlowEvent::Works(timeline.clone()),
         FlowEvent::Over(timeline.clone()),
     ];
-    for (event, recorded) in events.into_iter().zip(recorded) {
+    for ((event, other_began), recorded) in events.into_iter().zip(other_began).zip(recorded) {
+        if other_began {
+            legs.record(FlowEvent::Began(other.clone()), 0);
+        }
         legs.record(event, 0);
         for connection in legs.take_ready() {
             interceptors.examine(&connection, &knowledge(""));

@@ -1,10 +1,11 @@
 //! Legs: flows of several taps that belong to one connection.
 //!
 //! A gateway with two taps sees a forwarded connection twice, with the same client random, also
-//! behind NAT; so does a mirror of two VLANs, or a capture inside and outside a tunnel. An interceptor between the taps makes two connections of it: the second begins, for
-//! the same server name, or without a name to the same server, once the first's ClientHello is there,
-//! and its server answers before the first's client is answered. That order is what is asked of two
-//! legs; names alone, also seen from two clients at two taps, make none.
+//! behind NAT; so does a mirror of two VLANs, or a capture inside and outside a tunnel. An interceptor
+//! between the taps makes two connections of it: the second begins, for the same server name, or
+//! without a name to the same server, once the first's ClientHello is there, and its server answers
+//! before the first's client is answered. Two legs must have that order; names alone, also seen from
+//! two clients at two taps, make none.
 
 #[cfg(test)]
 mod tests;
@@ -36,8 +37,8 @@ pub struct Connection {
     pub server_leg: Option<(Passage, Box<Timeline>)>,
     /// Whether it is passed on early, since it works; its end is yet to come.
     pub goes_on: bool,
-    /// Whether all its legs are known, and were not before: true once per connection. With one tap
-    /// that is as soon as it works, with several at its end.
+    /// Whether all its legs are known, and were not before: true once per connection. Where one tap
+    /// alone saw any when it began, that is as soon as it works, otherwise at its end.
     pub newly_complete: bool,
 }
 
@@ -76,6 +77,8 @@ pub struct Legs {
     ready: Vec<Connection>,
     /// Several taps see connections: one that works may still get a second leg.
     several_taps: bool,
+    /// Beginning of the latest connection that worked while only one tap saw any, on the tap's clock.
+    alone_until_ns: Option<u64>,
 }
 
 impl Default for Legs {
@@ -87,6 +90,7 @@ impl Default for Legs {
             due: BTreeSet::new(),
             ready: Vec::new(),
             several_taps: false,
+            alone_until_ns: None,
         }
     }
 }
@@ -178,13 +182,22 @@ impl Legs {
                 .is_some_and(|other| other.beginning.started_ns <= leg.beginning.started_ns)
         });
         if !is_server_leg {
+            if !self.several_taps {
+                self.alone_until_ns = self.alone_until_ns.max(Some(timeline.flow.started_ns));
+            }
             self.ready.push(Connection {
+                newly_complete: self.is_seen_once(&timeline),
                 client_leg: timeline,
                 server_leg: None,
                 goes_on: true,
-                newly_complete: !self.several_taps,
             });
         }
+    }
+
+    /// Whether only one tap saw any connections when this one began. The answer is the same when a
+    /// connection works and when it is over, also where another tap sees one meanwhile.
+    fn is_seen_once(&self, timeline: &Timeline) -> bool {
+        !self.several_taps || Some(timeline.flow.started_ns) <= self.alone_until_ns
     }
 
     fn partner(&self, beginning: &Beginning) -> Option<FlowId> {
@@ -293,7 +306,7 @@ impl Legs {
         server_leg: Option<(Passage, Box<Timeline>)>,
     ) {
         self.ready.push(Connection {
-            newly_complete: self.several_taps || !client_leg.settled,
+            newly_complete: !client_leg.settled || !self.is_seen_once(&client_leg),
             client_leg,
             server_leg,
             goes_on: false,
