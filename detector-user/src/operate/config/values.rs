@@ -150,7 +150,9 @@ pub(super) fn number(
 }
 
 pub(super) fn duration(value: &Spanned<DeValue<'_>>) -> Result<Duration, Complaint> {
-    humantime::parse_duration(text(value)?).map_err(Complaint::new)
+    let given = text(value)?;
+    humantime::parse_duration(given)
+        .map_err(|_| Complaint::new(format!("{given:?} is not a duration")))
 }
 
 pub(super) fn size(value: &Spanned<DeValue<'_>>) -> Result<u64, Complaint> {

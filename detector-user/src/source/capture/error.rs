@@ -21,6 +21,13 @@ pub enum CaptureError {
         error: io::Error,
     },
 
+    /// A folder.
+    #[error("cannot read {file}: it is a directory; name the captures in it")]
+    Directory {
+        /// Its name as the user gave it.
+        file: String,
+    },
+
     /// The operating system refused a read; the capture itself may be whole.
     #[error("cannot read {file} beyond byte {offset}: {error}")]
     Io {

@@ -115,6 +115,7 @@ impl CaptureFile {
         }
         let name = path.display().to_string();
         match File::open(path) {
+            Ok(_) if path.is_dir() => Err(CaptureError::Directory { file: name }),
             Ok(file) => match Window::map(&file) {
                 Some(window) => Self::from_window(window, name),
                 None => Self::from_reader(file, name),

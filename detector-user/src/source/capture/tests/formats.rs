@@ -289,7 +289,7 @@ fn opens_a_file_whatever_its_name() {
 
 #[rstest]
 #[case("/nonexistent/a.pcap", "cannot open /nonexistent/a.pcap: No such file")]
-#[case("/", "cannot read / beyond byte 0: Is a directory")]
+#[case("/", "cannot read /: it is a directory; name the captures in it")]
 fn tells_why_a_file_cannot_be_opened(#[case] path: &str, #[case] expected: &str) {
     let error = CaptureFile::open(Path::new(path))
         .err()
