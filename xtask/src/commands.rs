@@ -35,8 +35,8 @@ pub fn xtask() -> Command {
         .subcommand(package())
         .subcommand(score())
         .subcommand(sites())
+        .subcommand(corpus_rewrite())
         .subcommand(inject_reset().hide(true))
-        .subcommand(corpus_rewrite().hide(true))
 }
 
 /// Returns the definition of the laboratory's own binary.

@@ -59,7 +59,7 @@ pub fn compare(folder: &Folder, streams: &[Streams], cases: &[Case]) -> anyhow::
     let pinned = used_rule::pinned(folder, &dissected);
     rows.push(row("IMC 2022 rule", cases, &all, &|case| pinned.says(case)));
     rows.push(row(
-        "IMC 2022 rule, told which connections are intercepted",
+        "IMC 2022 rule, given which connections are intercepted",
         cases,
         &all,
         &|case| match case.intercepted.as_deref() {
@@ -69,7 +69,7 @@ pub fn compare(folder: &Folder, streams: &[Streams], cases: &[Case]) -> anyhow::
     ));
     for interceptor in interceptor_logs::interceptors(folder) {
         let through = |case: &Case| case.interceptor.as_deref() == Some(interceptor.as_str());
-        let name = format!("{interceptor}'s own log, of what went through it");
+        let name = format!("{interceptor}'s own log, of its own connections");
         rows.push(row(&name, cases, &through, &|case| {
             interceptor_logs::says(case, &interceptor, folder, streams)
         }));
@@ -125,7 +125,7 @@ impl fmt::Display for Markdown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| method | failures | explained rightly | of these left open | wrongly | not at all | successes called failures |"
+            "| method | failures | correct | of these left open | wrong | not explained | successes called failures |"
         )?;
         writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         for row in self.0 {
