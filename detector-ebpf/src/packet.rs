@@ -36,12 +36,12 @@ fn black_box(value: u32) -> u32 {
     value ^ unsafe { ZERO.0.get().read_volatile() }
 }
 
-/// A frame in kernel memory. The two kinds differ in their context and their helper.
+/// A program's context, which leads to its frame. The two kinds differ in their helpers.
 ///
 /// # Safety
-/// [`Frame::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
-/// written, while the frame is borrowed.
-unsafe trait Frame {
+/// [`Context::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
+/// written, while the context is borrowed.
+pub(crate) unsafe trait Context {
     /// Returns the addresses of the linear part's first byte and after its last.
     ///
     /// Read from the context for each window: the verifier would track a stored pointer, and split
@@ -54,12 +54,21 @@ unsafe trait Frame {
     /// # Safety
     /// `to` is valid for writes of `len` bytes.
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64;
+
+    /// Length of the whole frame in bytes, with its fragments.
+    fn frame_len(&self) -> usize;
+
+    /// The VLAN tag that is not in the frame's bytes.
+    fn offloaded_vlan(&self) -> Option<u16>;
 }
+
+/// A frame in kernel memory.
+pub(crate) struct Frame<'a, C>(pub(crate) &'a C);
 
 /// Returns `N` bytes at `offset` of the frame's linear part.
 #[inline(always)]
-fn linear_window<F: Frame, const N: usize>(frame: &F, offset: usize) -> Option<&[u8; N]> {
-    let (data, end) = frame.bounds();
+fn linear_window<C: Context, const N: usize>(context: &C, offset: usize) -> Option<&[u8; N]> {
+    let (data, end) = context.bounds();
     if offset > OFFSET_MAX {
         return None;
     }
@@ -93,8 +102,8 @@ fn load_head(count: u32, load: impl FnOnce(*mut u8, u32) -> i64) -> Option<u64> 
 
 /// Copies the `len` bytes at `offset` to the beginning of `to`.
 #[inline(always)]
-fn load_bytes<F: Frame, const ROOM: usize>(
-    frame: &F,
+fn load_bytes<C: Context, const ROOM: usize>(
+    context: &C,
     offset: usize,
     to: &mut [u8; ROOM],
     len: usize,
@@ -103,117 +112,22 @@ fn load_bytes<F: Frame, const ROOM: usize>(
         return false;
     };
     // SAFETY: `len` is `ROOM` at most.
-    unsafe { frame.load(offset as u32, to.as_mut_ptr(), len as u32) == 0 }
+    unsafe { context.load(offset as u32, to.as_mut_ptr(), len as u32) == 0 }
 }
 
-/// A frame at XDP.
-pub(crate) struct XdpFrame<'a> {
-    context: &'a XdpContext,
-}
-
-impl<'a> XdpFrame<'a> {
-    #[inline(always)]
-    pub(crate) fn new(context: &'a XdpContext) -> Self {
-        Self { context }
-    }
-}
-
-// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
-unsafe impl Frame for XdpFrame<'_> {
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: the context is the one the program was called with.
-        unsafe {
-            (
-                (&raw const (*self.context.ctx).data).read_volatile() as usize,
-                (&raw const (*self.context.ctx).data_end).read_volatile() as usize,
-            )
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
-        // SAFETY: the caller's contract.
-        unsafe { bpf_xdp_load_bytes(self.context.ctx, offset, to.cast(), len) }
-    }
-}
-
-impl Packet for XdpFrame<'_> {
-    #[inline(always)]
-    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        linear_window(self, offset)
-    }
-
-    #[inline(always)]
-    fn head(&self, offset: usize, count: u32) -> Option<u64> {
-        if let Some(bytes) = self.window::<8>(offset) {
-            return Some(first_bytes(u64::from_be_bytes(*bytes), count));
-        }
-        load_head(count, |to, len| {
-            // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
-            unsafe { self.load(offset as u32, to, len) }
-        })
-    }
-
-    #[inline(always)]
-    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(self, offset, to, len)
-    }
-
-    #[inline(always)]
-    fn black_box(&self, value: u32) -> u32 {
-        black_box(value)
-    }
-
-    #[inline(always)]
-    fn frame_len(&self) -> usize {
-        // SAFETY: the context is the one the program was called with.
-        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as usize }
-    }
-}
-
-/// A socket buffer at TC.
-pub(crate) struct SkbFrame<'a> {
-    context: &'a TcContext,
-}
-
-impl<'a> SkbFrame<'a> {
-    #[inline(always)]
-    pub(crate) fn new(context: &'a TcContext) -> Self {
-        Self { context }
-    }
-
+impl Frame<'_, TcContext> {
+    /// Index of the interface that the frame passes.
     #[inline(always)]
     pub(crate) fn interface(&self) -> u32 {
         // SAFETY: the context is the one the program was called with.
-        unsafe { (*self.context.skb.skb).ifindex }
+        unsafe { (*self.0.skb.skb).ifindex }
     }
 }
 
-// SAFETY: the context is the one the program was called with, and tlswhy writes no packet.
-unsafe impl Frame for SkbFrame<'_> {
-    #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: the context is the one the program was called with.
-        unsafe {
-            (
-                (&raw const (*self.context.skb.skb).data).read_volatile() as usize,
-                (&raw const (*self.context.skb.skb).data_end).read_volatile() as usize,
-            )
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
-        // SAFETY: the caller's contract.
-        unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset, to.cast(), len) }
-    }
-}
-
-impl Packet for SkbFrame<'_> {
+impl<C: Context> Packet for Frame<'_, C> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        linear_window(self, offset)
+        linear_window(self.0, offset)
     }
 
     #[inline(always)]
@@ -223,13 +137,13 @@ impl Packet for SkbFrame<'_> {
         }
         load_head(count, |to, len| {
             // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
-            unsafe { self.load(offset as u32, to, len) }
+            unsafe { self.0.load(offset as u32, to, len) }
         })
     }
 
     #[inline(always)]
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
-        load_bytes(self, offset, to, len)
+        load_bytes(self.0, offset, to, len)
     }
 
     #[inline(always)]
@@ -239,13 +153,74 @@ impl Packet for SkbFrame<'_> {
 
     #[inline(always)]
     fn frame_len(&self) -> usize {
-        self.context.len() as usize
+        self.0.frame_len()
+    }
+
+    #[inline(always)]
+    fn offloaded_vlan(&self) -> Option<u16> {
+        self.0.offloaded_vlan()
+    }
+}
+
+// SAFETY: a program gets its context from the kernel, and tlswhy writes no packet.
+unsafe impl Context for XdpContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context is the one the program was called with.
+        unsafe {
+            (
+                (&raw const (*self.ctx).data).read_volatile() as usize,
+                (&raw const (*self.ctx).data_end).read_volatile() as usize,
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_xdp_load_bytes(self.ctx, offset, to.cast(), len) }
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        // SAFETY: the context is the one the program was called with.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn offloaded_vlan(&self) -> Option<u16> {
+        None
+    }
+}
+
+// SAFETY: a program gets its context from the kernel, and tlswhy writes no packet.
+unsafe impl Context for TcContext {
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context is the one the program was called with.
+        unsafe {
+            (
+                (&raw const (*self.skb.skb).data).read_volatile() as usize,
+                (&raw const (*self.skb.skb).data_end).read_volatile() as usize,
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64 {
+        // SAFETY: the caller's contract.
+        unsafe { bpf_skb_load_bytes(self.as_ptr(), offset, to.cast(), len) }
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.len() as usize
     }
 
     #[inline(always)]
     fn offloaded_vlan(&self) -> Option<u16> {
         // SAFETY: the context is the one the program was called with.
-        let skb = unsafe { &*self.context.skb.skb };
+        let skb = unsafe { &*self.skb.skb };
         (skb.vlan_present != 0).then_some(skb.vlan_tci as u16)
     }
 }

@@ -11,7 +11,7 @@ use detector_common::headers::{LinkType, Tap};
 use crate::counters::count;
 use crate::flows::Maps;
 use crate::maps::{LAYOUT, VLAN_IN_KEY};
-use crate::packet::{SkbFrame, XdpFrame};
+use crate::packet::Frame;
 use crate::rings::Rings;
 
 /// `TCX_NEXT`, or `TC_ACT_UNSPEC` below Linux 6.6, the same number: the packet goes on as if this
@@ -28,12 +28,7 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
         vlan_in_key: VLAN_IN_KEY.load() != 0,
         tunnel: 0,
     };
-    let way = inspect(
-        &XdpFrame::new(&context),
-        &tap,
-        &mut Maps,
-        &mut Rings::default(),
-    );
+    let way = inspect(&Frame(&context), &tap, &mut Maps, &mut Rings::default());
     count(way);
     match way {
         Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}
@@ -69,7 +64,7 @@ pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
-    let frame = SkbFrame::new(context);
+    let frame = Frame(context);
     let tap = Tap {
         link,
         interface: frame.interface(),
