@@ -6,132 +6,24 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+mod documents;
+mod service;
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use documents::{commands, follow, follow_all};
 use lab::demo::story::{Scene, Story};
 use lab::host::{Machine, Namespace, output, run, words};
-use serde_json::Value;
-use tests::gateway::PATIENCE;
-use xtask::package::{self, Packages};
+use service::{
+    await_causes, configure, folder, install, journald, kill, main_pid, messages, packages,
+    wait_until,
+};
 
 /// A refusal that others decide is told two seconds after it at the latest.
 const VERDICT_DUE: Duration = Duration::from_secs(3);
 /// CAP_NET_ADMIN and CAP_BPF (capabilities(7)).
 const KEPT: u64 = 1 << 12 | 1 << 39;
-
-/// Two packages that differ in their revision.
-fn packages() -> &'static [Packages; 2] {
-    static PACKAGES: OnceLock<[Packages; 2]> = OnceLock::new();
-    PACKAGES.get_or_init(|| ["1", "2"].map(|revision| package::build(revision).unwrap()))
-}
-
-fn folder() -> &'static Path {
-    packages()[0].deb.parent().unwrap()
-}
-
-/// The commands that a document has under a heading, a block each.
-fn commands(document: &str, heading: &str) -> Vec<String> {
-    let path = xtask::root().join("docs").join(document);
-    let text = std::fs::read_to_string(path).unwrap();
-    let (_, section) = text
-        .split_once(&format!("\n## {heading}\n"))
-        .unwrap_or_else(|| panic!("{document} has no {heading:?}"));
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let blocks = section.split("\n```sh\n").skip(1);
-    let blocks: Vec<String> = blocks
-        .filter_map(|block| Some(block.split_once("\n```")?.0.to_owned()))
-        .collect();
-    assert!(
-        !blocks.is_empty(),
-        "{document} has no command under {heading:?}"
-    );
-    blocks
-}
-
-/// Does what a document says under a heading, as written.
-fn follow(machine: &Machine, document: &str, heading: &str) {
-    for block in commands(document, heading) {
-        machine.shell(&format!("cd /shared\n{block}")).unwrap();
-    }
-}
-
-fn follow_all(machine: &Machine, document: &str) {
-    let path = xtask::root().join("docs").join(document);
-    let text = std::fs::read_to_string(path).unwrap();
-    for section in text.split("\n## ").skip(1) {
-        if section.contains("\n```sh\n") {
-            let heading = section.lines().next().unwrap_or_default();
-            follow(machine, document, heading);
-        }
-    }
-}
-
-fn install(machine: &Machine, package: &Packages) -> Command {
-    let name = package.deb.file_name().unwrap().to_str().unwrap();
-    machine.command(&format!("apt-get install --yes /shared/{name}"))
-}
-
-fn configure(machine: &Machine, text: &str) {
-    let script = format!("cat > /etc/tlswhy/tlswhy.toml <<'END'\n{text}END\n");
-    machine.shell(&script).unwrap();
-}
-
-fn main_pid(machine: &Machine) -> String {
-    let pid = machine.run("systemctl show --property=MainPID --value tlswhy");
-    pid.unwrap().trim().to_owned()
-}
-
-/// The service's log.
-fn messages(machine: &Machine) -> String {
-    machine
-        .run("journalctl --no-pager --output=cat --unit=tlswhy")
-        .unwrap()
-}
-
-fn wait_until(what: &str, machine: &Machine, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}:\n{}", messages(machine));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn verdicts(machine: &Machine) -> Vec<Value> {
-    let journal = machine.run("journalctl --no-pager --output=json --identifier=tlswhy");
-    let journal = journal.unwrap();
-    let entries = journal
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    entries
-        .filter(|entry: &Value| entry.get("TLSWHY_CAUSE").is_some())
-        .collect()
-}
-
-fn causes(machine: &Machine) -> BTreeMap<String, usize> {
-    let mut causes = BTreeMap::new();
-    for verdict in verdicts(machine) {
-        let cause = verdict["TLSWHY_CAUSE"].as_str().unwrap();
-        *causes.entry(cause.to_owned()).or_default() += 1;
-    }
-    causes
-}
-
-fn await_causes(machine: &Machine, expected: &[&str]) {
-    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
-    for cause in expected {
-        *wanted.entry((*cause).to_owned()).or_default() += 1;
-    }
-    let all = |found: &BTreeMap<String, usize>| found.values().sum::<usize>();
-    wait_until("a verdict is missing", machine, || {
-        all(&causes(machine)) >= expected.len()
-    });
-    let found = verdicts(machine);
-    assert_eq!(causes(machine), wanted, "{found:#?}\n{}", messages(machine));
-}
 
 /// Plays a scene to its end.
 fn play(mut scene: Scene) {
@@ -154,19 +46,6 @@ fn play_until_reset(mut scene: Scene) {
         !scene.worked(&result)
     };
     assert!((0..CHANCES).any(|_| is_reset()), "no reset came in time");
-}
-
-fn kill(machine: &Machine) {
-    machine
-        .run("systemctl kill --kill-who=main --signal=KILL tlswhy")
-        .unwrap();
-}
-
-/// Stops journald with its sockets, or starts it.
-fn journald(machine: &Machine, verb: &str) {
-    let units = "systemd-journald.socket systemd-journald-dev-log.socket \
-                 systemd-journald-audit.socket systemd-journald.service";
-    machine.run(&format!("systemctl {verb} {units}")).unwrap();
 }
 
 #[test]

@@ -1,24 +1,18 @@
 //! Taps on real interfaces: which hooks, both directions, and nothing left behind.
 
-use std::time::Duration;
+mod watched;
 
-use aya::programs::ProgramInfo;
-use aya::programs::tc::{SchedClassifier, TcAttachType};
 use detector_common::counter::Counter;
-use detector_common::observation::{ChunkHead, Observation, events};
-use detector_user::flow::receiver::Receiver;
-use detector_user::host::interfaces::Interface;
-use detector_user::source::tap::counters::Counters;
+use detector_common::observation::events;
 use detector_user::source::tap::hook::{Abilities, Hook};
-use detector_user::source::tap::kernel_tap::KernelTap;
 use detector_user::source::tap::object::ObjectOptions;
-use detector_user::source::tap::rings::Rings;
 use lab::host::{Namespace, run, words};
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
 use tests::gateway::agent;
 use tests::wire::{await_link, inside, interface, namespace, pair, send, until};
+use watched::{Watched, alert, await_traces, hello, sees_both_directions, traces};
 
 const XDP_PASS: i32 = 2;
 const TCX_PASS: i32 = 0;
@@ -44,142 +38,13 @@ const BEFORE_TCX: Abilities = Abilities {
     virtual_xdp: true,
     tcx: false,
 };
+
 /// Linux 5.8 to 5.17.
 const BEFORE_XDP_FRAGMENTS: Abilities = Abilities {
     xdp: false,
     virtual_xdp: false,
     tcx: false,
 };
-
-/// A tap with what it told so far.
-struct Watched {
-    tap: KernelTap,
-    rings: Rings,
-    counters: Counters,
-    told: Told,
-}
-
-#[derive(Default)]
-struct Told {
-    observations: Vec<Observation>,
-    chunk_bytes: usize,
-}
-
-impl Receiver for Told {
-    fn observation(&mut self, observation: &Observation) {
-        self.observations.push(*observation);
-    }
-
-    fn chunk(&mut self, _: &ChunkHead, bytes: &[u8]) {
-        self.chunk_bytes += bytes.len();
-    }
-}
-
-impl Watched {
-    fn new(interfaces: &[Interface], abilities: Abilities) -> Self {
-        Self::with(interfaces, abilities, &ObjectOptions::default())
-    }
-
-    fn with(interfaces: &[Interface], abilities: Abilities, options: &ObjectOptions) -> Self {
-        let mut tap = KernelTap::attach(interfaces, options, abilities).unwrap();
-        Self {
-            rings: Rings::take(&mut tap.kernel).unwrap(),
-            counters: Counters::take(&mut tap.kernel).unwrap(),
-            tap,
-            told: Told::default(),
-        }
-    }
-
-    fn hooks(&self) -> Vec<(Hook, Option<Hook>)> {
-        let hooks = self.tap.tapped.iter().map(|it| (it.ingress, it.egress));
-        hooks.collect()
-    }
-
-    fn count(&self, wanted: Counter) -> u64 {
-        let all = self.counters.read().unwrap();
-        all.iter().find(|(it, _)| *it == wanted).unwrap().1
-    }
-
-    /// Waits for an observation and returns its interface and whether it was at egress.
-    fn await_event(&mut self, event: u16) -> (u32, bool) {
-        let mut found = None;
-        until(&format!("an observation with event {event}"), || {
-            self.rings.drain(&mut self.told);
-            let mut all = self.told.observations.iter();
-            found = all.find(|it| it.events & event != 0).copied();
-            found.is_some()
-        });
-        let found = found.unwrap();
-        (found.key.interface, found.egress != 0)
-    }
-}
-
-fn hello(talk: &mut Conversation) -> Vec<Vec<u8>> {
-    vec![talk.data(From::Client, &tls::client_hello("www.works.test", 300))]
-}
-
-fn alert(talk: &mut Conversation) -> Vec<Vec<u8>> {
-    vec![
-        talk.data(From::Server, &tls::server_hello(0xc02f, false)),
-        talk.data(From::Server, &tls::record(21, &[2, 40])),
-    ]
-}
-
-/// A hello comes in by g0 and an alert leaves by it: both are told, each with its direction.
-fn sees_both_directions(client: &Namespace, gateway: &Namespace, watched: &mut Watched) {
-    let index = watched.tap.tapped[0].index;
-    let mut talk = Conversation::new(Network::Ipv4);
-    send(client, "c0", &hello(&mut talk));
-    assert_eq!(watched.await_event(events::HELLO), (index, false));
-    send(gateway, "g0", &alert(&mut talk));
-    assert_eq!(watched.await_event(events::ALERT), (index, true));
-    assert!(watched.told.chunk_bytes > 300);
-    assert_eq!(watched.count(Counter::Started), 1);
-    assert_eq!(watched.count(Counter::Followed), 3);
-}
-
-/// The namespace's programs, filters and queueing disciplines.
-fn traces(gateway: &Namespace, interface: &str) -> String {
-    [
-        format!("ip -details link show dev {interface}"),
-        format!("tc qdisc show dev {interface}"),
-        format!("tc filter show dev {interface} ingress"),
-        format!("tc filter show dev {interface} egress"),
-        "bpftool net show".to_owned(),
-    ]
-    .iter()
-    // Before there is a clsact, tc has no filters to list and says so by failing.
-    .map(|line| gateway.run(line).unwrap_or_default())
-    .chain([inside(gateway, || tcx_programs(interface))])
-    .collect()
-}
-
-/// Waits until the namespace shows what it did before.
-fn await_traces(gateway: &Namespace, interface: &str, before: &str) {
-    let mut now = String::new();
-    for _ in 0..500 {
-        now = traces(gateway, interface);
-        if now == before {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(now, before, "something stays");
-}
-
-fn tcx_programs(interface: &str) -> String {
-    let programs = |direction| {
-        // Before Linux 6.6 there is nothing to ask for.
-        let found = SchedClassifier::query_tcx(interface, direction);
-        let (_, programs) = found.unwrap_or_default();
-        programs.iter().map(ProgramInfo::id).collect::<Vec<_>>()
-    };
-    let (ingress, egress) = (
-        programs(TcAttachType::Ingress),
-        programs(TcAttachType::Egress),
-    );
-    format!("TCX: {ingress:?} {egress:?}")
-}
 
 #[rstest]
 #[case::as_here(here().0, (Hook::XdpNative, here().1))]
