@@ -94,6 +94,12 @@ impl Target {
         })
     }
 
+    /// Its address; `None` of a name.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let ip = self.host.parse::<IpAddr>().ok()?;
+        Some(SocketAddr::new(ip.to_canonical(), self.port))
+    }
+
     /// Whether it is a name, not an address.
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()

@@ -15,7 +15,7 @@ use crate::flow::tls::Handshake;
 #[derive(Clone, Debug)]
 pub enum FlowEvent {
     /// It began. Raised only where several taps may see the same connection.
-    Began(Beginning),
+    Began(Box<Beginning>),
     /// It works, since application records went both ways; it goes on, and [`FlowEvent::Over`] follows.
     Works(Box<Timeline>),
     /// It is over, or no longer followed.
@@ -35,6 +35,13 @@ pub struct Beginning {
     pub server_name: Option<String>,
     /// The server's address.
     pub server: SocketAddr,
+    /// Address of the client.
+    pub client: SocketAddr,
+    /// Whether the server's address is an explicit proxy's: `server_name` may then be that of CONNECT or
+    /// SOCKS, and `target` the address asked for there.
+    pub ends_at_proxy: bool,
+    /// The address that the client asked a proxy for, where it gave one.
+    pub target: Option<SocketAddr>,
     /// Whether the hello was seen at egress; `None` of a capture, which does not say.
     pub egress: Option<bool>,
 }
@@ -77,6 +84,8 @@ pub struct Timeline {
     /// Bytes of the largest ClientHello for the same name that this server had answered, if it did not
     /// answer this one.
     pub largest_answered: Option<u32>,
+    /// Whether the client's address is a proxy's, at which other clients' requests end.
+    pub client_is_proxy: bool,
 }
 
 impl Timeline {

@@ -55,8 +55,10 @@ impl Pipeline {
     /// Creates a pipeline that tracks at most `flows` flows. `on_error` receives each kind of failure of
     /// each sink once.
     pub fn new(flows: usize, knowledge: Knowledge, sinks: Sinks, on_error: fn(&SinkError)) -> Self {
+        let mut tracker = Tracker::new(flows);
+        tracker.set_interceptors(&knowledge.interceptors);
         Self {
-            tracker: Tracker::new(flows),
+            tracker,
             legs: Legs::default(),
             interceptors: Interceptors::default(),
             history: History::default(),
@@ -105,6 +107,7 @@ impl Pipeline {
     /// Replaces the operator's knowledge and the connections that are judged.
     pub fn set_knowledge(&mut self, knowledge: Knowledge, scope: Scope) {
         self.unseen_ca.set_knowledge(&self.knowledge, &knowledge);
+        self.tracker.set_interceptors(&knowledge.interceptors);
         self.knowledge = knowledge;
         self.scope = scope;
     }

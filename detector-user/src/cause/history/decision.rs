@@ -74,7 +74,8 @@ impl Decision {
         match when {
             When::Always | When::RefusedFromInterceptorOnly => true,
             When::OtherAppsAccept => self.other_apps_accept,
-            When::NotIntercepted
+            When::ClientIsInterceptor
+            | When::NotIntercepted
             | When::ResetIsAllOfItsSender
             | When::ResetInClientsName
             | When::HandshakeFinished => false,

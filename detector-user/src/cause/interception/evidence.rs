@@ -12,6 +12,8 @@ use crate::verdict::Intercepted;
 pub enum InterceptionEvidence {
     /// The client is an interceptor that the operator named.
     InterceptorAddress(IpAddr),
+    /// The client is a proxy: other hosts' requests end at its address.
+    ProxyAddress(IpAddr),
     /// The operator said so of all connections.
     EveryConnection,
     /// The operator said so of all connections.
@@ -71,6 +73,7 @@ impl InterceptionEvidence {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::InterceptorAddress(_) => "interceptor-address",
+            Self::ProxyAddress(_) => "proxy-address",
             Self::EveryConnection | Self::NoConnection => "told",
             Self::SameRandom { .. } => "same-random",
             Self::TwoLegs { .. } => "two-legs",
@@ -90,6 +93,7 @@ impl InterceptionEvidence {
     pub const fn status(&self) -> Intercepted {
         match self {
             Self::InterceptorAddress(_)
+            | Self::ProxyAddress(_)
             | Self::NoConnection
             | Self::SameRandom { .. }
             | Self::OtherCa { .. }
@@ -103,6 +107,12 @@ impl InterceptionEvidence {
             | Self::LearnedFingerprint
             | Self::RecognizedLater => Intercepted::Yes,
         }
+    }
+
+    /// Whether the client of the connection is itself an interceptor or a proxy.
+    #[must_use]
+    pub const fn is_own_connection(&self) -> bool {
+        matches!(self, Self::InterceptorAddress(_) | Self::ProxyAddress(_))
     }
 
     /// The operator's general statement; `None` where evidence decides.
@@ -121,6 +131,12 @@ impl fmt::Display for InterceptionEvidence {
             Self::InterceptorAddress(client) => {
                 write!(f, "{client} is an interceptor, which opened this itself")
             }
+            Self::ProxyAddress(client) => {
+                write!(
+                    f,
+                    "{client} is a proxy, at which other hosts' requests end, and opened this itself"
+                )
+            }
             Self::EveryConnection => {
                 f.write_str("the operator says that every connection is intercepted here")
             }
@@ -133,6 +149,13 @@ impl fmt::Display for InterceptionEvidence {
             } => write!(
                 f,
                 "{server_tap} shows the same client random as {client_tap}: it was only forwarded"
+            ),
+            Self::TwoLegs {
+                client_tap,
+                server_tap,
+            } if client_tap == server_tap => write!(
+                f,
+                "both sides of a proxy were seen, with different client randoms: it terminates TLS"
             ),
             Self::TwoLegs {
                 client_tap,

@@ -174,7 +174,7 @@ impl Interceptors {
         knowledge: &Knowledge,
     ) -> Option<InterceptionEvidence> {
         let leg = &*connection.client_leg;
-        by_operator(knowledge, leg)
+        by_operator(knowledge, connection)
             .or_else(|| by_legs(connection))
             .or_else(|| self.by_certificate(leaf(leg)?, marks, knowledge))
     }
@@ -220,10 +220,19 @@ fn status(evidence: Option<&InterceptionEvidence>) -> Intercepted {
     evidence.map_or(Intercepted::Unknown, InterceptionEvidence::status)
 }
 
-fn by_operator(knowledge: &Knowledge, leg: &Timeline) -> Option<InterceptionEvidence> {
+/// By the client's address, or what the operator says of all connections.
+fn by_operator(knowledge: &Knowledge, connection: &Connection) -> Option<InterceptionEvidence> {
+    let leg = &*connection.client_leg;
     let client = leg.client.ip().to_canonical();
-    if knowledge.interceptors.contains(&client) {
+    // Of an app on the proxy's own host both legs are known.
+    let is_alone = connection.server_leg.is_none();
+    // Further proxies behind it may intercept.
+    let is_direct = leg.target().is_none();
+    if is_alone && is_direct && knowledge.interceptors.contains(&client) {
         return Some(InterceptionEvidence::InterceptorAddress(client));
+    }
+    if is_alone && is_direct && leg.client_is_proxy {
+        return Some(InterceptionEvidence::ProxyAddress(client));
     }
     InterceptionEvidence::told(knowledge.intercepted)
 }

@@ -68,6 +68,7 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
         ending: Ending::Closed,
         preamble: None,
         largest_answered: None,
+        client_is_proxy: false,
     };
     Connection {
         client_leg: Box::new(timeline),
@@ -84,6 +85,9 @@ fn beginning(timeline: &Timeline) -> Beginning {
         random: [0; 32],
         server_name: server_name(timeline).map(str::to_owned),
         server: timeline.server,
+        client: timeline.client,
+        ends_at_proxy: false,
+        target: None,
         egress: None,
     }
 }
@@ -270,7 +274,7 @@ fn a_settled_connection_teaches_once(#[case] other_began: [bool; 2], #[case] rec
     ];
     for ((event, other_began), recorded) in events.into_iter().zip(other_began).zip(recorded) {
         if other_began {
-            legs.record(FlowEvent::Began(other.clone()), 0);
+            legs.record(FlowEvent::Began(Box::new(other.clone())), 0);
         }
         legs.record(event, 0);
         for connection in legs.take_ready() {

@@ -92,6 +92,8 @@ pub enum Evidence<'f> {
     },
     /// The leg behind the interceptor failed first, for this reason.
     ServerLeg(&'f Self),
+    /// The interceptor left the origin before it had asked for anything.
+    LeftUnasked,
     /// The origin's certificate behind the interceptor has a visible flaw.
     ServerLegCertificate(Flaw<'f>),
     /// The tells of a reset that is not its alleged sender's.
@@ -156,6 +158,7 @@ impl Evidence<'_> {
             Self::FragmentedCertificate => "fragmented-certificate",
             Self::CertificateRequested { .. } => "certificate-requested",
             Self::ServerLeg(_) => "server-leg",
+            Self::LeftUnasked => "left-unasked",
             Self::ServerLegCertificate(_) => "server-leg-certificate",
             Self::ResetTells(_) => "reset-tells",
             Self::Reset { .. } => "reset",
@@ -306,6 +309,9 @@ impl fmt::Display for Evidence<'_> {
             Self::ServerLegCertificate(flaw) => {
                 write!(f, "the origin's certificate behind the interceptor {flaw}")
             }
+            Self::LeftUnasked => f.write_str(
+                "it left after the origin's certificate, without having asked for anything",
+            ),
             Self::ServerLeg(first) => {
                 write!(f, "behind the interceptor it failed first: {first}")
             }

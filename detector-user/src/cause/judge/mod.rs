@@ -78,12 +78,18 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
         Some((Passage::Intercepted, leg)) => (None, Some(Facts::of(leg, None))),
         None => (None, None),
     };
-    let server_leg = behind.as_ref().map(ServerLeg::judged);
     let facts = Facts::of(&connection.client_leg, elsewhere);
+    let answered_ns = facts.answered_ns();
+    let server_leg = behind.as_ref();
+    let server_leg = server_leg.map(|leg| ServerLeg::judged(leg, answered_ns));
     let case = Case {
         facts: &facts,
         server_leg: server_leg.as_ref(),
         intercepted: interception.status,
+        client_is_interceptor: interception
+            .evidence
+            .as_ref()
+            .is_some_and(InterceptionEvidence::is_own_connection),
     };
     let other_leg = connection.server_leg.as_ref().map(|(_, leg)| &**leg);
     let mut judged = judge_as(case, other_leg, interception);

@@ -76,6 +76,7 @@ impl Grounds<'_> {
         let facts = self.case.facts;
         match when {
             When::Always => true,
+            When::ClientIsInterceptor => self.case.client_is_interceptor,
             When::NotIntercepted => self.case.intercepted == Intercepted::No,
             When::ResetIsAllOfItsSender => !facts.resets.comparable,
             When::ResetInClientsName => facts.resets.in_name_of == Some(Sender::Client),

@@ -4,8 +4,12 @@
 //! behind NAT; so does a mirror of two VLANs, or a capture inside and outside a tunnel. An interceptor
 //! between the taps makes two connections of it: the second begins, for the same server name, or
 //! without a name to the same server, once the first's ClientHello is there, and its server answers
-//! before the first's client is answered. Two legs must have that order; names alone, also seen from
+//! before the first's client is answered; or, where the interceptor waits for its client's request, at
+//! once after that, for the same server. Two legs must have that order; names alone, also seen from
 //! two clients at two taps, make none.
+//!
+//! One tap sees both legs of an explicit proxy, and of a relay on its own host: the first ends at the
+//! address where the second begins, which needs no order of answers.
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +18,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use detector_common::flow::Sender;
+use detector_common::record::APPLICATION_DATA;
 use hashlink::LruCache;
 
 use crate::flow::flow_id::FlowId;
@@ -25,6 +30,8 @@ const WAITING_MAX: usize = 1 << 16;
 const SAME_SERVER_MAX: usize = 64;
 /// Longest time from a client's hello to its interceptor's own.
 const INTERCEPTOR_NS: u64 = 5_000_000_000;
+/// Longest time from a client's request to the hello of an interceptor that waits for it.
+const REQUESTED_NS: u64 = 2_000_000_000;
 /// Longest wait of a leg that is over for the end of the other.
 const PARTNER_NS: u64 = 3_000_000_000;
 
@@ -62,6 +69,8 @@ enum Destination {
 struct Leg {
     beginning: Beginning,
     partner: Option<FlowId>,
+    /// One leg ends where the other begins.
+    meets: bool,
     /// Its connection was judged by the other leg alone: what it says comes too late.
     too_late: bool,
     over: Option<Box<Timeline>>,
@@ -99,7 +108,7 @@ impl Legs {
     /// Records an event of the tracker at `now_ns` on the tap's clock.
     pub fn record(&mut self, event: FlowEvent, now_ns: u64) {
         match event {
-            FlowEvent::Began(beginning) => self.began(beginning),
+            FlowEvent::Began(beginning) => self.began(*beginning),
             FlowEvent::Works(timeline) => self.works(timeline),
             FlowEvent::Over(timeline) => self.over(timeline, now_ns),
         }
@@ -148,10 +157,13 @@ impl Legs {
         }
         let flow = beginning.flow;
         let partner = self.partner(&beginning);
+        let mut meets = false;
         if let Some(partner) = partner
             && let Some(leg) = self.legs.get_mut(&partner)
         {
             leg.partner = Some(flow);
+            meets = meet(&leg.beginning, &beginning) || meet(&beginning, &leg.beginning);
+            leg.meets = meets;
         } else {
             self.by_random.insert(beginning.random, flow);
         }
@@ -167,6 +179,7 @@ impl Legs {
             Leg {
                 beginning,
                 partner,
+                meets,
                 too_late: false,
                 over: None,
                 deadline: None,
@@ -176,7 +189,8 @@ impl Legs {
 
     /// The leg nearer to the server says of the client nothing that its own does not.
     fn works(&mut self, timeline: Box<Timeline>) {
-        let is_server_leg = self.legs.peek(&timeline.flow).is_some_and(|leg| {
+        let flow = timeline.flow;
+        let is_server_leg = self.legs.peek(&flow).is_some_and(|leg| {
             leg.partner
                 .and_then(|partner| self.legs.peek(&partner))
                 .is_some_and(|other| other.beginning.started_ns <= leg.beginning.started_ns)
@@ -211,19 +225,26 @@ impl Legs {
                 .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none())
         };
         if let Some(flow) = self.by_random.get(&beginning.random)
-            && (at_another_tap(flow) || on_another_path(flow))
             && free(flow)
+            && let Some(leg) = self.legs.peek(flow)
+            && (at_another_tap(flow)
+                || on_another_path(flow)
+                || meet(&leg.beginning, beginning)
+                || meet(beginning, &leg.beginning))
         {
             return Some(*flow);
         }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         same_server.iter().copied().find(|flow| {
-            at_another_tap(flow)
-                && free(flow)
+            free(flow)
                 && self.legs.peek(flow).is_some_and(|leg| {
+                    let elsewhere = at_another_tap(flow);
+                    let fits = |first: &Beginning, second: &Beginning| {
+                        (elsewhere || first.ends_at_proxy && meet(first, second))
+                            && may_be_intercepted(first, second)
+                    };
                     // Taps may tell of them in another order than they began in.
-                    may_be_intercepted(&leg.beginning, beginning)
-                        || may_be_intercepted(beginning, &leg.beginning)
+                    fits(&leg.beginning, beginning) || fits(beginning, &leg.beginning)
                 })
         })
     }
@@ -239,9 +260,9 @@ impl Legs {
         };
         let other = self.legs.peek_mut(&partner).and_then(|leg| leg.over.take());
         if let Some(other) = other {
-            self.forget(flow);
+            let meets = self.forget(flow).is_some_and(|leg| leg.meets);
             self.forget(partner);
-            return self.join(timeline, other);
+            return self.join(timeline, other, meets);
         }
         if let Some(leg) = self.legs.peek_mut(&flow) {
             let deadline = now_ns.saturating_add(PARTNER_NS);
@@ -285,13 +306,13 @@ impl Legs {
         Some(leg)
     }
 
-    fn join(&mut self, one: Box<Timeline>, other: Box<Timeline>) {
+    fn join(&mut self, one: Box<Timeline>, other: Box<Timeline>, meets: bool) {
         let (client_leg, server_leg) = if one.started_ns <= other.started_ns {
             (one, other)
         } else {
             (other, one)
         };
-        let passage = passage(&client_leg, &server_leg);
+        let passage = passage(&client_leg, &server_leg, meets);
         let Some(passage) = passage else {
             self.push_over(client_leg, None);
             self.push_over(server_leg, None);
@@ -317,8 +338,16 @@ impl Legs {
 /// Destinations of a flow, the most specific first.
 fn destinations(beginning: &Beginning) -> impl Iterator<Item = Destination> {
     let name = beginning.server_name.clone().map(Destination::Name);
-    name.into_iter()
-        .chain([Destination::Address(beginning.server)])
+    name.into_iter().chain([Destination::Address(
+        beginning.target.unwrap_or(beginning.server),
+    )])
+}
+
+/// Whether the first leg ends at the host where the second begins, and goes on elsewhere.
+fn meet(first: &Beginning, second: &Beginning) -> bool {
+    first.server.ip() == second.client.ip()
+        && first.server != second.server
+        && first.client != second.client
 }
 
 /// Whether the second hello may be an interceptor's, made for the first.
@@ -332,11 +361,15 @@ fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool {
         && second.egress != Some(false)
 }
 
-/// Returns the fate between the taps; `None` if the flows are not legs of one connection.
-fn passage(client_leg: &Timeline, server_leg: &Timeline) -> Option<Passage> {
+/// Returns the fate between the taps; `None` if the flows are not legs of one connection. Of legs that meet
+/// at one host no order is asked for.
+fn passage(client_leg: &Timeline, server_leg: &Timeline, meets: bool) -> Option<Passage> {
     let random = |leg: &Timeline| Some(leg.handshake.client_hello.as_ref()?.random);
     if random(client_leg)? == random(server_leg)? {
         return Some(Passage::Forwarded);
+    }
+    if meets || is_requested(client_leg, server_leg) {
+        return Some(Passage::Intercepted);
     }
     let answered = |leg: &Timeline| {
         let first = leg
@@ -351,4 +384,24 @@ fn passage(client_leg: &Timeline, server_leg: &Timeline) -> Option<Passage> {
         (Some(client), None) => (server_leg.started_ns <= client).then_some(Passage::Intercepted),
         (None, _) => Some(Passage::Intercepted),
     }
+}
+
+/// Whether the server leg is that of an interceptor that answered its client by itself and waited for its
+/// request: it begins soon after that, for the same server and name, and the client's answer comes later.
+fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
+    let name = |leg: &Timeline| {
+        let hello = leg.handshake.client_hello.as_ref()?;
+        hello.server_name.clone()
+    };
+    let is_tls13 = client_leg.handshake.version_name() == Some("1.3");
+    let requested = client_leg
+        .records_of(Sender::Client)
+        .filter(|record| record.content_type == APPLICATION_DATA)
+        // In TLS 1.3 the first is the Finished.
+        .nth(usize::from(is_tls13))
+        .map(|record| client_leg.nanos_at(record.at_us.into()));
+    let waited = requested.and_then(|at| server_leg.started_ns.checked_sub(at));
+    client_leg.server == server_leg.server
+        && name(client_leg).is_some_and(|it| name(server_leg).as_ref() == Some(&it))
+        && waited.is_some_and(|waited| waited <= REQUESTED_NS)
 }

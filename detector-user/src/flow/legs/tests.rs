@@ -7,11 +7,14 @@ use super::*;
 use crate::flow::timeline::{Ending, TimelineRecord};
 use crate::flow::tls::Handshake;
 use crate::flow::tls::client_hello::ClientHello;
+use crate::flow::tls::names::TLS_1_3;
+use crate::flow::tls::server_hello::ServerHello;
 
 const LAN: u32 = 1;
 const WAN: u32 = 2;
 const MS: u64 = 1_000_000;
 const NAME: &str = "www.lab.test";
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 9, 9)), 40_000);
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
 
 fn flow(interface: u32, number: u64) -> FlowId {
@@ -25,14 +28,17 @@ fn flow(interface: u32, number: u64) -> FlowId {
 }
 
 fn began(flow: FlowId, at_ns: u64, random: u8, egress: Option<bool>) -> FlowEvent {
-    FlowEvent::Began(Beginning {
+    FlowEvent::Began(Box::new(Beginning {
         flow,
         started_ns: at_ns,
         random: [random; 32],
         server_name: Some(NAME.to_owned()),
         server: SERVER,
+        client: CLIENT,
+        ends_at_proxy: false,
+        target: None,
         egress,
-    })
+    }))
 }
 
 fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> Box<Timeline> {
@@ -70,6 +76,7 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
         ending: Ending::Closed,
         preamble: None,
         largest_answered: None,
+        client_is_proxy: false,
     })
 }
 
@@ -208,9 +215,12 @@ fn memory_is_bounded() {
             random,
             server_name: Some(format!("{number}.lab.test")),
             server: SERVER,
+            client: CLIENT,
+            ends_at_proxy: false,
+            target: None,
             egress: None,
         };
-        legs.record(FlowEvent::Began(beginning), number);
+        legs.record(FlowEvent::Began(Box::new(beginning)), number);
     }
     assert!(legs.legs.len() <= WAITING_MAX);
     // All go to one address.
@@ -246,4 +256,125 @@ fn vlans_of_one_tap_show_one_connection_twice(
     let passages = ready.iter();
     let passages = passages.map(|one| one.server_leg.as_ref().map(|(passage, _)| *passage));
     assert_eq!(passages.collect::<Vec<_>>(), expected);
+}
+
+const PROXY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// A client's leg to a proxy at 10 ms, and a hello from `second_client` at 12 ms, both on one tap.
+fn beside_a_proxy(
+    ends_at_proxy: bool,
+    second_client: Ipv4Addr,
+    second_random: u8,
+) -> [FlowEvent; 2] {
+    let [FlowEvent::Began(mut first), FlowEvent::Began(mut second)] = [
+        began(flow(LAN, 1), 10 * MS, 1, None),
+        began(flow(LAN, 2), 12 * MS, second_random, None),
+    ] else {
+        unreachable!()
+    };
+    first.server = (PROXY, 3128).into();
+    first.ends_at_proxy = ends_at_proxy;
+    second.client = (second_client, 50_000).into();
+    [FlowEvent::Began(first), FlowEvent::Began(second)]
+}
+
+/// A proxy may answer its client before it has asked the origin, and passes on hellos that it does not
+/// intercept.
+#[rstest]
+#[case::own_hello(true, PROXY, 2, vec![Some(Passage::Intercepted)])]
+#[case::passed_on(true, PROXY, 1, vec![Some(Passage::Forwarded)])]
+#[case::relay(false, PROXY, 1, vec![Some(Passage::Forwarded)])]
+#[case::app_on_a_servers_host(false, PROXY, 2, vec![None, None])]
+#[case::app_on_another_host(true, Ipv4Addr::new(192, 0, 2, 9), 2, vec![None, None])]
+fn one_tap_sees_both_legs_of_a_proxy(
+    #[case] ends_at_proxy: bool,
+    #[case] second_client: Ipv4Addr,
+    #[case] second_random: u8,
+    #[case] expected: Vec<Option<Passage>>,
+) {
+    let mut legs = Legs::default();
+    for event in beside_a_proxy(ends_at_proxy, second_client, second_random) {
+        legs.record(event, 0);
+    }
+    let over = [
+        timeline(flow(LAN, 1), 10 * MS, 1, Some(11 * MS)),
+        timeline(flow(LAN, 2), 12 * MS, second_random, Some(30 * MS)),
+    ];
+    for leg in over {
+        legs.record(FlowEvent::Over(leg), 1000 * MS);
+    }
+    legs.finish();
+    let ready = legs.take_ready();
+    let passages = ready.iter();
+    let passages = passages.map(|one| one.server_leg.as_ref().map(|(passage, _)| *passage));
+    assert_eq!(passages.collect::<Vec<_>>(), expected);
+}
+
+/// mitmproxy with `connection_strategy=lazy` answers its client by itself, and asks the origin once it has a
+/// request.
+#[rstest]
+#[case::at_once(41, SERVER, Some(Passage::Intercepted))]
+#[case::before_the_request(39, SERVER, None)]
+#[case::long_after(2041, SERVER, None)]
+#[case::elsewhere(41, SocketAddr::new(IpAddr::V4(PROXY), 443), None)]
+fn an_interceptor_may_wait_for_a_request(
+    #[case] second_ms: u64,
+    #[case] second_server: SocketAddr,
+    #[case] expected: Option<Passage>,
+) {
+    let mut legs = Legs::default();
+    let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
+    let second_ns = second_ms * MS;
+    legs.record(began(lan, 10 * MS, 1, None), 0);
+    legs.record(began(wan, second_ns, 2, None), 0);
+    let mut client_leg = timeline(lan, 10 * MS, 1, Some(20 * MS));
+    let sent = |at_ms: u32| TimelineRecord {
+        sender: Sender::Client,
+        at_us: (at_ms - 10) * 1000,
+        content_type: APPLICATION_DATA,
+        version_minor: 3,
+        length: 90,
+        detail: [0; 2],
+        flags: 0,
+    };
+    client_leg.handshake.server_hello = Some(ServerHello {
+        selected_version: Some(TLS_1_3),
+        ..ServerHello::default()
+    });
+    // Its Finished, then a request.
+    client_leg.records.extend([sent(21), sent(40)]);
+    let mut server_leg = timeline(wan, second_ns, 2, Some(second_ns + 10 * MS));
+    server_leg.server = second_server;
+    for leg in [&mut client_leg, &mut server_leg] {
+        let hello = leg.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(NAME.to_owned());
+        legs.record(FlowEvent::Over(leg.clone()), 5000 * MS);
+    }
+    legs.finish();
+    let ready = legs.take_ready();
+    let passage = ready[0].server_leg.as_ref().map(|(passage, _)| *passage);
+    assert_eq!(passage, expected);
+}
+
+/// A proxy's name stands for all that it asks for: an address is found by what the client asked for.
+#[test]
+fn a_proxy_asked_for_an_address_is_found_by_it() {
+    let mut legs = Legs::default();
+    let [FlowEvent::Began(mut first), FlowEvent::Began(mut second)] =
+        beside_a_proxy(true, PROXY, 2)
+    else {
+        unreachable!()
+    };
+    (first.server_name, second.server_name) = (None, None);
+    first.target = Some(SERVER);
+    legs.record(FlowEvent::Began(first), 0);
+    legs.record(FlowEvent::Began(second), 0);
+    let over = [
+        timeline(flow(LAN, 1), 10 * MS, 1, None),
+        timeline(flow(LAN, 2), 12 * MS, 2, None),
+    ];
+    for leg in over {
+        legs.record(FlowEvent::Over(leg), 1000 * MS);
+    }
+    assert_eq!(legs.take_ready().len(), 1);
 }

@@ -8,11 +8,12 @@ use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
 
 use crate::flow::flow_id::FlowId;
-use crate::flow::preamble::Preamble;
+use crate::flow::preamble::{Preamble, Target};
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
+use crate::flow::tracker::proxies::Proxies;
 
 /// Maximum number of closing segments per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
@@ -200,7 +201,12 @@ impl Entry {
     }
 
     /// Returns the flow's beginning, once: with its whole hello, or with the next record.
-    pub(super) fn announce(&mut self, flow: FlowId, knows_direction: bool) -> Option<Beginning> {
+    pub(super) fn announce(
+        &mut self,
+        flow: FlowId,
+        knows_direction: bool,
+        proxies: &Proxies,
+    ) -> Option<Beginning> {
         if self.announced || !self.hello {
             return None;
         }
@@ -210,12 +216,18 @@ impl Entry {
             return None;
         }
         self.announced = true;
+        let server = endpoint(&flow, self.client_endpoint ^ 1);
+        let target = self.preamble.as_ref().and_then(|it| it.target.as_ref());
+        let asked_for = || Some(target.filter(|target| target.is_name())?.host.clone());
         Some(Beginning {
             flow,
             started_ns: self.started_ns,
             random: hello.random,
-            server_name: hello.server_name,
-            server: endpoint(&flow, self.client_endpoint ^ 1),
+            server_name: hello.server_name.or_else(asked_for),
+            server,
+            client: endpoint(&flow, self.client_endpoint),
+            ends_at_proxy: target.is_some() || proxies.is_named(server.ip()),
+            target: target.and_then(Target::address),
             egress: knows_direction.then_some(self.hello_egress),
         })
     }
@@ -289,6 +301,7 @@ impl Entry {
             ending,
             preamble: self.preamble.clone(),
             largest_answered: None,
+            client_is_proxy: false,
         }
     }
 }

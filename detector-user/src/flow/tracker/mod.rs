@@ -8,8 +8,10 @@ mod deadlines;
 mod entry;
 mod hello_sizes;
 mod preambles;
+mod proxies;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use detector_common::flow::Sender;
@@ -26,6 +28,7 @@ use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
 use hello_sizes::HelloSizes;
 use preambles::Preambles;
+use proxies::Proxies;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
 /// flow.
@@ -53,6 +56,7 @@ pub struct Tracker {
     buffers: Buffers,
     finished: LruCache<FlowId, ()>,
     preambles: Preambles,
+    proxies: Proxies,
     hello_sizes: HelloSizes,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
@@ -76,6 +80,7 @@ impl Tracker {
             buffers: Buffers::default(),
             finished: LruCache::new(FINISHED_MAX),
             preambles: Preambles::default(),
+            proxies: Proxies::default(),
             hello_sizes: HelloSizes::default(),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
@@ -110,6 +115,11 @@ impl Tracker {
         if *self.path.get_or_insert(path) != path && !self.several_paths {
             self.announce_all();
         }
+    }
+
+    /// Replaces the addresses of interceptors that the operator named.
+    pub fn set_interceptors(&mut self, interceptors: &[IpAddr]) {
+        self.proxies.set_named(interceptors);
     }
 
     /// Declares that observations have a direction, ingress or egress; at first they have none.
@@ -152,7 +162,7 @@ impl Tracker {
             .unwrap_or(observation.time_ns + IDLE_NS);
         self.due.set(entry.due_mut(), id, deadline);
         self.counts.flows += u64::from(!known);
-        if self.several_paths {
+        if self.several_paths || self.proxies.may_relay(&id.key) {
             self.announce(id);
         }
         if works {
@@ -187,7 +197,7 @@ impl Tracker {
             let deadline = head.time_ns + PROVISIONAL_NS;
             self.due.set(entry.due_mut(), id, deadline);
         }
-        if self.several_paths {
+        if self.several_paths || self.proxies.may_relay(&id.key) {
             self.announce(id);
         }
     }
@@ -198,12 +208,16 @@ impl Tracker {
             key: report.key,
             started_ns: report.flow_began_ns.unwrap_or(report.began_ns),
         };
+        let client = endpoint(&flow, report.client_endpoint);
+        if report.preamble.refusal.is_none() && report.preamble.target.is_some() {
+            let proxy = endpoint(&flow, report.client_endpoint ^ 1);
+            self.proxies.record(proxy.ip(), client.ip());
+        }
         if let Some(entry) = self.entries.peek_mut(&flow) {
             entry.set_preamble(Some(Arc::new(report.preamble.clone())));
             return;
         }
         if report.preamble.refusal.is_none() {
-            let client = endpoint(&flow, report.client_endpoint);
             let preamble = report.preamble.clone();
             self.preambles.insert(report.key, client, preamble);
             return;
@@ -238,6 +252,7 @@ impl Tracker {
             settled: false,
             ending: Ending::Closed,
             largest_answered: None,
+            client_is_proxy: false,
             preamble: Some(Arc::new(report.preamble.clone())),
         }
     }
@@ -317,8 +332,9 @@ impl Tracker {
         let beginning = self
             .entries
             .peek_mut(&id)
-            .and_then(|entry| entry.announce(id, knows_direction));
-        self.events.extend(beginning.map(FlowEvent::Began));
+            .and_then(|entry| entry.announce(id, knows_direction, &self.proxies));
+        self.events
+            .extend(beginning.map(|it| FlowEvent::Began(Box::new(it))));
     }
 
     fn evict(&mut self) {
@@ -335,6 +351,7 @@ impl Tracker {
         self.finished.insert(id, ());
         let mut timeline = entry.last_timeline(id, why);
         if let Some(timeline) = &mut timeline {
+            timeline.client_is_proxy = self.proxies.is_learned(timeline.client.ip());
             timeline.largest_answered = self.hello_sizes.record(timeline);
         }
         entry.recycle(&mut self.buffers);

@@ -1,5 +1,7 @@
 //! Arguments for the operator's knowledge about interception.
 
+use std::net::IpAddr;
+
 use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -17,6 +19,10 @@ pub struct KnowledgeArgs {
     /// Whether connections are intercepted
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = InterceptedWhen::Auto)]
     intercepted: InterceptedWhen,
+
+    /// Address of an explicit proxy, or from which an interceptor opens connections of its own; repeatable
+    #[arg(long = "interceptor", value_name = "ADDRESS", action = ArgAction::Append)]
+    interceptors: Vec<IpAddr>,
 }
 
 impl From<KnowledgeArgs> for Knowledge {
@@ -24,7 +30,7 @@ impl From<KnowledgeArgs> for Knowledge {
         Self {
             inspection_cas: arguments.inspection_cas,
             intercepted: arguments.intercepted,
-            interceptors: Vec::new(),
+            interceptors: arguments.interceptors,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Arguments of `tlswhy run`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -64,6 +65,10 @@ pub struct RunArgs {
     /// Whether connections are intercepted [default: auto]
     #[arg(long, value_name = "WHEN", value_enum)]
     pub intercepted: Option<InterceptedWhen>,
+
+    /// Address of an explicit proxy, or from which an interceptor opens connections of its own; repeatable
+    #[arg(long = "interceptor", value_name = "ADDRESS", action = ArgAction::Append)]
+    pub interceptors: Vec<IpAddr>,
 
     /// Configuration file [default: /etc/tlswhy/tlswhy.toml if it exists]
     #[arg(short, long, value_name = "FILE")]

@@ -114,8 +114,8 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "inspection.interceptors",
         expected: "a list of addresses, such as [\"10.0.0.5\"]",
-        about: "Addresses from which interceptors open connections of their own: nothing is learned \
-                about apps from these",
+        about: "Addresses of explicit proxies, and from which interceptors open connections of their \
+                own: nothing is learned about apps from these, and both legs are joined",
         live: true,
         read: |settings, value| {
             settings.knowledge.interceptors = list(value, |text| {

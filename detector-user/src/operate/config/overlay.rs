@@ -44,6 +44,10 @@ impl Config {
             settings.knowledge.inspection_cas = arguments.inspection_cas.clone();
             noted.push("inspection.ca");
         }
+        if !arguments.interceptors.is_empty() {
+            settings.knowledge.interceptors = arguments.interceptors.clone();
+            noted.push("inspection.interceptors");
+        }
         let mut note = |key, is_given: bool| {
             if is_given {
                 noted.push(key);

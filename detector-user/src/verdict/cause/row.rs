@@ -54,6 +54,8 @@ pub struct Wording {
 pub enum When {
     /// In any case.
     Always,
+    /// The client is an interceptor or a proxy, which opened the connection for another.
+    ClientIsInterceptor,
     /// The connection is known not to be intercepted.
     NotIntercepted,
     /// Only apps behind the interceptor refuse the certificate: it is one of its making.

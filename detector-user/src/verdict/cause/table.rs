@@ -154,6 +154,11 @@ See whether other apps on this client, and this app elsewhere, get through.
         pan_os: &[always("decrypt-cert-validation")],
         advice: &[
             when(
+                When::ClientIsInterceptor,
+                "renew or correct the certificate of {name}, or install its CA on the proxy that \
+                 refuses it",
+            ),
+            when(
                 When::RefusedFromInterceptorOnly,
                 "see what certificate the interceptor makes for this name: apps that trust it \
                  elsewhere refuse this one",

@@ -13,6 +13,8 @@ pub struct Case<'f> {
     pub server_leg: Option<&'f ServerLeg<'f>>,
     /// Whether the connection was intercepted.
     pub intercepted: Intercepted,
+    /// Whether the client is an interceptor or a proxy, which asks on behalf of others.
+    pub client_is_interceptor: bool,
 }
 
 /// The leg behind an interceptor, judged as a connection of its own.

@@ -70,6 +70,14 @@ impl Rule {
 /// Applies all rules to a case.
 pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
     let mut findings: Vec<_> = RULES.iter().filter_map(|rule| rule.apply(case)).collect();
+    // It has no pins and no CA to lack but its own: what it refuses is the origin's certificate.
+    if case.client_is_interceptor {
+        for finding in &mut findings {
+            if finding.cause == Cause::CertificateRejected {
+                finding.cause = Cause::ServerCertInvalid;
+            }
+        }
+    }
     // A client's alert or close after that is its answer to it, and no cause of its own.
     for decides in [Cause::ProxyRefused, Cause::NotTlsAnswer] {
         if findings.iter().any(|it| it.cause == decides) {

@@ -6,6 +6,7 @@ mod client_auth;
 mod established;
 mod half_seen;
 mod hello_size;
+mod own_connections;
 mod plain_answer;
 mod proxy;
 mod records;
@@ -125,6 +126,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         ending: Ending::Closed,
         preamble: None,
         largest_answered: None,
+        client_is_proxy: false,
     };
     for (number, step) in (1..).zip(steps) {
         timeline.last_ns = start + number * 1_000_000;
