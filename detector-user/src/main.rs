@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
         Command::Pcap(arguments) => command::pcap::run(*arguments),
+        Command::Exclusions(arguments) => command::exclusions::run(*arguments),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
     };
     match result {

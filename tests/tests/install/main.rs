@@ -316,6 +316,7 @@ fn both_packages_bring_the_same() {
         "tlswhy-run.8",
         "tlswhy-check-config.8",
         "tlswhy-detach.8",
+        "tlswhy-exclusions.8",
     ] {
         assert!(
             deb.contains(&format!("/usr/share/man/man8/{page}")),

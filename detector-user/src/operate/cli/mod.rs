@@ -3,6 +3,7 @@
 mod check_config;
 mod detach;
 mod doctor;
+mod exclusions;
 mod filter;
 mod knowledge;
 mod outputs;
@@ -21,6 +22,7 @@ use outputs::each_once;
 pub use check_config::CheckConfigArgs;
 pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
+pub use exclusions::{ExclusionsArgs, ListCause};
 pub use filter::FilterArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::run_outputs;
@@ -79,6 +81,9 @@ pub enum Command {
     /// Read captures and write verdicts; needs neither root nor kernel support
     #[command(after_help = after(pcap::EXAMPLES, EXIT_CODES))]
     Pcap(Box<PcapArgs>),
+    /// Write a list of destinations that an interceptor should pass on uninspected
+    #[command(after_help = after(exclusions::EXAMPLES, EXIT_CODES))]
+    Exclusions(Box<ExclusionsArgs>),
     /// Check whether `tlswhy run` works on this machine, with a fix for each problem
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(DoctorArgs),
@@ -99,8 +104,9 @@ impl Cli {
             Command::Run(run) => check_outputs("run", &run.outputs)?,
             Command::Pcap(pcap) => {
                 check_outputs("pcap", &pcap.outputs)?;
-                check_files(&pcap.files)?;
+                check_files("pcap", &pcap.files)?;
             }
+            Command::Exclusions(exclusions) => check_files("exclusions", &exclusions.files)?,
             Command::CheckConfig(_) | Command::Detach(_) | Command::Doctor(_) => {}
         }
         Ok(cli)
@@ -127,10 +133,10 @@ fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
     Ok(())
 }
 
-fn check_files(files: &[PathBuf]) -> Result<(), clap::Error> {
+fn check_files(command: &str, files: &[PathBuf]) -> Result<(), clap::Error> {
     if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
         return Err(usage(
-            "pcap",
+            command,
             "conflicting files: standard input (-) can be read only once",
         ));
     }

@@ -25,6 +25,7 @@ fn is_sound() {
 #[case("tlswhy --help")]
 #[case("tlswhy run --help")]
 #[case("tlswhy pcap --help")]
+#[case("tlswhy exclusions --help")]
 #[case("tlswhy doctor --help")]
 #[case("tlswhy check-config --help")]
 #[case("tlswhy detach --help")]

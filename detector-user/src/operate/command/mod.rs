@@ -3,6 +3,7 @@
 pub mod check_config;
 pub mod detach;
 pub mod doctor;
+pub mod exclusions;
 pub(crate) mod messages;
 pub mod pcap;
 pub mod run;

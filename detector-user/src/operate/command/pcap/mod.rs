@@ -5,7 +5,7 @@ mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::Context;
@@ -28,12 +28,12 @@ use replay::Replay;
 use side_by_side::side_by_side;
 
 /// Maximum tracked flows; a capture of more simultaneous ones is judged in part, with a count.
-const FLOWS: usize = 1 << 20;
+pub(super) const FLOWS: usize = 1 << 20;
 
 /// The result of reading.
-struct Reading {
+pub(super) struct Reading {
     /// Captures that could not be read to their end.
-    cut_captures: usize,
+    pub(super) cut_captures: usize,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<Unread, u64>,
 }
@@ -46,7 +46,7 @@ struct Reading {
 pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
     let progress = arguments.shows_progress();
-    let threads = threads(&arguments);
+    let threads = arguments.threads;
     let knowledge = Knowledge::from(arguments.knowledge);
     let mut pipeline = Pipeline::new(FLOWS, knowledge.clone(), sinks, report);
     let ignored = arguments.filter.ignored();
@@ -63,13 +63,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         cut_captures,
         counters,
         unread,
-    } = if threads > 1 {
-        side_by_side(&mut pipeline, |carrier| {
-            read(Replay::new(carrier), files, progress)
-        })?
-    } else {
-        read(Replay::new(&mut pipeline), files, progress)
-    };
+    } = read(&mut pipeline, files, threads, progress)?;
     let mut code = if cut_captures > 0 {
         EXIT_FAILED
     } else {
@@ -102,17 +96,36 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
+/// Reads captures into a pipeline, which is not finished yet, on so many threads.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn read(
+    pipeline: &mut Pipeline,
+    files: &[PathBuf],
+    threads: Option<u16>,
+    progress: bool,
+) -> anyhow::Result<Reading> {
+    Ok(if self::threads(files, threads) > 1 {
+        side_by_side(pipeline, |carrier| {
+            replay(Replay::new(carrier), files, progress)
+        })?
+    } else {
+        replay(Replay::new(pipeline), files, progress)
+    })
+}
+
 /// Returns the number of threads for reading and judging. A stream has one: its verdicts are not delayed.
-fn threads(arguments: &PcapArgs) -> usize {
-    let streams = |path: &std::path::PathBuf| !path.is_file();
-    if arguments.files.iter().any(streams) {
+fn threads(files: &[PathBuf], wanted: Option<u16>) -> usize {
+    let streams = |path: &PathBuf| !path.is_file();
+    if files.iter().any(streams) {
         return 1;
     }
     let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    arguments.threads.map_or_else(cores, usize::from)
+    wanted.map_or_else(cores, usize::from)
 }
 
-fn read<R: TimedReceiver>(
+fn replay<R: TimedReceiver>(
     mut replay: Replay<'_, R>,
     files: &[impl AsRef<Path>],
     progress: bool,

@@ -1,0 +1,172 @@
+//! `tlswhy exclusions`: a list of destinations that an interceptor should pass on.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, anyhow};
+
+use super::{pcap, report, show};
+use crate::cause::knowledge::Knowledge;
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
+use crate::operate::pipeline::Pipeline;
+use crate::outlet::exclusions::{Criteria, Patterns, Selection, Sighting, difference};
+use crate::outlet::sink::{Sink, SinkError, Sinks};
+use crate::verdict::{Cause, Verdict};
+
+/// Longest line that is read, bytes: a verdict has some hundreds.
+const LINE_MAX: u64 = 1 << 20;
+
+/// Writes the list. What could not be read, and what is not listed, is said on standard error.
+///
+/// # Errors
+/// If an operator's file cannot be read, or the list cannot be written.
+pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
+    let cause = Cause::from(arguments.cause);
+    let last = arguments.diff.as_deref();
+    let last = last
+        .map(|path| fs::read_to_string(path).with_context(|| reading(path)))
+        .transpose()?;
+    let criteria = Criteria {
+        cause,
+        min_confidence: arguments.min_confidence,
+        min_connections: arguments.min_connections,
+        min_clients: arguments.min_clients,
+        always: patterns(arguments.always.as_deref())?,
+        never: patterns(arguments.never.as_deref())?,
+        max: arguments.max,
+    };
+    let mut selection = Selection::default();
+    let mut is_whole = true;
+    let mut captures = Vec::new();
+    for file in &arguments.files {
+        match lines(file) {
+            Ok(Some(lines)) => is_whole &= read_lines(file, lines, cause, &mut selection),
+            Ok(None) => captures.push(file.clone()),
+            Err(error) => {
+                eprintln!("tlswhy: {}: {error}", reading(file));
+                is_whole = false;
+            }
+        }
+    }
+    if !captures.is_empty() {
+        let knowledge = Knowledge::from(arguments.knowledge);
+        is_whole &= judge(&captures, knowledge, cause, &mut selection)?;
+    }
+    let selected = selection.select(&criteria);
+    let list = arguments.format.list(&selected.entries, cause);
+    for notice in selected.notices.iter().chain(&list.notices) {
+        eprintln!("tlswhy: {notice}");
+    }
+    let text = last.map_or(list.text.clone(), |last| difference(&last, &list.text));
+    show(&text).context("cannot write the list")?;
+    Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
+}
+
+fn reading(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}
+
+fn patterns(path: Option<&Path>) -> anyhow::Result<Patterns> {
+    let Some(path) = path else {
+        return Ok(Patterns::default());
+    };
+    let text = fs::read_to_string(path).with_context(|| reading(path))?;
+    Patterns::parse(&text).map_err(|(line, error)| anyhow!("{}:{line}: {error}", path.display()))
+}
+
+/// Opens a file of JSON lines; `None` of another.
+fn lines(path: &Path) -> io::Result<Option<Box<dyn BufRead>>> {
+    if path.as_os_str() == "-" {
+        return Ok(Some(Box::new(io::stdin().lock())));
+    }
+    let mut file = BufReader::new(File::open(path)?);
+    let begin = file.fill_buf()?;
+    let first = begin.iter().find(|byte| !byte.is_ascii_whitespace());
+    let is_json = first.is_none_or(|first| *first == b'{');
+    Ok(is_json.then(|| Box::new(file) as Box<dyn BufRead>))
+}
+
+/// Records the verdicts of JSON lines. Returns whether all lines were read.
+fn read_lines(
+    path: &Path,
+    mut lines: Box<dyn BufRead>,
+    cause: Cause,
+    selection: &mut Selection,
+) -> bool {
+    let mut is_whole = true;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        match (&mut lines).take(LINE_MAX).read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                eprintln!("tlswhy: {}: {error}", reading(path));
+                return false;
+            }
+        }
+        let text = String::from_utf8_lossy(&line);
+        if text.trim().is_empty() {
+            continue;
+        }
+        match Sighting::parse(text.trim()) {
+            Ok(sighting) => {
+                if let Some(sighting) = sighting {
+                    selection.record(sighting, cause);
+                }
+            }
+            Err(error) => {
+                eprintln!("tlswhy: {}:{number}: {error}", path.display());
+                is_whole = false;
+            }
+        }
+    }
+    is_whole
+}
+
+/// Judges captures and records their verdicts. Returns whether all were read to their end.
+fn judge(
+    captures: &[PathBuf],
+    knowledge: Knowledge,
+    cause: Cause,
+    selection: &mut Selection,
+) -> anyhow::Result<bool> {
+    let shared = Arc::new(Mutex::new(std::mem::take(selection)));
+    let collector = Collector {
+        selection: Arc::clone(&shared),
+        cause,
+    };
+    let sinks = Sinks::new(vec![Box::new(collector)]);
+    let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
+    let reading = pcap::read(&mut pipeline, captures, None, false)?;
+    pipeline.finish();
+    *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(reading.cut_captures == 0)
+}
+
+/// A sink that keeps what lists need.
+struct Collector {
+    selection: Arc<Mutex<Selection>>,
+    cause: Cause,
+}
+
+impl Sink for Collector {
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        let mut selection = self
+            .selection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        selection.record(Sighting::from(verdict), self.cause);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,359 @@
+//! The destinations that belong into a list.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::host::Host;
+use super::patterns::Patterns;
+use super::sighting::Sighting;
+use crate::outlet::sink::escaped;
+use crate::verdict::Cause;
+
+/// Conditions of being listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Criteria {
+    /// The cause: `pinning`, or another list's.
+    pub cause: Cause,
+    /// Minimum confidence of a verdict that counts.
+    pub min_confidence: f64,
+    /// Minimum connections of a destination.
+    pub min_connections: usize,
+    /// Minimum clients of a destination.
+    pub min_clients: usize,
+    /// Listed in any case.
+    pub always: Patterns,
+    /// Never listed.
+    pub never: Patterns,
+    /// Maximum entries beside those that are always listed; those of most connections stay.
+    pub max: usize,
+}
+
+/// A destination in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The host.
+    pub host: Host,
+    /// Whether the names below it are meant too: only of those that the operator lists by hand.
+    pub with_subdomains: bool,
+    /// Addresses that connections for it went to.
+    pub servers: BTreeSet<SocketAddr>,
+    /// Ports, likewise.
+    pub ports: BTreeSet<u16>,
+    /// Connections that failed for the cause.
+    pub connections: usize,
+    /// Their clients.
+    pub clients: BTreeSet<IpAddr>,
+}
+
+/// A list's entries by host, and what is to be said of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// Entries, each host once.
+    pub entries: Vec<Entry>,
+    /// Messages for the operator about destinations that are not listed.
+    pub notices: Vec<String>,
+}
+
+/// Verdicts so far.
+#[derive(Debug, Default)]
+pub struct Selection {
+    sightings: HashMap<String, Sighting>,
+    superseded: HashSet<String>,
+}
+
+impl Selection {
+    /// Records a verdict that may be listed for one of `cause`. In any order: the last word on each
+    /// connection counts.
+    pub fn record(&mut self, mut sighting: Sighting, cause: Cause) {
+        self.superseded.extend(sighting.supersedes.take());
+        if sighting.cause != cause {
+            return;
+        }
+        let mut id = std::mem::take(&mut sighting.id);
+        if id.is_empty() {
+            id = format!("unnamed {}", self.sightings.len());
+        }
+        self.sightings.insert(id, sighting);
+    }
+
+    /// Selects the destinations that meet the criteria.
+    pub fn select(&self, criteria: &Criteria) -> Selected {
+        let mut notices = BTreeSet::new();
+        let mut found = BTreeMap::new();
+        let valid = self.sightings.iter();
+        let valid = valid.filter(|(id, _)| !self.superseded.contains(*id));
+        for (_, sighting) in valid {
+            if sighting.confidence >= criteria.min_confidence {
+                add(sighting, criteria, &mut found, &mut notices);
+            }
+        }
+        let mut entries: Vec<Entry> = found.into_values().collect();
+        entries.retain(|entry| {
+            entry.connections >= criteria.min_connections
+                && entry.clients.len() >= criteria.min_clients
+        });
+        if entries.len() > criteria.max {
+            notices.insert(format!(
+                "{} of {} destinations are not listed: --max is {}; those of most connections stay",
+                entries.len() - criteria.max,
+                entries.len(),
+                criteria.max
+            ));
+            entries.sort_by(|a, b| b.connections.cmp(&a.connections).then(a.host.cmp(&b.host)));
+            entries.truncate(criteria.max);
+        }
+        add_always(criteria, &mut entries, &mut notices);
+        entries.sort_by(|a, b| a.host.cmp(&b.host));
+        Selected {
+            entries,
+            notices: notices.into_iter().collect(),
+        }
+    }
+}
+
+fn add(
+    sighting: &Sighting,
+    criteria: &Criteria,
+    found: &mut BTreeMap<Host, Entry>,
+    notices: &mut BTreeSet<String>,
+) {
+    let host = match (&sighting.name, sighting.server) {
+        (Some(name), _) => name.parse().map_err(|error| (name.clone(), error)),
+        (None, Some(server)) => Ok(Host::Address(server.ip().to_canonical())),
+        // A proxy's own address would exclude all that is behind it.
+        (None, None) => return,
+    };
+    let host = match host {
+        Ok(host) => host,
+        Err((name, error)) => {
+            notices.insert(format!("{} is not listed: {error}", escaped(&name)));
+            return;
+        }
+    };
+    if criteria.never.contain(&host) {
+        notices.insert(format!("{host} is not listed: --never names it"));
+        return;
+    }
+    let entry = found
+        .entry(host.clone())
+        .or_insert_with(|| Entry::new(host));
+    entry.servers.extend(sighting.server);
+    entry.ports.insert(sighting.port);
+    entry.connections += 1;
+    entry.clients.insert(sighting.client);
+}
+
+/// Adds what is always listed, and drops what that includes.
+fn add_always(criteria: &Criteria, entries: &mut Vec<Entry>, notices: &mut BTreeSet<String>) {
+    let mut always = criteria.always.0.clone();
+    always.sort_by_key(|pattern| (pattern.host.clone(), !pattern.with_subdomains));
+    always.dedup_by(|later, earlier| later.host == earlier.host);
+    let listed = |host: &Host| criteria.never.contain(host);
+    for pattern in &always {
+        if listed(&pattern.host) {
+            notices.insert(format!("{} is not listed: --never names it", pattern.host));
+            continue;
+        }
+        let above = always
+            .iter()
+            .any(|it| it != pattern && it.matches(&pattern.host));
+        if above {
+            continue;
+        }
+        let found = entries.iter().position(|entry| entry.host == pattern.host);
+        let mut entry = found.map_or_else(
+            || Entry::new(pattern.host.clone()),
+            |at| entries.swap_remove(at),
+        );
+        entry.with_subdomains = pattern.with_subdomains;
+        entries.retain(|entry| !pattern.matches(&entry.host));
+        entries.push(entry);
+    }
+}
+
+impl Entry {
+    /// A destination that was not seen.
+    pub const fn new(host: Host) -> Self {
+        Self {
+            host,
+            with_subdomains: false,
+            servers: BTreeSet::new(),
+            ports: BTreeSet::new(),
+            connections: 0,
+            clients: BTreeSet::new(),
+        }
+    }
+
+    /// The reason for listing it, in a few words.
+    pub fn reason(&self, cause: Cause) -> String {
+        if self.connections == 0 {
+            return "always listed".to_owned();
+        }
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let (connections, clients) = (self.connections, self.clients.len());
+        format!(
+            "{}: {connections} connection{} of {clients} client{}",
+            cause.name(),
+            plural(connections),
+            plural(clients)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::pinning;
+
+    fn criteria() -> Criteria {
+        Criteria {
+            cause: Cause::Pinning,
+            min_confidence: 0.8,
+            min_connections: 1,
+            min_clients: 1,
+            always: Patterns::default(),
+            never: Patterns::default(),
+            max: 1000,
+        }
+    }
+
+    fn sighting(id: &str, name: &str, client: u8) -> Sighting {
+        Sighting {
+            id: id.to_owned(),
+            name: Some(name.to_owned()),
+            client: [10, 0, 1, client].into(),
+            ..Sighting::from(&pinning())
+        }
+    }
+
+    fn selection(sightings: impl IntoIterator<Item = Sighting>) -> Selection {
+        let mut selection = Selection::default();
+        for sighting in sightings {
+            selection.record(sighting, Cause::Pinning);
+        }
+        selection
+    }
+
+    fn hosts(selected: &Selected) -> Vec<String> {
+        let hosts = selected.entries.iter();
+        hosts.map(|entry| entry.host.to_string()).collect()
+    }
+
+    fn patterns(text: &str) -> Patterns {
+        Patterns::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_last_word_on_a_connection_counts() {
+        let first = sighting("a", "one.example.com", 1);
+        let revised = Sighting {
+            cause: Cause::CaNotTrusted,
+            supersedes: Some("a".to_owned()),
+            ..sighting("b", "one.example.com", 1)
+        };
+        let again = Sighting {
+            supersedes: Some("c".to_owned()),
+            ..sighting("d", "two.example.com", 1)
+        };
+        let all = [again, sighting("c", "two.example.com", 1), revised, first];
+        let selected = selection(all).select(&criteria());
+        assert_eq!(hosts(&selected), ["two.example.com"]);
+        assert_eq!(selected.entries[0].connections, 1);
+    }
+
+    #[test]
+    fn a_destination_needs_confidence_connections_and_clients() {
+        let unsure = Sighting {
+            confidence: 0.79,
+            ..sighting("e", "unsure.example.com", 1)
+        };
+        let all = selection([
+            sighting("a", "twice.example.com", 1),
+            sighting("b", "Twice.example.com.", 1),
+            sighting("c", "both.example.com", 1),
+            sighting("d", "both.example.com", 2),
+            sighting("f", "once.example.com", 1),
+            unsure,
+        ]);
+        let mut criteria = criteria();
+        assert_eq!(all.select(&criteria).entries.len(), 3);
+        criteria.min_connections = 2;
+        let selected = all.select(&criteria);
+        assert_eq!(hosts(&selected), ["both.example.com", "twice.example.com"]);
+        criteria.min_clients = 2;
+        let selected = all.select(&criteria);
+        assert_eq!(hosts(&selected), ["both.example.com"]);
+        assert_eq!(
+            selected.entries[0].reason(Cause::Pinning),
+            "pinning: 2 connections of 2 clients"
+        );
+    }
+
+    #[test]
+    fn hostile_and_shared_names_are_refused_with_a_message() {
+        let selected = selection([
+            sighting("a", "evil.example.com\n.com", 1),
+            sighting("b", "github.io", 1),
+            sighting("c", "cloudflare-ech.com", 1),
+            sighting("d", "bank.example.com", 1),
+        ])
+        .select(&Criteria {
+            never: patterns("*.example.com"),
+            ..criteria()
+        });
+        assert_eq!(selected.entries, []);
+        let notices = selected.notices.join("\n");
+        assert_eq!(selected.notices.len(), 4, "{notices}");
+        assert!(notices.contains("evil.example.com\\u{a}.com"), "{notices}");
+    }
+
+    #[test]
+    fn the_operators_lists_win_and_overlap_once() {
+        let selected = selection([
+            sighting("a", "www.pay.example", 1),
+            sighting("b", "pay.example", 1),
+            sighting("c", "other.example", 1),
+        ])
+        .select(&Criteria {
+            always: patterns("pay.example\n*.pay.example\nshop.pay.example\nbank.example"),
+            never: patterns("bank.example"),
+            ..criteria()
+        });
+        assert_eq!(hosts(&selected), ["other.example", "pay.example"]);
+        assert!(selected.entries[1].with_subdomains);
+        assert_eq!(
+            selected.notices,
+            ["bank.example is not listed: --never names it"]
+        );
+    }
+
+    #[test]
+    fn a_full_list_keeps_those_of_most_connections() {
+        let all = selection([
+            sighting("a", "a.example.com", 1),
+            sighting("b", "b.example.com", 1),
+            sighting("c", "b.example.com", 1),
+        ]);
+        let selected = all.select(&Criteria {
+            max: 1,
+            ..criteria()
+        });
+        assert_eq!(hosts(&selected), ["b.example.com"]);
+        assert!(selected.notices[0].starts_with("1 of 2 destinations"));
+    }
+
+    #[test]
+    fn without_a_name_the_address_is_listed_unless_a_proxy_has_it() {
+        let nameless = Sighting {
+            name: None,
+            ..sighting("a", "", 1)
+        };
+        let proxied = Sighting {
+            name: None,
+            server: None,
+            ..sighting("b", "", 1)
+        };
+        let selected = selection([nameless, proxied]).select(&criteria());
+        assert_eq!(hosts(&selected), ["10.0.2.2"]);
+    }
+}

@@ -1,0 +1,203 @@
+//! A verdict as far as lists need it, from JSON lines or journal entries.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::flow::preamble::Target;
+use crate::verdict::{Cause, Verdict};
+
+/// A verdict on one connection, as far as its destination goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// Identifier of the verdict; empty of an old one.
+    pub id: String,
+    /// Identifier of the verdict that it replaces.
+    pub supersedes: Option<String>,
+    /// Cause of the connection's end.
+    pub cause: Cause,
+    /// Probability of the cause.
+    pub confidence: f64,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The server's name by the ClientHello, or by the request to a proxy.
+    pub name: Option<String>,
+    /// The server's address; `None` where only a proxy knows it.
+    pub server: Option<SocketAddr>,
+    /// The server's port.
+    pub port: u16,
+}
+
+/// A line that is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum SightingError {
+    /// It is no JSON object of either kind.
+    #[error("not a verdict: {0}")]
+    NoVerdict(#[from] serde_json::Error),
+    /// A journal entry of a verdict has a field of another form.
+    #[error("not a verdict: unreadable {0}")]
+    Field(&'static str),
+}
+
+/// An entry as `journalctl --output json` writes it. Values that are no UTF-8 text are arrays of bytes.
+#[derive(Deserialize)]
+struct JournalEntry {
+    #[serde(rename = "TLSWHY_ID")]
+    id: Option<String>,
+    #[serde(rename = "TLSWHY_SUPERSEDES")]
+    supersedes: Option<String>,
+    #[serde(rename = "TLSWHY_CAUSE")]
+    cause: Option<String>,
+    #[serde(rename = "TLSWHY_CONFIDENCE")]
+    confidence: Option<String>,
+    #[serde(rename = "TLSWHY_CLIENT_IP")]
+    client: Option<String>,
+    #[serde(rename = "TLSWHY_SERVER_IP")]
+    server_ip: Option<String>,
+    #[serde(rename = "TLSWHY_SERVER_PORT")]
+    server_port: Option<String>,
+    #[serde(rename = "TLSWHY_SERVER_LEG_SERVER")]
+    server_leg: Option<String>,
+    #[serde(rename = "TLSWHY_SNI")]
+    sni: Option<serde_json::Value>,
+    #[serde(rename = "TLSWHY_TARGET")]
+    target: Option<String>,
+}
+
+impl Sighting {
+    /// Reads one line of JSON: a verdict, or a journal entry. `None` of a journal entry that is no verdict.
+    ///
+    /// # Errors
+    /// [`SightingError`] if it is neither.
+    pub fn parse(line: &str) -> Result<Option<Self>, SightingError> {
+        // Every journal entry has its cursor.
+        if line.contains("\"__CURSOR\"") {
+            return Self::of_entry(serde_json::from_str(line)?);
+        }
+        Ok(Some(Self::from(&serde_json::from_str::<Verdict>(line)?)))
+    }
+
+    fn of_entry(entry: JournalEntry) -> Result<Option<Self>, SightingError> {
+        let Some(cause) = entry.cause else {
+            return Ok(None);
+        };
+        let read = |name, text: Option<String>| text.ok_or(SightingError::Field(name));
+        let cause = serde_json::from_value(serde_json::Value::String(cause))?;
+        let confidence = read("TLSWHY_CONFIDENCE", entry.confidence)?;
+        let client = read("TLSWHY_CLIENT_IP", entry.client)?;
+        let ip = read("TLSWHY_SERVER_IP", entry.server_ip)?;
+        let port = read("TLSWHY_SERVER_PORT", entry.server_port)?;
+        let (Ok(ip), Ok(port)) = (ip.parse(), port.parse()) else {
+            return Err(SightingError::Field(
+                "TLSWHY_SERVER_IP or TLSWHY_SERVER_PORT",
+            ));
+        };
+        let sni = entry.sni.map(|sni| match sni {
+            serde_json::Value::String(text) => text,
+            // Bytes that are no text: no host name either, which is said of it later.
+            other => other.to_string(),
+        });
+        let leg = entry.server_leg.and_then(|leg| leg.parse().ok());
+        let target = entry.target.as_deref().and_then(Target::parse);
+        let (name, server, port) = destination(sni, target, leg, SocketAddr::new(ip, port));
+        Ok(Some(Self {
+            id: entry.id.unwrap_or_default(),
+            supersedes: entry.supersedes,
+            cause,
+            confidence: confidence
+                .parse()
+                .map_err(|_| SightingError::Field("TLSWHY_CONFIDENCE"))?,
+            client: client
+                .parse()
+                .map_err(|_| SightingError::Field("TLSWHY_CLIENT_IP"))?,
+            name,
+            server,
+            port,
+        }))
+    }
+}
+
+impl From<&Verdict> for Sighting {
+    fn from(verdict: &Verdict) -> Self {
+        let address = |it: crate::verdict::Endpoint| SocketAddr::new(it.ip, it.port);
+        let target = verdict.target.as_deref().and_then(Target::parse);
+        let leg = verdict.server_leg.as_ref().map(|leg| address(leg.server));
+        let sni = verdict.sni.clone();
+        let (name, server, port) = destination(sni, target, leg, address(verdict.server));
+        Self {
+            id: verdict.id.clone(),
+            supersedes: verdict.supersedes.clone(),
+            cause: verdict.cause,
+            confidence: verdict.confidence,
+            client: verdict.client.ip,
+            name,
+            server,
+            port,
+        }
+    }
+}
+
+/// Name, address and port of the server. Behind an explicit proxy the address is the proxy's own.
+fn destination(
+    sni: Option<String>,
+    target: Option<Target>,
+    leg: Option<SocketAddr>,
+    server: SocketAddr,
+) -> (Option<String>, Option<SocketAddr>, u16) {
+    let Some(target) = target else {
+        return (sni, Some(server), server.port());
+    };
+    let address = target.address().or(leg);
+    let name = sni.or_else(|| target.is_name().then(|| target.host.clone()));
+    (name, address, target.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::{EXAMPLE, pinning};
+
+    #[test]
+    fn a_verdict_is_read_from_its_json_and_from_the_journal() {
+        let sighting = Sighting::parse(EXAMPLE).unwrap().unwrap();
+        assert_eq!(sighting, Sighting::from(&pinning()));
+        assert_eq!(sighting.name.as_deref(), Some("api.pinned.test"));
+        let entry = r#"{"__CURSOR":"s=1","MESSAGE":"x","TLSWHY_ID":"0123456789abcdef",
+            "TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.97","TLSWHY_CLIENT_IP":"10.0.1.2",
+            "TLSWHY_SERVER_IP":"10.0.2.2","TLSWHY_SERVER_PORT":"443","TLSWHY_SNI":"api.pinned.test"}"#;
+        assert_eq!(
+            Sighting::parse(&entry.replace('\n', "")).unwrap(),
+            Some(sighting)
+        );
+    }
+
+    #[test]
+    fn other_entries_are_none_and_other_lines_errors() {
+        let other = r#"{"__CURSOR":"s=1","MESSAGE":"Started."}"#;
+        assert_eq!(Sighting::parse(other).unwrap(), None);
+        let cut = r#"{"__CURSOR":"s=1","TLSWHY_CAUSE":"pinning"}"#;
+        for wrong in ["{}", "[]", "text", cut, &EXAMPLE[..200]] {
+            assert!(Sighting::parse(wrong).is_err(), "{wrong}");
+        }
+        let bytes = r#"{"__CURSOR":"s=1","TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.97",
+            "TLSWHY_CLIENT_IP":"10.0.1.2","TLSWHY_SERVER_IP":"10.0.2.2","TLSWHY_SERVER_PORT":"443",
+            "TLSWHY_SNI":[97,10]}"#;
+        let sighting = Sighting::parse(&bytes.replace('\n', "")).unwrap().unwrap();
+        assert_eq!(sighting.name.as_deref(), Some("[97,10]"));
+    }
+
+    #[test]
+    fn the_address_of_a_proxy_is_no_destination() {
+        let mut verdict = pinning();
+        verdict.target = Some("api.pinned.test:8443".to_owned());
+        let sighting = Sighting::from(&verdict);
+        assert_eq!((sighting.server, sighting.port), (None, 8443));
+        verdict.sni = None;
+        let named = Sighting::from(&verdict);
+        assert_eq!(named.name.as_deref(), Some("api.pinned.test"));
+        verdict.target = Some("198.51.100.7:443".to_owned());
+        let addressed = Sighting::from(&verdict);
+        assert_eq!(addressed.name, None);
+        assert_eq!(addressed.server, Some(([198, 51, 100, 7], 443).into()));
+    }
+}
