@@ -47,6 +47,8 @@ struct Fingerprint {
     domains: SmallSet,
     networks: SmallSet,
     recognized: bool,
+    /// Recognized before a restart: the counts that showed it are gone.
+    remembered: bool,
 }
 
 /// Evidence besides the fingerprint of a connection that is recorded.
@@ -87,12 +89,15 @@ impl Fingerprints {
             .is_some_and(|known| known.recognized)
     }
 
-    /// Marks a fingerprint as an interceptor's.
-    pub(super) fn recognize(&mut self, mark: Mark) {
-        self.fingerprints
+    /// Restores a fingerprint that was recognized before a restart. It stays an interceptor's until a
+    /// connection that was not intercepted shows it.
+    pub(super) fn remember(&mut self, mark: Mark) {
+        let known = self
+            .fingerprints
             .entry(mark)
-            .or_insert_with(Fingerprint::default)
-            .recognized = true;
+            .or_insert_with(Fingerprint::default);
+        known.remembered = true;
+        known.recognized = true;
     }
 
     /// Records a connection that has a fingerprint and a server name.
@@ -179,7 +184,7 @@ impl Fingerprint {
             && self.networks.len() >= UNIFORM_NETWORKS
             && self.domains.len() >= UNIFORM_NETWORKS;
         let gateway_answers = unrouted && self.unrouted_domains.len() >= UNROUTED_NAMES;
-        !self.direct && (by_names || uniform || gateway_answers)
+        !self.direct && (self.remembered || by_names || uniform || gateway_answers)
     }
 }
 

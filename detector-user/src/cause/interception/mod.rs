@@ -90,7 +90,7 @@ impl Interceptors {
     /// until it is shown again.
     pub fn remember(&mut self, mark: Mark) {
         self.issuers.recognize(mark);
-        self.fingerprints.recognize(mark);
+        self.fingerprints.remember(mark);
         self.destinations.remember(mark);
     }
 

@@ -296,3 +296,19 @@ fn looking_teaches_nothing() {
     interceptors.record(&shown, &ca);
     assert_eq!(interceptors.look(&hidden, &ca).status, Intercepted::Yes);
 }
+
+/// The counts that showed it are gone with the restart: further connections do not take that back.
+#[test]
+fn a_fingerprint_restored_after_a_restart_stays_recognized() {
+    let hidden = |number: u8| {
+        let name = format!("www.site{number}.test");
+        connection(&name, [10, number, 2, 1], None, 64)
+    };
+    let [.., fingerprint] = marks(&hidden(0).client_leg);
+    let mut interceptors = Interceptors::default();
+    interceptors.remember(fingerprint.unwrap());
+    for number in 1..5 {
+        let seen = interceptors.examine(&hidden(number), &knowledge(""));
+        assert_eq!(seen.status, Intercepted::Yes);
+    }
+}
