@@ -277,6 +277,10 @@ fn sites() -> Command {
             .default_value("1")
             .value_parser(value_parser!(u64)),
     )
+    .arg(flag(
+        "observer",
+        "Also print what an ideal observer would say, which takes longer",
+    ))
 }
 
 fn bench() -> Command {

@@ -5,6 +5,7 @@
 //! judge's output is generated, so that ten thousand sites take minutes; captures are scored by
 //! [`score`](crate::score).
 
+pub mod observer;
 pub mod parameters;
 pub mod play;
 pub mod site;
@@ -15,6 +16,7 @@ use std::thread;
 use xtask::commands::{ArgMatches, value};
 
 use crate::rewrite::random::Random;
+use observer::posterior;
 use parameters::unit;
 use play::Play;
 use site::Site;
@@ -22,6 +24,8 @@ use tally::Tally;
 
 /// Connections after which verdicts are counted.
 const SEEN: [usize; 6] = [10, 30, 100, 300, 1000, 3000];
+/// Posterior from which on the ideal observer tells a cause.
+const DECIDES: f64 = 0.7;
 
 /// Arguments of `cargo xtask sites`.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,8 @@ pub struct Arguments {
     pub seeds: u64,
     /// Seed of the first.
     pub first: u64,
+    /// Whether the ideal observer looks on.
+    pub observer: bool,
 }
 
 impl Arguments {
@@ -39,6 +45,7 @@ impl Arguments {
         Self {
             seeds: value(arguments, "seeds").unwrap_or(1000),
             first: value(arguments, "first").unwrap_or(1),
+            observer: arguments.get_flag("observer"),
         }
     }
 }
@@ -48,33 +55,51 @@ impl Arguments {
 /// # Errors
 /// If a site cannot be played.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let curve = curve(arguments.first, arguments.seeds)?;
+    let curve = curve(arguments)?;
     println!(
         "{} sites from seed {}; shares in percent, false pinning at 0.8 or more per 10,000 groups",
         arguments.seeds, arguments.first
     );
-    println!(
-        "    seen   groups   right   wrong    open  pin told   ca told  bad told  calib. false pin  most"
-    );
-    for (seen, tally) in SEEN.iter().zip(&curve) {
-        println!("{seen:>8} {tally}");
+    print(&curve, |point| &point.history);
+    if arguments.observer {
+        println!("the ideal observer's:");
+        print(&curve, |point| &point.observer);
     }
     Ok(())
 }
 
-/// Plays so many sites on all cores, and returns one tally for each of the numbers of connections.
+fn print(curve: &[Point], tally: impl Fn(&Point) -> &Tally) {
+    println!(
+        "    seen   groups   right   wrong    open  pin told   ca told  bad told  calib. false pin  most"
+    );
+    for (seen, point) in SEEN.iter().zip(curve) {
+        println!("{seen:>8} {}", tally(point));
+    }
+}
+
+/// Tallies after so many connections.
+#[derive(Clone, Debug, Default)]
+pub struct Point {
+    /// Of the history's verdicts.
+    pub history: Tally,
+    /// Of the ideal observer's.
+    pub observer: Tally,
+}
+
+/// Plays so many sites on all cores, and returns one point for each of the numbers of connections.
 ///
 /// # Errors
 /// If a site cannot be played.
-pub fn curve(first: u64, seeds: u64) -> anyhow::Result<Vec<Tally>> {
+pub fn curve(arguments: &Arguments) -> anyhow::Result<Vec<Point>> {
+    let Arguments { seeds, first, .. } = *arguments;
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
     let parts = thread::scope(|scope| {
         let threads: Vec<_> = (0..cores)
             .map(|core| {
                 scope.spawn(move || {
-                    let mut curve = vec![Tally::default(); SEEN.len()];
+                    let mut curve = vec![Point::default(); SEEN.len()];
                     for seed in (first + core..first + seeds).step_by(cores as usize) {
-                        play(seed, &mut curve)?;
+                        play(seed, &mut curve, arguments.observer)?;
                     }
                     Ok(curve)
                 })
@@ -85,17 +110,18 @@ pub fn curve(first: u64, seeds: u64) -> anyhow::Result<Vec<Tally>> {
             .map(|part| part.unwrap_or_else(|_| Err(anyhow::anyhow!("a site's thread panicked"))))
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
-    let mut curve = vec![Tally::default(); SEEN.len()];
+    let mut curve = vec![Point::default(); SEEN.len()];
     for part in parts {
-        for (sum, tally) in curve.iter_mut().zip(&part) {
-            sum.add(tally);
+        for (sum, point) in curve.iter_mut().zip(&part) {
+            sum.history.add(&point.history);
+            sum.observer.add(&point.observer);
         }
     }
     Ok(curve)
 }
 
 /// Plays the site of a seed. It sees few connections or many, all within a week.
-fn play(seed: u64, curve: &mut [Tally]) -> anyhow::Result<()> {
+fn play(seed: u64, curve: &mut [Point], observer: bool) -> anyhow::Result<()> {
     let mut random = Random::new(seed);
     let site = Site::draw(&mut random);
     let most = SEEN[random.below(SEEN.len())];
@@ -107,26 +133,49 @@ fn play(seed: u64, curve: &mut [Tally]) -> anyhow::Result<()> {
         if let Some(visit) = site.visit(when, &mut random) {
             play.visit(&site, visit)?;
         }
-        if let Some((_, tally)) = points.next_if(|(seen, _)| **seen == number + 1) {
+        if let Some((_, point)) = points.next_if(|(seen, _)| **seen == number + 1) {
+            let tally = &mut point.history;
             for group in play.groups.values() {
                 tally.count(group.truth, play.said(group));
             }
             let most = play.verdicts.values().map(|(.., count)| *count).max();
             tally.verdicts_most = tally.verdicts_most.max(most.unwrap_or(0));
+            if observer {
+                observe(&site, &play, seed, &mut point.observer);
+            }
         }
     }
     Ok(())
+}
+
+/// Counts the ideal observer's word on each group, told from the same share on as the history's.
+fn observe(site: &Site, play: &Play, seed: u64, tally: &mut Tally) {
+    let shares = posterior(site, &play.seen, &mut Random::new(seed));
+    for (key, group) in &play.groups {
+        let shares = shares.get(key).copied().into_iter().flatten();
+        let most = shares.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        tally.count(group.truth, most.filter(|(_, share)| *share >= DECIDES));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sites(first: u64, seeds: u64) -> Arguments {
+        Arguments {
+            seeds,
+            first,
+            observer: false,
+        }
+    }
+
     #[test]
     fn a_seed_gives_the_same_curve_each_time() {
         let [one, other] = [0; 2].map(|_| {
-            let curve = curve(7, 6).unwrap();
-            curve.iter().map(ToString::to_string).collect::<Vec<_>>()
+            let curve = curve(&sites(7, 6)).unwrap();
+            let tallies = curve.iter().map(|point| &point.history);
+            tallies.map(ToString::to_string).collect::<Vec<_>>()
         });
         assert_eq!(one, other);
     }
@@ -134,8 +183,8 @@ mod tests {
     #[test]
     fn most_groups_are_told_and_few_wrongly() {
         let mut all = Tally::default();
-        for tally in curve(1, 60).unwrap() {
-            all.add(&tally);
+        for point in curve(&sites(1, 60)).unwrap() {
+            all.add(&point.history);
         }
         assert!(all.verdicts_most <= 3, "{all}");
         assert!(all.right > 8 * all.wrong, "{all}");

@@ -33,7 +33,8 @@ pub struct Parameters {
     pub readable: f64,
     /// Names that are not intercepted.
     pub bypassed: f64,
-    /// Of connections to intercepted names, those of which that is known.
+    /// Of connections to intercepted names, those that show it by themselves, beside those whose
+    /// certificate can be read.
     pub known: f64,
     /// Connections resumed once a name was accepted.
     pub resumed: f64,
@@ -62,7 +63,7 @@ impl Parameters {
             untrusted_ca: random.one_in(2),
             readable: share(random, 0.0, 0.6),
             bypassed: share(random, 0.0, 0.3),
-            known: share(random, 0.5, 1.0),
+            known: share(random, 0.1, 0.9),
             resumed: share(random, 0.0, 0.5),
             dropped: share(random, 0.0, 0.01),
             shared: match random.below(4) {

@@ -1,6 +1,6 @@
 //! A site's connections as the judge would hand them on, and the history's verdicts on them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use detector_user::flow::tls::app::App;
 use detector_user::verdict::{Cause, Intercepted, Party, Verdict};
 use jiff::Timestamp;
 
+use super::observer::Seen;
 use super::parameters::happens;
 use super::site::{Site, Stack, Truth, Visit};
 use crate::rewrite::random::Random;
@@ -27,8 +28,6 @@ pub struct Group {
     pub connections: usize,
     /// The true cause of the last that was refused, and a second one that is as true.
     pub truth: (Cause, Option<Cause>),
-    /// Whether its interception is known.
-    pub known: bool,
     /// The last that was refused, by the name its verdicts have.
     last: String,
 }
@@ -39,7 +38,11 @@ pub struct Play {
     random: Random,
     now_ns: u64,
     number: u64,
-    accepted: HashMap<(usize, usize, usize), ()>,
+    accepted: HashSet<(usize, usize, usize)>,
+    /// Names that a connection showed to be intercepted: later ones are known to be.
+    shown: HashSet<usize>,
+    /// All connections so far.
+    pub seen: Vec<Seen>,
     /// Groups by address, app's hello and name.
     pub groups: HashMap<(u8, u16, usize), Group>,
     /// The latest verdict on each connection, and how many it had.
@@ -55,7 +58,9 @@ impl Play {
             random,
             now_ns: START_NS,
             number: 0,
-            accepted: HashMap::new(),
+            accepted: HashSet::new(),
+            shown: HashSet::new(),
+            seen: Vec::new(),
             groups: HashMap::new(),
             verdicts: HashMap::new(),
         }
@@ -99,16 +104,13 @@ impl Play {
         let name = &site.names[visit.name];
         self.number += 1;
         let id = format!("1:{}", self.number);
-        let intercepted = match name.bypassed {
-            true if self.random.one_in(2) => Intercepted::No,
-            true => Intercepted::Unknown,
-            false if happens(&mut self.random, site.parameters.known) => Intercepted::Yes,
-            false => Intercepted::Unknown,
-        };
+        let readable = happens(&mut self.random, site.parameters.readable);
+        let [issuer, destination] =
+            [issuer(site, visit, truth), 1000 + visit.name as u64].map(mark);
+        let (issuer, destination) = (issuer?, destination?);
+        let (intercepted, recognized) = self.interception(site, visit, readable);
         let key = (host.address, app.hello, visit.name);
-        let seen = self
-            .accepted
-            .contains_key(&(visit.host, visit.app, visit.name));
+        let seen = self.accepted.contains(&(visit.host, visit.app, visit.name));
         let dropped = happens(&mut self.random, site.parameters.dropped);
         let resumed = seen && happens(&mut self.random, site.parameters.resumed);
         let cause = match truth {
@@ -127,9 +129,6 @@ impl Play {
                 probability: sureness(stack),
             },
         };
-        let readable = happens(&mut self.random, site.parameters.readable);
-        let issuer = issuer(site, visit, truth);
-        let [mark, destination] = [issuer, 1000 + visit.name as u64].map(mark);
         let subject = Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host.address)),
             app: Some(self::app(u64::from(app.hello))?),
@@ -140,12 +139,12 @@ impl Play {
             interception: Interception {
                 status: intercepted,
                 evidence: None,
-                marks: [
-                    if readable { Some(mark?) } else { None },
-                    Some(destination?),
-                    None,
-                ],
-                recognized: vec![],
+                marks: [readable.then_some(issuer), Some(destination), None],
+                recognized: if recognized {
+                    vec![destination]
+                } else {
+                    vec![]
+                },
             },
             certificate_shown: !resumed,
             certificate_in_order: readable.then_some(true),
@@ -164,23 +163,61 @@ impl Play {
             Judgement::Established
         };
         if !refused {
-            self.accepted
-                .insert((visit.host, visit.app, visit.name), ());
+            self.accepted.insert((visit.host, visit.app, visit.name));
         }
-        self.count(key, truth, intercepted == Intercepted::Yes, id);
-        let judged = Judged {
+        self.count(key, truth, id);
+        self.seen.push(Seen {
+            group: key,
+            when: visit.when,
+            refused,
+            resumed,
+            status: intercepted,
+            alert: subject.alert,
+            after_handshake: subject.after_handshake,
+            quiet: subject.quiet,
+            other_ca: readable.then_some(issuer == mark(2)?),
+        });
+        let mut judged = Judged {
             judgement,
             subject,
             resets_without_effect: 0,
             if_intercepted: None,
             possible: None,
         };
+        if refused && intercepted == Intercepted::Unknown {
+            let mut known = judged.clone();
+            known.subject.interception.status = Intercepted::Yes;
+            if let Judgement::Failed(verdict) = &mut known.judgement {
+                verdict.intercepted = Intercepted::Yes;
+            }
+            judged.if_intercepted = Some(Box::new(known));
+        }
         let verdicts = self.history.record(judged, self.now_ns);
         self.record(verdicts);
         Ok(())
     }
 
-    fn count(&mut self, key: (u8, u16, usize), truth: Truth, known: bool, id: String) {
+    /// What is known of a connection's interception, and whether it is what shows it of its name.
+    fn interception(&mut self, site: &Site, visit: Visit, readable: bool) -> (Intercepted, bool) {
+        if site.names[visit.name].bypassed {
+            let direct = readable || self.random.one_in(2);
+            let status = if direct {
+                Intercepted::No
+            } else {
+                Intercepted::Unknown
+            };
+            return (status, false);
+        }
+        let shows = readable || happens(&mut self.random, site.parameters.known);
+        let first = shows && self.shown.insert(visit.name);
+        if self.shown.contains(&visit.name) {
+            (Intercepted::Yes, first)
+        } else {
+            (Intercepted::Unknown, false)
+        }
+    }
+
+    fn count(&mut self, key: (u8, u16, usize), truth: Truth, id: String) {
         if let Truth::Refused(cause, other) = truth {
             let connections = self.groups.get(&key).map_or(0, |group| group.connections);
             self.groups.insert(
@@ -188,7 +225,6 @@ impl Play {
                 Group {
                     connections: connections + 1,
                     truth: (cause, other),
-                    known,
                     last: id,
                 },
             );

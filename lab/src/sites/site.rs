@@ -42,6 +42,8 @@ pub struct App {
     pub visits: Vec<(usize, bool)>,
     /// Hosts that have it.
     pub hosts: Vec<usize>,
+    /// The service whose own it is.
+    pub service: Option<usize>,
 }
 
 /// A name.
@@ -53,6 +55,8 @@ pub struct Name {
     pub bad: bool,
     /// Whether it is not intercepted.
     pub bypassed: bool,
+    /// The service that it belongs to.
+    pub service: Option<usize>,
 }
 
 /// A site.
@@ -107,7 +111,7 @@ impl Site {
         for number in 0..site.parameters.names {
             // Some are of one domain.
             let domain = number - number % (1 + random.below(3));
-            site.add_name(format!("h{number}.site{domain}.test"), random);
+            site.add_name(format!("h{number}.site{domain}.test"), None, random);
         }
         for _ in 0..site.parameters.general_apps {
             let pins = site.parameters.app_pins;
@@ -118,7 +122,7 @@ impl Site {
                 .into_iter()
                 .map(|name| (name, happens(random, pins)))
                 .collect();
-            site.add_app(visits, random);
+            site.add_app(visits, None, random);
         }
         for number in 0..site.parameters.services {
             site.add_service(number, random);
@@ -131,7 +135,10 @@ impl Site {
     fn add_service(&mut self, number: usize, random: &mut Random) {
         let pinned = happens(random, self.parameters.service_pins);
         let own: Vec<usize> = (0..=random.below(3))
-            .map(|at| self.add_name(format!("api{at}.service{number}.test"), random))
+            .map(|at| {
+                let host = format!("api{at}.service{number}.test");
+                self.add_name(host, Some(number), random)
+            })
             .collect();
         for _ in 0..=random.below(2) {
             let all = happens(random, self.parameters.pins_all);
@@ -143,7 +150,7 @@ impl Site {
                     visits.push((other, all));
                 }
             }
-            self.add_app(visits, random);
+            self.add_app(visits, Some(number), random);
         }
         let general = random.below(self.parameters.general_apps);
         if random.one_in(3) {
@@ -152,16 +159,17 @@ impl Site {
         }
     }
 
-    fn add_name(&mut self, host: String, random: &mut Random) -> usize {
+    fn add_name(&mut self, host: String, service: Option<usize>, random: &mut Random) -> usize {
         self.names.push(Name {
             host,
             bad: happens(random, self.parameters.bad_origin),
             bypassed: happens(random, self.parameters.bypassed),
+            service,
         });
         self.names.len() - 1
     }
 
-    fn add_app(&mut self, visits: Vec<(usize, bool)>, random: &mut Random) {
+    fn add_app(&mut self, visits: Vec<(usize, bool)>, service: Option<usize>, random: &mut Random) {
         let stacks = [
             Stack::SaysUnknownCa,
             Stack::SaysCertificateUnknown,
@@ -187,6 +195,7 @@ impl Site {
             store_lacks: happens(random, self.parameters.store_lacks),
             visits,
             hosts,
+            service,
         });
     }
 
