@@ -12,5 +12,6 @@ pub mod flow;
 pub mod host;
 pub mod operate;
 pub mod outlet;
+pub mod probe;
 pub mod source;
 pub mod verdict;

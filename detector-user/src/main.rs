@@ -15,9 +15,11 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(arguments) => command::run::run(*arguments),
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
+        Command::Status(arguments) => command::status::run(&arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
         Command::Pcap(arguments) => command::pcap::run(*arguments),
         Command::Exclusions(arguments) => command::exclusions::run(*arguments),
+        Command::Probe(arguments) => command::probe::run(&arguments),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
     };
     match result {

@@ -14,3 +14,4 @@ pub(crate) mod netlink;
 pub(crate) mod privileges;
 pub(crate) mod routes;
 pub(crate) mod service_manager;
+pub(crate) mod unix_socket;

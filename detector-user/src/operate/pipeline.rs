@@ -3,7 +3,7 @@
 //! In: observations and handshake bytes of a tap, and its clock, from `run` or `pcap`. Out: verdicts to
 //! the sinks, and counts. Not here: a decision about a connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,9 @@ use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
 
+/// Number of latest verdicts that are kept.
+const RECENT_MAX: usize = 10;
+
 /// From observations to verdicts.
 pub struct Pipeline {
     tracker: Tracker,
@@ -44,6 +47,8 @@ pub struct Pipeline {
     resets_without_effect: u64,
     revised: u64,
     records: u64,
+    /// The latest verdicts, the last one first.
+    recent: VecDeque<Arc<Verdict>>,
     /// Counts verdicts and their latency; `None` without a clock to measure it.
     meter: Option<Meter>,
     /// Time of the next work, unless an observation comes first.
@@ -74,6 +79,7 @@ impl Pipeline {
             resets_without_effect: 0,
             revised: 0,
             records: 0,
+            recent: VecDeque::new(),
             meter: None,
             due_ns: 0,
             on_error,
@@ -102,6 +108,11 @@ impl Pipeline {
     pub fn verdicts(&self) -> VerdictCounts {
         let meter = self.meter.as_ref();
         meter.map_or_else(VerdictCounts::default, |meter| meter.counts().clone())
+    }
+
+    /// Returns the latest verdicts that were written, the last one first.
+    pub fn recent(&self) -> impl Iterator<Item = &Verdict> {
+        self.recent.iter().map(Arc::as_ref)
     }
 
     /// Replaces the operator's knowledge and the connections that are judged.
@@ -275,6 +286,8 @@ impl Pipeline {
             } else {
                 *self.causes.entry(verdict.cause.name()).or_default() += 1;
             }
+            self.recent.truncate(RECENT_MAX - 1);
+            self.recent.push_front(Arc::clone(&verdict));
             for error in self.sinks.write(&verdict) {
                 (self.on_error)(&error);
             }

@@ -13,5 +13,6 @@ pub mod exclusions;
 pub(crate) mod message_kind;
 pub mod metrics;
 pub mod sink;
+pub mod status;
 pub mod summary;
 pub mod tally;

@@ -9,6 +9,7 @@
 //! changed, delayed or dropped.
 
 pub mod capture;
+pub mod capture_set;
 pub mod capture_tap;
 pub mod link_header;
 mod preambles;

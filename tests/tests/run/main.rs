@@ -3,6 +3,7 @@
 mod configuration;
 mod interfaces;
 mod privileges;
+mod status;
 
 use std::process::{Command, Stdio};
 

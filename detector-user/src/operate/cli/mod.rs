@@ -8,10 +8,12 @@ mod filter;
 mod knowledge;
 mod outputs;
 mod pcap;
+mod probe;
 mod run;
+mod status;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -27,7 +29,9 @@ pub use filter::FilterArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::run_outputs;
 pub use pcap::PcapArgs;
+pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
 pub use run::{LogLevel, RunArgs};
+pub use status::StatusArgs;
 
 /// Exit code of success.
 pub const EXIT_DONE: u8 = 0;
@@ -75,6 +79,9 @@ pub enum Command {
     /// Check a configuration file; every mistake is listed with its line and column
     #[command(after_help = after(check_config::EXAMPLES, run::EXIT_CODES))]
     CheckConfig(CheckConfigArgs),
+    /// Ask the running agent: taps, rates, losses, memory, the latest verdicts
+    #[command(after_help = after(status::EXAMPLES, status::EXIT_CODES))]
+    Status(StatusArgs),
     /// Detach the programs that `tlswhy run` pinned from all interfaces
     #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]
     Detach(DetachArgs),
@@ -84,6 +91,9 @@ pub enum Command {
     /// Write a list of destinations that an interceptor should pass on uninspected
     #[command(after_help = after(exclusions::EXAMPLES, EXIT_CODES))]
     Exclusions(Box<ExclusionsArgs>),
+    /// Ask an origin whether its own certificate is valid for its name
+    #[command(after_help = after(probe::EXAMPLES, probe::EXIT_CODES))]
+    Probe(Box<ProbeArgs>),
     /// Check whether `tlswhy run` works on this machine, with a fix for each problem
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(DoctorArgs),
@@ -104,10 +114,13 @@ impl Cli {
             Command::Run(run) => check_outputs("run", &run.outputs)?,
             Command::Pcap(pcap) => {
                 check_outputs("pcap", &pcap.outputs)?;
-                check_files("pcap", &pcap.files)?;
+                check_files("pcap", pcap.paths())?;
             }
-            Command::Exclusions(exclusions) => check_files("exclusions", &exclusions.files)?,
-            Command::CheckConfig(_) | Command::Detach(_) | Command::Doctor(_) => {}
+            Command::Exclusions(exclusions) => {
+                let files = exclusions.files.iter().map(PathBuf::as_path);
+                check_files("exclusions", files)?;
+            }
+            _ => {}
         }
         Ok(cli)
     }
@@ -133,8 +146,11 @@ fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
     Ok(())
 }
 
-fn check_files(command: &str, files: &[PathBuf]) -> Result<(), clap::Error> {
-    if files.iter().filter(|file| file.as_os_str() == "-").count() > 1 {
+fn check_files<'a>(
+    command: &str,
+    files: impl Iterator<Item = &'a Path>,
+) -> Result<(), clap::Error> {
+    if files.filter(|file| file.as_os_str() == "-").count() > 1 {
         return Err(usage(
             command,
             "conflicting files: standard input (-) can be read only once",

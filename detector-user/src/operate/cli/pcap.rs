@@ -1,7 +1,7 @@
 //! Arguments of `tlswhy pcap`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -14,9 +14,16 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   tlswhy pcap incident.pcapng
   tlswhy pcap monday.pcap.gz tuesday.pcap.zst
+  tlswhy pcap client-side.pcap server-side.pcap
+  tlswhy pcap --tap lan=client-side.pcap --tap wan=server-side.pcap
   tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
   tlswhy pcap --client 10.0.1.0/24 --name '*.example.com' incident.pcapng
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
+
+Several captures are taps of one gateway if they overlap in time and have a connection in common: the
+same ClientHello, a ClientHello and its answer, or an interceptor's connection to the same name while the
+client's is unanswered. They are read together, in the order of time. Others are read in the given order,
+one after another; a connection may continue in the next one, as in rotated captures.
 
 A damaged capture yields all verdicts up to the damage, an error with its position, and exit code 1.";
 
@@ -24,8 +31,13 @@ A damaged capture yields all verdicts up to the damage, an error with its positi
 #[derive(Debug, Args)]
 pub struct PcapArgs {
     /// Captures: pcap, pcapng, snoop or ERF, optionally compressed with gzip or zstd; `-` is standard input
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "taps")]
     pub files: Vec<PathBuf>,
+
+    /// Capture of a named tap; all taps that are named so are of one gateway, and captures of the same
+    /// name are of the same tap; repeatable [default: recognised by common connections]
+    #[arg(long = "tap", id = "taps", value_name = "NAME=FILE", value_parser = tap)]
+    pub taps: Vec<(String, PathBuf)>,
 
     /// Output for verdicts; repeatable [default: text]
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
@@ -50,6 +62,12 @@ pub struct PcapArgs {
 }
 
 impl PcapArgs {
+    /// Returns all captures, those of named taps first.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let named = self.taps.iter().map(|(_, path)| path);
+        named.chain(&self.files).map(PathBuf::as_path)
+    }
+
     /// Returns the outputs for verdicts, each once.
     #[must_use]
     pub fn outputs(&self) -> Vec<Output> {
@@ -60,5 +78,14 @@ impl PcapArgs {
     #[must_use]
     pub fn shows_progress(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
+    }
+}
+
+fn tap(given: &str) -> Result<(String, PathBuf), String> {
+    match given.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), file.into()))
+        }
+        _ => Err("not of the form NAME=FILE".to_owned()),
     }
 }

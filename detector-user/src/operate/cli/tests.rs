@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use rstest::rstest;
 
 use super::*;
@@ -28,7 +30,9 @@ fn is_sound() {
 #[case("tlswhy exclusions --help")]
 #[case("tlswhy doctor --help")]
 #[case("tlswhy check-config --help")]
+#[case("tlswhy status --help")]
 #[case("tlswhy detach --help")]
+#[case("tlswhy probe --help")]
 fn helps(#[case] line: &str) {
     // Of a fixed width: the terminal this runs on must not decide.
     let command = Cli::command().term_width(100);

@@ -13,6 +13,7 @@ use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::exclusions::{Criteria, Patterns, Selection, Sighting, difference};
 use crate::outlet::sink::{Sink, SinkError, Sinks};
+use crate::source::capture_set::rounds;
 use crate::verdict::{Cause, Verdict};
 
 /// Longest line that is read, bytes: a verdict has some hundreds.
@@ -140,7 +141,7 @@ fn judge(
     };
     let sinks = Sinks::new(vec![Box::new(collector)]);
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
-    let reading = pcap::read(&mut pipeline, captures, None, false)?;
+    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, false)?;
     pipeline.finish();
     *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(reading.cut_captures == 0)

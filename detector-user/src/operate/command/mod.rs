@@ -6,7 +6,9 @@ pub mod doctor;
 pub mod exclusions;
 pub(crate) mod messages;
 pub mod pcap;
+pub mod probe;
 pub mod run;
+pub mod status;
 
 use std::io::{self, Write};
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DEFAULT_FILE: &str = "/etc/tlswhy/tlswhy.toml";
 /// Directory for pinned programs and maps when run as a service.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/tlswhy";
+/// Runtime directory of the packaged service.
+pub const RUNTIME_DIRECTORY: &str = "/run/tlswhy";
 /// Maximum tracked connections.
 pub const DEFAULT_FLOWS: u32 = 262_144;
 

@@ -34,7 +34,13 @@ impl Key {
     /// Returns the default value in TOML; `None` if there is none.
     #[must_use]
     pub fn default(&self) -> Option<String> {
-        (self.show)(&Settings::default()).map(|value| value.to_string())
+        self.value(&Settings::default())
+    }
+
+    /// Returns the value in TOML; `None` if it is not set.
+    #[must_use]
+    pub fn value(&self, settings: &Settings) -> Option<String> {
+        (self.show)(settings).map(|value| value.to_string())
     }
 
     /// Returns the table that it belongs to.

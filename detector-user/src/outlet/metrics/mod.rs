@@ -18,6 +18,7 @@ pub use document::reference;
 pub use families::FAMILIES;
 pub use family::{Family, Kind, Unit};
 pub use meter::{Meter, VerdictCounts};
+pub(crate) use process::Process;
 pub use registry::Metrics;
 pub use snapshot::{Snapshot, TapState};
 

@@ -6,13 +6,13 @@ use nix::unistd::{SysconfVar, sysconf};
 
 /// Memory and CPU time of this process; `None` if unknown.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Process {
-    pub(super) resident_bytes: Option<u64>,
-    pub(super) cpu_seconds: Option<f64>,
+pub(crate) struct Process {
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) cpu_seconds: Option<f64>,
 }
 
 impl Process {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             resident_bytes: resident_bytes(),
             cpu_seconds: getrusage(UsageWho::RUSAGE_SELF)

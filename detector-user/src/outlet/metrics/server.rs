@@ -20,10 +20,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::socket::Listener;
 pub use super::socket::ServeError;
-use super::socket::{Listener, SocketFile};
 use super::{Metrics, MetricsAddress};
 use crate::host::privileges::give_up_all;
+use crate::host::unix_socket::SocketFile;
 
 /// Maximum connections; further ones wait.
 const CONNECTIONS_MAX: usize = 32;

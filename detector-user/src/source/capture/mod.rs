@@ -79,6 +79,8 @@ pub struct CaptureFile {
     window: Window,
     format: Format,
     frames: u64,
+    /// The next frame's record, once it was looked at.
+    ahead: Option<FrameRecord>,
     /// The end or an error was reported; nothing follows.
     finished: bool,
 }
@@ -151,6 +153,7 @@ impl CaptureFile {
             window,
             format,
             frames: 0,
+            ahead: None,
             finished: false,
         })
     }
@@ -162,7 +165,11 @@ impl CaptureFile {
     /// after all frames before it; then comes `None`.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
-        let Some(record) = self.next_record()? else {
+        let ahead = self
+            .ahead
+            .take()
+            .map_or_else(|| self.next_record(), |ahead| Ok(Some(ahead)));
+        let Some(record) = ahead? else {
             return Ok(None);
         };
         self.frames += 1;
@@ -178,6 +185,18 @@ impl CaptureFile {
                 .unwrap_or_default(),
             original_len: record.original_len,
         }))
+    }
+
+    /// Returns the next frame's time without reading the frame; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame), which returns `None` then.
+    pub fn next_time(&mut self) -> Result<Option<u64>, CaptureError> {
+        if self.ahead.is_none() {
+            self.ahead = self.next_record()?;
+        }
+        let ahead = self.ahead.as_ref();
+        Ok(ahead.map(|record| record.time_ns.min(TIME_MAX_NS)))
     }
 
     /// The name of an interface, if the capture has it (pcapng's `if_name`).

@@ -5,7 +5,6 @@ mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::Context;
@@ -21,6 +20,7 @@ use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::capture::LinkType;
+use crate::source::capture_set::{Round, rounds};
 use crate::source::capture_tap::SETTLED_MAX;
 use crate::source::tap::counters::forgotten;
 use crate::source::unread::Unread;
@@ -38,8 +38,9 @@ pub(super) struct Reading {
     unread: BTreeMap<Unread, u64>,
 }
 
-/// Reads the captures in the given order as one run: a connection may continue in the next file,
-/// unless that begins before this one ends. Learned facts are kept in any case.
+/// Reads the captures as one run, those of one gateway's taps together, and otherwise in the given order:
+/// a connection may continue in the next file, unless that begins before this one ends. Learned facts
+/// are kept in any case.
 ///
 /// # Errors
 /// If an output cannot be opened.
@@ -58,12 +59,12 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         },
     );
     pipeline.set_filter(arguments.filter.filter());
-    let files = &arguments.files;
+    let rounds = rounds(&arguments.taps, &arguments.files);
     let Reading {
         cut_captures,
         counters,
         unread,
-    } = read(&mut pipeline, files, threads, progress)?;
+    } = read(&mut pipeline, &rounds, threads, progress)?;
     let mut code = if cut_captures > 0 {
         EXIT_FAILED
     } else {
@@ -102,23 +103,22 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
 /// If no thread can be started.
 pub(super) fn read(
     pipeline: &mut Pipeline,
-    files: &[PathBuf],
+    rounds: &[Round],
     threads: Option<u16>,
     progress: bool,
 ) -> anyhow::Result<Reading> {
-    Ok(if self::threads(files, threads) > 1 {
+    Ok(if self::threads(rounds, threads) > 1 {
         side_by_side(pipeline, |carrier| {
-            replay(Replay::new(carrier), files, progress)
+            replay(Replay::new(carrier), rounds, progress)
         })?
     } else {
-        replay(Replay::new(pipeline), files, progress)
+        replay(Replay::new(pipeline), rounds, progress)
     })
 }
 
 /// Returns the number of threads for reading and judging. A stream has one: its verdicts are not delayed.
-fn threads(files: &[PathBuf], wanted: Option<u16>) -> usize {
-    let streams = |path: &PathBuf| !path.is_file();
-    if files.iter().any(streams) {
+fn threads(rounds: &[Round], wanted: Option<u16>) -> usize {
+    if rounds.iter().flatten().any(|it| !it.path.is_file()) {
         return 1;
     }
     let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -127,15 +127,12 @@ fn threads(files: &[PathBuf], wanted: Option<u16>) -> usize {
 
 fn replay<R: TimedReceiver>(
     mut replay: Replay<'_, R>,
-    files: &[impl AsRef<Path>],
+    rounds: &[Round],
     progress: bool,
 ) -> Reading {
     let mut cut_captures = 0;
-    for file in files {
-        if let Err(error) = replay.file(file.as_ref(), progress) {
-            eprintln!("tlswhy: {error}");
-            cut_captures += 1;
-        }
+    for round in rounds {
+        cut_captures += replay.round(round, progress);
         if replay.receiver.is_closed() {
             break;
         }

@@ -1,16 +1,16 @@
-//! Frames of captures, one file after another, through the engine.
+//! Frames of captures through the engine: one capture after another, those of one gateway together.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::flow::receiver::TimedReceiver;
-use crate::source::capture::{CaptureFile, Frame};
+use crate::source::capture::{CaptureError, CaptureFile, Frame};
+use crate::source::capture_set::{OVERLAP_NS, TapCapture};
 use crate::source::capture_tap::CaptureTap;
 
-/// Maximum overlap of captures that follow each other.
-const OVERLAP_NS: u64 = 1_000_000_000;
 /// A jump of time, nanoseconds, that may be a clock's: a connection that goes on must not be taken for
 /// one that lay idle for as long.
 const JUMP_NS: u64 = 60_000_000_000;
@@ -61,38 +61,39 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         }
     }
 
-    /// Reads one capture to its end.
-    ///
-    /// # Errors
-    /// If it is damaged or cannot be read; earlier frames are received.
-    pub(super) fn file(&mut self, path: &Path, progress: bool) -> anyhow::Result<()> {
-        let mut capture = CaptureFile::open(path)?;
-        let bar = progress_bar(path, progress);
-        let mut named = HashSet::new();
-        let result = loop {
-            let frame = match capture.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+    /// Reads captures to their end, in the order of their frames' times. Returns how many are damaged or
+    /// cannot be read, after a message about each; their earlier frames are received.
+    pub(super) fn round(&mut self, captures: &[TapCapture], progress: bool) -> usize {
+        let mut merge = Merge::open(captures);
+        let bar = progress_bar(captures, progress);
+        let mut is_first = true;
+        let mut frames: u64 = 0;
+        while let Some(reading) = merge.next() {
+            let taken = reading.capture.next_frame();
+            let Ok(Some(frame)) = taken else {
+                continue;
             };
-            if named.is_empty() && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
+            if is_first && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
                 self.receiver.end_flows();
                 self.tap.restart();
                 self.deadlines = DeadlineClock::default();
             }
+            is_first = false;
             let due_ns = self.deadlines.advance(frame.time_ns);
             self.receiver.advance_if_due(due_ns);
-            let interface = frame.interface;
-            if named.insert(interface) {
+            let number = frame.interface;
+            let interface = reading.of.interface(number);
+            let frame = Frame { interface, ..frame };
+            if reading.named.insert(number) {
                 // The first frame is copied while its interface is named, which must precede its flow.
                 let captured = frame.captured.to_vec();
                 let frame = Frame {
                     captured: &[],
                     ..frame
                 };
-                let name = capture.interface_name(interface).map(str::to_owned);
-                self.receiver
-                    .name_tap(interface, &name.unwrap_or_else(|| file_name(path)));
+                let name = reading.capture.interface_name(number);
+                let name = tap_name(&reading.of, number, name);
+                self.receiver.name_tap(interface, &name);
                 let frame = Frame {
                     captured: &captured,
                     ..frame
@@ -102,16 +103,102 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                 self.tap.capture_frame(&frame, self.receiver);
             }
             self.receiver.advance_if_due(due_ns);
-            if capture.frames().is_multiple_of(BATCH) {
-                bar.set_position(capture.offset());
+            frames += 1;
+            if frames.is_multiple_of(BATCH) {
+                bar.set_position(merge.offset());
                 if self.receiver.is_closed() {
-                    break Ok(());
+                    break;
                 }
             }
-        };
+        }
         self.receiver.advance(self.tap.now_ns());
         bar.finish_and_clear();
-        Ok(result?)
+        merge.cut_captures
+    }
+}
+
+/// A capture that is being read.
+struct Reading {
+    of: TapCapture,
+    capture: CaptureFile,
+    /// Interfaces whose taps are named.
+    named: HashSet<u32>,
+}
+
+/// The frames of several captures in the order of their times; each capture's own order is kept.
+struct Merge {
+    captures: Vec<Reading>,
+    /// The time of each capture's next frame, and the capture's position.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+    cut_captures: usize,
+    /// The capture whose frame was taken last, and that frame's time.
+    last: Option<(usize, u64)>,
+}
+
+impl Merge {
+    fn open(captures: &[TapCapture]) -> Self {
+        let mut merge = Self {
+            captures: Vec::new(),
+            next: BinaryHeap::new(),
+            cut_captures: 0,
+            last: None,
+        };
+        for of in captures {
+            match CaptureFile::open(&of.path) {
+                Ok(capture) => {
+                    merge.captures.push(Reading {
+                        of: of.clone(),
+                        capture,
+                        named: HashSet::new(),
+                    });
+                    merge.look_ahead(merge.captures.len() - 1, 0);
+                }
+                Err(error) => merge.report(&error),
+            }
+        }
+        merge
+    }
+
+    /// Returns the capture with the earliest next frame, which the caller takes.
+    fn next(&mut self) -> Option<&mut Reading> {
+        if let Some((position, time_ns)) = self.last.take() {
+            self.look_ahead(position, time_ns);
+        }
+        let Reverse((time_ns, position)) = self.next.pop()?;
+        self.last = Some((position, time_ns));
+        self.captures.get_mut(position)
+    }
+
+    fn look_ahead(&mut self, position: usize, latest_ns: u64) {
+        let Some(reading) = self.captures.get_mut(position) else {
+            return;
+        };
+        match reading.capture.next_time() {
+            Ok(Some(time_ns)) => self.next.push(Reverse((time_ns.max(latest_ns), position))),
+            Ok(None) => {}
+            Err(error) => self.report(&error),
+        }
+    }
+
+    fn report(&mut self, error: &CaptureError) {
+        eprintln!("tlswhy: {error}");
+        self.cut_captures += 1;
+    }
+
+    /// Bytes read so far.
+    fn offset(&self) -> u64 {
+        self.captures.iter().map(|it| it.capture.offset()).sum()
+    }
+}
+
+/// Returns the name of the tap of an interface in a capture, which may have a name itself.
+fn tap_name(of: &TapCapture, number: u32, interface: Option<&str>) -> String {
+    match (&of.name, interface) {
+        (Some(name), Some(interface)) if number > 0 => format!("{name}/{interface}"),
+        (Some(name), None) if number > 0 => format!("{name}/{number}"),
+        (Some(name), _) => name.clone(),
+        (None, Some(interface)) => interface.to_owned(),
+        (None, None) => file_name(&of.path),
     }
 }
 
@@ -123,11 +210,13 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Returns a bar over the file's bytes, hidden if it is not shown.
-fn progress_bar(path: &Path, shown: bool) -> ProgressBar {
-    let len = std::fs::metadata(path)
+/// Returns a bar over the captures' bytes, hidden if it is not shown.
+fn progress_bar(captures: &[TapCapture], shown: bool) -> ProgressBar {
+    let len = captures
+        .iter()
+        .filter_map(|it| std::fs::metadata(&it.path).ok())
         .map(|metadata| metadata.len())
-        .unwrap_or(0);
+        .sum();
     if !shown || len == 0 {
         return ProgressBar::hidden();
     }
@@ -136,7 +225,8 @@ fn progress_bar(path: &Path, shown: bool) -> ProgressBar {
     if let Ok(style) = style {
         bar.set_style(style);
     }
-    bar.set_message(file_name(path));
+    let names: Vec<_> = captures.iter().map(|it| file_name(&it.path)).collect();
+    bar.set_message(names.join(", "));
     bar
 }
 

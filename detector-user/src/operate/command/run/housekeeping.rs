@@ -52,7 +52,7 @@ impl Watch {
             warn!("cannot read the kernel's counters");
             return;
         };
-        self.put_metrics(&counters);
+        self.publish(&counters);
         let forgotten = forgotten(&counters, self.settled_max);
         if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
             warn!(

@@ -12,18 +12,31 @@ impl Watch {
     /// Serves metrics on another address from now on, or on none.
     pub(super) fn serve_metrics(&mut self, wanted: Option<MetricsAddress>) {
         self.endpoint.listen(wanted);
+        self.put_numbers();
+    }
+
+    /// Publishes the current numbers, if the kernel's counters can be read.
+    pub(super) fn put_numbers(&mut self) {
         if let Ok(counters) = self.counters.read() {
-            self.put_metrics(&counters);
+            self.publish(&counters);
         }
     }
 
-    /// Publishes the current numbers, if they are served.
-    pub(super) fn put_metrics(&mut self, counters: &[(Counter, u64)]) {
-        if !self.endpoint.is_serving() {
+    /// Publishes the current numbers as metrics and as the status, if they are served.
+    pub(super) fn publish(&mut self, counters: &[(Counter, u64)]) {
+        if !self.endpoint.is_serving() && !self.status.is_wanted() {
             return;
         }
+        let snapshot = self.snapshot(counters);
+        if self.status.is_wanted() {
+            self.put_status(&snapshot);
+        }
+        self.endpoint.put(snapshot);
+    }
+
+    fn snapshot(&self, counters: &[(Counter, u64)]) -> Snapshot {
         let last = &self.endpoint.last;
-        let snapshot = Snapshot {
+        Snapshot {
             counters: counters.to_vec(),
             // Settled flows that are resumed make room, and do not bring back evicted ones.
             forgotten: forgotten(counters, self.settled_max).max(last.forgotten),
@@ -36,8 +49,7 @@ impl Watch {
             unkept: self.pipeline.unkept(),
             taps: self.taps.tap.tapped.iter().map(state).collect(),
             ..last.clone()
-        };
-        self.endpoint.put(snapshot);
+        }
     }
 }
 

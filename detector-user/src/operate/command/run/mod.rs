@@ -10,6 +10,7 @@ mod resume;
 mod setup;
 mod signals;
 mod sizes;
+mod status;
 
 mod taps;
 mod wakeups;

@@ -16,6 +16,7 @@ use super::resume::{carry_over, keep_history};
 use super::setup::{is_strict, pipeline};
 use super::signals::Signals;
 use super::sizes::options;
+use super::status::StatusSocket;
 use super::taps::{self, Taps};
 use super::wakeups::{noticed, noticed_after, readable, waiting};
 use crate::flow::receiver::TimedReceiver;
@@ -67,6 +68,7 @@ pub(super) struct Watch {
     pub(super) housekeeping: Interval,
     pub(super) service_manager: ServiceManager,
     pub(super) endpoint: Endpoint,
+    pub(super) status: StatusSocket,
     pub(super) pipeline: Pipeline,
 }
 
@@ -115,12 +117,14 @@ impl Watch {
             housekeeping,
             service_manager,
             endpoint,
+            status: StatusSocket::new(&config),
             pipeline,
             arguments,
             config,
         };
         let address = watch.config.settings.metrics.clone();
         watch.endpoint.listen(address);
+        watch.put_numbers();
         watch.announce(&interfaces, &options, memory);
         watch.service_manager.ready();
         Ok(watch)
@@ -223,6 +227,8 @@ impl Watch {
     fn finish(mut self) -> anyhow::Result<()> {
         self.service_manager.stopping();
         self.endpoint.end();
+        self.status.end();
+        self.put_numbers();
         let is_pinned = self.taps.tap.is_pinned();
         self.taps.tap.tapped.clear();
         if is_pinned {

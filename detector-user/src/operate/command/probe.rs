@@ -1,0 +1,75 @@
+//! `tlswhy probe`: whether an origin's own certificate is valid for its name.
+
+use std::path::Path;
+
+use anyhow::Context;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::show;
+use crate::cause::inspection_ca::InspectionCa;
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_INVALID, ProbeArgs, ProbeOutput};
+use crate::operate::config::Config;
+use crate::operate::config::defaults::DEFAULT_FILE;
+use crate::outlet::sink::escaped;
+use crate::probe::{Options, Outcome, platform_roots, probe};
+
+/// Asks the origin and prints the report.
+///
+/// # Errors
+/// A file of certificates or the configuration cannot be read, or standard output cannot be written.
+pub fn run(arguments: &ProbeArgs) -> anyhow::Result<u8> {
+    let options = Options {
+        connect: arguments.connect,
+        source: arguments.source,
+        mark: arguments.mark,
+        timeout: arguments.timeout,
+        roots: roots(arguments)?,
+        inspection_cas: inspection_cas(arguments)?,
+    };
+    let report = probe(&arguments.target, &options);
+    let text = match arguments.output {
+        ProbeOutput::Text => report.to_string(),
+        ProbeOutput::Json => serde_json::to_string(&report)? + "\n",
+    };
+    show(&text)?;
+    let code = match report.outcome {
+        Outcome::Valid => EXIT_DONE,
+        Outcome::Invalid => EXIT_INVALID,
+        Outcome::Intercepted | Outcome::Failed => EXIT_FAILED,
+    };
+    if code == EXIT_FAILED {
+        eprintln!(
+            "tlswhy: {}",
+            escaped(report.detail.as_deref().unwrap_or("no answer"))
+        );
+    }
+    Ok(code)
+}
+
+fn roots(arguments: &ProbeArgs) -> anyhow::Result<RootCertStore> {
+    let mut roots = platform_roots();
+    for file in &arguments.roots {
+        let path = file.display();
+        let certificates = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| format!("cannot read certificates from {path}"))?;
+        let (added, _) = roots.add_parsable_certificates(certificates);
+        anyhow::ensure!(added > 0, "{path} holds no X.509 certificate in PEM");
+    }
+    Ok(roots)
+}
+
+fn inspection_cas(arguments: &ProbeArgs) -> anyhow::Result<Vec<InspectionCa>> {
+    if !arguments.inspection_cas.is_empty() {
+        return Ok(arguments.inspection_cas.clone());
+    }
+    let default = Path::new(DEFAULT_FILE);
+    let config = match &arguments.config {
+        Some(file) => Config::from_file(file)?,
+        None if default.exists() => Config::from_file(default)?,
+        None => Config::default(),
+    };
+    Ok(config.settings.knowledge.inspection_cas)
+}

@@ -1,0 +1,167 @@
+//! The agent's status at one moment.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Verdict;
+
+/// The agent's status at one moment. Later versions may add fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The agent's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its start.
+    pub started: Timestamp,
+    /// Time of this report, at most some seconds ago unless the agent hangs.
+    pub time: Timestamp,
+    /// Whether it is ending.
+    pub is_ending: bool,
+    /// Tapped interfaces.
+    pub taps: Vec<Tap>,
+    /// Packets looked at, in the order of the kernel's counters.
+    pub packets: u64,
+    /// TLS flows.
+    pub flows: u64,
+    /// Flows in progress.
+    pub under_way: u64,
+    /// Connections that worked.
+    pub established: u64,
+    /// Connections that were closed before any use.
+    pub unused: u64,
+    /// Connections without an end that shows a cause.
+    pub unfinished: u64,
+    /// Connections that failed, by cause.
+    pub failed: BTreeMap<String, u64>,
+    /// Verdicts that replaced earlier ones.
+    pub revised: u64,
+    /// Rates of the last minute.
+    pub rates: Rates,
+    /// All that was lost since the start.
+    pub losses: Vec<Loss>,
+    /// Memory.
+    pub memory: Memory,
+    /// Outputs for verdicts.
+    pub outputs: Vec<Output>,
+    /// The latest verdicts, the last one first.
+    pub last_verdicts: Vec<LastVerdict>,
+    /// The configuration in force, by `section.name`.
+    pub configuration: BTreeMap<String, Configured>,
+}
+
+/// A tapped interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tap {
+    /// Its name.
+    pub name: String,
+    /// Hook for incoming frames.
+    pub ingress: String,
+    /// Hook for outgoing frames, if any.
+    pub egress: Option<String>,
+    /// Verdicts on its connections, without those that replace earlier ones.
+    pub verdicts: u64,
+}
+
+/// Rates over the last minute, or since the start if that is less long ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Time that they are of, seconds.
+    pub seconds: f64,
+    /// Packets looked at per second.
+    pub packets_per_second: f64,
+    /// TLS flows per second.
+    pub flows_per_second: f64,
+    /// First verdicts per minute.
+    pub verdicts_per_minute: f64,
+}
+
+/// A kind of loss.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Its name.
+    pub reason: String,
+    /// Its meaning, and the fix if there is one.
+    pub meaning: String,
+    /// The number of what was lost.
+    pub count: u64,
+}
+
+/// Memory, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Of the agent.
+    pub agent_bytes: Option<u64>,
+    /// Of maps in the kernel.
+    pub kernel_bytes: u64,
+}
+
+/// An output for verdicts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name on the command line.
+    pub name: String,
+    /// Verdicts written.
+    pub written: u64,
+    /// Repeats that were counted instead of written.
+    pub folded: u64,
+    /// Verdicts that wait in memory.
+    pub queued: u64,
+    /// Verdicts that wait on disk, bytes.
+    pub spilled_bytes: u64,
+    /// Lost verdicts by reason.
+    pub lost: BTreeMap<String, u64>,
+}
+
+/// A verdict in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastVerdict {
+    /// End of its connection.
+    pub time: Timestamp,
+    /// Its identifier.
+    pub id: String,
+    /// Whether it replaces an earlier one.
+    pub is_revision: bool,
+    /// The tap.
+    pub tap: String,
+    /// The client.
+    pub client: IpAddr,
+    /// The server's name, or its address.
+    pub server: String,
+    /// The cause.
+    pub cause: String,
+    /// Probability of the cause, 0 to 1.
+    pub confidence: f64,
+    /// Advice.
+    pub advice: Option<String>,
+}
+
+/// A setting in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Configured {
+    /// Its value in TOML; `None` if not set.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: String,
+}
+
+impl From<&Verdict> for LastVerdict {
+    fn from(verdict: &Verdict) -> Self {
+        let name = verdict.server_name().map(str::to_owned);
+        Self {
+            time: verdict.time,
+            id: verdict.id.clone(),
+            is_revision: verdict.revises.is_some(),
+            tap: verdict.tap.clone(),
+            client: verdict.client.ip,
+            server: name.unwrap_or_else(|| verdict.server.ip.to_string()),
+            cause: verdict.cause.name().to_owned(),
+            // Two decimals, as in verdicts.
+            confidence: (verdict.confidence * 100.0).round() / 100.0,
+            advice: verdict.advice.clone(),
+        }
+    }
+}

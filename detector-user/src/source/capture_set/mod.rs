@@ -1,0 +1,117 @@
+//! Several captures in one command: which of them are taps of one gateway.
+//!
+//! Two captures are taken for taps of one gateway if they overlap in time and show a connection in
+//! common; see [`kinship`]. Such captures are read together, in the order of their frames' times. All
+//! others are read one after another. A capture that follows another is of the same tap.
+
+mod kinship;
+mod lanes;
+mod outline;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use self::kinship::relatives;
+use self::lanes::Lanes;
+use self::outline::Outline;
+
+/// Maximum number of interfaces of a tap: those of a pcapng file.
+const INTERFACES: u32 = 1 << 16;
+/// Maximum overlap of captures of one tap that follow each other, nanoseconds.
+pub const OVERLAP_NS: u64 = 1_000_000_000;
+
+/// A capture, and the tap that it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapCapture {
+    /// The file; `-` is standard input.
+    pub path: PathBuf,
+    /// Number of its tap.
+    pub tap: u32,
+    /// The tap's name, if the operator gave it one.
+    pub name: Option<String>,
+}
+
+impl TapCapture {
+    /// Returns the number among all taps' interfaces of an interface of the file.
+    #[must_use]
+    pub fn interface(&self, number: u32) -> u32 {
+        self.tap.saturating_mul(INTERFACES).saturating_add(number)
+    }
+}
+
+/// Captures that are read together, in the order of their frames' times.
+pub type Round = Vec<TapCapture>;
+
+/// Returns the captures in rounds. `named` are those of named taps of one gateway; of `files`, in their
+/// order, taps of one gateway are recognised.
+#[must_use]
+pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
+    let mut rounds = Vec::new();
+    let mut taps: Vec<&str> = Vec::new();
+    let mut of_names = Round::new();
+    for (name, path) in named {
+        let tap = taps.iter().position(|tap| tap == name).unwrap_or_else(|| {
+            taps.push(name);
+            taps.len() - 1
+        });
+        of_names.push(TapCapture {
+            path: path.clone(),
+            tap: tap as u32,
+            name: Some(name.clone()),
+        });
+    }
+    if !of_names.is_empty() {
+        rounds.push(of_names);
+    }
+    rounds.extend(guessed(files, taps.len() as u32));
+    rounds
+}
+
+/// Recognises taps of one gateway, and numbers them from `first_tap`.
+fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
+    if files.len() < 2 {
+        return files
+            .iter()
+            .map(|path| vec![alone(path, first_tap)])
+            .collect();
+    }
+    // A stream can be read once only.
+    let outlines: Vec<Option<Outline>> = files
+        .iter()
+        .map(|path| path.is_file().then(|| Outline::read(path)).flatten())
+        .collect();
+    let related = relatives(&outlines);
+    let mut lanes = Lanes::default();
+    let mut rounds = Vec::new();
+    for group in related.groups() {
+        if let [file] = group.as_slice() {
+            let Some(path) = files.get(*file) else {
+                continue;
+            };
+            if let Some(Some(outline)) = outlines.get(*file) {
+                lanes.follow(outline);
+            }
+            rounds.push(vec![alone(path, first_tap)]);
+            continue;
+        }
+        let assigned = lanes.assign(&group, &outlines, &related);
+        let captures = assigned.into_iter().filter_map(|(file, lane)| {
+            Some(TapCapture {
+                path: files.get(file)?.clone(),
+                tap: first_tap + lane,
+                name: None,
+            })
+        });
+        rounds.push(captures.collect());
+    }
+    rounds
+}
+
+fn alone(path: &std::path::Path, tap: u32) -> TapCapture {
+    TapCapture {
+        path: path.to_owned(),
+        tap,
+        name: None,
+    }
+}
