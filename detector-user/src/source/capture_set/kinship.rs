@@ -6,7 +6,7 @@
 //! - one has a ClientHello, and the other its answer: each shows one direction; or
 //! - one shows an interceptor's own connection for a connection of the other: a ClientHello of another
 //!   program to the same name, or without a name the same server, which begins after the client's and is
-//!   answered before it, and comes from the client's address by another machine, from the address that the
+//!   answered before it, or follows the client's request at once, and comes from the client's address by another machine, from the address that the
 //!   client asked, or from another network than the client's. A capture for which several others qualify by this alone is of no known gateway.
 //!
 //! Names and times alone show nothing: independent hosts visit the same names.
@@ -21,6 +21,8 @@ use super::outline::{Endpoint, Hello, Outline};
 const BETWEEN_NS: u64 = 5_000_000_000;
 /// The same for an interceptor whose client is never answered: much may happen until a client gives up.
 const UNANSWERED_NS: u64 = 100_000_000;
+/// Longest time from a client's request to the hello of an interceptor that waits for it.
+const REQUESTED_NS: u64 = 100_000_000;
 /// Maximum number of hellos to the same destination that are compared with one.
 const COMPARED_MAX: usize = 64;
 
@@ -199,16 +201,27 @@ impl<'a> Index<'a> {
 /// Whether the second hello is an interceptor's for the first one.
 fn is_intercepted(client: &Hello, server: &Hello) -> bool {
     let wait = server.time_ns.saturating_sub(client.time_ns);
-    let in_time = match (client.answered_ns, server.answered_ns) {
+    let is_eager = match (client.answered_ns, server.answered_ns) {
         (Some(client), Some(server)) => server <= client,
         (Some(client), None) => server.time_ns <= client,
         (None, _) => wait <= UNANSWERED_NS,
     };
     client.time_ns <= server.time_ns
-        && in_time
+        && (is_eager || is_requested(client, server))
         && client.random != server.random
         && client.offer != server.offer
         && is_behind(client, server)
+}
+
+/// Whether the second hello may be that of an interceptor which waited for its client's request.
+fn is_requested(client: &Hello, server: &Hello) -> bool {
+    let waited = |request: &u64| {
+        server
+            .time_ns
+            .checked_sub(*request)
+            .is_some_and(|it| it <= REQUESTED_NS)
+    };
+    client.server == server.server && client.requests_ns.iter().any(waited)
 }
 
 /// Whether the second hello may come from a gateway that the first one went to: not from the same machine

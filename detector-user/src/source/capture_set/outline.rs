@@ -1,13 +1,14 @@
 //! The outline of a capture: its time, its ClientHellos and when they were answered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use detector_common::flow::{Address, FlowKey, Sender};
 use detector_common::headers::{Segment, Tap, walk};
-use detector_common::record::{HANDSHAKE, HEADER_LEN};
+use detector_common::record::{APPLICATION_DATA, HANDSHAKE, HEADER_LEN};
 use detector_common::tunnel::innermost;
+use hashlink::LruCache;
 
 use crate::flow::tls::HandshakeView;
 use crate::flow::tls::client_hello::ClientHello;
@@ -18,7 +19,9 @@ use crate::source::link_header::peel;
 
 /// Maximum number of hellos that are compared: the first of a capture.
 const HELLOS_MAX: usize = 1 << 14;
-/// Maximum number of connections whose hello or answer is awaited.
+/// Number of a client's first segments of application data that may be its request.
+const REQUESTS_MAX: usize = 4;
+/// Maximum number of connections whose hello, answer or request is awaited: the latest.
 const OPEN_MAX: usize = 4096;
 /// Maximum number of addresses by which a tap is recognised.
 const MARKS_MAX: usize = 4096;
@@ -41,6 +44,8 @@ pub(super) struct Hello {
     pub(super) mac: u64,
     /// Time of the server's first bytes.
     pub(super) answered_ns: Option<u64>,
+    /// Times of the client's first segments of application data: its request is among them.
+    pub(super) requests_ns: Vec<u64>,
     /// Sequence number after the bytes that came with the hello's first segment.
     pub(super) next_seq: u32,
 }
@@ -74,17 +79,19 @@ struct Open {
     view: Option<HandshakeView>,
 }
 
-#[derive(Default)]
 struct Reader {
     outline: Outline,
-    open: HashMap<FlowKey, Open>,
+    open: LruCache<FlowKey, Open>,
 }
 
 impl Outline {
     /// Reads a capture to its end, or as far as it is readable; `None` without a frame.
     pub(super) fn read(path: &Path) -> Option<Self> {
         let mut capture = CaptureFile::open(path).ok()?;
-        let mut reader = Reader::default();
+        let mut reader = Reader {
+            outline: Outline::default(),
+            open: LruCache::new(OPEN_MAX),
+        };
         let mut has_frames = false;
         while let Ok(Some(frame)) = capture.next_frame() {
             // A pcapng Simple Packet Block has no time.
@@ -159,17 +166,16 @@ impl Reader {
             ttl: segment.ttl,
             mac: segment.source_mac,
             answered_ns: None,
+            requests_ns: Vec::new(),
             next_seq: segment.payload_seq().wrapping_add(segment.payload_len),
         });
-        if self.open.len() < OPEN_MAX {
-            let open = Open {
-                hello: position,
-                client,
-                start_seq: segment.payload_seq(),
-                view: (!hello.complete).then_some(view),
-            };
-            self.open.insert(key(segment), open);
-        }
+        let open = Open {
+            hello: position,
+            client,
+            start_seq: segment.payload_seq(),
+            view: (!hello.complete).then_some(view),
+        };
+        self.open.insert(key(segment), open);
         Some(())
     }
 
@@ -179,6 +185,9 @@ impl Reader {
         let (sender, _) = ends(segment);
         if sender != open.client {
             return self.server(segment, time_ns, false);
+        }
+        if payload.starts_with(&[APPLICATION_DATA, 3]) {
+            return self.request(segment, time_ns);
         }
         let view = open.view.as_mut()?;
         let offset = segment.payload_seq().wrapping_sub(open.start_seq);
@@ -198,9 +207,9 @@ impl Reader {
     }
 
     fn server(&mut self, segment: &Segment, time_ns: u64, is_hello: bool) -> Option<()> {
-        if let Some(open) = self.open.remove(&key(segment)) {
+        if let Some(open) = self.open.get(&key(segment)) {
             let hello = self.outline.hellos.get_mut(open.hello)?;
-            hello.answered_ns = Some(time_ns);
+            hello.answered_ns.get_or_insert(time_ns);
             return Some(());
         }
         if is_hello && self.outline.answers.len() < HELLOS_MAX {
@@ -212,6 +221,17 @@ impl Reader {
                 server,
                 ack: segment.ack,
             });
+        }
+        Some(())
+    }
+
+    fn request(&mut self, segment: &Segment, time_ns: u64) -> Option<()> {
+        let key = key(segment);
+        let hello = self.open.get(&key)?.hello;
+        let hello = self.outline.hellos.get_mut(hello)?;
+        hello.requests_ns.push(time_ns);
+        if hello.requests_ns.len() == REQUESTS_MAX {
+            self.open.remove(&key);
         }
         Some(())
     }
