@@ -47,6 +47,68 @@ fn verdicts_are_as_expected(#[case] name: &str) {
     );
 }
 
+/// Captures of one group of the corpus.
+fn group(prefix: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(capture("corpus")).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with(prefix)
+    });
+    files.sort();
+    files
+}
+
+#[test]
+fn final_verdicts_are_the_last_of_each_connection() {
+    let files = group("no-ca-curl-sslsplit-1.2.");
+    let given = |options: &[&str]| {
+        let mut command = Command::new(agent());
+        command.args(["pcap", "--output", "json"]).args(options);
+        verdicts(&command.args(&files).output().unwrap())
+    };
+    let all = given(&[]);
+    let mut last: Vec<Value> = all
+        .iter()
+        .filter(|verdict| !all.iter().any(|later| later["supersedes"] == verdict["id"]))
+        .cloned()
+        .collect();
+    assert!(last.len() < all.len(), "some are revised");
+    for verdict in &mut last {
+        verdict["revises"] = Value::Null;
+        verdict["supersedes"] = Value::Null;
+    }
+    let mut settled = given(&["--final=7days"]);
+    let id = |verdict: &Value| verdict["id"].to_string();
+    last.sort_by_key(id);
+    settled.sort_by_key(id);
+    assert_eq!(settled, last);
+}
+
+#[test]
+fn repeats_are_counted_if_wanted() {
+    let files = group("no-ca-curl-sslsplit-1.2.rejects-shop");
+    let twice: Vec<PathBuf> = files.iter().chain(&files).cloned().collect();
+    let output = tlswhy_pcap()
+        .arg("--fold")
+        .args(["--final"])
+        .args(&twice)
+        .output()
+        .unwrap();
+    let lines = verdicts(&output);
+    let repeats = lines.iter().filter_map(|line| line["repeats"].as_u64());
+    let counted = repeats.sum::<u64>();
+    let plain = tlswhy_pcap().arg("--final").args(&twice).output().unwrap();
+    let plain = verdicts(&plain).len() as u64;
+    let written = lines
+        .iter()
+        .filter(|line| line["repeats"].is_null())
+        .count() as u64;
+    assert!(plain > 0 && plain == written + counted, "{lines:?}");
+}
+
 /// Compressed with the machine's own programs, and by standard input.
 #[test]
 fn compressed_captures_read_the_same() {

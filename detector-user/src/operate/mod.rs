@@ -14,4 +14,5 @@ pub mod command;
 pub mod config;
 pub mod pipeline;
 pub mod scope;
+pub mod settling;
 pub mod unseen_ca;

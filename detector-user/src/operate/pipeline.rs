@@ -20,6 +20,7 @@ use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::scope::{Filter, Gate, Scope};
+use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
@@ -39,6 +40,7 @@ pub struct Pipeline {
     unseen_ca: UnseenCa,
     scope: Scope,
     gate: Gate,
+    settling: Settling,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -46,6 +48,9 @@ pub struct Pipeline {
     unfinished: u64,
     resets_without_effect: u64,
     revised: u64,
+    ignored: u64,
+    joined: u64,
+    filtered: u64,
     records: u64,
     /// The latest verdicts, the last one first.
     recent: VecDeque<Arc<Verdict>>,
@@ -71,6 +76,7 @@ impl Pipeline {
             knowledge,
             scope: Scope::default(),
             gate: Gate::default(),
+            settling: Settling::default(),
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -78,6 +84,9 @@ impl Pipeline {
             unfinished: 0,
             resets_without_effect: 0,
             revised: 0,
+            ignored: 0,
+            joined: 0,
+            filtered: 0,
             records: 0,
             recent: VecDeque::new(),
             meter: None,
@@ -101,6 +110,9 @@ impl Pipeline {
         self.unfinished = 0;
         self.resets_without_effect = 0;
         self.revised = 0;
+        self.ignored = 0;
+        self.joined = 0;
+        self.filtered = 0;
         self.records = 0;
     }
 
@@ -126,6 +138,11 @@ impl Pipeline {
     /// Replaces the filter of verdicts that are written and counted.
     pub fn set_filter(&mut self, filter: Filter) {
         self.gate.set_filter(filter);
+    }
+
+    /// Writes of a connection's verdicts the last one alone, so long after the first.
+    pub fn settle_after(&mut self, wait: Duration) {
+        self.settling = Settling::after(wait);
     }
 
     /// Returns the message about a named inspection CA that issued none of at least so many certificates;
@@ -170,6 +187,7 @@ impl Pipeline {
             self.tracker.next_deadline(),
             self.legs.next_deadline(),
             self.history.next_deadline(),
+            self.settling.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -177,7 +195,20 @@ impl Pipeline {
     /// Judges all remaining connections and flushes the sinks.
     pub fn finish(&mut self) {
         self.end_flows();
+        self.settle(u64::MAX);
         self.flush();
+    }
+
+    /// Writes the verdicts that wait until they are settled.
+    pub fn settle_rest(&mut self) {
+        self.settle(u64::MAX);
+    }
+
+    /// Writes the verdicts that are settled at `now_ns`.
+    fn settle(&mut self, now_ns: u64) {
+        for verdict in self.settling.take_settled(now_ns) {
+            self.write_one(&verdict, now_ns);
+        }
     }
 
     /// Flushes the sinks; connections in progress are kept.
@@ -216,6 +247,10 @@ impl Pipeline {
             unfinished: self.unfinished,
             resets_without_effect: self.resets_without_effect,
             revised: self.revised,
+            settled_late: self.settling.late(),
+            ignored: self.ignored,
+            joined: self.joined,
+            filtered: self.filtered,
             records: self.records,
             causes: self.causes.clone(),
             lost_verdicts: self
@@ -238,6 +273,7 @@ impl Pipeline {
             let hello = leg.handshake.client_hello.as_ref();
             let name = hello.and_then(|hello| hello.server_name.as_deref());
             if !self.scope.contains(leg.client, leg.server, name) {
+                self.ignored += u64::from(!connection.goes_on);
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
@@ -248,6 +284,7 @@ impl Pipeline {
                     self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);
                 }
                 let other = connection.server_leg.as_ref();
+                self.joined += u64::from(other.is_some());
                 let other = other.map_or(0, |(_, leg)| leg.records.len());
                 self.records += (leg.records.len() + other) as u64;
                 self.count(&judged);
@@ -260,6 +297,10 @@ impl Pipeline {
         self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
+        // Flows may end at any time: the end of all of them settles nothing.
+        if now_ns != u64::MAX {
+            self.settle(now_ns);
+        }
         self.unused = self.unused.saturating_sub(self.history.take_refused_late());
     }
 
@@ -277,20 +318,27 @@ impl Pipeline {
     /// Writes verdicts that were due at `due_ns` on the tap's clock.
     fn write(&mut self, verdicts: Vec<Arc<Verdict>>, due_ns: u64) {
         for verdict in verdicts {
-            if !self.gate.admits(&verdict) {
-                continue;
+            if let Some(verdict) = self.settling.record(verdict, due_ns) {
+                self.write_one(&verdict, due_ns);
             }
-            self.measure(&verdict, due_ns);
-            if verdict.revises.is_some() {
-                self.revised += 1;
-            } else {
-                *self.causes.entry(verdict.cause.name()).or_default() += 1;
-            }
-            self.recent.truncate(RECENT_MAX - 1);
-            self.recent.push_front(Arc::clone(&verdict));
-            for error in self.sinks.write(&verdict) {
-                (self.on_error)(&error);
-            }
+        }
+    }
+
+    fn write_one(&mut self, verdict: &Arc<Verdict>, due_ns: u64) {
+        if !self.gate.admits(verdict) {
+            self.filtered += 1;
+            return;
+        }
+        self.measure(verdict, due_ns);
+        if verdict.revises.is_some() {
+            self.revised += 1;
+        } else {
+            *self.causes.entry(verdict.cause.name()).or_default() += 1;
+        }
+        self.recent.truncate(RECENT_MAX - 1);
+        self.recent.push_front(Arc::clone(verdict));
+        for error in self.sinks.write(verdict) {
+            (self.on_error)(&error);
         }
     }
 

@@ -102,6 +102,21 @@ impl fmt::Display for Summary {
         if tally.revised > 0 {
             write!(f, "; {} verdicts revised", tally.revised)?;
         }
+        // What is missing between the flows and these connections.
+        let others = [
+            (tally.joined, "of these connections were seen as two flows"),
+            (tally.ignored, "connections ignored"),
+            (tally.filtered, "verdicts not wanted by the filter"),
+            (
+                tally.settled_late,
+                "revisions after their verdict was final",
+            ),
+        ];
+        for (count, meaning) in others {
+            if count > 0 {
+                write!(f, "; {count} {meaning}")?;
+            }
+        }
         self.fmt_unread(f)?;
         let mut lost: Vec<String> = self
             .counters

@@ -21,6 +21,14 @@ pub struct Tally {
     pub resets_without_effect: u64,
     /// Verdicts that replace earlier ones.
     pub revised: u64,
+    /// Revisions that came after their verdict was settled, and were not written.
+    pub settled_late: u64,
+    /// Connections that are ignored.
+    pub ignored: u64,
+    /// Connections with two flows.
+    pub joined: u64,
+    /// Verdicts that the filter kept from being written.
+    pub filtered: u64,
     /// TLS records of judged connections.
     pub records: u64,
     /// Verdicts by cause, without those that replace earlier ones.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use detector_user::outlet::sink::{DEFAULT_SOCKET, Output, SinkOptions, Sinks};
+use detector_user::outlet::sink::{DEFAULT_SOCKET, Folds, Output, SinkOptions, Sinks};
 use detector_user::verdict::Verdict;
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
@@ -28,6 +28,7 @@ fn options(folder: &Path) -> SinkOptions {
         waits_for_file: false,
         queue: 16,
         fold: Duration::ZERO,
+        folds: Folds::default(),
         state_directory: Some(folder.to_owned()),
         spill_max: 1 << 20,
         runtime_directory: None,

@@ -27,7 +27,7 @@ pub use doctor::{DoctorArgs, DoctorOutput};
 pub use exclusions::{ExclusionsArgs, ListCause};
 pub use filter::FilterArgs;
 pub use knowledge::KnowledgeArgs;
-pub use outputs::run_outputs;
+pub use outputs::{FoldWhen, WritingArgs, run_outputs};
 pub use pcap::PcapArgs;
 pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
 pub use run::{LogLevel, RunArgs};

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::filter::FilterArgs;
 use super::knowledge::KnowledgeArgs;
-use super::outputs::each_once;
+use super::outputs::{WritingArgs, each_once};
 use crate::outlet::sink::Output;
 
 pub(super) const EXAMPLES: &str = "\
@@ -55,6 +55,10 @@ pub struct PcapArgs {
     /// The operator's knowledge about interception.
     #[command(flatten)]
     pub knowledge: KnowledgeArgs,
+
+    /// Which of similar verdicts are written.
+    #[command(flatten)]
+    pub writing: WritingArgs,
 
     /// Filters of verdicts and connections.
     #[command(flatten)]

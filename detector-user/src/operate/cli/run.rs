@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::filter::FilterArgs;
-use super::outputs::is_service;
+use super::outputs::{WritingArgs, is_service};
 use crate::cause::inspection_ca::InspectionCa;
 use crate::cause::knowledge::InterceptedWhen;
 use crate::outlet::metrics::MetricsAddress;
@@ -99,6 +99,10 @@ pub struct RunArgs {
     /// the agent, and the next one adopts them
     #[arg(long, value_name = "DIR")]
     pub pins: Option<PathBuf>,
+
+    /// Which of similar verdicts are written.
+    #[command(flatten)]
+    pub writing: WritingArgs,
 
     /// Filters of verdicts and connections.
     #[command(flatten)]

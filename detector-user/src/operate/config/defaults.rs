@@ -16,7 +16,7 @@ pub(super) const OBSERVATION_RING: u32 = 4 << 20;
 /// Size of the ring of handshake bytes, bytes.
 pub(super) const HANDSHAKE_RING: u32 = 8 << 20;
 /// Time for which repeats of a verdict are only counted in the journal.
-pub(super) const FOLD: Duration = Duration::from_secs(600);
+pub(crate) const FOLD: Duration = Duration::from_secs(600);
 /// Maximum verdicts queued in memory for each output.
 pub(super) const QUEUE: usize = 10_000;
 /// Maximum size of verdicts spilled to disk, bytes.

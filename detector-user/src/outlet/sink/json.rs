@@ -2,6 +2,10 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+
+use super::fold::Repeats;
+use super::folding::WriteRepeats;
 use super::{Sink, SinkError, stream};
 use crate::verdict::Verdict;
 
@@ -39,13 +43,34 @@ impl<W: Write + Send> Sink for JsonLines<W> {
     }
 }
 
+/// The last of a verdict's repeats, and their number.
+#[derive(Serialize)]
+struct Repeated<'a> {
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    repeats: u64,
+    first_time: String,
+}
+
+impl<W: Write + Send> WriteRepeats for JsonLines<W> {
+    fn write_repeats(&mut self, repeats: &Repeats) -> Result<(), SinkError> {
+        let repeated = Repeated {
+            verdict: &repeats.verdict,
+            repeats: repeats.count,
+            first_time: format!("{:.9}", repeats.first),
+        };
+        encode(&mut self.line, &repeated, NAME)?;
+        stream::write(&mut self.to, &self.line, NAME)
+    }
+}
+
 /// Replaces `line` by a verdict's JSON and a newline.
 ///
 /// # Errors
 /// [`SinkError::Write`] for the sink called `output`.
 pub(super) fn encode(
     line: &mut Vec<u8>,
-    verdict: &Verdict,
+    verdict: &impl Serialize,
     output: &'static str,
 ) -> Result<(), SinkError> {
     line.clear();

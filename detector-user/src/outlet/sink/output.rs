@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::delivered::Delivered;
+use super::folding::Folding;
 use super::queue::{Extras, Queue};
 use super::spill::Spill;
 use super::{DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Sink, SinkError, Sinks, Text};
@@ -40,6 +41,25 @@ impl Output {
     }
 }
 
+/// Time for which repeats are only counted on standard output; zero writes them all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Folds {
+    /// In text.
+    pub text: Duration,
+    /// In JSON.
+    pub json: Duration,
+}
+
+impl Folds {
+    fn stdout(self, output: Output) -> Option<Box<dyn Sink>> {
+        Some(match output {
+            Output::Text => Box::new(Folding::new(Text::stdout(), self.text)),
+            Output::Json => Box::new(Folding::new(JsonLines::new(io::stdout()), self.json)),
+            Output::Journald => return None,
+        })
+    }
+}
+
 /// Options of the sinks of `tlswhy run`.
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
@@ -53,6 +73,8 @@ pub struct SinkOptions {
     pub queue: usize,
     /// Time for which repeats are only counted in the journal; zero writes them all.
     pub fold: Duration,
+    /// The same on standard output.
+    pub folds: Folds,
     /// Directory to which verdicts for journald are spilled; without it they stay in memory.
     pub state_directory: Option<PathBuf>,
     /// Maximum size of spilled verdicts, bytes.
@@ -68,13 +90,12 @@ impl Sinks {
     ///
     /// # Errors
     /// [`SinkError`] if one of them cannot accept verdicts from the start.
-    pub fn open(outputs: &[Output]) -> Result<Self, SinkError> {
+    pub fn open(outputs: &[Output], folds: Folds) -> Result<Self, SinkError> {
         let open = |output: &Output| -> Result<Box<dyn Sink>, SinkError> {
-            Ok(match output {
-                Output::Text => Box::new(Text::stdout()),
-                Output::Json => Box::new(JsonLines::new(io::stdout())),
-                Output::Journald => Box::new(Journald::open(DEFAULT_SOCKET)?),
-            })
+            match folds.stdout(*output) {
+                Some(sink) => Ok(sink),
+                None => Ok(Box::new(Journald::open(DEFAULT_SOCKET)?)),
+            }
         };
         Ok(Self::new(
             outputs.iter().map(open).collect::<Result<_, _>>()?,
@@ -90,10 +111,9 @@ impl Sinks {
         let mut warnings = Vec::new();
         let mut queues = Vec::new();
         for output in &options.outputs {
-            let sink: Box<dyn Sink> = match output {
-                Output::Text => Box::new(Text::stdout()),
-                Output::Json => Box::new(JsonLines::new(io::stdout())),
-                Output::Journald => {
+            let sink = match options.folds.stdout(*output) {
+                Some(sink) => sink,
+                None => {
                     let journald = Journald::at(&options.journal_socket)?;
                     Box::new(journald.folding(options.fold))
                 }

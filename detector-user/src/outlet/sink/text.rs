@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::escape::escaped;
+use super::fold::Repeats;
+use super::folding::WriteRepeats;
 use super::headline::{alert, destination, percent, reset};
 use super::{Sink, SinkError, stream};
 use crate::verdict::{
@@ -88,9 +90,10 @@ impl<W: Write + Send> Text<W> {
         }
         self.line(block, "connection", &facts.join(", "));
         for evidence in &verdict.evidence {
+            let weight = written_weight(evidence.weight);
             let text = format!(
-                "{:+} {}: {}",
-                written_weight(evidence.weight),
+                "{weight:+} {}, {}: {}",
+                strength(weight, verdict.cause),
                 escaped(&evidence.name),
                 escaped(&evidence.detail)
             );
@@ -111,6 +114,19 @@ impl<W: Write + Send> Text<W> {
             self.line(block, "revises", &escaped(earlier).to_string());
         }
     }
+}
+
+/// Returns the meaning of a weight in words. Log-odds of 1 raise one to one to three to one, of 2.5 to
+/// twelve to one.
+fn strength(weight: f64, cause: Cause) -> String {
+    let how = match weight.abs() {
+        0.0..0.05 => return "no weight of its own".to_owned(),
+        0.05..1.0 => "weakly",
+        1.0..2.5 => "clearly",
+        _ => "strongly",
+    };
+    let side = if weight > 0.0 { "for" } else { "against" };
+    format!("{how} {side} {cause}")
 }
 
 /// Whether standard output is a terminal that shows colour, and `NO_COLOR` is not set.
@@ -187,6 +203,15 @@ impl<W: Write + Send> Sink for Text<W> {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         stream::flush(&mut self.to, NAME)
+    }
+}
+
+impl<W: Write + Send> WriteRepeats for Text<W> {
+    fn write_repeats(&mut self, repeats: &Repeats) -> Result<(), SinkError> {
+        let mut block = self.headline(&repeats.verdict);
+        let text = format!("{} more since {:.0}", repeats.count, repeats.first);
+        self.line(&mut block, "repeats", &text);
+        stream::write(&mut self.to, block.as_bytes(), NAME)
     }
 }
 

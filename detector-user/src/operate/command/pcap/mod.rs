@@ -45,7 +45,8 @@ pub(super) struct Reading {
 /// # Errors
 /// If an output cannot be opened.
 pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
-    let sinks = Sinks::open(&arguments.outputs()).context("cannot open an output")?;
+    let sinks = Sinks::open(&arguments.outputs(), arguments.writing.folds())
+        .context("cannot open an output")?;
     let progress = arguments.shows_progress();
     let threads = arguments.threads;
     let knowledge = Knowledge::from(arguments.knowledge);
@@ -59,6 +60,9 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         },
     );
     pipeline.set_filter(arguments.filter.filter());
+    if let Some(wait) = arguments.writing.settle {
+        pipeline.settle_after(wait);
+    }
     let rounds = rounds(&arguments.taps, &arguments.files);
     let Reading {
         cut_captures,

@@ -51,8 +51,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     keep_for_tapping();
     // Before the sinks, which continue files that an earlier agent left.
     let root = taps::lock(&config)?;
-    let is_service = arguments.runs_as_service();
-    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, is_service))?;
+    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, &arguments))?;
     for warning in warnings {
         warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }

@@ -44,13 +44,14 @@ fn report(error: &SinkError) {
     }
 }
 
-pub(super) fn sink_options(settings: &Settings, is_service: bool) -> SinkOptions {
+pub(super) fn sink_options(settings: &Settings, arguments: &RunArgs) -> SinkOptions {
     SinkOptions {
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
-        waits_for_file: is_service,
+        waits_for_file: arguments.runs_as_service(),
         queue: settings.queue,
         fold: settings.fold,
+        folds: arguments.writing.folds(),
         state_directory: settings.state_directory.clone(),
         spill_max: settings.spill_max,
         runtime_directory: settings.runtime_directory.clone(),

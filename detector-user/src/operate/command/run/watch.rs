@@ -92,6 +92,9 @@ impl Watch {
         let memory = taps.tap.kernel.memory();
         let mut pipeline = pipeline(settings, &options, &taps, sinks);
         let endpoint = Endpoint::new(&options, memory);
+        if let Some(wait) = arguments.writing.settle {
+            pipeline.settle_after(wait);
+        }
         keep_history(settings, &mut pipeline);
         let mut rings = Rings::take(&mut taps.tap.kernel)?;
         let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
@@ -239,6 +242,7 @@ impl Watch {
             self.rings.drain(&mut self.pipeline);
         }
         if self.carries_over {
+            self.pipeline.settle_rest();
             self.pipeline.flush();
         } else {
             self.pipeline.finish();
