@@ -42,6 +42,29 @@ fn find<'a>(checks: &'a [(String, String, String)], name: &str) -> (&'a str, &'a
 }
 
 #[test]
+fn what_stacked_interfaces_see_is_said() {
+    let (_client, gateway) = pair();
+    for add in [
+        "ip link add br0 type bridge",
+        "ip link add vx0 type vxlan id 5 dstport 4789 remote 192.0.2.1 dev g0",
+        "ip link add mv0 link g0 type macvlan",
+        "ip tuntap add tun0 mode tun",
+    ] {
+        gateway.run(add).unwrap();
+    }
+    let said = |name: &str| find(&checks(&gateway, name), "layer").1.to_owned();
+    assert!(said("br0").contains("seen on the ports alone"));
+    assert!(said("vx0").contains("sees the frames inside"));
+    assert!(said("mv0").contains("sees its own frames"));
+    assert!(said("tun0").contains("sees the IP packets inside"));
+    assert!(
+        !checks(&gateway, "g0")
+            .iter()
+            .any(|check| check.0 == "layer")
+    );
+}
+
+#[test]
 fn others_programs_are_named_and_ours_are_no_fault() {
     let (_client, gateway) = pair();
     let _others = inside(&gateway, || {

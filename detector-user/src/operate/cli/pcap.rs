@@ -17,6 +17,7 @@ Examples:
   tlswhy pcap client-side.pcap server-side.pcap
   tlswhy pcap --tap lan=client-side.pcap --tap wan=server-side.pcap
   tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
+  tcpdump -r large.pcap -w - 'host 10.0.1.2 and port 443' | tlswhy pcap -
   tlswhy pcap --client 10.0.1.0/24 --name '*.example.com' incident.pcapng
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
 

@@ -78,11 +78,17 @@ impl<W: Write + Send> Text<W> {
     }
 
     fn details(&self, block: &mut String, verdict: &Verdict) {
-        if let Some(given) = &verdict.alert {
-            self.line(block, "alert", &alert(given));
+        // Each fact once: often it is evidence, too.
+        let is_evidence = |text: &str| verdict.evidence.iter().any(|it| it.detail.contains(text));
+        if let Some(text) = verdict.alert.as_ref().map(alert)
+            && !is_evidence(&text)
+        {
+            self.line(block, "alert", &text);
         }
-        if let Some(given) = &verdict.reset {
-            self.line(block, "reset", &reset(given));
+        if let Some(text) = verdict.reset.as_ref().map(reset)
+            && !is_evidence(&text)
+        {
+            self.line(block, "reset", &text);
         }
         let mut facts = facts(verdict);
         if facts.is_empty() {
@@ -291,6 +297,14 @@ mod tests {
             !shown.lines().any(|line| line.starts_with("forged")),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn an_alert_that_is_evidence_is_written_once() {
+        let mut verdict = pinning();
+        verdict.evidence[0].detail = "client sent fatal certificate_unknown (46) at once".into();
+        let text = written(&[verdict], false);
+        assert_eq!(text.matches("certificate_unknown").count(), 1, "{text}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(super) fn each(interfaces: &Interfaces, version: Option<Version>) -> Vec<Che
 fn interface(facts: &InterfaceFacts, version: Option<Version>) -> Vec<Check> {
     let name = &facts.interface.name;
     let mut checks = vec![link(facts), xdp_mode(facts, version)];
+    checks.extend(layer(facts));
     checks.extend(xdp_program(facts));
     checks.extend(classifiers(facts));
     checks.extend(offloads(facts));
@@ -63,6 +64,42 @@ fn link(facts: &InterfaceFacts) -> Check {
             format!("{about}, up, no link: check the cable"),
         )
     }
+}
+
+/// The frames that are seen on an interface which is stacked upon others, or under one.
+pub(super) fn layer(facts: &InterfaceFacts) -> Option<Check> {
+    let interface = &facts.interface;
+    let kind = interface.kind.as_deref();
+    if matches!(interface.master_kind.as_deref(), Some("bond" | "team")) {
+        let detail = "a member of a bond: sees its share of the frames only; name the bond";
+        let check = Check::warning("layer", detail);
+        return Some(check.fixed_by(format!("ip link show dev {}", interface.name)));
+    }
+    let sees = match kind {
+        Some("bridge") => {
+            "a bridge: sees routed connections; those between its ports are seen on the ports alone"
+        }
+        Some("bond" | "team") => "a bond: sees the frames of all its members",
+        Some("vlan") => {
+            "a VLAN: sees its own frames, without the tag; the interface below sees all VLANs, with tags"
+        }
+        Some("macvlan" | "ipvlan") => {
+            "shares an interface: sees its own frames; the interface below sees all"
+        }
+        Some("vxlan" | "geneve" | "gretap" | "ip6gretap") => {
+            "a tunnel: sees the frames inside; the interface below sees them too, and verdicts there name \
+             the tunnel"
+        }
+        Some("ppp") => {
+            "PPP: sees the IP packets inside; the interface below sees them too, in PPPoE frames"
+        }
+        _ if interface.framing() == Some(Framing::Ip) => {
+            "a tunnel: sees the IP packets inside; the interface below sees encrypted ones only, if the \
+             tunnel encrypts"
+        }
+        _ => return None,
+    };
+    Some(Check::ok("layer", sees))
 }
 
 /// The hook at ingress, and the reason if it is not XDP.

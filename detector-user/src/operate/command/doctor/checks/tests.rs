@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use rstest::rstest;
 
-use super::interface::{receive_ring, xdp_mode};
+use super::interface::{layer, receive_ring, xdp_mode};
 use super::*;
 use crate::host::ethtool::ReceiveRing;
 use crate::host::interfaces::XdpProgram;
@@ -68,6 +68,27 @@ fn classifier(hook: &'static str, name: &str, owner: Owner) -> Classifier {
         name: name.into(),
         owner,
     }
+}
+
+#[rstest]
+#[case(Some("bridge"), None, Some("ports alone"))]
+#[case(Some("bond"), None, Some("all its members"))]
+#[case(Some("vlan"), None, Some("without the tag"))]
+#[case(Some("vxlan"), None, Some("frames inside"))]
+#[case(None, Some("bond"), Some("name the bond"))]
+#[case(None, Some("bridge"), None)]
+#[case(None, None, None)]
+fn a_stacked_interface_says_what_it_sees(
+    #[case] kind: Option<&str>,
+    #[case] master: Option<&str>,
+    #[case] words: Option<&str>,
+) {
+    let mut facts = healthy().interfaces.unwrap().found.remove(0);
+    facts.interface.kind = kind.map(str::to_owned);
+    facts.interface.master_kind = master.map(str::to_owned);
+    let check = layer(&facts).map(|check| serde_json::to_string(&check).unwrap());
+    assert_eq!(check.is_some(), words.is_some(), "{check:?}");
+    assert!(check.is_none_or(|check| check.contains(words.unwrap())));
 }
 
 /// As many things wrong as can be at once.
