@@ -120,13 +120,16 @@ fn of_side<'a>(
     tells.extend(acknowledgement(first));
     tells.extend(payload(timeline, first));
     tells.extend(sequence_change(&resets));
+    tells.extend(ttls_differ(&resets, side, fin_before(None)));
+    tells.extend(unknown_socket(timeline, sender, first));
     tells.extend(speaks_on(timeline, sender, first));
     tells.extend(mac(first, side));
     tells.extend(never_arrived(timeline, other, sender));
     // By themselves these are as frequent among honest resets.
     if !tells.is_empty() {
         tells.extend(ip_id(first, side));
-        tells.extend(no_ack(first));
+        let told = tells.iter().any(|tell| matches!(tell, Tell::UnknownSocket));
+        tells.extend(no_ack(first).filter(|_| !told));
     }
     let comparable = side.has(side_flags::SEEN);
     Some(ResetFacts {
@@ -213,6 +216,41 @@ fn sequence_change(resets: &[&Close]) -> Option<Tell<'static>> {
         let step = second.measured.seq.wrapping_sub(first.measured.seq) as i32;
         (step > 1 && second.measured.seq_ahead > 0).then_some(Tell::SequenceChange(step))
     })
+}
+
+/// Resets of one sender come from different distances, be it by one hop, though its other segments all
+/// come from one: at least one of them is another's. After a FIN a load balancer may answer, too.
+fn ttls_differ(resets: &[&Close], side: &Side, had_fin: bool) -> Option<Tell<'static>> {
+    if had_fin || (side.has(side_flags::SEEN) && side.ttl_min != side.ttl_max) {
+        return None;
+    }
+    let ttls = resets.iter().map(|reset| reset.measured.ttl);
+    let (min, max) = (ttls.clone().min()?, ttls.max()?);
+    (min != max).then_some(Tell::TtlsDiffer(min, max))
+}
+
+/// The side's first reset has no ACK flag, at the number that its peer acknowledged: a host answers so
+/// where it knows no such connection (RFC 9293 §3.10.7.1), and resets with an ACK flag one that it knows
+/// (source: Linux, FreeBSD, lwIP). Yet the side had neither closed nor been reset, as far as this tap shows.
+fn unknown_socket(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<'static>> {
+    let measured = &reset.measured;
+    let [client, server] = &reset.sides;
+    let (side, peer) = match sender {
+        Sender::Client => (client, server),
+        Sender::Server => (server, client),
+    };
+    let is_first = timeline
+        .closes
+        .iter()
+        .find(|close| close.kind != CloseKind::SpeaksOn)
+        .is_some_and(|first| first == reset);
+    let is_bare = measured.flags & tcp_flags::ACK == 0 && measured.payload_len == 0;
+    let is_answer = measured.seq == peer.ack || measured.seq == side.next_seq;
+    let is_known = side.has(side_flags::SEEN)
+        && measured.baseline & baseline::STALE == 0
+        && ![side, peer].iter().any(|side| side.has(side_flags::GAP));
+    (is_bare && is_answer && is_known && is_first && timeline.resets_outlived == 0)
+        .then_some(Tell::UnknownSocket)
 }
 
 /// Its "sender" continues.

@@ -20,6 +20,10 @@ pub enum Tell<'a> {
     Payload(u32),
     /// A second reset is so many bytes ahead of the first.
     SequenceChange(i32),
+    /// Resets in one sender's name have TTLs from the first to the second value.
+    TtlsDiffer(u8, u8),
+    /// The sender's first reset has no ACK flag, as if its host had no such connection.
+    UnknownSocket,
     /// Its sender sent so many segments after it.
     SenderSpeaksOn(usize),
     /// It has another source MAC address.
@@ -51,6 +55,8 @@ impl Tell<'_> {
             Self::AcknowledgementAhead(_) => "acknowledgement-ahead",
             Self::Payload(_) => "payload",
             Self::SequenceChange(_) => "sequence-change",
+            Self::TtlsDiffer(..) => "ttls-differ",
+            Self::UnknownSocket => "unknown-socket",
             Self::SenderSpeaksOn(_) => "sender-speaks-on",
             Self::SourceMac => "source-mac",
             Self::NeverArrived { .. } => "never-arrived",
@@ -66,9 +72,11 @@ impl Tell<'_> {
             Self::NeverArrived { .. } => 5.0,
             Self::SequenceChange(_) | Self::SenderSpeaksOn(_) => 2.5,
             Self::Ttl { .. } => 2.2,
-            Self::Payload(_) => 2.0,
+            Self::Payload(_) | Self::TtlsDiffer(..) => 2.0,
             Self::SequenceAhead(_) | Self::AcknowledgementAhead(_) => 1.5,
             Self::SourceMac => 1.2,
+            // A host that restarted answers so, too.
+            Self::UnknownSocket => 1.0,
             // Closed sockets use zero or a counter of their own.
             Self::IpId { .. } => 0.3,
             // Half of all honest resets have none.
@@ -98,6 +106,15 @@ impl fmt::Display for Tell<'_> {
             Self::SequenceChange(step) => write!(
                 f,
                 "a second reset follows at a sequence number {step} higher"
+            ),
+            Self::TtlsDiffer(min, max) => write!(
+                f,
+                "resets in its sender's name have TTLs of {min} to {max}: they come from different hosts"
+            ),
+            Self::UnknownSocket => f.write_str(
+                "it has no ACK flag, as of a host that knows no such connection, though its sender had \
+                 neither closed nor been reset: it is forged, or its host was reset behind this tap or \
+                 restarted",
             ),
             Self::SenderSpeaksOn(count) => write!(
                 f,

@@ -51,8 +51,10 @@ pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
     let comparable = facts.resets.comparable;
     let refusal = by == Sender::Client && facts.server_flight;
     // A client that has all it needs to refuse may do so by a reset.
+    // Tells that do not suffice leave room for a third party.
+    let doubt = facts.resets.score() / 2.0;
     let weight = match (comparable, refusal) {
-        (true, false) => 2.0,
+        (true, false) => 2.0 - doubt,
         (true, true) if facts.client.finished => 0.5,
         (true, true) => 0.6,
         (false, _) => 0.6,

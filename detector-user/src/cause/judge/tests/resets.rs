@@ -153,3 +153,45 @@ fn an_alert_in_the_segment_of_a_reset_is_read() {
     assert_eq!(verdict.cause, Cause::CertificateRejected);
     assert_eq!(verdict.reset.unwrap().tells, [""; 0]);
 }
+
+fn bare_tells(end: &[Step]) -> Vec<String> {
+    let steps = [&FLIGHT_12[..], end].concat();
+    match judge(&timeline(false, &steps), &Knowledge::default()) {
+        Judgement::Failed(verdict) => verdict.reset.map_or(vec![], |reset| reset.tells),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A host resets a connection that it knows with an ACK flag. Alone this proves nothing: a server that
+/// restarted knows no connection any more.
+#[test]
+fn a_first_reset_without_ack_is_a_tell_and_no_proof() {
+    assert_eq!(bare_tells(&[BareReset(S)]), ["unknown-socket"]);
+    let steps = [&FLIGHT_12[..], &[BareReset(S)]].concat();
+    let verdict = verdict(judged(false, &[&steps]));
+    assert_eq!(verdict.cause, Cause::EndpointReset);
+    assert!(verdict.confidence < 0.85, "{}", verdict.confidence);
+}
+
+/// Its socket is gone for a reason that the tap saw.
+#[rstest]
+#[case::closed_before(&[Fin(C), BareReset(C)])]
+#[case::reset_before(&[Reset(S), BareReset(S)])]
+#[case::was_reset(&[Reset(S), BareReset(C)])]
+fn a_reset_of_a_socket_that_is_gone_has_no_ack(#[case] end: &[Step]) {
+    assert_eq!(bare_tells(end), [""; 0]);
+}
+
+/// A forger one hop away, and the answer of the host that it reset: neither alone is far off.
+#[test]
+fn resets_from_two_distances_are_not_of_one_host() {
+    let mut timeline = timeline(false, &[&FLIGHT_12[..], &[Reset(S), BareReset(S)]].concat());
+    timeline.closes[0].measured.ttl += 1;
+    let injected = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(injected.cause, Cause::InjectedReset);
+    assert_eq!(injected.reset.unwrap().tells, ["ttls-differ"]);
+    // The route itself varies.
+    timeline.sides[1].ttl_max += 1;
+    let honest = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(honest.cause, Cause::EndpointReset);
+}
