@@ -135,6 +135,7 @@ impl Play {
             name: name.host.clone(),
             server: SocketAddr::from(([10, 1, 0, visit.name as u8], 443)),
             by_proxy: false,
+            ech: None,
             time_ns: self.now_ns,
             interception: Interception {
                 status: intercepted,
@@ -182,6 +183,7 @@ impl Play {
             subject,
             resets_without_effect: 0,
             if_intercepted: None,
+            ech_refused: None,
             possible: None,
         };
         if refused && intercepted == Intercepted::Unknown {

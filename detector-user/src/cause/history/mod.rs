@@ -11,6 +11,7 @@
 mod case;
 mod decide;
 mod decision;
+mod ech;
 mod fact;
 mod facts;
 mod facts_by_status;
@@ -33,6 +34,7 @@ use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 use crate::verdict::{Intercepted, Verdict};
+use ech::EchOffers;
 use fact::{Fact, Triple};
 use facts::Change;
 use facts_by_status::FactsByStatus;
@@ -47,6 +49,7 @@ const REFUSALS_MAX: usize = 16_384;
 /// The evidence of all connections so far.
 pub struct History {
     siblings: Siblings,
+    ech: EchOffers,
     facts: FactsByStatus,
     refusals: LruCache<Triple, Refusals>,
     undecided: Undecided,
@@ -82,6 +85,7 @@ impl Default for History {
     fn default() -> Self {
         Self {
             siblings: Siblings::default(),
+            ech: EchOffers::default(),
             facts: FactsByStatus::default(),
             refusals: LruCache::new(REFUSALS_MAX),
             undecided: Undecided::default(),
@@ -130,12 +134,14 @@ impl History {
 
     /// Records a judgement made at `now_ns` on the tap's clock. Returns the verdicts that follow: its
     /// own, as others make it appear, and earlier ones that it revises.
-    pub fn record(&mut self, judged: Judged, now_ns: u64) -> Vec<Arc<Verdict>> {
+    pub fn record(&mut self, mut judged: Judged, now_ns: u64) -> Vec<Arc<Verdict>> {
+        let mut verdicts = self.ech.record(&mut judged);
+        self.refused_late += verdicts.len() as u64;
         self.siblings.record(&judged.subject);
-        match self.siblings.admit(judged, now_ns) {
-            Some(judged) => self.weigh(judged),
-            None => Vec::new(),
+        if let Some(judged) = self.siblings.admit(judged, now_ns) {
+            verdicts.extend(self.weigh(judged));
         }
+        verdicts
     }
 
     /// Returns verdicts that have waited long enough for what would explain them.

@@ -65,6 +65,7 @@ impl World {
             name: name.to_owned(),
             server: SocketAddr::from(([10, 0, 2, name.len() as u8], 443)),
             by_proxy: false,
+            ech: None,
             time_ns: self.time_ns,
             ended_ns: self.time_ns + SECOND / 100,
             unanswered: false,
@@ -100,6 +101,7 @@ impl World {
             subject,
             resets_without_effect: 0,
             if_intercepted: None,
+            ech_refused: None,
             possible: None,
         };
         if self.intercepted == Intercepted::Unknown && outcome != Accepted {

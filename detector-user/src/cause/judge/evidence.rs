@@ -39,6 +39,8 @@ pub enum Evidence<'f> {
     UnusedAfterHandshake,
     /// The client finished the handshake and closed.
     ClosedUnused,
+    /// The client offered ECH, ended the handshake with the public name, and sent an alert at once.
+    EchRefused,
     /// No host acknowledged the ClientHello.
     Unacknowledged,
     /// A side closed within the handshake.
@@ -140,6 +142,7 @@ impl Evidence<'_> {
             Self::ClosedUnused => "closed-unused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
             Self::PlainAnswer(_) => "plaintext-answer",
+            Self::EchRefused => "ech-refused",
             Self::HelloTooLarge { .. } => "hello-size",
             Self::ProxyAnswer(_) => "proxy-answer",
             Self::ProxyClosed => "proxy-closed",
@@ -207,6 +210,10 @@ impl Evidence<'_> {
             }
             Self::Unacknowledged => {
                 "nobody acknowledged the ClientHello: it was lost on its way or filtered"
+            }
+            Self::EchRefused => {
+                "client offered ECH, finished the handshake with the public name and sent an alert \
+                 right behind, as ech_required is sent"
             }
             Self::ProxyClosed => {
                 "the proxy consented and closed before the ClientHello came: its own connection to \
@@ -365,6 +372,7 @@ impl fmt::Display for Evidence<'_> {
             | Self::OneDirection
             | Self::HelloMissed
             | Self::Gap => f.write_str(self.sentence()),
+            | Self::EchRefused
             Self::Interception(evidence) => evidence.fmt(f),
         }
     }

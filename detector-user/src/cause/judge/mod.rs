@@ -26,6 +26,7 @@ pub use weigh::CONFIDENCE_MAX;
 
 use crate::cause::interception::{Interception, InterceptionEvidence};
 use crate::cause::judge::facts::Facts;
+use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg, findings};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::verdict::Grounds;
@@ -38,6 +39,8 @@ const WITH_GAPS: f64 = 0.85;
 /// The same where only one direction was seen, or not the beginning.
 const HALF_SEEN: f64 = 0.8;
 /// Confidence from which on a connection alone is called a refusal of the certificate.
+/// Log-odds of refused ECH by the connection alone.
+const ECH_REFUSED: f64 = 0.7;
 const REFUSED_ALONE: f64 = 0.5;
 
 /// The judge's output on a connection.
@@ -65,11 +68,22 @@ pub struct Judged {
     /// Of a refusal that is not yet known to be intercepted: the same, if it was.
     pub if_intercepted: Option<Box<Judged>>,
     /// Of an unused connection: the verdict to give if others show that its client refused the
+    /// Of one that ends as if the client's ECH was refused: what it is then, and otherwise.
+    pub ech_refused: Option<Box<EchRefused>>,
     /// certificate.
     pub possible: Option<Box<Verdict>>,
 }
 
 /// Judges one connection by itself.
+/// The two readings of a connection that ends as if the client's ECH was refused.
+#[derive(Clone, Debug)]
+pub struct EchRefused {
+    /// The verdict if it was.
+    pub verdict: Verdict,
+    /// The judgement if its offer was GREASE.
+    pub if_grease: Judged,
+}
+
 pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let (elsewhere, behind) = match &connection.server_leg {
         // A mirror of several VLANs may lose segments: what it lacks of one says nothing about the other.
@@ -90,9 +104,47 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
             .evidence
             .as_ref()
             .is_some_and(InterceptionEvidence::is_own_connection),
+        ech_is_grease: false,
     };
     let other_leg = connection.server_leg.as_ref().map(|(_, leg)| &**leg);
-    let mut judged = judge_as(case, other_leg, interception);
+    if !facts.ends_as_refused_ech() {
+        return judge_open(case, other_leg, interception);
+    }
+    let grease = Case {
+        ech_is_grease: true,
+        ..case
+    };
+    let verdict = refused_ech(case, other_leg, &interception);
+    let if_grease = judge_open(grease, other_leg, interception.clone());
+    Judged {
+        ech_refused: Some(Box::new(EchRefused { verdict, if_grease })),
+        ..judge_open(case, other_leg, interception)
+    }
+}
+
+/// Returns the verdict on a connection whose client's ECH was refused.
+fn refused_ech(
+    case: Case<'_>,
+    other_leg: Option<&Timeline>,
+    interception: &Interception,
+) -> Verdict {
+    let findings = [Finding {
+        cause: Cause::EchRefused,
+        evidence: Evidence::EchRefused,
+        weight: ECH_REFUSED,
+    }];
+    let grounds = Grounds {
+        case,
+        other_leg,
+        interception,
+        findings: &findings,
+    };
+    let confidence = weigh::share(&findings, Cause::EchRefused);
+    grounds.verdict(Cause::EchRefused, confidence)
+}
+
+/// Judges a connection of which it may not be known yet whether it was intercepted.
+fn judge_open(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
     let open = case.intercepted == Intercepted::Unknown;
     if open && matches!(judged.subject.outcome, Outcome::Refused { .. }) {
         let known = recognized_later(&judged.subject.interception);
@@ -156,6 +208,7 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         resets_without_effect: case.facts.resets_without_effect(),
         if_intercepted: None,
         possible,
+        ech_refused: None,
     }
 }
 

@@ -25,6 +25,7 @@ impl<'f> ServerLeg<'f> {
             server_leg: None,
             intercepted: Intercepted::Yes,
             client_is_interceptor: false,
+            ech_is_grease: false,
         });
         let (cause, confidence) = heaviest(&findings).unwrap_or((Cause::Established, 0.0));
         // The interceptor is the client there, and has no spare connections: a certificate that it

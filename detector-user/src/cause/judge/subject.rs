@@ -6,6 +6,7 @@ use crate::cause::interception::Interception;
 use crate::cause::judge::facts::Facts;
 use crate::flow::tls::app::{App, app};
 use crate::flow::tls::certificate::Validity;
+use crate::flow::tls::client_hello::EchOffer;
 use crate::verdict::AlertDescription;
 
 /// Client, app, name and interceptor of one connection.
@@ -21,6 +22,8 @@ pub struct Subject {
     pub server: SocketAddr,
     /// Whether that is an explicit proxy's, behind which there are many servers.
     pub by_proxy: bool,
+    /// The client's offer of ECH, real or GREASE; the name is the outer one then.
+    pub ech: Option<EchOffer>,
     /// Time of its beginning, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
     /// Whether it was intercepted, and the interceptor.
@@ -73,6 +76,7 @@ impl Subject {
             name: name.unwrap_or_else(|| timeline.server.ip().to_string()),
             server: timeline.server,
             by_proxy: timeline.target().is_some(),
+            ech: hello.and_then(|hello| hello.ech),
             time_ns: timeline.started_ns,
             interception,
             certificate_shown: !facts.resumed,

@@ -43,12 +43,39 @@ pub struct ClientHello {
     /// Whether it has an encrypted_client_hello extension, real or GREASE: then the server name
     /// may be only the outer one.
     pub encrypted_client_hello: bool,
+    /// The offer in that extension, if this is an outer hello.
+    pub ech: Option<EchOffer>,
     /// Whether it asks for OCSP stapling.
     pub status_request: bool,
     /// Its session ticket's length (RFC 5077): 0 asks for one, more would resume a session.
     pub session_ticket: Option<u16>,
     /// Whether all of it came and is well-formed.
     pub complete: bool,
+}
+
+/// An offer of ECH in an outer ClientHello (RFC 9849 §5), real or GREASE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchOffer {
+    /// `config_id`: the server's, or random in GREASE.
+    pub config_id: u8,
+    /// Bytes of the encrypted inner hello.
+    pub payload_len: u16,
+}
+
+impl EchOffer {
+    fn read(mut data: Reader<'_>) -> Option<Self> {
+        const OUTER: u8 = 0;
+        if data.u8()? != OUTER {
+            return None;
+        }
+        let _cipher_suite: [u8; 4] = data.array()?;
+        let config_id = data.u8()?;
+        let _enc = data.vector16()?;
+        Some(Self {
+            config_id,
+            payload_len: data.u16()?,
+        })
+    }
 }
 
 impl ClientHello {
@@ -120,7 +147,10 @@ impl ClientHello {
             }
             extensions::PRE_SHARED_KEY => self.pre_shared_key = true,
             extensions::EARLY_DATA => self.early_data = true,
-            extensions::ENCRYPTED_CLIENT_HELLO => self.encrypted_client_hello = true,
+            extensions::ENCRYPTED_CLIENT_HELLO => {
+                self.encrypted_client_hello = true;
+                self.ech = EchOffer::read(data);
+            }
             extensions::STATUS_REQUEST => self.status_request = true,
             extensions::SESSION_TICKET => self.session_ticket = u16::try_from(data.0.len()).ok(),
             _ => {}
@@ -195,7 +225,7 @@ mod tests {
             extension(5, &[1, 0, 0, 0, 0]),
             extension(35, &[1; 20]),
             extension(42, &[]),
-            extension(0xfe0d, &[0]),
+            extension(0xfe0d, &[0, 0, 1, 0, 1, 7, 0, 2, 5, 5, 0, 3, 1, 2, 3]),
             extension(41, &[0]),
         ]);
         assert!(hello.complete);
@@ -218,6 +248,11 @@ mod tests {
         assert_eq!(hello.session_ticket, Some(20));
         assert!(hello.pre_shared_key && hello.early_data && hello.status_request);
         assert!(hello.encrypted_client_hello);
+        let offer = EchOffer {
+            config_id: 7,
+            payload_len: 3,
+        };
+        assert_eq!(hello.ech, Some(offer));
     }
 
     #[test]

@@ -245,6 +245,37 @@ hello, stands between.
         },
     };
 
+    EchRefused = "ech-refused", "The client's ECH was not accepted; it comes again." => CauseRow {
+        severity: Severity::Informational,
+        message_id: "d8dbf5fc1ddc4417a6cee79a455db778",
+        pan_os: &[],
+        advice: &[always(
+            "no action unless it recurs: the client comes again by itself; {name} is only the public name \
+             of its ECH configuration and belongs on no list. An interceptor that answers for it keeps ECH \
+             from working, and so does an outdated HTTPS record in DNS",
+        )],
+        catalog: Some(Catalog {
+            subject: "A client's Encrypted ClientHello was refused: @TLSWHY_SNI@",
+            text: "\
+@TLSWHY_CLIENT_IP@ offered ECH (RFC 9849), finished the handshake with the public
+name @TLSWHY_SNI@ only to learn that its offer was not accepted, and came again.
+
+It refused no certificate. An interceptor that answers for the server, or an
+outdated ECH configuration in DNS, has this effect; each connection takes one
+more handshake.
+",
+        }),
+        reference: Reference {
+            scope: Scope::ManyConnections,
+            signs: "an outer ClientHello with ECH, a finished handshake, an alert right behind the \
+                    client's Finished, and then another connection: with another ECH configuration for \
+                    the same public name, without ECH for another name, or with the same configuration \
+                    again. GREASE offers show none of these; alone the connection is `unused`",
+            confidence: "90 %",
+            advice: "none: the client comes again; never exclude the public name",
+        },
+    };
+
     ProxyRefused = "proxy-refused",
     "An explicit proxy answered CONNECT or SOCKS with a refusal." => CauseRow {
         severity: Severity::Notice,

@@ -28,6 +28,19 @@ impl Facts<'_> {
             && !self.client.finished
     }
 
+    /// Whether it ends as of a client whose ECH was refused (RFC 9849 §6.1.6): it offered ECH, ended the
+    /// handshake with the public name, and sent an alert behind its Finished, before any data. A client
+    /// that offers GREASE and checks a pin after the handshake ends the same.
+    pub fn ends_as_refused_ech(&self) -> bool {
+        let hello = self.timeline.handshake.client_hello.as_ref();
+        hello.is_some_and(|hello| hello.ech.is_some())
+            && self.is_tls13()
+            && self.unused()
+            && !self.resumed
+            && !self.idled
+            && self.client.alerts_after_finished > 0
+    }
+
     /// Whether the client asked for small fragments and turned away from a Certificate in several records.
     pub fn is_fragment_refused(&self) -> bool {
         const FRAGMENTS: [u16; 4] = [512, 1024, 2048, 4096];

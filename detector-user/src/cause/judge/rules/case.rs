@@ -15,6 +15,8 @@ pub struct Case<'f> {
     pub intercepted: Intercepted,
     /// Whether the client is an interceptor or a proxy, which asks on behalf of others.
     pub client_is_interceptor: bool,
+    /// Whether an offer of ECH is known to be GREASE.
+    pub ech_is_grease: bool,
 }
 
 /// The leg behind an interceptor, judged as a connection of its own.

@@ -108,7 +108,8 @@ pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
     // Of a resumed session no certificate was shown: there was nothing to refuse. Nor was there
     // without an interceptor: browsers open such connections to spare.
     let direct = case.intercepted == Intercepted::No;
-    if !facts.unused() || facts.resumed || facts.idled || direct {
+    let may_be_ech = facts.ends_as_refused_ech() && !case.ech_is_grease;
+    if !facts.unused() || facts.resumed || facts.idled || direct || may_be_ech {
         return None;
     }
     let twice = facts.client.alerts_after_finished >= 2;

@@ -3,6 +3,7 @@
 mod abandonment;
 mod causes;
 mod client_auth;
+mod ech;
 mod established;
 mod half_seen;
 mod hello_size;
