@@ -12,6 +12,7 @@ use detector_common::observation::{ChunkHead, Observation};
 
 use crate::cause::history::{History, Remembered};
 use crate::cause::interception::Interceptors;
+use crate::cause::judge::hang_up::with_ending;
 use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
 use crate::flow::legs::Legs;
@@ -277,8 +278,9 @@ impl Pipeline {
                 continue;
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
-            let judged = judge(&connection, interception);
+            let mut judged = judge(&connection, interception);
             if !connection.goes_on {
+                judged = with_ending(judged, &connection, self.gate.endings());
                 if let Some(Ok(leaf)) = &leg.handshake.certificate {
                     let name = name.unwrap_or_default();
                     self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);

@@ -6,6 +6,7 @@ use glob::{MatchOptions, Pattern};
 use hashlink::LruCache;
 use ipnet::IpNet;
 
+use crate::cause::judge::hang_up::Endings;
 use crate::verdict::{Cause, Verdict};
 
 /// Written verdicts that a revision may still replace: the latest.
@@ -50,6 +51,8 @@ pub struct Filter {
     pub causes: Vec<Cause>,
     /// Minimum confidence, 0 to 1.
     pub min_confidence: f64,
+    /// Endings of connections that worked.
+    pub endings: Endings,
 }
 
 /// A filter, and the verdicts that it let through: what replaces one of these is written too, so that
@@ -123,6 +126,12 @@ impl Gate {
     /// Replaces the filter.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
+    }
+
+    /// The endings of connections in use that are written.
+    #[must_use]
+    pub const fn endings(&self) -> Endings {
+        self.filter.endings
     }
 
     /// Whether a verdict is written: one that the filter accepts, or that replaces one that was written.
@@ -210,6 +219,7 @@ mod tests {
             names: names(&["other.test", "*.PINNED.test"]),
             causes: vec![Cause::Pinning],
             min_confidence: 0.97,
+            endings: Endings::default(),
         };
         assert!(all.accepts(&pinning()));
         assert!(Filter::default().accepts(&pinning()));

@@ -12,7 +12,7 @@ mod alert;
 mod cause;
 pub mod community_id;
 mod identity;
-mod named;
+pub(crate) mod named;
 mod party;
 mod written;
 

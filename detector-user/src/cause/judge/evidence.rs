@@ -109,6 +109,8 @@ pub enum Evidence<'f> {
     },
     /// A side ended its stream amid a record.
     CutShort(CutShort),
+    /// A side reset the connection while the other sent this record.
+    HungUp(CutShort),
     /// One tell of a reset.
     ResetTell(Tell<'f>),
     /// Distance of a reset's maker.
@@ -140,9 +142,9 @@ impl Evidence<'_> {
             Self::UnassignedAlert(_) => "unassigned-alert",
             Self::UnusedAfterHandshake => "unused-after-handshake",
             Self::ClosedUnused => "closed-unused",
+            Self::EchRefused => "ech-refused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
             Self::PlainAnswer(_) => "plaintext-answer",
-            Self::EchRefused => "ech-refused",
             Self::HelloTooLarge { .. } => "hello-size",
             Self::ProxyAnswer(_) => "proxy-answer",
             Self::ProxyClosed => "proxy-closed",
@@ -166,6 +168,7 @@ impl Evidence<'_> {
             Self::ResetTells(_) => "reset-tells",
             Self::Reset { .. } => "reset",
             Self::CutShort(_) => "record-cut-short",
+            Self::HungUp(_) => "hung-up",
             Self::ResetsOutlived(_) => "resets-without-effect",
             Self::ResetTell(tell) => return Cow::Owned(format!("reset-{}", tell.name())),
             Self::ResetDistance(_) => "reset-distance",
@@ -208,12 +211,12 @@ impl Evidence<'_> {
             Self::ClosedUnused => {
                 "client finished the handshake and closed without using the connection"
             }
-            Self::Unacknowledged => {
-                "nobody acknowledged the ClientHello: it was lost on its way or filtered"
-            }
             Self::EchRefused => {
                 "client offered ECH, finished the handshake with the public name and sent an alert \
                  right behind, as ech_required is sent"
+            }
+            Self::Unacknowledged => {
+                "nobody acknowledged the ClientHello: it was lost on its way or filtered"
             }
             Self::ProxyClosed => {
                 "the proxy consented and closed before the ClientHello came: its own connection to \
@@ -350,6 +353,13 @@ impl fmt::Display for Evidence<'_> {
                 cut.missing,
                 cut.sent
             ),
+            Self::HungUp(cut) => write!(
+                f,
+                "{} was sending a record, of which {} bytes were still to come, after {} in all",
+                word(cut.by),
+                cut.missing,
+                cut.sent
+            ),
             Self::ResetsOutlived(count) => write!(
                 f,
                 "resets without effect came before: {count}, after which data were acknowledged"
@@ -362,6 +372,7 @@ impl fmt::Display for Evidence<'_> {
             | Self::Blinded
             | Self::UnusedAfterHandshake
             | Self::ClosedUnused
+            | Self::EchRefused
             | Self::Unacknowledged
             | Self::ClosedEarly { .. }
             | Self::ProxyClosed
@@ -372,7 +383,6 @@ impl fmt::Display for Evidence<'_> {
             | Self::OneDirection
             | Self::HelloMissed
             | Self::Gap => f.write_str(self.sentence()),
-            | Self::EchRefused
             Self::Interception(evidence) => evidence.fmt(f),
         }
     }

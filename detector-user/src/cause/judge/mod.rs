@@ -12,6 +12,7 @@
 
 pub mod evidence;
 pub mod facts;
+pub mod hang_up;
 pub mod resets;
 pub mod rules;
 mod server_leg;
@@ -25,8 +26,8 @@ mod tests;
 pub use weigh::CONFIDENCE_MAX;
 
 use crate::cause::interception::{Interception, InterceptionEvidence};
-use crate::cause::judge::facts::Facts;
 use crate::cause::judge::evidence::Evidence;
+use crate::cause::judge::facts::Facts;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg, findings};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::verdict::Grounds;
@@ -38,9 +39,9 @@ use crate::verdict::{Cause, Intercepted, Verdict};
 const WITH_GAPS: f64 = 0.85;
 /// The same where only one direction was seen, or not the beginning.
 const HALF_SEEN: f64 = 0.8;
-/// Confidence from which on a connection alone is called a refusal of the certificate.
 /// Log-odds of refused ECH by the connection alone.
 const ECH_REFUSED: f64 = 0.7;
+/// Confidence from which on a connection alone is called a refusal of the certificate.
 const REFUSED_ALONE: f64 = 0.5;
 
 /// The judge's output on a connection.
@@ -67,14 +68,13 @@ pub struct Judged {
     pub resets_without_effect: u64,
     /// Of a refusal that is not yet known to be intercepted: the same, if it was.
     pub if_intercepted: Option<Box<Judged>>,
-    /// Of an unused connection: the verdict to give if others show that its client refused the
     /// Of one that ends as if the client's ECH was refused: what it is then, and otherwise.
     pub ech_refused: Option<Box<EchRefused>>,
+    /// Of an unused connection: the verdict to give if others show that its client refused the
     /// certificate.
     pub possible: Option<Box<Verdict>>,
 }
 
-/// Judges one connection by itself.
 /// The two readings of a connection that ends as if the client's ECH was refused.
 #[derive(Clone, Debug)]
 pub struct EchRefused {
@@ -84,6 +84,7 @@ pub struct EchRefused {
     pub if_grease: Judged,
 }
 
+/// Judges one connection by itself.
 pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let (elsewhere, behind) = match &connection.server_leg {
         // A mirror of several VLANs may lose segments: what it lacks of one says nothing about the other.
@@ -145,6 +146,7 @@ fn refused_ech(
 
 /// Judges a connection of which it may not be known yet whether it was intercepted.
 fn judge_open(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
+    let mut judged = judge_as(case, other_leg, interception);
     let open = case.intercepted == Intercepted::Unknown;
     if open && matches!(judged.subject.outcome, Outcome::Refused { .. }) {
         let known = recognized_later(&judged.subject.interception);
@@ -207,8 +209,8 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         subject: Subject::of(case.facts, interception, outcome),
         resets_without_effect: case.facts.resets_without_effect(),
         if_intercepted: None,
-        possible,
         ech_refused: None,
+        possible,
     }
 }
 

@@ -5,6 +5,7 @@ use clap::{ArgAction, Args};
 use glob::Pattern;
 use ipnet::IpNet;
 
+use crate::cause::judge::hang_up::Endings;
 use crate::operate::config::values::{confidence, name_glob, network};
 use crate::operate::scope::{Filter, Ignored};
 use crate::verdict::Cause;
@@ -37,6 +38,11 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NUMBER", value_parser = confidence)]
     pub min_confidence: Option<f64>,
 
+    /// Endings of connections in use that are written, too: resets amid a record (broken), or all resets
+    /// [default: failures only]
+    #[arg(long, value_name = "ENDINGS", value_parser = endings())]
+    pub endings: Option<Endings>,
+
     /// Ignore connections of clients in this network; repeatable
     #[arg(long = "ignore-client", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
     pub ignored_clients: Vec<IpNet>,
@@ -65,6 +71,7 @@ impl FilterArgs {
             names: self.names.clone(),
             causes: self.causes.clone(),
             min_confidence: self.min_confidence.unwrap_or_default(),
+            endings: self.endings.unwrap_or_default(),
         }
     }
 
@@ -83,6 +90,11 @@ impl FilterArgs {
 
 fn port() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
+}
+
+fn endings() -> impl TypedValueParser<Value = Endings> {
+    PossibleValuesParser::new(Endings::ALL.map(Endings::name))
+        .try_map(|name| name.parse::<Endings>())
 }
 
 fn cause() -> impl TypedValueParser<Value = Cause> {

@@ -338,6 +338,23 @@ pub const KEYS: &[Key] = &[
         show: |settings| settings.json_file.as_deref().map(path_value),
     },
     Key {
+        path: "output.log",
+        expected: "\"failures\", \"broken\" or \"all\"",
+        about: "Endings that are written one by one. `failures`: connections that failed, injected resets, \
+                records that their sender did not finish; `broken`: also resets of a connection in use \
+                amid a record of either side; `all`: also those after a finished answer. The others are \
+                only counted",
+        live: true,
+        read: |settings, value| {
+            let given = text(value)?;
+            settings.filter.endings = given
+                .parse()
+                .map_err(|_| Complaint::new(format!("found {given:?}")))?;
+            Ok(())
+        },
+        show: |settings| Some(settings.filter.endings.name().into()),
+    },
+    Key {
         path: "output.fold",
         expected: "a duration such as \"10m\"; \"0s\" writes every verdict",
         about: "Time for which repeats of a verdict (same client, app, name and cause) are only \

@@ -124,6 +124,7 @@ impl Config {
                 "filter.min_confidence",
                 set(&mut filter.min_confidence, arguments.min_confidence),
             ),
+            ("output.log", set(&mut filter.endings, arguments.endings)),
             (
                 "ignore.clients",
                 set_list(&mut ignored.clients, &arguments.ignored_clients),

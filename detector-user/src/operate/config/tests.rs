@@ -56,6 +56,7 @@ handshake_ring = "16 MiB"
 [output]
 to = ["json", "journald"]
 json_file = "/var/log/tlswhy/verdicts.json"
+log = "broken"
 fold = "90s"
 queue = 100
 spill_max = "1MB"

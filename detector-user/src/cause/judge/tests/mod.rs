@@ -6,6 +6,7 @@ mod client_auth;
 mod ech;
 mod established;
 mod half_seen;
+mod hang_up;
 mod hello_size;
 mod own_connections;
 mod plain_answer;
