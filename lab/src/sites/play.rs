@@ -184,6 +184,7 @@ impl Play {
             resets_without_effect: 0,
             if_intercepted: None,
             ech_refused: None,
+            offer: None,
             possible: None,
         };
         if refused && intercepted == Intercepted::Unknown {

@@ -229,49 +229,21 @@ fn push<T>(latest: &mut VecDeque<T>, item: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cause::interception::Interception;
-    use crate::cause::judge::{EchRefused, Judgement};
-    use crate::flow::tls::app::App;
+    use crate::cause::judge::EchRefused;
+    use crate::verdict::Cause;
     use crate::verdict::tests::pinning;
-    use crate::verdict::{Cause, Intercepted};
 
     const MS: u64 = 1_000_000;
 
     fn judged(at_ms: u64, name: &str, config_id: Option<u8>, outcome: Outcome) -> Judged {
-        let began_ns = 1_800_000_000_000 * MS + at_ms * MS;
-        Judged {
-            judgement: Judgement::Unused,
-            subject: Subject {
-                client: [10, 0, 1, 2].into(),
-                app: Some(App::of_number(1)),
-                name: name.to_owned(),
-                server: ([10, 0, 2, 2], 443).into(),
-                by_proxy: false,
-                ech: config_id.map(|config_id| EchOffer {
-                    config_id,
-                    payload_len: 190,
-                }),
-                time_ns: began_ns,
-                interception: Interception {
-                    status: Intercepted::Unknown,
-                    evidence: None,
-                    marks: [None; 3],
-                    recognized: vec![],
-                },
-                certificate_shown: true,
-                certificate_in_order: None,
-                alert: None,
-                after_handshake: true,
-                ended_ns: began_ns + 5 * MS,
-                unanswered: false,
-                quiet: true,
-                outcome,
-            },
-            resets_without_effect: 0,
-            if_intercepted: None,
-            ech_refused: None,
-            possible: None,
-        }
+        let mut judged = crate::cause::history::tests::judged(2, name, outcome);
+        judged.subject.ech = config_id.map(|config_id| EchOffer {
+            config_id,
+            payload_len: 190,
+        });
+        judged.subject.time_ns += at_ms * MS;
+        judged.subject.ended_ns += at_ms * MS;
+        judged
     }
 
     fn worked(at_ms: u64, name: &str, config_id: Option<u8>) -> Judged {

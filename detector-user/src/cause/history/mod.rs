@@ -9,6 +9,7 @@
 //! (`recent`).
 
 mod case;
+mod closings;
 mod decide;
 mod decision;
 mod ech;
@@ -18,6 +19,7 @@ mod facts_by_status;
 mod likelihoods;
 mod recent;
 mod refusals;
+mod regular_checks;
 mod siblings;
 mod signs;
 mod store;
@@ -34,11 +36,13 @@ use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 use crate::verdict::{Intercepted, Verdict};
+use closings::Closings;
 use ech::EchOffers;
 use fact::{Fact, Triple};
 use facts::Change;
 use facts_by_status::FactsByStatus;
 use refusals::Refusals;
+use regular_checks::RegularChecks;
 use siblings::Siblings;
 use store::{Line, Store};
 use undecided::{UNDECIDED_MAX, Undecided};
@@ -50,6 +54,8 @@ const REFUSALS_MAX: usize = 16_384;
 pub struct History {
     siblings: Siblings,
     ech: EchOffers,
+    closings: Closings,
+    checks: RegularChecks,
     facts: FactsByStatus,
     refusals: LruCache<Triple, Refusals>,
     undecided: Undecided,
@@ -86,6 +92,8 @@ impl Default for History {
         Self {
             siblings: Siblings::default(),
             ech: EchOffers::default(),
+            closings: Closings::default(),
+            checks: RegularChecks::default(),
             facts: FactsByStatus::default(),
             refusals: LruCache::new(REFUSALS_MAX),
             undecided: Undecided::default(),
@@ -137,6 +145,8 @@ impl History {
     pub fn record(&mut self, mut judged: Judged, now_ns: u64) -> Vec<Arc<Verdict>> {
         let mut verdicts = self.ech.record(&mut judged);
         self.refused_late += verdicts.len() as u64;
+        verdicts.extend(self.closings.record(&mut judged));
+        self.checks.record(&mut judged);
         self.siblings.record(&judged.subject);
         if let Some(judged) = self.siblings.admit(judged, now_ns) {
             verdicts.extend(self.weigh(judged));
@@ -158,9 +168,9 @@ impl History {
         self.siblings.next_deadline()
     }
 
-    /// Number of connections that were dropped beside others that worked.
+    /// Number of connections that were dropped beside others that worked, or checked a name at an interval.
     pub fn spare(&self) -> u64 {
-        self.siblings.spare()
+        self.siblings.spare() + self.checks.failures()
     }
 
     /// Returns the number of connections judged unused that turned out to be refusals, and forgets it.

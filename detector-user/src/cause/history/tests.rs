@@ -102,6 +102,7 @@ impl World {
             resets_without_effect: 0,
             if_intercepted: None,
             ech_refused: None,
+            offer: None,
             possible: None,
         };
         if self.intercepted == Intercepted::Unknown && outcome != Accepted {
@@ -446,4 +447,40 @@ fn what_was_learned_before_a_restart_decides_after_it() {
     let mut forgetful = World::new();
     let said = forgetful.last_said(&[Story(1, 1, A, REFUSED)]);
     assert_eq!(said[0].0, Cause::CertificateRejected, "{said:?}");
+}
+
+/// A connection of a client to a name, before anything else is known of it.
+pub(super) fn judged(client: u8, name: &str, outcome: Outcome) -> Judged {
+    let began_ns = 1_800_000_000 * SECOND;
+    Judged {
+        judgement: Judgement::Unused,
+        subject: Subject {
+            client: IpAddr::V4(Ipv4Addr::new(10, 0, 1, client)),
+            app: Some(app_number(1)),
+            name: name.to_owned(),
+            server: SocketAddr::from(([10, 0, 2, 2], 443)),
+            by_proxy: false,
+            ech: None,
+            time_ns: began_ns,
+            ended_ns: began_ns + SECOND / 200,
+            unanswered: false,
+            quiet: true,
+            after_handshake: true,
+            interception: Interception {
+                status: Intercepted::Unknown,
+                evidence: None,
+                marks: [None; 3],
+                recognized: vec![],
+            },
+            certificate_shown: true,
+            certificate_in_order: None,
+            alert: None,
+            outcome,
+        },
+        resets_without_effect: 0,
+        if_intercepted: None,
+        ech_refused: None,
+        offer: None,
+        possible: None,
+    }
 }

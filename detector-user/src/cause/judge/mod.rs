@@ -13,6 +13,7 @@
 pub mod evidence;
 pub mod facts;
 pub mod hang_up;
+pub mod offer;
 pub mod resets;
 pub mod rules;
 mod server_leg;
@@ -28,6 +29,7 @@ pub use weigh::CONFIDENCE_MAX;
 use crate::cause::interception::{Interception, InterceptionEvidence};
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Facts;
+use crate::cause::judge::offer::Offer;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg, findings};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::verdict::Grounds;
@@ -70,6 +72,8 @@ pub struct Judged {
     pub if_intercepted: Option<Box<Judged>>,
     /// Of one that ends as if the client's ECH was refused: what it is then, and otherwise.
     pub ech_refused: Option<Box<EchRefused>>,
+    /// What its ClientHello offered, if the server answered it or closed without a word.
+    pub offer: Option<Box<Offer>>,
     /// Of an unused connection: the verdict to give if others show that its client refused the
     /// certificate.
     pub possible: Option<Box<Verdict>>,
@@ -108,8 +112,12 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
         ech_is_grease: false,
     };
     let other_leg = connection.server_leg.as_ref().map(|(_, leg)| &**leg);
+    let offer = Offer::of(&facts).map(Box::new);
     if !facts.ends_as_refused_ech() {
-        return judge_open(case, other_leg, interception);
+        return Judged {
+            offer,
+            ..judge_open(case, other_leg, interception)
+        };
     }
     let grease = Case {
         ech_is_grease: true,
@@ -119,6 +127,7 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let if_grease = judge_open(grease, other_leg, interception.clone());
     Judged {
         ech_refused: Some(Box::new(EchRefused { verdict, if_grease })),
+        offer,
         ..judge_open(case, other_leg, interception)
     }
 }
@@ -210,6 +219,7 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         resets_without_effect: case.facts.resets_without_effect(),
         if_intercepted: None,
         ech_refused: None,
+        offer: None,
         possible,
     }
 }
