@@ -30,7 +30,10 @@ pub enum Evidence<'f> {
     /// An alert stands where the client's Finished should be.
     AlertForFinished,
     /// The client closed without a word once it had the certificate.
-    SilentRefusal,
+    SilentRefusal {
+        /// Milliseconds since the server's last record.
+        after_ms: Option<u64>,
+    },
     /// The client was silent once it had the certificate, and then took leave in the clear.
     Blinded,
     /// An alert whose code is not registered.
@@ -137,7 +140,7 @@ impl Evidence<'_> {
         Cow::Borrowed(match self {
             Self::CertificateAlert { .. } | Self::ValidityAlert(_) => "client-alert",
             Self::AlertForFinished => "alert-for-finished",
-            Self::SilentRefusal => "silent-refusal",
+            Self::SilentRefusal { .. } => "silent-refusal",
             Self::Blinded => "blinded-refusal",
             Self::UnassignedAlert(_) => "unassigned-alert",
             Self::UnusedAfterHandshake => "unused-after-handshake",
@@ -196,9 +199,6 @@ impl Evidence<'_> {
             Self::AlertForFinished => {
                 "the client's only encrypted record is as long as an alert and stands where its \
                  Finished should be"
-            }
-            Self::SilentRefusal => {
-                "client closed without a word once it had the server's certificate"
             }
             Self::Blinded => {
                 "client was silent for many seconds once it had the server's certificate and then \
@@ -280,6 +280,16 @@ impl fmt::Display for Evidence<'_> {
                 "{} though all parameters were chosen: it did not like the server's key exchange",
                 sent(alert)
             ),
+            Self::SilentRefusal { after_ms } => {
+                f.write_str("client closed without a word once it had the server's certificate")?;
+                match after_ms {
+                    Some(ms) if *ms >= PATIENCE_MS => {
+                        write!(f, ", after {ms} ms, as a person or a timeout may")
+                    }
+                    Some(ms) => write!(f, ", after {ms} ms, as a program does"),
+                    None => Ok(()),
+                }
+            }
             Self::PlainAnswer(answer) => write!(
                 f,
                 "the ClientHello was answered by no TLS record but by {answer}"
@@ -368,7 +378,6 @@ impl fmt::Display for Evidence<'_> {
             Self::ResetDistance(distance) => distance.fmt(f),
             Self::ResetStage(stage) => write!(f, "it came {stage}"),
             Self::AlertForFinished
-            | Self::SilentRefusal
             | Self::Blinded
             | Self::UnusedAfterHandshake
             | Self::ClosedUnused
@@ -387,6 +396,9 @@ impl fmt::Display for Evidence<'_> {
         }
     }
 }
+
+/// A program that refuses is quicker.
+const PATIENCE_MS: u64 = 100;
 
 const fn word(sender: Sender) -> &'static str {
     match sender {

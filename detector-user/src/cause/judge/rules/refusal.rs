@@ -89,7 +89,8 @@ pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
         // A browser that has another connection to the same server drops its spare ones.
         Intercepted::No => 0.2,
     };
-    Some((Evidence::SilentRefusal, weight))
+    let after_ms = facts.waited_ns().map(|waited_ns| waited_ns / 1_000_000);
+    Some((Evidence::SilentRefusal { after_ms }, weight))
 }
 
 /// Whether the client was silent for as long as s2n-tls is after a failure, and then took leave in the
