@@ -40,6 +40,8 @@ pub enum Refusal {
     Http(u16),
     /// Reply code of SOCKS5 (RFC 1928 §6).
     Socks(u8),
+    /// Reply code of SOCKS4.
+    Socks4(u8),
     /// None of the client's SOCKS5 methods is acceptable (RFC 1928 §3).
     SocksMethods,
     /// User name and password were refused (RFC 1929).
@@ -131,6 +133,7 @@ impl fmt::Display for Refusal {
                 reason(*status).map_or(Ok(()), |reason| write!(f, " ({reason})"))
             }
             Self::Socks(code) => write!(f, "SOCKS5 reply {code} ({})", reply(*code)),
+            Self::Socks4(code) => write!(f, "SOCKS4 reply {code} ({})", reply4(*code)),
             Self::SocksMethods => f.write_str("no acceptable SOCKS5 method"),
             Self::SocksPassword => f.write_str("a refusal of user name and password (SOCKS5)"),
         }
@@ -165,6 +168,16 @@ const fn reply(code: u8) -> &'static str {
         6 => "TTL expired",
         7 => "command not supported",
         8 => "address type not supported",
+        _ => "unassigned",
+    }
+}
+
+/// Reply codes of SOCKS4.
+const fn reply4(code: u8) -> &'static str {
+    match code {
+        91 => "request rejected or failed",
+        92 => "no identd on the client",
+        93 => "identd names another user",
         _ => "unassigned",
     }
 }

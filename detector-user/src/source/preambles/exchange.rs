@@ -1,4 +1,4 @@
-//! A client's request to an explicit proxy and the proxy's answer: HTTP CONNECT and SOCKS5.
+//! A client's request to an explicit proxy and the proxy's answer: HTTP CONNECT, SOCKS4 and SOCKS5.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +27,8 @@ pub(super) enum Exchange {
     Other,
 }
 
+const SOCKS4: u8 = 4;
+const GRANTED: u8 = 90;
 const SOCKS5: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
 const PASSWORD: u8 = 2;
@@ -35,7 +37,8 @@ const CONNECT: u8 = 1;
 
 /// Whether a client's first bytes may begin a request to a proxy.
 pub(super) fn may_begin(payload: &[u8]) -> bool {
-    payload.starts_with(b"CONNECT ") || is_socks_greeting(payload)
+    let is_socks4 = || matches!(socks4_request(payload), Some((_, len)) if len == payload.len());
+    payload.starts_with(b"CONNECT ") || is_socks_greeting(payload) || is_socks4()
 }
 
 fn is_socks_greeting(payload: &[u8]) -> bool {
@@ -47,10 +50,10 @@ fn is_socks_greeting(payload: &[u8]) -> bool {
 
 /// Reads both sides' bytes from the first on.
 pub(super) fn read(client: &[u8], server: &[u8]) -> Exchange {
-    let exchange = if client.first() == Some(&SOCKS5) {
-        socks5(client, server)
-    } else {
-        http(client, server)
+    let exchange = match client.first() {
+        Some(&SOCKS5) => socks5(client, server),
+        Some(&SOCKS4) => socks4(client, server),
+        _ => http(client, server),
     };
     exchange.unwrap_or(Exchange::Pending(None))
 }
@@ -106,6 +109,43 @@ fn connect_target(request: &[u8]) -> Option<Target> {
 fn status(response: &[u8]) -> Option<u16> {
     let rest = response.strip_prefix(b"HTTP/1.")?;
     std::str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()
+}
+
+/// SOCKS4 and 4A; the request is whole once it may begin.
+fn socks4(client: &[u8], server: &[u8]) -> Option<Exchange> {
+    let (target, request) = socks4_request(client)?;
+    let Some(&[version, code, ..]) = server.first_chunk::<8>() else {
+        return Some(Exchange::Pending(Some((target, request))));
+    };
+    Some(match (version, code) {
+        (0, GRANTED) => Exchange::Accepted {
+            target,
+            lengths: [request, 8],
+        },
+        (0, 91..=93) => refused(Some(target), Refusal::Socks4(code)),
+        _ => Exchange::Other,
+    })
+}
+
+/// Target and length of a SOCKS4 request to connect; of an address 0.0.0.x the name follows (4A).
+fn socks4_request(client: &[u8]) -> Option<(Target, usize)> {
+    let [SOCKS4, CONNECT, port @ .., _, _, _, _] = client.first_chunk::<8>()? else {
+        return None;
+    };
+    let address = *client.get(4..)?.first_chunk::<4>()?;
+    let end = |from: usize| {
+        let rest = client.get(from..)?;
+        Some(from + rest.iter().position(|byte| *byte == 0)?)
+    };
+    let user_end = end(8)?;
+    let port = u16::from_be_bytes(*port.first_chunk()?);
+    if matches!(address, [0, 0, 0, last] if last != 0) {
+        let name_end = end(user_end + 1)?;
+        let name = std::str::from_utf8(client.get(user_end + 1..name_end)?).ok()?;
+        return Some((Target::new(name, port)?, name_end + 1));
+    }
+    let host = Ipv4Addr::from(address).to_string();
+    Some((Target::new(&host, port)?, user_end + 1))
 }
 
 fn socks5(client: &[u8], server: &[u8]) -> Option<Exchange> {
@@ -194,6 +234,8 @@ mod tests {
     const REQUEST: &[u8] = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n";
     const SOCKS: &[u8] = b"\x05\x02\x00\x02\x05\x01\x00\x03\x06a.test\x01\xbb";
     const LOGIN: &[u8] = b"\x05\x01\x02\x01\x02me\x02pw\x05\x01\x00\x01\xc6\x33\x64\x07\x01\xbb";
+    const SOCKS4: &[u8] = b"\x04\x01\x01\xbb\xc6\x33\x64\x07me\x00";
+    const SOCKS4A: &[u8] = b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00a.test\x00";
     const BOUND: &[u8] = b"\x00\x01\x00\x00\x00\x00\x00\x00";
 
     fn target(host: &str) -> Target {
@@ -204,6 +246,8 @@ mod tests {
     #[case::consent(REQUEST, b"HTTP/1.0 200 OK\r\n\r\n".to_vec(), "a.test", [49, 19])]
     #[case::after_a_continue(REQUEST, b"HTTP/1.1 100 x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n".to_vec(), "a.test", [49, 37])]
     #[case::socks(SOCKS, [b"\x05\x00\x05\x00", BOUND].concat(), "a.test", [17, 12])]
+    #[case::socks4(SOCKS4, b"\x00\x5a\x01\xbb\x00\x00\x00\x00".to_vec(), "198.51.100.7", [11, 8])]
+    #[case::socks4a(SOCKS4A, b"\x00\x5a\x01\xbb\x00\x00\x00\x00".to_vec(), "a.test", [16, 8])]
     #[case::socks_login(LOGIN, [b"\x05\x02\x01\x00\x05\x00", BOUND].concat(), "198.51.100.7", [20, 14])]
     fn consent(
         #[case] client: &[u8],
@@ -221,6 +265,12 @@ mod tests {
     #[rstest]
     #[case::forbidden(REQUEST, b"HTTP/1.1 403 Forbidden\r\n\r\n", true, Refusal::Http(403))]
     #[case::unreachable(SOCKS, b"\x05\x00\x05\x04\x00\x01\x00\x00", true, Refusal::Socks(4))]
+    #[case::socks4a(
+        SOCKS4A,
+        b"\x00\x5b\x00\x00\x00\x00\x00\x00",
+        true,
+        Refusal::Socks4(91)
+    )]
     #[case::no_method(SOCKS, b"\x05\xff", false, Refusal::SocksMethods)]
     #[case::wrong_password(LOGIN, b"\x05\x02\x01\x01", false, Refusal::SocksPassword)]
     fn refusals(
@@ -246,6 +296,14 @@ mod tests {
         let pending = |len| Exchange::Pending(Some((target("a.test"), len)));
         assert_eq!(read(REQUEST, b"HTTP/1.1 200"), pending(49));
         assert_eq!(read(SOCKS, b"\x05\x00"), pending(17));
+        assert_eq!(read(SOCKS4A, b"\x00\x5a"), pending(16));
+    }
+
+    #[test]
+    fn a_socks4_request_is_whole_in_its_segment() {
+        assert!(may_begin(SOCKS4) && may_begin(SOCKS4A));
+        assert!(!may_begin(&SOCKS4[..SOCKS4.len() - 1]));
+        assert!(!may_begin(&[SOCKS4A, b"x"].concat()));
     }
 
     #[rstest]
@@ -259,7 +317,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read(
-            begin in prop_oneof![Just(&b""[..]), Just(REQUEST), Just(SOCKS), Just(LOGIN)],
+            begin in prop_oneof![
+                Just(&b""[..]), Just(REQUEST), Just(SOCKS), Just(LOGIN), Just(SOCKS4), Just(SOCKS4A)
+            ],
             client in proptest::collection::vec(any::<u8>(), 0..40),
             server in proptest::collection::vec(any::<u8>(), 0..40),
             socks: bool,

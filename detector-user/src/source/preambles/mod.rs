@@ -141,7 +141,7 @@ fn may_hold_one(bytes: &[u8], link: LinkType) -> bool {
 
 /// Whether a preamble may begin with this byte.
 const fn may_be_first(byte: u8) -> bool {
-    matches!(byte, b'C' | b'P' | 5 | b'\r' | 0x12)
+    matches!(byte, b'C' | b'P' | 4 | 5 | b'\r' | 0x12)
 }
 
 /// Whether a payload may begin a preamble that is read.

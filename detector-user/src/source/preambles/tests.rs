@@ -150,3 +150,16 @@ fn a_handshake_inside_tds_packets_is_read() {
     ]);
     assert_eq!(seen.bytes, [hello(), answer()]);
 }
+
+#[test]
+fn a_target_asked_for_by_socks4_is_reported() {
+    let seen = play(&[
+        (0, b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00a.test\x00"),
+        (1, b"\x00\x5a\x01\xbb\x00\x00\x00\x00"),
+        (0, &hello()),
+        (1, &answer()),
+    ]);
+    let target = seen.reports[0].preamble.target.as_ref().unwrap();
+    assert_eq!(target.to_string(), "a.test:443");
+    assert_eq!(seen.bytes, [hello(), answer()]);
+}

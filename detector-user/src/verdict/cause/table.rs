@@ -296,7 +296,7 @@ Look for the target in the proxy's log. No certificate is concerned.
         }),
         reference: Reference {
             scope: Scope::OneConnection,
-            signs: "an explicit proxy answers CONNECT with another status than 2xx, or SOCKS5 with \
+            signs: "an explicit proxy answers CONNECT with another status than 2xx, or SOCKS with \
                     a reply code or a refusal of all methods or of the password; a 407 only if the \
                     client does not get through within five seconds. In captures only: live taps \
                     begin at the ClientHello",
