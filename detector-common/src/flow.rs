@@ -235,6 +235,8 @@ pub mod side_flags {
     pub const RST: u16 = 128;
     /// Its peer acknowledged bytes beyond its last RST, which had no effect.
     pub const RESET_OUTLIVED: u16 = 256;
+    /// Bytes in the place of a record header were none.
+    pub const NOT_TLS: u16 = 512;
 }
 
 impl Side {

@@ -48,6 +48,13 @@ struct Cursor {
     flags: u8,
 }
 
+/// Reading ended where the next record begins, as far as it has come.
+const SYNCED: u32 = side_flags::SYNCED as u32;
+/// It ended at bytes of a segment that were not seen.
+const NOT_SEEN: u32 = 0;
+/// It ended at bytes that are no record header.
+const NOT_TLS: u32 = side_flags::NOT_TLS as u32;
+
 /// Whether `a` is before `b` in sequence space (RFC 9293 §3.4).
 #[inline(always)]
 pub(crate) fn before(a: u32, b: u32) -> bool {
@@ -200,18 +207,18 @@ impl Track<'_> {
         mut cursor: Cursor,
     ) -> Result<(), Counter> {
         let late = cursor.flags & record_flags::LATE != 0;
-        let mut synced = true;
+        let mut found = SYNCED;
         for _ in 0..RECORDS_PER_SEGMENT {
             if !before(cursor.seq.wrapping_add(cursor.have), cursor.limit) {
                 break;
             }
             let Some((head, have)) = self.head(packet, segment, start, &cursor) else {
-                synced = false;
+                found = NOT_SEEN;
                 break;
             };
             let header = RecordHeader::parse(head);
             if have >= HEADER_LEN && header.is_none() {
-                synced = false;
+                found = NOT_TLS;
                 break;
             }
             let Some(header) = header.filter(|header| have >= HEADER_LEN + header.detail_len())
@@ -235,11 +242,11 @@ impl Track<'_> {
             cursor.flags =
                 packet.black_box(u32::from(cursor.flags & !record_flags::AFTER_GAP)) as u8;
         }
-        let synced = packet.black_box(u32::from(synced)) != 0;
+        let found = packet.black_box(found);
         if late {
-            self.close_hole(cursor.seq, synced);
+            self.close_hole(cursor.seq, found == SYNCED);
         } else {
-            self.store_position(cursor.seq, synced)?;
+            self.store_position(cursor.seq, found)?;
         }
         Ok(())
     }
@@ -343,8 +350,8 @@ impl Track<'_> {
 
     /// Stores the next header's position after reading in order, or that it is unknown.
     #[inline(always)]
-    fn store_position(&mut self, next: u32, synced: bool) -> Result<(), Counter> {
-        if synced {
+    fn store_position(&mut self, next: u32, found: u32) -> Result<(), Counter> {
+        if found == SYNCED {
             self.side.flags |= side_flags::SYNCED;
             self.side.header_seq = next;
             return Ok(());
@@ -352,7 +359,7 @@ impl Track<'_> {
         if *self.flow_flags & flow_flags::PROVISIONAL != 0 {
             return Err(Counter::NotHello);
         }
-        self.side.flags |= side_flags::GAP;
+        self.side.flags |= side_flags::GAP | found as u16;
         self.side.flags &= !side_flags::SYNCED;
         self.side.head_len = 0;
         Ok(())

@@ -156,8 +156,23 @@ fn a_lost_segment_is_flagged_and_what_follows_is_read() {
     });
     let [_, server] = told.observations.last().unwrap().watched.flow.sides;
     assert_ne!(server.flags & side_flags::GAP, 0);
+    assert_eq!(server.flags & side_flags::NOT_TLS, 0);
     assert!(records(&told).iter().any(|(kind, ..)| *kind == 21));
     assert_ne!(seen(&told) & events::ALERT, 0);
+}
+
+#[test]
+fn bytes_in_place_of_a_record_are_flagged() {
+    // The alert that ends the flight becomes an LDAP message.
+    let told = run(1, &[flight().len() - 7], |frames| {
+        let alert = frames.iter_mut().rev().find_map(|frame| {
+            let at = frame.windows(3).position(|head| head == [21, 3, 3])?;
+            frame.get_mut(at)
+        });
+        *alert.unwrap() = 0x30;
+    });
+    let [_, server] = told.observations.last().unwrap().watched.flow.sides;
+    assert_ne!(server.flags & side_flags::NOT_TLS, 0);
 }
 
 #[test]

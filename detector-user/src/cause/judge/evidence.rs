@@ -40,6 +40,8 @@ pub enum Evidence<'f> {
     UnassignedAlert(AlertFact),
     /// The client finished the handshake and closed at once, as a late pin check does.
     UnusedAfterHandshake,
+    /// The client went on in the clear after the server's certificate, and closed.
+    LeftTls,
     /// The client finished the handshake and closed.
     ClosedUnused,
     /// The client offered ECH, ended the handshake with the public name, and sent an alert at once.
@@ -144,6 +146,7 @@ impl Evidence<'_> {
             Self::Blinded => "blinded-refusal",
             Self::UnassignedAlert(_) => "unassigned-alert",
             Self::UnusedAfterHandshake => "unused-after-handshake",
+            Self::LeftTls => "left-tls",
             Self::ClosedUnused => "closed-unused",
             Self::EchRefused => "ech-refused",
             Self::Unacknowledged | Self::ClosedEarly { .. } => "closed-early",
@@ -203,6 +206,10 @@ impl Evidence<'_> {
             Self::Blinded => {
                 "client was silent for many seconds once it had the server's certificate and then \
                  sent close_notify in the clear, as s2n-tls does after a failure"
+            }
+            Self::LeftTls => {
+                "client went on in the clear once it had the server's certificate and closed, without \
+                 having asked for anything under TLS"
             }
             Self::UnusedAfterHandshake => {
                 "client finished the handshake, sent no data of its own and closed at once, as a \
@@ -380,6 +387,7 @@ impl fmt::Display for Evidence<'_> {
             Self::AlertForFinished
             | Self::Blinded
             | Self::UnusedAfterHandshake
+            | Self::LeftTls
             | Self::ClosedUnused
             | Self::EchRefused
             | Self::Unacknowledged

@@ -10,7 +10,7 @@ mod refusals;
 mod reset_effect;
 mod server_records;
 
-use detector_common::flow::{Sender, side_flags};
+use detector_common::flow::{Sender, record_flags, side_flags};
 use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
 
 pub use self::alerts::AlertFact;
@@ -22,7 +22,7 @@ use self::alerts::Alerts;
 use self::lengths::Lengths;
 use self::server_records::ServerRecords;
 use crate::cause::judge::resets::{ResetFacts, resets};
-use crate::flow::timeline::{CloseKind, Timeline};
+use crate::flow::timeline::{CloseKind, Timeline, TimelineRecord};
 use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::hello::TLS_1_3;
 use crate::flow::tls::plain_answer::PlainAnswer;
@@ -256,6 +256,20 @@ impl<'a> Facts<'a> {
     /// Whether the client left within the handshake, for any reason.
     pub fn client_left(&self) -> bool {
         !self.client.finished && !self.resets.injected() && self.closed_by(Sender::Client)
+    }
+
+    /// Whether the client went on in the clear once it had the server's certificate, and closed: it asked for
+    /// nothing under TLS.
+    pub fn left_tls(&self) -> bool {
+        let is_complete = |record: &TimelineRecord| record.flags & record_flags::AFTER_GAP == 0;
+        self.timeline.side(Sender::Client).has(side_flags::NOT_TLS)
+            && self.timeline.records_of(Sender::Client).all(is_complete)
+            && self.server_flight
+            && !self.client.used
+            && !self.established
+            && !self.resumed
+            && self.failure_alert().is_none()
+            && self.closed_by(Sender::Client)
     }
 
     /// Whether the client turned away in silence once it had the server's certificate.

@@ -32,7 +32,9 @@ pub(super) fn closed_early(case: Case<'_>) -> Holds<'_> {
     if facts.unacknowledged && by == Sender::Client && !facts.resets.injected() && unfinished {
         return Some((Evidence::Unacknowledged, 2.2));
     }
-    if kind != CloseKind::Fin || !unfinished || facts.failure_alert().is_some() {
+    // Leave in the clear has a reason.
+    if kind != CloseKind::Fin || !unfinished || facts.failure_alert().is_some() || facts.left_tls()
+    {
         return None;
     }
     let in_flight = by == Sender::Client && facts.server_flight;

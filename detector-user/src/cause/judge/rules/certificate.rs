@@ -33,7 +33,7 @@ fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
     }
     let weight = if facts.failure_alert_of(Sender::Client).is_some() {
         3.2
-    } else if facts.turned_away() && quietly {
+    } else if (facts.turned_away() || facts.left_tls()) && quietly {
         2.2
     } else if facts.unused() && quietly {
         1.6

@@ -124,6 +124,11 @@ pub static RULES: &[Rule] = &[
     ),
     rule(
         Cause::CertificateRejected,
+        "measured: libldap 2.5 on GnuTLS refuses StartTLS by an Unbind in the clear and FIN",
+        refusal::left_tls,
+    ),
+    rule(
+        Cause::CertificateRejected,
         "measured: OkHttp, urllib3, curl and wget check pins after the handshake; IMC 2022",
         refusal::unused_after_handshake,
     ),

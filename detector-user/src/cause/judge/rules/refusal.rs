@@ -93,6 +93,19 @@ pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
     Some((Evidence::SilentRefusal { after_ms }, weight))
 }
 
+/// Whether the client took leave in the clear, as the protocol that TLS was started in does.
+pub(super) fn left_tls(case: Case<'_>) -> Holds<'_> {
+    if !case.facts.left_tls() || case.facts.is_fragment_refused() {
+        return None;
+    }
+    let weight = match case.intercepted {
+        _ if has_flaw(case) => 0.3,
+        Intercepted::Yes => 1.8,
+        _ => 1.2,
+    };
+    Some((Evidence::LeftTls, weight))
+}
+
 /// Whether the client was silent for as long as s2n-tls is after a failure, and then took leave in the
 /// clear as if nothing had been.
 pub(super) fn blinded(case: Case<'_>) -> Holds<'_> {

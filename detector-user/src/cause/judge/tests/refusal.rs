@@ -246,3 +246,26 @@ fn an_unassigned_alert_is_told() {
     );
     assert_eq!(verdict.evidence[0].name, "unassigned-alert");
 }
+
+/// libldap takes leave of a StartTLS that it does not like by an Unbind in the clear.
+#[rstest]
+#[case::tls12(false, handshaken(false, &[Fin(C), Fin(S)]), Some(Cause::CertificateRejected))]
+#[case::tls13(true, handshaken(true, &[CLIENT_CCS, app(C, 69), Fin(C), Fin(S)]), Some(Cause::CertificateRejected))]
+#[case::before_its_finished(true, handshaken(true, &[Fin(C), Fin(S)]), Some(Cause::CertificateRejected))]
+#[case::after_use(true, handshaken(true, &[app(C, 53), app(C, 90), app(S, 40), app(S, 40), Fin(C)]), None)]
+fn a_client_may_leave_tls_for_plaintext(
+    #[case] tls13: bool,
+    #[case] steps: Vec<Step>,
+    #[case] expected: Option<Cause>,
+) {
+    let mut timeline = timeline(tls13, &steps);
+    timeline.sides[0].flags |= side_flags::GAP | side_flags::NOT_TLS;
+    match (judge(&timeline, &Knowledge::default()), expected) {
+        (Judgement::Failed(verdict), Some(cause)) => {
+            assert_eq!(verdict.cause, cause);
+            assert_eq!(verdict.evidence[0].name, "left-tls");
+        }
+        (Judgement::Failed(verdict), None) => panic!("{verdict:?}"),
+        (other, expected) => assert_eq!(expected, None, "{other:?}"),
+    }
+}
