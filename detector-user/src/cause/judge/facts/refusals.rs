@@ -1,9 +1,10 @@
 //! Refusals that are told by the place of an alert, or by what the client had asked for.
 
 use detector_common::flow::Sender;
-use detector_common::record::HANDSHAKE;
+use detector_common::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
 
 use super::Facts;
+use crate::flow::timeline::TimelineRecord;
 use crate::flow::tls::extensions::MAX_FRAGMENT_LENGTH;
 use crate::verdict::AlertDescription::InternalError;
 
@@ -17,6 +18,36 @@ impl Facts<'_> {
             && !self.client.finished
             && !self.resumed
             && !self.is_before_tls12()
+    }
+
+    /// Up to TLS 1.2: whether the server answered the client's first data by nothing but an encrypted alert,
+    /// and closed. That may be its close_notify, if it has nothing to say.
+    pub fn answers_first_data_by_alert(&self) -> bool {
+        const PROMPT_US: u32 = 1_000_000;
+        const FIRST: usize = 2;
+        let is_data = |it: &&TimelineRecord| it.content_type == APPLICATION_DATA && it.length > 0;
+        let data: Vec<_> = self
+            .timeline
+            .records_of(Sender::Client)
+            .filter(is_data)
+            .collect();
+        let Some(first) = data.first().filter(|_| data.len() <= FIRST) else {
+            return false;
+        };
+        let answered = self
+            .timeline
+            .records_of(Sender::Server)
+            .any(|it| is_data(&it));
+        let mut alerts = self.timeline.records_of(Sender::Server);
+        let is_alert = alerts.any(|it| {
+            it.content_type == ALERT && (first.at_us..=first.at_us + PROMPT_US).contains(&it.at_us)
+        });
+        let encrypted = self
+            .encrypted_alerts
+            .iter()
+            .any(|it| it.from == Sender::Server);
+        let at_once = self.closed_by(Sender::Server) && !self.gaps;
+        !self.is_tls13() && is_alert && encrypted && !answered && at_once && !self.established
     }
 
     /// Whether the client answered a ServerHello of TLS 1.0 or 1.1 by internal_error, as OpenSSL 3 does

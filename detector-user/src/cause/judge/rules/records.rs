@@ -63,6 +63,9 @@ pub(super) fn cut_short(case: Case<'_>) -> Holds<'_> {
 
 pub(super) fn server_alert_for_data(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
+    if facts.answers_first_data_by_alert() {
+        return Some((Evidence::ServerAlertForData, 0.8));
+    }
     // A server that closes at once in order looks the same, unless the client sent data.
     let refused = client_auth::is_refused_by_server(facts) && facts.client.used;
     (refused && !facts.client.sent_certificate && !facts.gaps)

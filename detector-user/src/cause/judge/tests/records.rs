@@ -118,3 +118,19 @@ fn data_that_only_the_server_sent_is_use() {
     let judged = judged(true, &[&FLIGHT_13, &tickets_and_data]);
     assert_eq!(judged, Judgement::Established);
 }
+
+/// Up to TLS 1.2 the alert that answers damaged data is encrypted, and may be a close_notify as well.
+#[rstest]
+#[case::upon_the_first_data(&[app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)], true)]
+#[case::answered(&[app(C, 120), app(S, 900), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+#[case::before_any_data(&[Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+#[case::client_left_first(&[app(C, 40), Record(C, 21, 26, [9, 9]), Fin(C), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+#[case::after_much_data(&[app(C, 120), app(C, 120), app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+fn an_alert_instead_of_an_answer_is_told(#[case] end: &[Step], #[case] told: bool) {
+    let judgement = judged(false, &[&handshaken(false, end)]);
+    let is_told = matches!(&judgement, Judgement::Failed(it) if it.cause == Cause::DecryptError);
+    assert_eq!(is_told, told, "{judgement:?}");
+    if let (true, Judgement::Failed(verdict)) = (told, judgement) {
+        assert!(verdict.confidence < 0.75, "{}", verdict.confidence);
+    }
+}
