@@ -260,7 +260,7 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
     let broke_off = cut_off || facts.left_unfinished().is_some();
     if facts.established && !broke_off && facts.failure_alert().is_none() {
-        let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts.answered_ns());
+        let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts);
         if !case.server_leg.is_some_and(broken_behind) {
             return Err(Judgement::Established);
         }

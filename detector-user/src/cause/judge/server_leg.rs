@@ -58,21 +58,29 @@ impl<'f> ServerLeg<'f> {
         judged
     }
 
-    /// Whether its failure broke a connection whose client had its answer at `answered_ns`,
-    /// nanoseconds since the UNIX epoch.
-    pub(super) fn broke_the_connection(&self, answered_ns: Option<u64>) -> bool {
+    /// Whether its failure broke the connection of this client, which was answered.
+    pub(super) fn broke_the_connection(&self, client: &Facts<'_>) -> bool {
         // Once the origin was gone the client's answer was the interceptor's.
-        let gone = answered_ns.is_some_and(|at| self.failed_ns < at);
+        let gone = client.answered_ns().is_some_and(|at| self.failed_ns < at);
+        let gone_or_unasked = gone || self.is_answered_without(client);
         let breaks = match self.cause {
             Cause::ServerCertInvalid
             | Cause::UnsupportedParameters
             | Cause::ClientAuth
-            | Cause::DecryptError => self.confidence >= SURE_ALONE || gone,
+            | Cause::DecryptError => self.confidence >= SURE_ALONE || gone_or_unasked,
             // By the origin, before the interceptor could ask it.
             Cause::EndpointReset => gone && !self.facts.client.used && self.is_left_by_origin(),
             _ => false,
         };
         breaks && !self.facts.established
+    }
+
+    /// Whether the client was answered although no handshake with the origin went through: by the interceptor,
+    /// which may close that leg only later.
+    pub(in crate::cause::judge) fn is_answered_without(&self, client: &Facts<'_>) -> bool {
+        let began_ns = self.facts.timeline.started_ns;
+        let answered = client.last_answered_ns().is_some_and(|at| began_ns < at);
+        !self.facts.client.finished && client.client.used && answered
     }
 
     fn is_left_by_origin(&self) -> bool {

@@ -11,27 +11,24 @@
 //! One tap sees both legs of an explicit proxy, and of a relay on its own host: the first ends at the
 //! address where the second begins, which needs no order of answers.
 
+mod pairing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 
-use detector_common::flow::Sender;
-use detector_common::record::APPLICATION_DATA;
 use hashlink::LruCache;
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, FlowEvent, Timeline};
+use pairing::{Destination, Ended, Leg, destinations, joined, may_be_intercepted, meet, passage};
+
+pub use pairing::Passage;
 
 /// Maximum number of flows that wait for a partner; beyond it the oldest is judged alone.
 const WAITING_MAX: usize = 1 << 16;
 /// Maximum number of flows to one server that are searched for a partner.
 const SAME_SERVER_MAX: usize = 64;
-/// Longest time from a client's hello to its interceptor's own.
-const INTERCEPTOR_NS: u64 = 5_000_000_000;
-/// Longest time from a client's request to the hello of an interceptor that waits for it.
-const REQUESTED_NS: u64 = 2_000_000_000;
 /// Longest wait of a leg that is over for the end of the other.
 const PARTNER_NS: u64 = 3_000_000_000;
 
@@ -47,34 +44,6 @@ pub struct Connection {
     /// Whether all its legs are known, and were not before: true once per connection. Where one tap
     /// alone saw any when it began, that is as soon as it works, otherwise at its end.
     pub newly_complete: bool,
-}
-
-/// Fate of a connection between two taps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Passage {
-    /// Both taps saw the same client random: it was forwarded.
-    Forwarded,
-    /// The client randoms differ: an interceptor between the taps terminates TLS.
-    Intercepted,
-}
-
-/// Property that two legs share.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Destination {
-    Name(String),
-    /// Interceptors that could not read their client's server name ask without one.
-    Address(SocketAddr),
-}
-
-struct Leg {
-    beginning: Beginning,
-    partner: Option<FlowId>,
-    /// One leg ends where the other begins.
-    meets: bool,
-    /// Its connection was judged by the other leg alone: what it says comes too late.
-    too_late: bool,
-    over: Option<Box<Timeline>>,
-    deadline: Option<u64>,
 }
 
 /// Pairs flows as legs and passes connections on.
@@ -156,7 +125,7 @@ impl Legs {
             self.judge_alone(oldest);
         }
         let flow = beginning.flow;
-        let partner = self.partner(&beginning);
+        let partner = self.partner(&beginning).or_else(|| self.again(&beginning));
         let mut meets = false;
         if let Some(partner) = partner
             && let Some(leg) = self.legs.get_mut(&partner)
@@ -167,13 +136,7 @@ impl Legs {
         } else {
             self.by_random.insert(beginning.random, flow);
         }
-        for destination in destinations(&beginning) {
-            let same = self.by_server.entry(destination).or_default();
-            same.push_back(flow);
-            if same.len() > SAME_SERVER_MAX {
-                same.pop_front();
-            }
-        }
+        self.index(&beginning);
         self.legs.insert(
             flow,
             Leg {
@@ -185,6 +148,17 @@ impl Legs {
                 deadline: None,
             },
         );
+    }
+
+    /// Lets a flow be found by its destinations.
+    fn index(&mut self, beginning: &Beginning) {
+        for destination in destinations(beginning) {
+            let same = self.by_server.entry(destination).or_default();
+            same.push_back(beginning.flow);
+            if same.len() > SAME_SERVER_MAX {
+                same.pop_front();
+            }
+        }
     }
 
     /// The leg nearer to the server says of the client nothing that its own does not.
@@ -249,6 +223,27 @@ impl Legs {
         })
     }
 
+    /// Returns the client's leg whose interceptor begins again: it had only looked at the certificate, or tries
+    /// other parameters. Its earlier leg is of no interest any more.
+    fn again(&mut self, beginning: &Beginning) -> Option<FlowId> {
+        let same_server = self.by_server.get(&destinations(beginning).next()?)?;
+        let (flow, earlier) = same_server.iter().find_map(|flow| {
+            let client = self.legs.peek(flow)?;
+            let partner = client.partner?;
+            let earlier = self.legs.peek(&partner)?;
+            let first = &client.beginning;
+            let elsewhere = flow.key.interface != beginning.flow.key.interface;
+            let fits = (elsewhere || first.ends_at_proxy && meet(first, beginning))
+                && may_be_intercepted(first, beginning)
+                && first.started_ns <= earlier.beginning.started_ns
+                && earlier.beginning.client.ip() == beginning.client.ip();
+            let ended = client.over.is_none() && earlier.over.is_some();
+            (fits && ended).then_some((*flow, partner))
+        })?;
+        self.forget(earlier);
+        Some(flow)
+    }
+
     fn over(&mut self, timeline: Box<Timeline>, now_ns: u64) {
         let flow = timeline.flow;
         let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
@@ -260,9 +255,12 @@ impl Legs {
         };
         let other = self.legs.peek_mut(&partner).and_then(|leg| leg.over.take());
         if let Some(other) = other {
-            let meets = self.forget(flow).is_some_and(|leg| leg.meets);
-            self.forget(partner);
-            return self.join(timeline, other, meets);
+            let own = self.forget(flow).map(|leg| (leg, timeline));
+            let other = self.forget(partner).map(|leg| (leg, other));
+            if let (Some(own), Some(other)) = (own, other) {
+                self.join(own, other, now_ns);
+            }
+            return;
         }
         if let Some(leg) = self.legs.peek_mut(&flow) {
             let deadline = now_ns.saturating_add(PARTNER_NS);
@@ -306,19 +304,103 @@ impl Legs {
         Some(leg)
     }
 
-    fn join(&mut self, one: Box<Timeline>, other: Box<Timeline>, meets: bool) {
-        let (client_leg, server_leg) = if one.started_ns <= other.started_ns {
-            (one, other)
-        } else {
-            (other, one)
-        };
-        let passage = passage(&client_leg, &server_leg, meets);
-        let Some(passage) = passage else {
-            self.push_over(client_leg, None);
-            self.push_over(server_leg, None);
+    /// Joins two legs, or looks for other partners of each: of several connections to one name that begin at
+    /// once, the interceptor's may come in another order.
+    fn join(&mut self, one: Ended, other: Ended, now_ns: u64) {
+        if let Some([flow, second]) = self.exchange(&one, &other)
+            && let (Some(with_one), Some(with_other)) = (self.ended(flow), self.ended(second))
+        {
+            let pairs = [joined(one, with_one), joined(other, with_other)];
+            for (client_leg, server_leg) in pairs.into_iter().flatten() {
+                self.push_over(client_leg, Some(server_leg));
+            }
             return;
+        }
+        match joined(one, other) {
+            Ok((client_leg, server_leg)) => self.push_over(client_leg, Some(server_leg)),
+            Err(apart) => {
+                for ended in *apart {
+                    self.rematch(ended, now_ns);
+                }
+            }
+        }
+    }
+
+    /// Returns two waiting legs that belong to these two, each to one, if these belong to others.
+    fn exchange(&self, one: &Ended, other: &Ended) -> Option<[FlowId; 2]> {
+        let waiting = |ended: &Ended| self.ended_like(&ended.0.beginning);
+        let fits = |ended: &Ended, flow: &FlowId| {
+            let leg = self.legs.peek(flow);
+            let timeline = leg.and_then(|leg| leg.over.as_deref());
+            timeline.is_some_and(|timeline| {
+                let [first, second] = if ended.1.started_ns <= timeline.started_ns {
+                    [&ended.1, timeline]
+                } else {
+                    [timeline, &ended.1]
+                };
+                passage(first, second, false).is_some()
+            })
         };
-        self.push_over(client_leg, Some((passage, server_leg)));
+        let with_one = waiting(one).into_iter().find(|flow| fits(one, flow))?;
+        let with_other = waiting(other).into_iter().find(|flow| fits(other, flow))?;
+        (with_one != with_other).then_some([with_one, with_other])
+    }
+
+    /// Removes a leg that ended and waits.
+    fn ended(&mut self, flow: FlowId) -> Option<Ended> {
+        let mut leg = self.forget(flow)?;
+        let timeline = leg.over.take()?;
+        Some((leg, timeline))
+    }
+
+    /// Joins a leg whose partner was none to another one, or lets it wait for one.
+    fn rematch(&mut self, (leg, timeline): Ended, now_ns: u64) {
+        let mut ended = (leg, timeline);
+        for flow in self.ended_like(&ended.0.beginning) {
+            let Some(other) = self.ended(flow) else {
+                continue;
+            };
+            match joined(ended, other) {
+                Ok((client_leg, server_leg)) => {
+                    return self.push_over(client_leg, Some(server_leg));
+                }
+                Err(apart) => {
+                    let [own, other] = *apart;
+                    ended = own;
+                    self.wait(other, now_ns);
+                }
+            }
+        }
+        self.wait(ended, now_ns);
+    }
+
+    /// Returns the legs that ended, lost their partners, and may belong to one that begins so.
+    fn ended_like(&self, beginning: &Beginning) -> Vec<FlowId> {
+        let same = destinations(beginning).next();
+        let same = same.and_then(|destination| self.by_server.get(&destination));
+        let is_waiting = |flow: &FlowId| {
+            self.legs.peek(flow).is_some_and(|leg| {
+                let (one, other) = (&leg.beginning, beginning);
+                let fits = may_be_intercepted(one, other) || may_be_intercepted(other, one);
+                let apart = one.flow.key.interface != other.flow.key.interface;
+                leg.partner.is_none() && leg.over.is_some() && fits && apart
+            })
+        };
+        let same = same.into_iter().flatten().copied();
+        same.filter(is_waiting).collect()
+    }
+
+    /// Lets a leg that ended wait for a partner, once.
+    fn wait(&mut self, (mut leg, timeline): Ended, now_ns: u64) {
+        let flow = leg.beginning.flow;
+        let deadline = *leg
+            .deadline
+            .get_or_insert(now_ns.saturating_add(PARTNER_NS));
+        leg.partner = None;
+        leg.over = Some(timeline);
+        self.due.insert((deadline, flow));
+        self.index(&leg.beginning);
+        self.legs.insert(flow, leg);
     }
 
     fn push_over(
@@ -333,75 +415,4 @@ impl Legs {
             goes_on: false,
         });
     }
-}
-
-/// Destinations of a flow, the most specific first.
-fn destinations(beginning: &Beginning) -> impl Iterator<Item = Destination> {
-    let name = beginning.server_name.clone().map(Destination::Name);
-    name.into_iter().chain([Destination::Address(
-        beginning.target.unwrap_or(beginning.server),
-    )])
-}
-
-/// Whether the first leg ends at the host where the second begins, and goes on elsewhere.
-fn meet(first: &Beginning, second: &Beginning) -> bool {
-    first.server.ip() == second.client.ip()
-        && first.server != second.server
-        && first.client != second.client
-}
-
-/// Whether the second hello may be an interceptor's, made for the first.
-fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool {
-    let wait = second.started_ns.saturating_sub(first.started_ns);
-    first.started_ns <= second.started_ns
-        && wait <= INTERCEPTOR_NS
-        && first.random != second.random
-        // A hello that comes in at the other tap too is another client's.
-        && first.egress != Some(true)
-        && second.egress != Some(false)
-}
-
-/// Returns the fate between the taps; `None` if the flows are not legs of one connection. Of legs that meet
-/// at one host no order is asked for.
-fn passage(client_leg: &Timeline, server_leg: &Timeline, meets: bool) -> Option<Passage> {
-    let random = |leg: &Timeline| Some(leg.handshake.client_hello.as_ref()?.random);
-    if random(client_leg)? == random(server_leg)? {
-        return Some(Passage::Forwarded);
-    }
-    if meets || is_requested(client_leg, server_leg) {
-        return Some(Passage::Intercepted);
-    }
-    let answered = |leg: &Timeline| {
-        let first = leg
-            .records
-            .iter()
-            .find(|record| record.sender == Sender::Server)?;
-        Some(leg.started_ns + u64::from(first.at_us) * 1000)
-    };
-    match (answered(client_leg), answered(server_leg)) {
-        // To answer its client an interceptor needs its server's answer.
-        (Some(client), Some(server)) => (server <= client).then_some(Passage::Intercepted),
-        (Some(client), None) => (server_leg.started_ns <= client).then_some(Passage::Intercepted),
-        (None, _) => Some(Passage::Intercepted),
-    }
-}
-
-/// Whether the server leg is that of an interceptor that answered its client by itself and waited for its
-/// request: it begins soon after that, for the same server and name, and the client's answer comes later.
-fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
-    let name = |leg: &Timeline| {
-        let hello = leg.handshake.client_hello.as_ref()?;
-        hello.server_name.clone()
-    };
-    let is_tls13 = client_leg.handshake.version_name() == Some("1.3");
-    let requested = client_leg
-        .records_of(Sender::Client)
-        .filter(|record| record.content_type == APPLICATION_DATA)
-        // In TLS 1.3 the first is the Finished.
-        .nth(usize::from(is_tls13))
-        .map(|record| client_leg.nanos_at(record.at_us.into()));
-    let waited = requested.and_then(|at| server_leg.started_ns.checked_sub(at));
-    client_leg.server == server_leg.server
-        && name(client_leg).is_some_and(|it| name(server_leg).as_ref() == Some(&it))
-        && waited.is_some_and(|waited| waited <= REQUESTED_NS)
 }

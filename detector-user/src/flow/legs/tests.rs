@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use detector_common::flow::{FlowKey, Side};
+use detector_common::flow::{FlowKey, Sender, Side};
+use detector_common::record::APPLICATION_DATA;
 use rstest::rstest;
 
 use super::*;
@@ -377,4 +378,59 @@ fn a_proxy_asked_for_an_address_is_found_by_it() {
         legs.record(FlowEvent::Over(leg), 1000 * MS);
     }
     assert_eq!(legs.take_ready().len(), 1);
+}
+
+/// Of connections to one name that begin at once, an interceptor may ask the origin in another order.
+#[test]
+fn legs_of_another_connection_are_exchanged() {
+    let mut legs = Legs::default();
+    let clients = [flow(LAN, 1), flow(LAN, 2)];
+    let servers = [flow(WAN, 3), flow(WAN, 4)];
+    // The second client is answered first, and its leg begins after the first client's.
+    let began_ms = [10, 11, 12, 13];
+    let answered_ms = [20, 60, 50, 15];
+    let all = [clients[0], clients[1], servers[0], servers[1]];
+    for (number, flow) in all.into_iter().enumerate() {
+        legs.record(began(flow, began_ms[number] * MS, number as u8, None), 0);
+    }
+    for (number, flow) in all.into_iter().enumerate() {
+        let answered = Some(answered_ms[number] * MS);
+        let leg = timeline(flow, began_ms[number] * MS, number as u8, answered);
+        legs.record(FlowEvent::Over(leg), 1000 * MS);
+    }
+    legs.finish();
+    let ready = legs.take_ready();
+    let mut pairs: Vec<_> = ready
+        .iter()
+        .map(|one| {
+            let server = one.server_leg.as_ref().map(|(_, leg)| leg.flow.started_ns);
+            (one.client_leg.flow.started_ns, server)
+        })
+        .collect();
+    pairs.sort_unstable();
+    assert_eq!(pairs, [(1, Some(4)), (2, Some(3))]);
+    assert!(legs.by_server.is_empty() && legs.due.is_empty() && legs.legs.is_empty());
+}
+
+/// Some interceptors look at the origin's certificate first, and then begin again.
+#[test]
+fn the_last_leg_of_an_interceptor_counts() {
+    let mut legs = Legs::default();
+    let (client, look, serves) = (flow(LAN, 1), flow(WAN, 2), flow(WAN, 3));
+    legs.record(began(client, 10 * MS, 1, None), 0);
+    legs.record(began(look, 11 * MS, 2, None), 0);
+    let looked = timeline(look, 11 * MS, 2, Some(12 * MS));
+    legs.record(FlowEvent::Over(looked), 13 * MS);
+    legs.record(began(serves, 14 * MS, 3, None), 14 * MS);
+    for leg in [
+        timeline(client, 10 * MS, 1, Some(30 * MS)),
+        timeline(serves, 14 * MS, 3, Some(20 * MS)),
+    ] {
+        legs.record(FlowEvent::Over(leg), 1000 * MS);
+    }
+    legs.finish();
+    let ready = legs.take_ready();
+    assert_eq!(ready.len(), 1);
+    let (_, leg) = ready[0].server_leg.as_ref().unwrap();
+    assert_eq!(leg.flow, serves);
 }

@@ -186,6 +186,17 @@ impl<'a> Facts<'a> {
         Some(self.timeline.nanos_at(record.at_us.into()))
     }
 
+    /// Time of the client's last answer that is more than an alert or a frame of HTTP/2's settings,
+    /// nanoseconds since the UNIX epoch.
+    pub fn last_answered_ns(&self) -> Option<u64> {
+        const ANSWER_MIN: u16 = 96;
+        let records = server_records::after_client_data(self.timeline);
+        let record = records
+            .filter(|record| record.length >= ANSWER_MIN)
+            .last()?;
+        Some(self.timeline.nanos_at(record.at_us.into()))
+    }
+
     /// Time of the failure, nanoseconds since the UNIX epoch: the first alert, in the clear or known
     /// by its place, or close.
     pub fn failed_ns(&self) -> Option<u64> {

@@ -13,7 +13,8 @@ pub(super) fn failed_first(case: Case<'_>) -> Holds<'_> {
     const SURE: f64 = 0.6;
     let leg = case.server_leg?;
     let client_failed_ns = case.facts.failed_ns().unwrap_or(u64::MAX);
-    let first = leg.failed_ns <= client_failed_ns && !leg.facts.established;
+    let first = leg.failed_ns <= client_failed_ns || leg.is_answered_without(case.facts);
+    let first = first && !leg.facts.established;
     // An interceptor that closes in silence gives no reason for its client's failure.
     let telling = leg.cause != Cause::Abandoned && leg.confidence >= SURE;
     let evidence = leg.evidence.as_ref()?;

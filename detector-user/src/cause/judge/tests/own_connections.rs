@@ -73,6 +73,18 @@ fn the_waiting_client_is_named(#[case] end: &[Step], #[case] cause: Cause) {
     assert_eq!(leg.client.ip.to_string(), "192.0.2.1");
 }
 
+/// mitmproxy answers 502 before it closes a connection whose certificate it does not accept; session tickets
+/// had come before.
+#[test]
+fn an_answer_without_a_handshake_behind_is_the_interceptors() {
+    let server = [&FLIGHT_13[..], &[CLIENT_CCS; 30], &[Fin(C), Fin(S)]].concat();
+    let mut client = handshaken(true, &[app(C, 53), app(S, 250), app(S, 250), app(C, 120)]);
+    client.extend([app(S, 225), app(C, 19), Fin(C), Fin(S)]);
+    let verdict = verdict(both(&client, &server));
+    assert_eq!(verdict.cause, Cause::ServerCertInvalid);
+    assert_eq!(verdict.ended_by, Party::Gateway);
+}
+
 /// The interceptor keeps its connection until its client is answered: then nothing broke.
 #[rstest]
 #[case::closed_after_the_answer(&[app(C, 53), app(C, 120), app(S, 900), app(S, 30), app(C, 19), Fin(C), Fin(S)])]
