@@ -112,9 +112,9 @@ impl Stream {
         Self { stream, deadline }
     }
 
-    /// Ends the waits earlier, if that is earlier.
-    pub(super) fn end_within(&mut self, time: Duration) {
-        self.deadline = self.deadline.min(Instant::now() + time);
+    /// Ends the waits at another time.
+    pub(super) const fn end_at(&mut self, deadline: Instant) {
+        self.deadline = deadline;
     }
 
     fn wait(&self) -> io::Result<Option<Duration>> {

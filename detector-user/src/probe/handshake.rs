@@ -37,7 +37,7 @@ pub(super) struct Attempt {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The mistake in them, if there is one.
     pub(super) problem: Option<CertificateError>,
-    /// The version, if the handshake was completed.
+    /// The version that the server chose.
     pub(super) version: Option<&'static str>,
     pub(super) cipher_suite: Option<String>,
     pub(super) alpn: Option<String>,
@@ -153,16 +153,16 @@ pub(super) fn handshake(
     let mut connection = ClientConnection::new(Arc::new(config), name.clone())?;
     let mut attempt = Attempt::default();
     let mut failure = complete(&mut connection, &mut stream, deadline);
-    if failure.is_none() {
-        attempt.version = connection.protocol_version().map(version);
-        let suite = connection.negotiated_cipher_suite();
-        attempt.cipher_suite = suite.and_then(|it| it.suite().as_str().map(str::to_owned));
-        let alpn = connection.alpn_protocol();
-        attempt.alpn = alpn.map(|it| String::from_utf8_lossy(it).into_owned());
-        if no_certificate.asked.load(Ordering::Relaxed) {
-            stream.end_within(REFUSAL);
-            failure = refusal(&mut connection, &mut stream);
-        }
+    // Known from the ServerHello on, also where the handshake fails later.
+    attempt.version = connection.protocol_version().map(version);
+    let suite = connection.negotiated_cipher_suite();
+    attempt.cipher_suite = suite.and_then(|it| it.suite().as_str().map(str::to_owned));
+    let alpn = connection.alpn_protocol();
+    attempt.alpn = alpn.map(|it| String::from_utf8_lossy(it).into_owned());
+    if failure.is_none() && no_certificate.asked.load(Ordering::Relaxed) {
+        stream.end_at(deadline.min(Instant::now() + REFUSAL));
+        failure = refusal(&mut connection, &mut stream);
+        stream.end_at(deadline);
     }
     attempt.asked = no_certificate.asked.load(Ordering::Relaxed);
     attempt.refused = attempt.asked && failure.is_some();

@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
@@ -65,25 +65,12 @@ fn serve(config: ServerConfig) -> u16 {
     let config = Arc::new(config);
     thread_of(listener, move |mut stream| {
         let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-        while connection.complete_io(&mut stream).is_ok() {
-            if !connection.is_handshaking() && !connection.wants_write() && connection.read_closed()
-            {
-                break;
-            }
-        }
+        while connection
+            .complete_io(&mut stream)
+            .is_ok_and(|done| done != (0, 0))
+        {}
     });
     port
-}
-
-trait ReadClosed {
-    fn read_closed(&mut self) -> bool;
-}
-
-impl ReadClosed for ServerConnection {
-    fn read_closed(&mut self) -> bool {
-        let mut byte = [0];
-        matches!(self.reader().read(&mut byte), Ok(0))
-    }
 }
 
 fn thread_of(listener: TcpListener, serve: impl Fn(std::net::TcpStream) + Send + 'static) {
@@ -245,6 +232,7 @@ fn a_client_certificate_that_is_wanted_is_said(
     let report = asked(serve(config), &options(&ca));
     assert_eq!(report.outcome, Outcome::Valid, "{report}");
     assert_eq!(report.client_certificate, Some(expected), "{report}");
+    assert_eq!(report.versions.tls12, Some(true), "{report}");
 }
 
 #[test]
