@@ -317,6 +317,8 @@ fn both_packages_bring_the_same() {
         "tlswhy-check-config.8",
         "tlswhy-detach.8",
         "tlswhy-exclusions.8",
+        "tlswhy-probe.8",
+        "tlswhy-status.8",
     ] {
         assert!(
             deb.contains(&format!("/usr/share/man/man8/{page}")),
