@@ -1,6 +1,8 @@
 //! The agent's verdicts per second of CPU time, and its memory, from rings' contents to verdicts.
 
 mod allocations;
+mod messages;
+mod told;
 mod traffic;
 
 use std::hint::black_box;
@@ -17,7 +19,8 @@ use detector_user::verdict::Verdict;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::table::{Goal, Row, Table};
-use traffic::{INSPECTION_CA, Told, Traffic};
+use told::Told;
+use traffic::{INSPECTION_CA, Traffic};
 
 /// Flows followed at once, as by default: watched and settled ones.
 const FLOWS: usize = 65_536 * 5;

@@ -6,46 +6,32 @@
 
 use anyhow::Context;
 use detector_common::headers::LinkType;
-use detector_common::observation::{ChunkHead, Observation};
-use detector_user::flow::receiver::Receiver;
 use detector_user::source::capture::{Frame, LinkType as CaptureLinkType};
 use detector_user::source::capture_tap::CaptureTap;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tests::conversation::{Conversation, From, Network, tls};
 
+use super::messages::{certificate_message, client_hello, scattered, server_hello};
+use super::told::Told;
+
 /// The owner of the certificates that are shown.
 pub(super) const INSPECTION_CA: &str = "CN=Inspection CA";
+
 /// Connections whose packets are mixed at any time.
 const AT_ONCE: u32 = 1000;
+
 /// Packets that one connection has on average.
 const PACKETS: u64 = 17;
-/// Observations that the agent takes before it looks at the clock.
-const TURN: usize = 4096;
+
 const CLIENTS: u32 = 20_000;
 const APPS: u32 = 64;
 const NAMES: u32 = 50_000;
 const SERVERS: u32 = 5_000;
+
 /// Names whose connections speak TLS 1.2, each with a certificate of its own.
 const NAMES_TLS12: u32 = 200;
+
 const SEGMENT: usize = 1448;
-
-/// A tap's records, in the order in which the agent takes them off the rings.
-#[derive(Default)]
-pub(super) struct Told {
-    observations: Vec<Observation>,
-    /// Each with where its bytes end.
-    chunks: Vec<(ChunkHead, usize)>,
-    bytes: Vec<u8>,
-    turns: Vec<Turn>,
-}
-
-/// The end of one turn of the agent.
-#[derive(Clone, Copy, Default)]
-struct Turn {
-    observations: usize,
-    chunks: usize,
-    time_ns: u64,
-}
 
 /// Makes connections, no two of them alike.
 pub(super) struct Traffic {
@@ -54,57 +40,6 @@ pub(super) struct Traffic {
     number: u32,
     now_ns: u64,
     step_ns: u64,
-}
-
-impl Receiver for Told {
-    fn observation(&mut self, observation: &Observation) {
-        self.observations.push(*observation);
-    }
-
-    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.chunks.push((*head, self.bytes.len()));
-    }
-}
-
-impl Told {
-    fn clear(&mut self) {
-        self.observations.clear();
-        self.chunks.clear();
-        self.bytes.clear();
-        self.turns.clear();
-    }
-
-    fn end_turn(&mut self, time_ns: u64) {
-        self.turns.push(Turn {
-            observations: self.observations.len(),
-            chunks: self.chunks.len(),
-            time_ns,
-        });
-    }
-
-    fn turn_is_full(&self) -> bool {
-        let begun = self.turns.last().map_or(0, |turn| turn.observations);
-        self.observations.len() - begun >= TURN
-    }
-
-    /// Hands everything on as the agent takes it off its rings; after each turn, `look` at a time.
-    pub(super) fn replay<R: Receiver>(&self, receiver: &mut R, mut look: impl FnMut(&mut R, u64)) {
-        let mut from = Turn::default();
-        let mut begins = 0;
-        for turn in &self.turns {
-            for (head, ends) in self.chunks.iter().take(turn.chunks).skip(from.chunks) {
-                receiver.chunk(head, self.bytes.get(begins..*ends).unwrap_or_default());
-                begins = *ends;
-            }
-            let observations = self.observations.get(from.observations..turn.observations);
-            for observation in observations.unwrap_or_default() {
-                receiver.observation(observation);
-            }
-            look(receiver, turn.time_ns);
-            from = *turn;
-        }
-    }
 }
 
 impl Traffic {
@@ -334,99 +269,4 @@ impl Party {
 
 fn name(number: u32) -> String {
     format!("www.site{number:05}.test")
-}
-
-/// A number that looks like any other; different ones stay different.
-fn scattered(number: u32) -> u32 {
-    let number = (number ^ (number >> 16)).wrapping_mul(0x45d9_f3b3);
-    let number = (number ^ (number >> 15)).wrapping_mul(0x846c_a68b);
-    number ^ (number >> 16)
-}
-
-fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
-    let length = |bytes: &[u8]| {
-        let [_, a, b, c] = (bytes.len() as u32).to_be_bytes();
-        [a, b, c]
-    };
-    let entries = chain.iter().map(|der| [&length(der)[..], der].concat());
-    let list = entries.collect::<Vec<_>>().concat();
-    tls::message(11, &[&length(&list)[..], &list].concat())
-}
-
-/// The ClientHello of a browser of today; half of the applications have a key share for ML-KEM.
-fn client_hello(name: &str, app: u32, number: u32) -> Vec<u8> {
-    let extension = |kind: u16, data: &[u8]| {
-        let head = [kind.to_be_bytes(), (data.len() as u16).to_be_bytes()].concat();
-        [head.as_slice(), data].concat()
-    };
-    let listed = |data: &[u8]| [&(data.len() as u16).to_be_bytes()[..], data].concat();
-    let numbers = |values: &[u16]| -> Vec<u8> {
-        values
-            .iter()
-            .flat_map(|value| value.to_be_bytes())
-            .collect()
-    };
-    let x25519 = extension(0x001d, &[7; 32]);
-    let shares = match app % 2 {
-        0 => [extension(0x11ec, &[8; 1216]), x25519].concat(),
-        _ => x25519,
-    };
-    let entry = [&[0][..], &listed(name.as_bytes())].concat();
-    let algorithms = [
-        0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
-    ];
-    let extensions = [
-        extension(0x2a2a, &[]),
-        extension(0, &listed(&entry)),
-        extension(23, &[]),
-        extension(0xff01, &[0]),
-        extension(10, &listed(&numbers(&[0x3a3a, 0x11ec, 29, 23, 24]))),
-        extension(11, &[1, 0]),
-        extension(35, &[]),
-        extension(16, &listed(b"\x02h2\x08http/1.1")),
-        extension(5, &[1, 0, 0, 0, 0]),
-        extension(13, &listed(&numbers(&algorithms))),
-        extension(18, &[]),
-        extension(51, &listed(&shares)),
-        extension(45, &[1, 1]),
-        extension(43, &[6, 0x4a, 0x4a, 3, 4, 3, 3]),
-        extension(27, &[2, 0, 2]),
-    ]
-    .concat();
-    let suites = [
-        0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
-        0xc014, 0x009c, 0x009d, 0x002f, 0x0035, app as u16,
-    ];
-    let body = [
-        &[3, 3][..],
-        &random(number),
-        &[32],
-        &random(!number),
-        &listed(&numbers(&suites)),
-        &[1, 0],
-        &listed(&extensions),
-    ]
-    .concat();
-    tls::record(22, &tls::message(1, &body))
-}
-
-fn server_hello(number: u32, suite: u16, extensions: &[u8]) -> Vec<u8> {
-    let body = [
-        &[3, 3][..],
-        &random(scattered(number)),
-        &[32],
-        &random(!number),
-        &suite.to_be_bytes(),
-        &[0],
-        &(extensions.len() as u16).to_be_bytes(),
-        extensions,
-    ]
-    .concat();
-    tls::record(22, &tls::message(2, &body))
-}
-
-fn random(number: u32) -> [u8; 32] {
-    let mut random = [0x5a; 32];
-    random[..4].copy_from_slice(&number.to_be_bytes());
-    random
 }

@@ -1,79 +1,15 @@
+mod scripted;
+
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use scripted::Scripted;
 
 use super::*;
 use crate::outlet::sink::Journald;
 use crate::verdict::tests::pinning;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A sink that accepts verdicts, is away, or hangs, as the test sets it.
-#[derive(Default)]
-struct Scripted {
-    is_away: AtomicBool,
-    /// Verdicts that it accepts before it hangs; unlimited by default.
-    accepts: Mutex<Option<u32>>,
-    is_hanging: AtomicBool,
-    got: Mutex<Vec<u16>>,
-}
-
-impl Scripted {
-    fn away() -> Arc<Self> {
-        let sink = Arc::<Self>::default();
-        sink.set_away(true);
-        sink
-    }
-
-    fn set_away(&self, is_away: bool) {
-        self.is_away.store(is_away, Ordering::Relaxed);
-    }
-
-    fn hang_after(&self, number: impl Into<Option<u32>>) {
-        *self.accepts.lock().unwrap() = number.into();
-    }
-
-    fn may_go_on(&self) -> bool {
-        match &mut *self.accepts.lock().unwrap() {
-            None => true,
-            Some(0) => {
-                self.is_hanging.store(true, Ordering::Relaxed);
-                false
-            }
-            Some(number) => {
-                *number -= 1;
-                true
-            }
-        }
-    }
-
-    fn got(&self) -> Vec<u16> {
-        self.got.lock().unwrap().clone()
-    }
-}
-
-impl Sink for Arc<Scripted> {
-    fn name(&self) -> &'static str {
-        "scripted"
-    }
-
-    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        while !self.may_go_on() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        if self.is_away.load(Ordering::Relaxed) {
-            let socket = "/x".into();
-            return Err(SinkError::JournalMissing { socket });
-        }
-        self.got.lock().unwrap().push(verdict.client.port);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
 
 fn numbered(number: u16) -> Arc<Verdict> {
     let mut verdict = pinning();
@@ -137,7 +73,7 @@ fn push_all(queue: &Queue, numbers: impl IntoIterator<Item = u16>) {
 }
 
 fn until_it_hangs(sink: &Scripted) {
-    until("it hangs", || sink.is_hanging.load(Ordering::Relaxed));
+    until("it hangs", || sink.is_hanging());
 }
 
 /// Leaves a queue as a process does that is killed: in the midst of a verdict.
