@@ -25,7 +25,7 @@ pub fn xtask() -> Command {
     base("cargo xtask", "tlswhy's development commands")
         .subcommand(command(
             "setup",
-            "Install what building, testing and the demo need (prints the packages first)",
+            "Install the packages for building, testing and the demo; prints them first",
         ))
         .subcommand(test())
         .subcommand(demo())
@@ -118,7 +118,7 @@ fn test() -> Command {
             .num_args(0..)
             .trailing_var_arg(true)
             .allow_hyphen_values(true)
-            .help("Passed on to `cargo test`"),
+            .help("Arguments for `cargo test`"),
     )
 }
 
@@ -140,7 +140,7 @@ fn corpus() -> Command {
     .arg(option(
         "only",
         "PART",
-        "Play only scenarios whose name has this in it",
+        "Part of the names of the scenarios to play [default: all scenarios]",
     ))
     .arg(flag(
         "live",
@@ -166,7 +166,7 @@ fn corpus_rewrite() -> Command {
         option(
             "intercepted",
             "INTERCEPTED",
-            "Whether an interceptor was in it: yes, no, or nothing if unknown",
+            "Interception of a single capture: yes, no, or nothing if unknown",
         )
         .default_value(""),
     )
@@ -174,7 +174,7 @@ fn corpus_rewrite() -> Command {
         option(
             "ended-by",
             "SIDE",
-            "Who ended it: client, server, middlebox, or nothing if unknown",
+            "Side that ended a single capture: client, server, middlebox, or nothing if unknown",
         )
         .default_value(""),
     )
@@ -182,7 +182,7 @@ fn corpus_rewrite() -> Command {
         option(
             "stream",
             "N",
-            "Take only this TCP connection of a capture (Wireshark's tcp.stream); repeatable",
+            "TCP connection of a capture to rewrite (Wireshark's tcp.stream); repeatable [default: all]",
         )
         .action(ArgAction::Append)
         .value_parser(value_parser!(usize)),
@@ -191,7 +191,7 @@ fn corpus_rewrite() -> Command {
         path(option(
             "out",
             "FOLDER",
-            "Where rewrites and their labels.tsv go; rows are added to what is there",
+            "Folder for rewrites and their labels.tsv, to which rows are appended",
         ))
         .required(true),
     )
@@ -199,7 +199,7 @@ fn corpus_rewrite() -> Command {
         option(
             "most",
             "N",
-            "Of each base and kind of rewrite, at most so many, drawn by lot; 0 means all",
+            "Maximum rewrites of each base and kind, chosen at random; 0 means all",
         )
         .default_value("0")
         .value_parser(value_parser!(usize)),
@@ -223,32 +223,32 @@ fn score() -> Command {
     .arg(path(option(
         "tlswhy",
         "PATH",
-        "The agent to score; built first if not given",
+        "Agent to score [default: built from this clone]",
     )))
     .arg(
         option(
             "inspection-ca",
             "FILE-OR-NAME",
-            "Told to every run, besides the labels' column of that name; repeatable",
+            "Inspection CA passed to every run, in addition to the labels'; repeatable [default: none]",
         )
         .action(ArgAction::Append),
     )
     .arg(option(
         "intercepted",
         "WHEN",
-        "Told to every run: auto, always or never",
+        "--intercepted of every run: auto, always or never [default: auto]",
     ))
     .arg(flag(
         "alone",
-        "Give every capture alone, whatever its group",
+        "Judge each capture alone, without its group",
     ))
     .arg(flag(
         "compare",
-        "Add what tshark's alerts, the IMC 2022 rule and interceptors' own logs yield on the same \
-         labels",
+        "Add the results of tshark's alerts, the IMC 2022 rule and interceptors' own logs on the \
+         same labels",
     ))
     .arg(
-        option("output", "OUTPUT", "How the score is written")
+        option("output", "OUTPUT", "Format of the score")
             .short('o')
             .default_value("text")
             .value_parser([

@@ -1,4 +1,4 @@
-//! `cargo xtask`: parses a command, installs what it needs, and calls what does it.
+//! `cargo xtask`: parses a command, installs what it needs, and calls the crate that does the rest.
 
 use std::process::ExitCode;
 
@@ -46,7 +46,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
 fn need_root(command: &str) -> anyhow::Result<()> {
     if !is_root() {
         bail!(
-            "`cargo xtask {command}` makes network namespaces and loads eBPF programs: run it as root, for instance with `sudo -E env PATH=\"$PATH\" cargo xtask {command}`"
+            "`cargo xtask {command}` requires root for network namespaces and eBPF programs; run `sudo -E env PATH=\"$PATH\" cargo xtask {command}`"
         );
     }
     Ok(())

@@ -43,7 +43,7 @@ fn totals(f: &mut fmt::Formatter<'_>, score: &Score) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "right {} of {} ({}), {} of them open (rejected: pinning or a missing CA), {} wrong, {} wrong verdicts beside a case's own",
+        "right {} of {} ({}), {} of them open (rejected: pinning or a missing CA), {} wrong, {} additional wrong verdicts",
         tally.right.part,
         tally.right.whole,
         Percent(tally.right),
@@ -73,7 +73,11 @@ fn matrix(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
         rows.any(|(_, row)| row.get(*cause).is_some())
     };
     let columns: Vec<Cause> = Cause::ALL.into_iter().filter(said).collect();
-    write!(f, "\nconfusion: truth below, said beside\n{:29}", "")?;
+    write!(
+        f,
+        "\nconfusion: truth in rows, verdicts in columns\n{:29}",
+        ""
+    )?;
     for cause in &columns {
         write!(f, "{:>5}", short(*cause))?;
     }
@@ -203,29 +207,29 @@ fn wrong_case(text: &mut String, case: &Case) -> fmt::Result {
     let place = place(&case.file, case.stream);
     if !case.judgement.is_right() {
         match &case.verdict {
-            Some(verdict) => said(text, &place, case.truth, verdict, "")?,
-            None => writeln!(text, "{place}: truth {}, nothing was said", case.truth)?,
+            Some(verdict) => wrong_verdict(text, &place, case.truth, verdict, "verdict")?,
+            None => writeln!(text, "{place}: truth {}, no verdict", case.truth)?,
         }
         if let Some(note) = &case.note {
             writeln!(text, "  note      {note}")?;
         }
     }
     for verdict in &case.extra {
-        said(text, &place, case.truth, verdict, " beside")?;
+        wrong_verdict(text, &place, case.truth, verdict, "additional verdict")?;
     }
     Ok(())
 }
 
-fn said(
+fn wrong_verdict(
     text: &mut String,
     place: &str,
     truth: Cause,
     verdict: &Verdict,
-    beside: &str,
+    kind: &str,
 ) -> fmt::Result {
     writeln!(
         text,
-        "{place}: truth {truth}, said{beside} {} {:.2} ({} → {})",
+        "{place}: truth {truth}, {kind} {} {:.2} ({} → {})",
         verdict.cause,
         verdict.confidence,
         verdict.client,

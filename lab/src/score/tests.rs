@@ -165,10 +165,10 @@ fn a_folder_is_scored() {
     );
     assert_eq!(tally.false_pinning.len(), 1);
     let text = score.to_string();
-    let told = "story.pcap stream 4: truth ca-not-trusted, said pinning 0.80 (10.77.1.2:54056 → 10.77.3.2:443)\n  evidence  +1.5 some-fact: as seen";
+    let told = "story.pcap stream 4: truth ca-not-trusted, verdict pinning 0.80 (10.77.1.2:54056 → 10.77.3.2:443)\n  evidence  +1.5 some-fact: as seen";
     assert!(text.contains(told), "{text}");
     assert!(
-        text.contains("clients.pcap stream 9: truth ca-not-trusted, nothing was said"),
+        text.contains("clients.pcap stream 9: truth ca-not-trusted, no verdict"),
         "{text}"
     );
     assert!(

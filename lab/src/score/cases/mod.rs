@@ -35,7 +35,7 @@ pub struct Case {
     pub judgement: Judgement,
     /// The verdict that says so.
     pub verdict: Option<Verdict>,
-    /// Wrong verdicts beside it.
+    /// Additional verdicts that are wrong.
     pub extra: Vec<Verdict>,
     /// Every verdict that counted, the extra ones too, and what it was worth.
     #[serde(skip)]
