@@ -27,6 +27,6 @@ pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
         }
     };
     nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).with_context(|| {
-        format!("cannot enter the network namespace {shown}: it takes CAP_SYS_ADMIN")
+        format!("cannot enter the network namespace {shown}, which requires CAP_SYS_ADMIN")
     })
 }

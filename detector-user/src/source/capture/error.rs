@@ -41,8 +41,8 @@ pub enum CaptureError {
 
     /// Not a single byte.
     #[error(
-        "{file} is empty, it has not even a file header: the program that captured it has not \
-         flushed yet (tcpdump -U flushes after each packet) or could not write"
+        "cannot read {file}: the file is empty; capture with `tcpdump -U`, which writes each packet at \
+         once, or wait until the capture has ended"
     )]
     Empty {
         /// The file's name as the user gave it.
@@ -50,7 +50,7 @@ pub enum CaptureError {
     },
 
     /// The file begins like nothing that can be read here.
-    #[error("{file} is not a packet capture that can be read: {detail}")]
+    #[error("cannot read {file}: unsupported capture format: {detail}")]
     NotACapture {
         /// The file's name as the user gave it.
         file: String,
@@ -60,8 +60,8 @@ pub enum CaptureError {
 
     /// The capture ends within a record.
     #[error(
-        "{file} is cut short: the record at byte {offset} needs at least {needed} bytes, {present} \
-         are there; it is still being written, or its program was killed or ran out of disk"
+        "{file} ends within the record at byte {offset} ({present} of at least {needed} bytes); wait if \
+         it is still being written"
     )]
     Truncated {
         /// The file's name as the user gave it.

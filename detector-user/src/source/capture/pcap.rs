@@ -78,7 +78,7 @@ impl Pcap {
         }
         if self.another_file_begins(data, captured_len, original_len) {
             return Step::Corrupt(
-                "another pcap file begins here, as when files are joined by cat: give them one by \
+                "another pcap file begins here, as in files joined by cat; pass the files one by \
                  one, or join them with mergecap"
                     .to_owned(),
             );

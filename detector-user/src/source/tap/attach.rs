@@ -154,7 +154,7 @@ impl Attaching<'_> {
         }
         if let Some(other) = self.interface.xdp.filter(|_| !self.had_own_xdp) {
             let which = other.id.map(|id| format!(" (id {id})")).unwrap_or_default();
-            let why = format!("another XDP program{which} is there and stays");
+            let why = format!("another XDP program{which} is attached and was left in place");
             return Ok(XdpTry::Not(Some(why)));
         }
         let program: &mut Xdp = self.kernel.program(XDP)?;
@@ -169,7 +169,7 @@ impl Attaching<'_> {
                 return Ok(XdpTry::Attached(Hook::XdpNative));
             }
             Err(error) if is_taken(&error) => {
-                let why = "another XDP program is there and stays".to_owned();
+                let why = "another XDP program is attached and was left in place".to_owned();
                 return Ok(XdpTry::Not(Some(why)));
             }
             Err(error) => error,

@@ -29,7 +29,7 @@ const RECORD_HEADER: usize = 8;
 
 /// The reason why nothing can be carried over.
 #[derive(Debug, thiserror::Error)]
-#[error("connections under way will not survive a restart: cannot use {}: {source}", .path.display())]
+#[error("cannot store connections in progress in {}: {source}; a restart loses them", .path.display())]
 pub struct CarryError {
     path: PathBuf,
     source: io::Error,

@@ -92,13 +92,13 @@ impl Losses {
 /// Returns the meaning of a loss for an operator.
 pub const fn meaning(loss: Counter) -> &'static str {
     match loss {
-        Counter::ObservationLost => "observations: this machine does not keep up with failures",
+        Counter::ObservationLost => "observations: the agent is slower than the traffic",
         Counter::HandshakeLost => {
             "pieces of handshakes: names and fingerprints may be missing from verdicts"
         }
-        Counter::TableFull => "connections: the table of flows took no more, see --flows",
+        Counter::TableFull => "connections: the flow table was full; raise tables.flows",
         Counter::EvictedBusy => "connections under way, to make room for new ones: see --flows",
-        Counter::ObservationsCapped => "repeated observations of flows that had raised many",
+        Counter::ObservationsCapped => "observations beyond the limit of a flow",
         _ => loss.name(),
     }
 }

@@ -56,7 +56,10 @@ impl Diagnostics {
         let logger = match kernel {
             Kernel::Loaded(ebpf) => EbpfLogger::init_with_logger(ebpf, Messages)?,
             Kernel::Adopted { programs, .. } => {
-                let program = programs.values().next().context("there is no program")?;
+                let program = programs
+                    .values()
+                    .next()
+                    .context("no program in the eBPF object")?;
                 let id = id_of(program)?;
                 EbpfLogger::init_from_id_with_logger(id, Messages)?
             }

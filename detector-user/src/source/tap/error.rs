@@ -18,9 +18,7 @@ pub enum TapError {
     )]
     Privileges,
     /// The kernel is too old.
-    #[error(
-        "this kernel has no {what}, which came with Linux {since}; boot a newer kernel, or read captures with tlswhy pcap"
-    )]
+    #[error("{what} require Linux {since}; boot a newer kernel, or read captures with tlswhy pcap")]
     Kernel {
         /// The missing feature.
         what: &'static str,
@@ -28,7 +26,7 @@ pub enum TapError {
         since: &'static str,
     },
     /// A table could not be created.
-    #[error("cannot create table {table}: {reason}; follow fewer connections with --flows")]
+    #[error("cannot create table {table}: {reason}; reduce --flows")]
     Memory {
         /// The map.
         table: String,
@@ -125,7 +123,7 @@ impl TapError {
     pub(super) fn missing(program: &'static str) -> Self {
         Self::Program {
             program,
-            reason: "it is not in the object".to_owned(),
+            reason: "not in the eBPF object".to_owned(),
         }
     }
 

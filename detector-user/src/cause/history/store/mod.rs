@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The history cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the history to {}: {source}; a restart will forget it", .path.display())]
+#[error("cannot write the history to {}: {source}; it will be lost at the next restart", .path.display())]
 pub(super) struct StoreError {
     path: PathBuf,
     source: io::Error,

@@ -57,7 +57,7 @@ fn set_aside(path: &Path, kept: &mut Kept) {
         Err(error) => format!("cannot be set aside: {error}"),
     };
     let warning = format!(
-        "{} is damaged or of another version: {outcome}; it is learned again",
+        "{} is damaged or of another version: {outcome}; the history starts empty",
         path.display()
     );
     kept.warnings.push(warning);

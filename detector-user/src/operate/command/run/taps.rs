@@ -177,7 +177,7 @@ impl Taps {
 fn announce(tapped: &Tapped) {
     let egress = tapped
         .egress
-        .map_or("none, as every frame is seen at ingress", Hook::name);
+        .map_or("none (loopback frames arrive at ingress)", Hook::name);
     info!(
         "tap {}: ingress {}, egress {egress}",
         tapped.name,

@@ -92,7 +92,7 @@ impl Root {
 pub fn lock_if_there(path: &Path) -> Result<Option<Root>, TapError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(TapError::pins(path, "cannot be looked at", &error)),
+        Err(error) => Err(TapError::pins(path, "cannot be inspected", &error)),
         Ok(_) => Root::lock_existing(path).map(Some),
     }
 }
