@@ -57,7 +57,7 @@ interceptor (@TLSWHY_ISSUER@) showed for @TLSWHY_SNI@, and accepts the
 interceptor elsewhere or is alone in refusing it here: it pins.
 
 No CA that is installed on the client changes that. Exclude this destination
-from decryption; `journalctl TLSWHY_SNI=@TLSWHY_SNI@` shows who else is concerned.
+from decryption; `journalctl TLSWHY_SNI=@TLSWHY_SNI@` lists the other clients affected.
 ",
         }),
         reference: Reference {
@@ -91,7 +91,7 @@ from decryption; `journalctl TLSWHY_SNI=@TLSWHY_SNI@` shows who else is concerne
 that the interceptor (@TLSWHY_ISSUER@) shows, whatever the destination.
 
 Install the inspection CA there: in the system's store if all apps are
-concerned, in the app's own store (Java, Firefox, Python, Node) if it is one.
+affected, in the app's own store (Java, Firefox, Python, Node) if only one is.
 TLSWHY_ADVICE says which it is.
 ",
         }),
@@ -126,9 +126,9 @@ TLSWHY_ADVICE says which it is.
         catalog: Some(Catalog {
             subject: "A certificate was refused: @TLSWHY_SNI@",
             text: "\
-@TLSWHY_CLIENT_IP@ refused the certificate shown for @TLSWHY_SNI@. So far the
-facts do not tell an app that pins from a CA that is missing; as soon as other
-connections do, another entry revises this one (TLSWHY_REVISES).
+@TLSWHY_CLIENT_IP@ refused the certificate shown for @TLSWHY_SNI@. The
+evidence so far fits both a pinning app and a missing CA; as soon as other
+connections decide, another entry revises this one (TLSWHY_REVISES).
 
 See whether other apps on this client, and this app elsewhere, get through.
 ",
@@ -172,7 +172,7 @@ See whether other apps on this client, and this app elsewhere, get through.
             text: "\
 The certificate of @TLSWHY_SNI@ at @TLSWHY_SERVER_IP@ is expired, not yet valid,
 self-signed, of a CA that is not trusted, or for another name. TLSWHY_EVIDENCE
-says which. Clients would refuse it without any interception, too.
+says which. Clients would refuse it without interception, too.
 
 Have the server's certificate fixed, or make a policy exception for it.
 ",
@@ -481,12 +481,12 @@ right after it, or amid its answer. Where the interceptor is a peer, look at its
             "nothing, unless it repeats: then see whether this app ever uses {name} elsewhere",
         )],
         catalog: Some(Catalog {
-            subject: "A connection was closed without a word: @TLSWHY_SNI@",
+            subject: "A connection was closed without an alert: @TLSWHY_SNI@",
             text: "\
 Between @TLSWHY_CLIENT_IP@ and @TLSWHY_SERVER_IP@, the @TLSWHY_ENDED_BY@ closed the
 connection during or right after the handshake and gave no reason. Some clients
 refuse certificates that way; many close connections that they no longer need.
-Only repetition makes it a fact.
+A single case proves nothing; look for repetition.
 ",
         }),
         reference: Reference {
