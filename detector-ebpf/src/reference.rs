@@ -6,6 +6,9 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+mod image;
+
+#[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::Global;
     use aya_ebpf::bindings::xdp_action::XDP_PASS;
@@ -169,15 +172,3 @@ mod programs {
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// Some helpers are for GPL-compatible programs only; MIT/GPL is one.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -88,9 +88,9 @@ pub const INJECTORS: &[Injector] = &[
         note: "RST,ACK with a TTL 5 to 40 lower",
         tells_alone: true,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.ttl = lower(reset.ttl, random.between(5, 40) as u8);
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.ttl = lower(reset.ttl, random.between(5, 40) as u8);
+            })
         },
     },
     Injector {
@@ -98,10 +98,10 @@ pub const INJECTORS: &[Injector] = &[
         note: "RST with a TTL 5 to 40 higher",
         tells_alone: true,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST);
-            reset.ttl = higher(reset.ttl, random.between(5, 40) as u8);
-            reset.ip_id = random.u16();
-            vec![reset]
+            lone(moment, RST, |reset| {
+                reset.ttl = higher(reset.ttl, random.between(5, 40) as u8);
+                reset.ip_id = random.u16();
+            })
         },
     },
     Injector {
@@ -109,11 +109,11 @@ pub const INJECTORS: &[Injector] = &[
         note: "a single RST with random TTL and window",
         tells_alone: true,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST);
-            reset.ttl = far_from(reset.ttl, random);
-            reset.window = random.u16();
-            reset.ip_id = random.u16();
-            vec![reset]
+            lone(moment, RST, |reset| {
+                reset.ttl = far_from(reset.ttl, random);
+                reset.window = random.u16();
+                reset.ip_id = random.u16();
+            })
         },
     },
     Injector {
@@ -181,10 +181,10 @@ pub const INJECTORS: &[Injector] = &[
         note: "RST,ACK with an acknowledgment ahead of anything sent, TTL two hops off",
         tells_alone: false,
         forge: |moment, _| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.ack = reset.ack.wrapping_add(0x1_2345);
-            reset.ttl = lower(reset.ttl, 2);
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.ack = reset.ack.wrapping_add(0x1_2345);
+                reset.ttl = lower(reset.ttl, 2);
+            })
         },
     },
     Injector {
@@ -228,10 +228,10 @@ pub const INJECTORS: &[Injector] = &[
         note: "RST,ACK with text as payload, TTL mirrored, IP ID random",
         tells_alone: true,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.payload = b"connection blocked by policy".to_vec();
-            reset.ip_id = random.u16();
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.payload = b"connection blocked by policy".to_vec();
+                reset.ip_id = random.u16();
+            })
         },
     },
     Injector {
@@ -239,10 +239,10 @@ pub const INJECTORS: &[Injector] = &[
         note: "TTL mirrored, from another source MAC",
         tells_alone: false,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.macs[1] = other_mac(random);
-            reset.ip_id = 0;
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.macs[1] = other_mac(random);
+                reset.ip_id = 0;
+            })
         },
     },
     Injector {
@@ -250,15 +250,15 @@ pub const INJECTORS: &[Injector] = &[
         note: "from another source MAC with a TTL just begun",
         tells_alone: true,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.macs[1] = other_mac(random);
-            reset.ip_id = 0;
-            reset.ttl = if reset.ttl > 58 && reset.ttl < 70 {
-                255
-            } else {
-                64
-            };
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.macs[1] = other_mac(random);
+                reset.ip_id = 0;
+                reset.ttl = if reset.ttl > 58 && reset.ttl < 70 {
+                    255
+                } else {
+                    64
+                };
+            })
         },
     },
     Injector {
@@ -266,14 +266,14 @@ pub const INJECTORS: &[Injector] = &[
         note: "a gateway's reject with tcp reset: fresh TTL 64, IP ID 0, no options",
         tells_alone: true,
         forge: |moment, _| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.ip_id = 0;
-            reset.ttl = if reset.ttl > 59 && reset.ttl < 69 {
-                128
-            } else {
-                64
-            };
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.ip_id = 0;
+                reset.ttl = if reset.ttl > 59 && reset.ttl < 69 {
+                    128
+                } else {
+                    64
+                };
+            })
         },
     },
     Injector {
@@ -281,10 +281,10 @@ pub const INJECTORS: &[Injector] = &[
         note: "TTL mirrored, exact number, IP ID next: only what follows tells",
         tells_alone: false,
         forge: |moment, _| {
-            let mut reset = moment.reset(RST_ACK);
-            reset.ip_id = reset.ip_id.wrapping_add(1);
-            reset.window = moment.like.window;
-            vec![reset]
+            lone(moment, RST_ACK, |reset| {
+                reset.ip_id = reset.ip_id.wrapping_add(1);
+                reset.window = moment.like.window;
+            })
         },
     },
     Injector {
@@ -292,9 +292,9 @@ pub const INJECTORS: &[Injector] = &[
         note: "TTL mirrored, exact number, no ACK, window and IP ID 0: only what follows tells",
         tells_alone: false,
         forge: |moment, _| {
-            let mut reset = moment.reset(RST);
-            reset.ip_id = 0;
-            vec![reset]
+            lone(moment, RST, |reset| {
+                reset.ip_id = 0;
+            })
         },
     },
     Injector {
@@ -302,13 +302,20 @@ pub const INJECTORS: &[Injector] = &[
         note: "TTL mirrored, exact number, random IP ID and window: only what follows tells",
         tells_alone: false,
         forge: |moment, random| {
-            let mut reset = moment.reset(RST);
-            reset.ip_id = random.u16();
-            reset.window = random.u16();
-            vec![reset]
+            lone(moment, RST, |reset| {
+                reset.ip_id = random.u16();
+                reset.window = random.u16();
+            })
         },
     },
 ];
+
+/// Makes one reset, which `change` adapts.
+fn lone(moment: &Moment, flags: u8, change: impl FnOnce(&mut Segment)) -> Vec<Segment> {
+    let mut reset = moment.reset(flags);
+    change(&mut reset);
+    vec![reset]
+}
 
 /// Resets at distances ahead of the base, microseconds apart.
 fn series(

@@ -147,9 +147,7 @@ impl Tracker {
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            let mut entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
-            entry.set_preamble(self.preambles.remove(&id.key));
-            entry
+            begun(id, tap, &mut self.preambles, &mut self.buffers)
         }) else {
             return;
         };
@@ -181,9 +179,7 @@ impl Tracker {
         self.make_room(id);
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            let mut entry = Entry::new(id.started_ns, Arc::clone(tap), &mut self.buffers);
-            entry.set_preamble(self.preambles.remove(&id.key));
-            entry
+            begun(id, tap, &mut self.preambles, &mut self.buffers)
         }) else {
             return;
         };
@@ -380,4 +376,11 @@ fn entry<'e>(
             Some(entry)
         }
     }
+}
+
+/// Returns the entry of a flow that begins, with the exchange that came before its ClientHello.
+fn begun(id: FlowId, tap: &Arc<str>, preambles: &mut Preambles, buffers: &mut Buffers) -> Entry {
+    let mut entry = Entry::new(id.started_ns, Arc::clone(tap), buffers);
+    entry.set_preamble(preambles.remove(&id.key));
+    entry
 }

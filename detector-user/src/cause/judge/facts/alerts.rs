@@ -52,7 +52,8 @@ impl AlertFact {
         self.after_close || farewell
     }
 
-    fn is_about_certificate(&self) -> bool {
+    /// Whether it is in the clear and about a certificate of the other side.
+    pub fn is_about_certificate(&self) -> bool {
         self.is_one_of(&[
             BadCertificate,
             UnsupportedCertificate,

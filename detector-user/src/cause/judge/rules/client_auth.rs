@@ -7,28 +7,15 @@ use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Facts;
 use crate::flow::tls::names::cipher_suite;
 use crate::verdict::AlertDescription::{
-    self, AccessDenied, BadCertificate, BadRecordMac, CertificateExpired, CertificateRequired,
-    CertificateRevoked, CertificateUnknown, DecryptError, HandshakeFailure, IllegalParameter,
-    UnknownCa, UnknownPskIdentity, UnsupportedCertificate,
+    BadRecordMac, CertificateRequired, DecryptError, HandshakeFailure, IllegalParameter,
+    UnknownPskIdentity,
 };
-
-/// Alerts that are about the client's certificate where the server sends them.
-const ABOUT_CLIENT: [AlertDescription; 8] = [
-    BadCertificate,
-    UnsupportedCertificate,
-    CertificateRevoked,
-    CertificateExpired,
-    CertificateUnknown,
-    UnknownCa,
-    AccessDenied,
-    CertificateRequired,
-];
 
 pub(super) fn server_refuses_client(case: Case<'_>) -> Holds<'_> {
     let alert = *case.facts.failure_alert_of(Sender::Server)?;
+    let about_client = alert.is_about_certificate() || alert.is_one_of(&[CertificateRequired]);
     let vague = || alert.is_one_of(&[HandshakeFailure]) && case.facts.asked_client();
-    (alert.is_one_of(&ABOUT_CLIENT) || vague())
-        .then_some((Evidence::ServerRefusesClient(alert), 3.0))
+    (about_client || vague()).then_some((Evidence::ServerRefusesClient(alert), 3.0))
 }
 
 /// TLS 1.3: whether the server answered the client's last flight with nothing but an alert.
