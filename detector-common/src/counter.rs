@@ -46,6 +46,10 @@ counters! {
     NotHello => "not_hello",
     /// Event: a watched flow that had ended, or was idle, was evicted for a new one.
     Evicted => "evicted",
+    /// Event: a RST answered a SYN, or came right behind the SYN,ACK. TCP on any port.
+    Refused => "refused",
+    /// Event: a SYN was sent three times without an answer. TCP on any port.
+    Unanswered => "unanswered",
     /// Loss: the observation ring was full.
     ObservationLost => "observation_lost",
     /// Loss: handshake bytes could not be sent, because their ring was full or they were not

@@ -14,9 +14,11 @@ const IPV4: usize = 20;
 const IPV6: usize = 40;
 const TCP: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
+/// Flags of segments that begin or end a connection.
+const EVENTFUL: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
 
 /// Returns the flow key, endpoints in either order, of a segment that cannot begin or end a flow:
-/// TCP without FIN or RST whose payload, if any, begins with neither a handshake nor an alert record.
+/// TCP without SYN, FIN or RST whose payload, if any, begins with neither a handshake nor an alert record.
 /// `None` means that the frame takes the header walk.
 #[inline(always)]
 pub fn flow_key<P: Packet>(packet: &P, tap: &Tap) -> Option<FlowKey> {
@@ -78,7 +80,7 @@ fn check_uneventful<P: Packet, const HEADERS: usize>(
     at: usize,
     end: usize,
 ) -> Option<()> {
-    if u8_at(headers, at + 13) & (tcp_flags::FIN | tcp_flags::RST) != 0 {
+    if u8_at(headers, at + 13) & EVENTFUL != 0 {
         return None;
     }
     let header_len = usize::from(u8_at(headers, at + 12) >> 4) * 4;

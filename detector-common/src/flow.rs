@@ -7,6 +7,8 @@ use core::mem::{align_of, offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::syn::Syn;
+
 /// Records kept per side.
 pub const RECORDS_MAX: usize = 16;
 
@@ -263,6 +265,9 @@ pub struct Flow {
     pub started_ns: u64,
     /// Client, then server; index with [`Sender`].
     pub sides: [Side; 2],
+    /// SYN or SYN,ACK of the client, then of the server, seen before the ClientHello. Not kept while the
+    /// flow is settled.
+    pub syns: [Syn; 2],
     /// First VLAN IDs seen in either direction, outermost first.
     pub vlan: [u16; 2],
     /// Index of the client among the key's endpoints: 0 or 1.
@@ -353,6 +358,7 @@ impl Settled {
         client.resume(to_client);
         server.resume(to_server);
         flow.started_ns = self.started_ns;
+        flow.syns = [Syn::default(); 2];
         flow.vlan = self.vlan;
         flow.client_endpoint = self.client_endpoint;
         flow.flags = self.flags | flow_flags::RESUMED;
@@ -439,8 +445,9 @@ const _: () = {
     assert!(size_of::<Side>() == 80 && align_of::<Side>() == 8);
     assert!(offset_of!(Side, start_seq) == 24);
     assert!(offset_of!(Side, application_records) == 60 && offset_of!(Side, reserved) == 75);
-    assert!(size_of::<Flow>() == 176 && offset_of!(Flow, vlan) == 168);
-    assert!(size_of::<Watched>() == 176 + 2 * 12 * RECORDS_MAX);
+    assert!(size_of::<Flow>() == 240 && offset_of!(Flow, vlan) == 232);
+    assert!(offset_of!(Flow, syns) == 168);
+    assert!(size_of::<Watched>() == 240 + 2 * 12 * RECORDS_MAX);
     assert!(size_of::<WatchedEntry>() == size_of::<Watched>() + 8);
     assert!(size_of::<SettledSide>() == 40 && size_of::<Settled>() == 96);
     assert!(offset_of!(Settled, vlan) == 88 && offset_of!(SettledSide, ttl_min) == 36);

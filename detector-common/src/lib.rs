@@ -23,6 +23,7 @@ pub mod headers;
 pub mod observation;
 pub mod packet;
 pub mod record;
+pub mod syn;
 pub mod tag_set;
 mod tracking;
 pub mod tunnel;

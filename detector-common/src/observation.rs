@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::flow::{Flow, FlowKey, Watched};
 
 /// Version of the layouts of ring items and map values.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Bits of [`Observation::events`]: reasons to report the segment.
 pub mod events {
@@ -29,6 +29,12 @@ pub mod events {
     pub const SETTLED: u16 = 64;
     /// A segment that acknowledges bytes sent after the other side's RST: its sender outlived it.
     pub const OUTLIVED_RESET: u16 = 128;
+    /// A RST that answers a SYN, or comes right behind the SYN,ACK. There is no flow: of
+    /// [`super::Observation::watched`] its time, its client and its SYNs count.
+    pub const REFUSED: u16 = 256;
+    /// A SYN that was sent several times without an answer. There is no flow, as with
+    /// [`REFUSED`].
+    pub const UNANSWERED: u16 = 512;
 }
 
 /// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] if there was no segment.

@@ -45,6 +45,16 @@ impl FlowTag {
     /// strangers from choosing flows that share a set.
     #[inline(always)]
     pub fn of(key: &FlowKey, seed: u64) -> Self {
+        let word = Self::hash(key, seed);
+        Self {
+            set: (word >> 32) as u32,
+            bits: (word >> 18) & (IN_USE - 1) | IN_USE,
+        }
+    }
+
+    /// Hashes a flow's key, except for its tunnel, the same for either order of its endpoints.
+    #[inline(always)]
+    pub(crate) fn hash(key: &FlowKey, seed: u64) -> u64 {
         // Odd multipliers of xxHash.
         const END: u64 = 0x9e37_79b1_85eb_ca87;
         const PLACE: u64 = 0xc2b2_ae3d_27d4_eb4f;
@@ -58,14 +68,10 @@ impl FlowTag {
         };
         let [outer, inner] = key.vlan;
         let place = u64::from(key.interface) | u64::from(outer) << 32 | u64::from(inner) << 48;
-        let word = end(a.halves(), a_port)
+        end(a.halves(), a_port)
             .wrapping_add(end(b.halves(), b_port))
             .wrapping_add(place)
-            .wrapping_mul(PLACE);
-        Self {
-            set: (word >> 32) as u32,
-            bits: (word >> 18) & (IN_USE - 1) | IN_USE,
-        }
+            .wrapping_mul(PLACE)
     }
 }
 

@@ -43,7 +43,7 @@ fn check(frame: &[u8], tap: &Tap) -> Option<FlowKey> {
     let key = flow_key(&frame, tap)?;
     let segment = walk(&frame, tap).unwrap();
     assert_eq!(ordered(key), ordered(segment.key));
-    assert!(!segment.has(tcp_flags::FIN | tcp_flags::RST));
+    assert!(!segment.has(tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST));
     if segment.payload_len > 0 {
         let first = frame[segment.payload_offset];
         assert!(first != ALERT && first != HANDSHAKE);

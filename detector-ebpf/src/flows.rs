@@ -4,13 +4,14 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use detector_common::counter::Counter;
 use detector_common::engine::Tables;
 use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
+use detector_common::syn::{SynSlot, slot_hash};
 use detector_common::tag_set::{FlowTag, TagSet};
 
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
 use crate::maps::{
-    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, TAG_MASK, TAG_SEED, TAGS, WATCHED, borrow,
-    borrow_mut,
+    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, SYN_MASK, SYNS, TAG_MASK, TAG_SEED, TAGS, WATCHED,
+    borrow, borrow_mut,
 };
 
 /// Places tried for one whose flow has ended or is idle before a busy flow is evicted.
@@ -48,11 +49,14 @@ impl Tables for Maps {
         &mut self,
         key: &FlowKey,
         now_ns: u64,
-        begin: impl FnOnce(&mut Flow),
+        begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched> {
         // SAFETY: just looked up, per CPU, and not used after `insert_watched` borrows it again.
         let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
-        begin(&mut scratch.kept.watched.flow);
+        begin(
+            &mut scratch.kept.watched.flow,
+            self.syns(key).map(|slot| &*slot),
+        );
         // SAFETY: as in `watched`.
         unsafe { insert_watched(key, now_ns) }.map(|kept| &mut kept.watched)
     }
@@ -81,11 +85,41 @@ impl Tables for Maps {
         // SAFETY: just looked up; any content is a flow, and it is only copied. If the table evicted
         // the entry meanwhile, the content may be another flow's.
         let settled = unsafe { borrow(SETTLED.get_ptr(key)) }?;
-        let watched = self.watch(key, now_ns, |flow| settled.resume(flow))?;
+        // SAFETY: as in `watch`.
+        let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
+        settled.resume(&mut scratch.kept.watched.flow);
+        // SAFETY: as in `watched`.
+        let kept = unsafe { insert_watched(key, now_ns) }?;
         // The table may have evicted the entry meanwhile; that is no error.
         let _ = SETTLED.remove(key);
-        Some(watched)
+        Some(&mut kept.watched)
     }
+
+    #[inline(always)]
+    fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        syn_slot(key, true)
+    }
+
+    #[inline(always)]
+    fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        syn_slot(key, false)
+    }
+}
+
+/// Returns the slot that a key's hash selects: claimed, or only if it belongs to the key.
+#[inline(never)]
+fn syn_slot<'a>(key: &FlowKey, claim: bool) -> Option<&'a mut SynSlot> {
+    let hash = slot_hash(key, TAG_SEED.load());
+    let index = (hash >> 32) as u32 & SYN_MASK.load();
+    // SAFETY: just looked up, and borrowed once at a time. Another CPU may write it for another
+    // connection: no number in it is an index or a length, and sequence numbers are compared.
+    let slot = unsafe { borrow_mut(SYNS.get_ptr_mut(index)) }?;
+    if claim {
+        slot.claim(hash);
+    } else if !slot.is_of(hash) {
+        return None;
+    }
+    Some(slot)
 }
 
 /// Inserts the flow in the scratch into [`WATCHED`]. Records beyond each side's count are never read,

@@ -6,6 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use detector_common::counter::Counter;
 use detector_common::flow::{FlowKey, Settled, WatchedEntry};
 use detector_common::observation::LAYOUT_VERSION;
+use detector_common::syn::SynSlot;
 use detector_common::tag_set::TagSet;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -32,6 +33,11 @@ pub(crate) static HAND: Array<u64> = Array::with_max_entries(1, 0);
 /// Established flows, until their end.
 #[map]
 pub(crate) static SETTLED: LruHashMap<FlowKey, Settled> = LruHashMap::with_max_entries(262_144, 0);
+
+/// Baselines of connections that have not spoken yet, in [`SYN_MASK`] + 1 slots. Lossy: the last SYN with a
+/// slot's hash has it.
+#[map]
+pub(crate) static SYNS: Array<SynSlot> = Array::with_max_entries(32_768, 0);
 
 /// Room for values that exceed the stack.
 #[map]
@@ -66,6 +72,14 @@ pub(crate) static HANDSHAKES: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// One less than the number of tag sets, which is a power of two.
 #[unsafe(no_mangle)]
 pub(crate) static TAG_MASK: Global<u32> = Global::new(131_071);
+
+/// One less than the number of slots in [`SYNS`], a power of two.
+#[unsafe(no_mangle)]
+pub(crate) static SYN_MASK: Global<u32> = Global::new(32_767);
+
+/// Size of [`OBSERVATIONS`] in bytes.
+#[unsafe(no_mangle)]
+pub(crate) static OBSERVATION_BYTES: Global<u32> = Global::new(4 << 20);
 
 /// Random seed of the tags, so that strangers cannot choose flows that share a set.
 #[unsafe(no_mangle)]

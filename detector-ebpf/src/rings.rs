@@ -1,6 +1,6 @@
 //! Ring buffers of observations and handshake bytes, as the engine's output.
 
-use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use detector_common::counter::Counter;
@@ -12,7 +12,7 @@ use detector_common::packet::Packet;
 use zerocopy::FromBytes;
 
 use crate::counters::count;
-use crate::maps::{HANDSHAKES, OBSERVATIONS, WOKEN, borrow_mut};
+use crate::maps::{HANDSHAKES, OBSERVATION_BYTES, OBSERVATIONS, WOKEN, borrow_mut};
 
 /// The ring buffers.
 #[derive(Default)]
@@ -80,6 +80,12 @@ impl Output for Rings {
             self.now_ns = unsafe { bpf_ktime_get_ns() };
         }
         self.now_ns
+    }
+
+    #[inline(always)]
+    fn has_room(&mut self) -> bool {
+        let unread = OBSERVATIONS.query(u64::from(BPF_RB_AVAIL_DATA));
+        unread < u64::from(OBSERVATION_BYTES.load()) / 4
     }
 
     #[inline(always)]

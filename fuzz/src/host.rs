@@ -11,6 +11,7 @@ use detector_common::observation::{
 };
 use detector_common::packet::Packet;
 use detector_common::record::{ALERT, APPLICATION_DATA, HANDSHAKE, HEAD_MAX, LENGTH_MAX};
+use detector_common::syn::{SynSlot, slot_hash};
 use detector_common::tag_set::{FlowTag, TagSet};
 use zerocopy::FromBytes;
 
@@ -64,15 +65,18 @@ impl Host {
             Err(reason) => assert_eq!(outcome, reason),
         }
         if outcome != Counter::Followed {
-            assert!(output.observed.is_none(), "an observation of no flow");
+            let of_no_flow = |it: Observation| it.events & (events::REFUSED | events::UNANSWERED) == 0;
+            assert!(!output.observed.is_some_and(of_no_flow), "an observation of no flow");
             assert!(output.chunks.is_empty(), "handshake bytes of no flow");
         }
         if output.table_full {
             assert_eq!(self.flows.watched.len(), FLOWS_MAX);
         }
+        let of_a_flow = |it: &Observation| it.events & (events::REFUSED | events::UNANSWERED) == 0;
         self.observed.extend(
             output
                 .observed
+                .filter(of_a_flow)
                 .map(|observation| (observation.key, observation)),
         );
         self.chunks.append(&mut output.chunks);
@@ -87,6 +91,8 @@ struct Flows {
     watched: BTreeMap<FlowKey, Watched>,
     settled: BTreeMap<FlowKey, Settled>,
     tags: [TagSet; TAG_SETS],
+    /// The one slot.
+    syns: SynSlot,
 }
 
 impl Flows {
@@ -124,7 +130,7 @@ impl Tables for Flows {
         &mut self,
         key: &FlowKey,
         _: u64,
-        begin: impl FnOnce(&mut Flow),
+        begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched> {
         if !self.watched.contains_key(key) {
             if self.watched.len() == FLOWS_MAX {
@@ -135,7 +141,7 @@ impl Tables for Flows {
             *set = set.with(tag);
         }
         let mut watched: Watched = leftover();
-        begin(&mut watched.flow);
+        begin(&mut watched.flow, self.syns(key).map(|slot| &*slot));
         self.watched.insert(*key, watched);
         self.watched.get_mut(key)
     }
@@ -157,7 +163,18 @@ impl Tables for Flows {
 
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
         let settled = self.settled.remove(key)?;
-        self.watch(key, now_ns, |flow| settled.resume(flow))
+        self.watch(key, now_ns, |flow, _| settled.resume(flow))
+    }
+
+    fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        let hash = slot_hash(key, 0);
+        self.syns.claim(hash);
+        Some(&mut self.syns)
+    }
+
+    fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        let hash = slot_hash(key, 0);
+        Some(&mut self.syns).filter(|slot| slot.is_of(hash))
     }
 }
 
@@ -184,8 +201,9 @@ impl Output for Checked<'_> {
         fill(&mut observation);
         assert!(self.observed.is_none(), "two observations of one frame");
         let segment = self.segment.expect("an observation without a segment");
+        let refused = observation.events & (events::REFUSED | events::UNANSWERED) != 0;
         assert!(
-            self.started.contains(&observation.key),
+            refused || self.started.contains(&observation.key),
             "no hello began this flow"
         );
         check_segment(&observation, &segment);

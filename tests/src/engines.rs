@@ -52,6 +52,10 @@ fn comparable(observation: &Observation) -> Observation {
     }
     let watched = &mut observation.watched;
     watched.flow.started_ns = 0;
+    for syn in &mut watched.flow.syns {
+        syn.time_ns = 0;
+    }
+    // A refusal has no records, and those of the flow that used the memory before are not cleared.
     for (side, records) in watched.flow.sides.iter_mut().zip(&mut watched.records) {
         side.last_ns = 0;
         for (index, record) in records.iter_mut().enumerate() {

@@ -104,6 +104,42 @@ fn a_refusal_is_told_the_same(
     assert_eq!(vlan, if network == 1 { [100, 7] } else { [0, 0] });
 }
 
+/// A connection with its SYNs, reset upon the hello, and one refused at its SYN.
+#[rstest]
+fn what_came_before_the_hello_is_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(0, 1, 2, 3, 4)] network: usize,
+) {
+    let mut talk = Conversation::new(NETWORKS[network]);
+    let mut frames = talk.three_way_handshake();
+    frames.push(talk.data(From::Client, &tls::client_hello("api.pinned.test", 500)));
+    frames.push(talk.rst(From::Server));
+    let mut refused = Conversation::new(NETWORKS[network]);
+    refused.client_port += 1;
+    frames.push(refused.three_way_handshake()[0].clone());
+    frames.push(refused.rst(From::Server));
+    let told = both(program, &frames);
+    let told: Vec<_> = told.observations.iter().collect();
+    let [hello, reset, refusal] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(hello.events, events::HELLO);
+    assert_eq!(reset.events, events::RESET);
+    for flow in [hello, reset].map(|it| &it.watched.flow) {
+        let numbers = flow.syns.map(|syn| (syn.count, syn.ttl, syn.next_seq));
+        let sides = [From::Client, From::Server];
+        let [client, server] = sides.map(|from| talk.next(from));
+        let hello_len = client.wrapping_sub(numbers[0].2);
+        assert!(hello_len > 500 && hello_len < 600, "{hello_len}");
+        assert_eq!(numbers[0], (1, talk.ttl[0], client - hello_len));
+        assert_eq!(numbers[1], (1, talk.ttl[1], server));
+    }
+    assert_eq!(refusal.events, events::REFUSED);
+    assert_eq!(refusal.sender, 1);
+    let flow = &refusal.watched.flow;
+    assert_eq!(flow.syns.map(|syn| syn.count), [1, 0]);
+}
+
 /// A download in the middle of which comes a reset that the client ignores, or one that destroys it.
 fn reset_amid_data(outlived: bool) -> Vec<Vec<u8>> {
     let mut talk = Conversation::new(NETWORKS[0]);

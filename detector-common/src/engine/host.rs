@@ -4,6 +4,7 @@ use crate::counter::Counter;
 use crate::flow::{Flow, FlowKey, Watched};
 use crate::observation::{ChunkHead, Observation};
 use crate::packet::Packet;
+use crate::syn::SynSlot;
 
 /// Maximum observations sent of one flow: a reset storm must not fill the ring.
 pub const OBSERVATIONS_MAX: u8 = 16;
@@ -16,12 +17,13 @@ pub trait Tables {
     /// Returns the watched flow of `key`.
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;
     /// Begins to watch a flow at `now_ns`, replacing an older one of `key`. `begin` initialises every
-    /// field, whatever the memory contains. `None` if the table is full.
+    /// field, whatever the memory contains; it gets the slot of [`Tables::syns`]. `None` if the table is
+    /// full.
     fn watch(
         &mut self,
         key: &FlowKey,
         now_ns: u64,
-        begin: impl FnOnce(&mut Flow),
+        begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched>;
     /// Stops watching and discards the flow.
     fn unwatch(&mut self, key: &FlowKey);
@@ -29,13 +31,21 @@ pub trait Tables {
     fn settle(&mut self, key: &FlowKey);
     /// Begins to watch the settled flow of `key` again at `now_ns`; `None` if there is none.
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched>;
+    /// Returns the slot of `key` for writing, [claimed](SynSlot::claim) for it.
+    fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot>;
+    /// Returns the slot of `key` if it [belongs](SynSlot::is_of) to it.
+    fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot>;
 }
 
 /// Output of the engine, and its clock.
 pub trait Output {
     /// Returns the time, nanoseconds on the host's clock, the same for each call within one frame.
-    /// Called for segments of watched flows only.
+    /// Called for segments of watched flows, and for those with SYN.
     fn now_ns(&mut self) -> u64;
+    /// Whether there is room for observations that matter less than those of flows.
+    fn has_room(&mut self) -> bool {
+        true
+    }
     /// Sends an observation that `fill` writes, every field of it; `false` if it was lost.
     fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
     /// Sends `len` (1 to [`CHUNK_MAX`](crate::observation::CHUNK_MAX)) bytes of the packet from

@@ -1,13 +1,14 @@
 //! The engine: one frame in, at most one observation and some handshake bytes out.
 //!
-//! State begins with a ClientHello, on any port, recognised by content; a SYN costs nothing. A flow
-//! is *watched* (each segment looked up and processed) through its handshake and from its first FIN,
+//! State begins with a ClientHello, on any port, recognised by content; a SYN leaves a baseline in a slot
+//! that the next may overwrite. A flow is *watched* (each segment looked up and processed) through its handshake and from its first FIN,
 //! RST or late alert on; in between it is *settled*, and its data pass without a look-up.
 
 mod handshake;
 mod host;
 mod port_reuse;
 mod segment;
+mod unspoken;
 
 use crate::counter::Counter;
 pub use crate::engine::host::{OBSERVATIONS_MAX, Output, Tables};
@@ -18,6 +19,7 @@ use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::packet::Packet;
 use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_hello};
+use crate::syn::Syn;
 
 /// Processes one frame. Returns its outcome, which the caller counts.
 ///
@@ -31,6 +33,7 @@ use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_
 /// use detector_common::headers::{LinkType, Tap};
 /// use detector_common::observation::{ChunkHead, Observation, events};
 /// use detector_common::packet::Packet;
+/// use detector_common::syn::SynSlot;
 ///
 /// #[derive(Default)]
 /// struct OneFlow(Option<(FlowKey, Watched)>);
@@ -42,9 +45,14 @@ use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_
 ///     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
 ///         self.0.as_mut().filter(|flow| flow.0 == *key).map(|flow| &mut flow.1)
 ///     }
-///     fn watch(&mut self, key: &FlowKey, _: u64, begin: impl FnOnce(&mut Flow)) -> Option<&mut Watched> {
+///     fn watch(
+///         &mut self,
+///         key: &FlowKey,
+///         _: u64,
+///         begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
+///     ) -> Option<&mut Watched> {
 ///         let (_, watched) = self.0.insert((*key, Watched::default()));
-///         begin(&mut watched.flow);
+///         begin(&mut watched.flow, None);
 ///         Some(watched)
 ///     }
 ///     fn unwatch(&mut self, _: &FlowKey) {
@@ -54,6 +62,12 @@ use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_
 ///         self.0 = None;
 ///     }
 ///     fn resume(&mut self, _: &FlowKey, _: u64) -> Option<&mut Watched> {
+///         None
+///     }
+///     fn claim_syns(&mut self, _: &FlowKey) -> Option<&mut SynSlot> {
+///         None
+///     }
+///     fn syns(&mut self, _: &FlowKey) -> Option<&mut SynSlot> {
 ///         None
 ///     }
 /// }
@@ -120,7 +134,8 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     let opening = opening(packet, &segment);
     let ends = opening.alert() || segment.has(tcp_flags::FIN | tcp_flags::RST);
     let may_be_watched = tables.may_watch(&segment.key);
-    if !(may_be_watched || opening.hello() || ends) {
+    let is_syn = segment.has(tcp_flags::SYN);
+    if !(may_be_watched || opening.hello() || ends || is_syn) {
         return Counter::Unwatched;
     }
     segment.order_endpoints();
@@ -148,6 +163,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
         (None, Relation::Continues) => None,
     };
     let Some(watched) = watched else {
+        unspoken::inspect(packet, tap, &segment, tables, output);
         return Counter::Unwatched;
     };
     match process(packet, tap, &segment, opening.alert(), watched, output) {
@@ -172,8 +188,11 @@ fn start<'t, T: Tables, O: Output>(
     output: &mut O,
 ) -> Option<&'t mut Watched> {
     let now_ns = output.now_ns();
-    let watched = tables.watch(&segment.key, now_ns, |flow| {
-        begin_flow(flow, segment, now_ns)
+    let watched = tables.watch(&segment.key, now_ns, |flow, slot| {
+        begin_flow(flow, segment, now_ns);
+        if let Some(slot) = slot {
+            slot.copy_before(segment, &mut flow.syns);
+        }
     });
     output.count(if watched.is_some() {
         Counter::Started
@@ -237,6 +256,7 @@ fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
 #[inline(always)]
 fn begin_flow(flow: &mut Flow, segment: &Segment, now_ns: u64) {
     flow.started_ns = now_ns;
+    flow.syns = [Syn::default(); 2];
     flow.vlan = segment.vlan;
     flow.client_endpoint = segment.endpoint;
     flow.flags = flow_flags::PROVISIONAL;

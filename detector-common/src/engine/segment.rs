@@ -132,12 +132,23 @@ fn expected(flow: &Flow, receiver: u8) -> Option<u32> {
 }
 
 /// Distance of a segment from the baseline before it.
-struct Distance {
+pub(super) struct Distance {
     since_same_ns: u64,
     since_other_ns: u64,
     seq_ahead: i32,
     ack_ahead: i32,
     baseline: u8,
+}
+
+impl Distance {
+    /// Of a segment without a baseline.
+    pub(super) const UNKNOWN: Self = Self {
+        since_same_ns: NEVER,
+        since_other_ns: NEVER,
+        seq_ahead: 0,
+        ack_ahead: 0,
+        baseline: 0,
+    };
 }
 
 #[inline(always)]
@@ -166,7 +177,7 @@ fn distance(flow: &Flow, sender: u8, receiver: u8, segment: &Segment, now_ns: u6
 
 /// Fills in the measurements. Writes every field.
 #[inline(always)]
-fn write_measured(measured: &mut Measured, segment: &Segment, distance: &Distance) {
+pub(super) fn write_measured(measured: &mut Measured, segment: &Segment, distance: &Distance) {
     measured.since_same_ns = distance.since_same_ns;
     measured.since_other_ns = distance.since_other_ns;
     measured.seq = segment.seq;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use detector_common::flow::{Sender, Side};
 use detector_common::observation::Measured;
 use detector_common::record::{HANDSHAKE, HEADER_LEN};
+use detector_common::syn::Syn;
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::{Preamble, Refusal, Target};
@@ -74,6 +75,11 @@ pub struct Timeline {
     pub resets_outlived: u8,
     /// State of both sides at the last observation: client, server.
     pub sides: [Side; 2],
+    /// SYN or SYN,ACK of both sides, as far as they were seen: client, server. Times as
+    /// [`Timeline::started_ns`].
+    pub syns: [Syn; 2],
+    /// Whether it was refused before its first byte, in answer to its SYN or right behind the SYN,ACK.
+    pub refused: bool,
     /// Whether so many application records went both ways that the connection worked.
     pub settled: bool,
     /// The reason why it ends here.
@@ -89,11 +95,43 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// A connection without a byte in either direction.
+    #[must_use]
+    pub fn unspoken(flow: FlowId, started_ns: u64) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            flow,
+            tap: Arc::from(""),
+            client: nowhere,
+            server: nowhere,
+            vlan: Vec::new(),
+            started_ns,
+            last_ns: started_ns,
+            handshake: Handshake::default(),
+            records: Vec::new(),
+            closes: Vec::new(),
+            resets_outlived: 0,
+            sides: [Side::default(); 2],
+            syns: [Syn::default(); 2],
+            refused: false,
+            settled: false,
+            ending: Ending::Closed,
+            preamble: None,
+            largest_answered: None,
+            client_is_proxy: false,
+        }
+    }
+
     /// Moves all times by `offset_ns` nanoseconds.
     #[must_use]
     pub fn moved_by(mut self, offset_ns: i64) -> Self {
         let closes = self.closes.iter_mut().map(|close| &mut close.time_ns);
-        for time in closes.chain([&mut self.started_ns, &mut self.last_ns]) {
+        let syns = self.syns.iter_mut().filter(|syn| syn.was_seen());
+        let syns = syns.map(|syn| &mut syn.time_ns);
+        for time in closes
+            .chain([&mut self.started_ns, &mut self.last_ns])
+            .chain(syns)
+        {
             *time = time.saturating_add_signed(offset_ns);
         }
         self
@@ -144,6 +182,32 @@ impl Timeline {
     pub fn records_of(&self, sender: Sender) -> impl Iterator<Item = &TimelineRecord> {
         let records = self.records.iter();
         records.filter(move |record| record.sender == sender)
+    }
+
+    /// One side's SYN or SYN,ACK, if it was seen.
+    #[must_use]
+    pub fn syn(&self, sender: Sender) -> Option<&Syn> {
+        let [client, server] = &self.syns;
+        let syn = match sender {
+            Sender::Client => client,
+            Sender::Server => server,
+        };
+        syn.was_seen().then_some(syn)
+    }
+
+    /// The time from here to the server and back, nanoseconds: from its SYN to its SYN,ACK.
+    #[must_use]
+    pub fn syn_round_trip_ns(&self) -> Option<u64> {
+        let [client, server] = &self.syns;
+        let both = client.was_seen() && server.was_seen();
+        both.then(|| server.time_ns.saturating_sub(client.time_ns))
+    }
+
+    /// Nanoseconds from the server's SYN,ACK to the ClientHello.
+    #[must_use]
+    pub fn syn_ack_to_hello_ns(&self) -> Option<u64> {
+        let syn_ack = self.syn(Sender::Server)?;
+        Some(self.started_ns.saturating_sub(syn_ack.time_ns))
     }
 
     /// One side's numbers as last told.

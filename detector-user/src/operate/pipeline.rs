@@ -30,6 +30,8 @@ use crate::verdict::Verdict;
 
 /// Number of latest verdicts that are kept.
 const RECENT_MAX: usize = 10;
+/// Servers that refuse connections which the summary names.
+const REFUSERS_MAX: usize = 5;
 
 /// From observations to verdicts.
 pub struct Pipeline {
@@ -240,6 +242,7 @@ impl Pipeline {
 
     /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
+        let (refused, refused_by) = self.tracker.refusals(REFUSERS_MAX);
         Tally {
             tracker: self.tracker.counts(),
             under_way: self.tracker.len(),
@@ -247,6 +250,8 @@ impl Pipeline {
             unused: self.unused + self.history.spare(),
             unfinished: self.unfinished,
             resets_without_effect: self.resets_without_effect,
+            refused,
+            refused_by,
             revised: self.revised,
             settled_late: self.settling.late(),
             ignored: self.ignored,
@@ -279,6 +284,10 @@ impl Pipeline {
             }
             let interception = self.interceptors.examine(&connection, &self.knowledge);
             let mut judged = judge(&connection, interception);
+            // The tracker counts it among the refused.
+            if leg.refused && !matches!(judged.judgement, Judgement::Failed(_)) {
+                continue;
+            }
             if !connection.goes_on {
                 judged = with_ending(judged, &connection, self.gate.endings());
                 if let Some(Ok(leaf)) = &leg.handshake.certificate {

@@ -41,6 +41,27 @@ impl Summary {
             .sum()
     }
 
+    fn fmt_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = self.tally.refused;
+        if refused.all() == 0 {
+            return Ok(());
+        }
+        let (reset, unanswered) = (refused.reset, refused.unanswered);
+        write!(
+            f,
+            "\nbefore the first byte: {reset} refused by reset, {unanswered} unanswered"
+        )?;
+        for (index, (server, counts)) in self.tally.refused_by.iter().enumerate() {
+            let before = if index == 0 { " (" } else { ", " };
+            write!(f, "{before}{} to {server}", counts.all())?;
+        }
+        let named: u64 = self.tally.refused_by.iter().map(|(_, it)| it.all()).sum();
+        match refused.all() - named.min(refused.all()) {
+            0 => f.write_str(")"),
+            others => write!(f, ", {others} to others)"),
+        }
+    }
+
     fn fmt_unread(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (kind, frames)) in self.unread.iter().take(KINDS_MAX).enumerate() {
             let before = if index == 0 {
@@ -117,6 +138,7 @@ impl fmt::Display for Summary {
                 write!(f, "; {count} {meaning}")?;
             }
         }
+        self.fmt_refused(f)?;
         self.fmt_unread(f)?;
         let mut lost: Vec<String> = self
             .counters

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::flow::tracker::TrackerCounts;
+use std::net::SocketAddr;
+
+use crate::flow::tracker::{RefusalCounts, TrackerCounts};
 
 /// Counts of a pipeline.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,10 @@ pub struct Tally {
     pub unfinished: u64,
     /// Resets after which their receivers went on: of no connection's end.
     pub resets_without_effect: u64,
+    /// Connections refused before their first byte.
+    pub refused: RefusalCounts,
+    /// The servers with most of them, most first.
+    pub refused_by: Vec<(SocketAddr, RefusalCounts)>,
     /// Verdicts that replace earlier ones.
     pub revised: u64,
     /// Revisions that came after their verdict was settled, and were not written.

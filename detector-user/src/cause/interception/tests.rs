@@ -64,6 +64,8 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
             ttl_max: ttl,
             ..Side::default()
         }),
+        syns: Default::default(),
+        refused: false,
         settled: true,
         ending: Ending::Closed,
         preamble: None,

@@ -247,7 +247,8 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     let facts = case.facts;
     // A proxy that refused left nothing else to see.
     let refused_by_proxy = facts.timeline.refusal().is_some();
-    let half_seen = !refused_by_proxy && (facts.is_one_sided() || facts.misses_hello());
+    let said_nothing = refused_by_proxy || facts.timeline.refused;
+    let half_seen = !said_nothing && (facts.is_one_sided() || facts.misses_hello());
     // An alert in the clear says why by itself; the rest is read from how both sides went on.
     if !facts.is_tls() || (half_seen && facts.failure_alert().is_none()) {
         let works = facts.is_tls() && facts.established;

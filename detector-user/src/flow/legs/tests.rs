@@ -73,6 +73,8 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
         closes: vec![],
         resets_outlived: 0,
         sides: [Side::default(); 2],
+        syns: Default::default(),
+        refused: false,
         settled: false,
         ending: Ending::Closed,
         preamble: None,

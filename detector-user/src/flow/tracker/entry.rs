@@ -6,6 +6,7 @@ use std::sync::Arc;
 use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
+use detector_common::syn::Syn;
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::{Preamble, Target};
@@ -47,6 +48,7 @@ pub(super) struct Entry {
     closes: Vec<Close>,
     resets_outlived: u8,
     sides: [Side; 2],
+    syns: [Syn; 2],
     preamble: Option<Arc<Preamble>>,
     due: Due,
 }
@@ -71,6 +73,7 @@ impl Entry {
             closes: Vec::new(),
             resets_outlived: 0,
             sides: [Side::default(); 2],
+            syns: [Syn::default(); 2],
             preamble: None,
             due: Due::default(),
         }
@@ -128,6 +131,9 @@ impl Entry {
         self.read_if_over(observation, buffers);
         let sides_before = self.sides;
         self.sides = flow.sides;
+        if !self.resumed {
+            self.syns = flow.syns;
+        }
         self.record_closes(observation, sides_before, buffers);
         if observation.events & events::OUTLIVED_RESET != 0 {
             self.forget_resets_to(sender(observation.sender));
@@ -297,6 +303,8 @@ impl Entry {
             closes: self.closes.clone(),
             resets_outlived: self.resets_outlived,
             sides: self.sides,
+            syns: self.syns,
+            refused: false,
             settled: self.settled,
             ending,
             preamble: self.preamble.clone(),

@@ -9,26 +9,29 @@ mod entry;
 mod hello_sizes;
 mod preambles;
 mod proxies;
+mod refusals;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use detector_common::flow::Sender;
-use detector_common::observation::{ChunkHead, Observation};
+use detector_common::observation::{ChunkHead, Observation, events};
+use detector_common::syn::Syn;
 use hashlink::LruCache;
 use hashlink::linked_hash_map::RawEntryMut;
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::PreambleReport;
-use crate::flow::timeline::{Ending, FlowEvent, Timeline};
-use crate::flow::tls::Handshake;
+use crate::flow::timeline::{Close, CloseKind, Ending, FlowEvent, Timeline};
 use buffers::Buffers;
 use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
 use hello_sizes::HelloSizes;
 use preambles::Preambles;
 use proxies::Proxies;
+pub use refusals::RefusalCounts;
+use refusals::Refusals;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
 /// flow.
@@ -58,6 +61,7 @@ pub struct Tracker {
     preambles: Preambles,
     proxies: Proxies,
     hello_sizes: HelloSizes,
+    refusals: Refusals,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
     events: Vec<FlowEvent>,
@@ -82,6 +86,7 @@ impl Tracker {
             preambles: Preambles::default(),
             proxies: Proxies::default(),
             hello_sizes: HelloSizes::default(),
+            refusals: Refusals::default(),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
             events: Vec::new(),
@@ -139,6 +144,12 @@ impl Tracker {
 
     /// Records an observation.
     pub fn observation(&mut self, observation: &Observation) {
+        if observation.events & (events::REFUSED | events::UNANSWERED) != 0 {
+            return self.refusal(observation);
+        }
+        if observation.events & events::HELLO != 0 {
+            self.refusals.record_answer(observation);
+        }
         let id = FlowId {
             key: observation.key,
             started_ns: observation.watched.flow.started_ns,
@@ -167,6 +178,51 @@ impl Tracker {
             self.announce_works(id);
         }
         self.due.remove_stale(&self.entries);
+    }
+
+    /// Counts a connection that was refused before its first byte, and ends it if there is something to
+    /// compare its reset with.
+    fn refusal(&mut self, observation: &Observation) {
+        let Some(syn_ack) = self.refusals.record(observation) else {
+            return;
+        };
+        let flow = &observation.watched.flow;
+        let [syn, _] = flow.syns;
+        let id = FlowId {
+            key: observation.key,
+            started_ns: syn.time_ns,
+        };
+        let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
+        let reset = Close {
+            kind: CloseKind::Reset,
+            sender: Sender::Server,
+            time_ns: observation.time_ns,
+            egress: observation.egress != 0,
+            records_before: 0,
+            measured: observation.measured,
+            sides: Default::default(),
+        };
+        let timeline = Timeline {
+            tap: Arc::clone(tap),
+            client: endpoint(&id, flow.client_endpoint),
+            server: endpoint(&id, flow.client_endpoint ^ 1),
+            vlan: flow.vlan.into_iter().filter(|id| *id != 0).collect(),
+            last_ns: observation.time_ns,
+            closes: vec![reset],
+            // Of another connection only the origin compares, not the numbers.
+            syns: [
+                syn,
+                Syn {
+                    time_ns: syn.time_ns,
+                    next_seq: observation.measured.seq,
+                    ..syn_ack
+                },
+            ],
+            refused: true,
+            ..Timeline::unspoken(id, syn.time_ns)
+        };
+        let timeline = Box::new(timeline.moved_by(self.unix_offset_ns));
+        self.events.push(FlowEvent::Over(timeline));
     }
 
     /// Records handshake bytes.
@@ -233,23 +289,13 @@ impl Tracker {
     fn refused(&self, flow: FlowId, report: &PreambleReport) -> Timeline {
         let tap = self.taps.get(&flow.key.interface);
         Timeline {
-            flow,
             tap: Arc::clone(tap.unwrap_or(&self.unnamed)),
             client: endpoint(&flow, report.client_endpoint),
             server: endpoint(&flow, report.client_endpoint ^ 1),
             vlan: report.vlan.into_iter().filter(|id| *id != 0).collect(),
-            started_ns: report.began_ns,
             last_ns: report.time_ns,
-            handshake: Handshake::default(),
-            records: Vec::new(),
-            closes: Vec::new(),
-            resets_outlived: 0,
-            sides: Default::default(),
-            settled: false,
-            ending: Ending::Closed,
-            largest_answered: None,
-            client_is_proxy: false,
             preamble: Some(Arc::new(report.preamble.clone())),
+            ..Timeline::unspoken(flow, report.began_ns)
         }
     }
 
@@ -295,6 +341,11 @@ impl Tracker {
     /// Whether no flow is under way.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Connections refused before their first byte, and the servers with most of them, at most `limit`.
+    pub fn refusals(&self, limit: usize) -> (RefusalCounts, Vec<(SocketAddr, RefusalCounts)>) {
+        (self.refusals.counts(), self.refusals.servers(limit))
     }
 
     /// Counts so far.

@@ -166,6 +166,19 @@ pub const FAMILIES: &[Family] = &[
         |scrape| one(scrape.tally.resets_without_effect),
     ),
     counter(
+        "tlswhy_connections_refused",
+        &["answer"],
+        "Connections of TLS servers and ports refused before their first byte: reset by a RST that answered \
+         the SYN or came right behind the SYN,ACK; none if the SYN was sent three times in vain",
+        |scrape| {
+            let refused = scrape.tally.refused;
+            vec![
+                labelled(&["reset"], refused.reset),
+                labelled(&["none"], refused.unanswered),
+            ]
+        },
+    ),
+    counter(
         "tlswhy_verdicts",
         &["cause", "tap"],
         "First verdicts on failed connections",

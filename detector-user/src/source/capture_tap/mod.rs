@@ -240,7 +240,7 @@ impl CaptureTap {
             return false;
         }
         let now_ns = self.now_ns;
-        let begin = |flow: &mut _| midway::begin(flow, sender, &segment, now_ns);
+        let begin = |flow: &mut _, _: Option<&_>| midway::begin(flow, sender, &segment, now_ns);
         add(&mut self.counters, Counter::Started);
         self.tables.watch(&segment.key, now_ns, begin).is_some()
     }

@@ -2,6 +2,7 @@
 
 use detector_common::engine::Tables;
 use detector_common::flow::{Flow, FlowKey, Settled, Watched};
+use detector_common::syn::{SynSlot, slot_hash};
 use detector_common::tag_set::{FlowTag, TagSet};
 use hashlink::LruCache;
 
@@ -10,12 +11,17 @@ use super::SETTLED_MAX;
 /// Maximum number of watched flows; beyond it the least recently seen is evicted.
 const WATCHED_MAX: usize = 1 << 20;
 
+/// Slots of baselines from SYN and SYN,ACK, a power of two.
+const SYN_SLOTS: usize = 1 << 16;
+
 /// Flows by key, the one seen longest ago first to go.
 pub(super) struct LruTables {
     watched: LruCache<FlowKey, Box<Watched>>,
     settled: LruCache<FlowKey, Settled>,
     /// Tags of the watched flows, as in the kernel; a power of two.
     tags: Box<[u64]>,
+    /// Baselines of connections that have not spoken yet, as in the kernel.
+    syns: Box<[SynSlot]>,
     /// The key of a frame, and the one that its flow is stored under.
     alias: Option<(FlowKey, FlowKey)>,
 }
@@ -26,6 +32,7 @@ impl LruTables {
             watched: LruCache::new_unbounded(),
             settled: LruCache::new(SETTLED_MAX),
             tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
+            syns: vec![SynSlot::default(); SYN_SLOTS].into(),
             alias: None,
         }
     }
@@ -56,6 +63,11 @@ impl LruTables {
     fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
         let number = tag.set as usize & (self.tags.len() - 1);
         self.tags.get_mut(number)
+    }
+
+    fn syn_slot(&mut self, hash: u64) -> Option<&mut SynSlot> {
+        let number = (hash >> 32) as usize & (SYN_SLOTS - 1);
+        self.syns.get_mut(number)
     }
 
     fn tag(&mut self, key: &FlowKey) {
@@ -97,11 +109,11 @@ impl Tables for LruTables {
         &mut self,
         key: &FlowKey,
         _: u64,
-        begin: impl FnOnce(&mut Flow),
+        begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched> {
         let key = &self.stored(key);
         let mut watched = Box::<Watched>::default();
-        begin(&mut watched.flow);
+        begin(&mut watched.flow, self.syns(key).map(|slot| &*slot));
         if self.watched.len() >= WATCHED_MAX
             && let Some((oldest, _)) = self.watched.remove_lru()
         {
@@ -127,6 +139,18 @@ impl Tables for LruTables {
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched> {
         let key = self.stored(key);
         let settled = self.settled.remove(&key)?;
-        self.watch(&key, now_ns, |flow| settled.resume(flow))
+        self.watch(&key, now_ns, |flow, _| settled.resume(flow))
+    }
+
+    fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        let hash = slot_hash(&self.stored(key), 0);
+        let slot = self.syn_slot(hash)?;
+        slot.claim(hash);
+        Some(slot)
+    }
+
+    fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
+        let hash = slot_hash(&self.stored(key), 0);
+        self.syn_slot(hash).filter(|slot| slot.is_of(hash))
     }
 }

@@ -30,6 +30,9 @@ pub struct ObjectOptions {
     /// Sets of tags of watched flows, a power of two. With few of them more packets are looked up
     /// in vain; nothing else changes.
     pub tag_sets: u32,
+    /// Slots of baselines from SYN and SYN,ACK, a power of two. With few of them more resets upon a
+    /// ClientHello have nothing to be compared with; nothing else changes.
+    pub syn_slots: u32,
     /// Bytes of the observation ring, a power of two and a multiple of the page size.
     pub observation_ring: u32,
     /// Bytes of the handshake ring, likewise.
@@ -46,6 +49,7 @@ impl Default for ObjectOptions {
             watched_flows: 65_536,
             settled_flows: 262_144,
             tag_sets: 131_072,
+            syn_slots: 32_768,
             observation_ring: 4 << 20,
             handshake_ring: 8 << 20,
             vlan_in_key: true,
@@ -65,16 +69,20 @@ const SPARE_FLOWS: u32 = 256;
 pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
     let vlan_in_key = u8::from(options.vlan_in_key);
     let tag_sets = options.tag_sets.max(1).next_power_of_two();
+    let syn_slots = options.syn_slots.max(1).next_power_of_two();
     let seed = RandomState::new().build_hasher().finish();
     EbpfLoader::new()
         .map_max_entries("WATCHED", options.watched_flows.saturating_add(SPARE_FLOWS))
         .map_max_entries("PLACES", options.watched_flows)
         .map_max_entries("TAGS", tag_sets)
+        .map_max_entries("SYNS", syn_slots)
         .map_max_entries("SETTLED", options.settled_flows)
         .map_max_entries("OBSERVATIONS", options.observation_ring)
         .map_max_entries("HANDSHAKES", options.handshake_ring)
         .override_global("PLACES_LEN", &options.watched_flows, true)
         .override_global("TAG_MASK", &(tag_sets - 1), true)
+        .override_global("SYN_MASK", &(syn_slots - 1), true)
+        .override_global("OBSERVATION_BYTES", &options.observation_ring, true)
         .override_global("TAG_SEED", &seed, true)
         .override_global("VLAN_IN_KEY", &vlan_in_key, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, true)

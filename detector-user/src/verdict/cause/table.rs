@@ -465,7 +465,7 @@ right after it, or amid its answer. Where the interceptor is a peer, look at its
             scope: Scope::OneConnection,
             signs: "a RST without such tells, before the connection worked; a server's RST amid a \
                     record of its answer",
-            confidence: "88 %; 65 % if it is the only segment seen from its sender",
+            confidence: "88 %; 65 % if it is the only segment seen from its sender, its SYN,ACK included, or came sooner than the server can answer",
             advice: "read the log of the side that sent it; where the reset is its only segment, \
                      capture nearer to it",
         },

@@ -221,6 +221,7 @@ impl<'a> Facts<'a> {
         let hello = self.timeline.handshake.client_hello.is_some();
         let answer = self.server_hello || self.alerts.iter().any(|it| it.from == Sender::Server);
         answer
+            || self.timeline.refused
             || (hello && !self.no_tls_answer)
             || self.plain_answer().is_some()
             || self.timeline.refusal().is_some()

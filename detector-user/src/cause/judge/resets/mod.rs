@@ -4,7 +4,9 @@
 //! 2009); RFC 5961; and a count over public captures, in which a zero window, a missing ACK flag or an
 //! odd IP ID say next to nothing by themselves.
 
+mod other_segments;
 mod place;
+mod round_trip;
 mod tell;
 
 use detector_common::flow::{Sender, Side, side_flags};
@@ -12,6 +14,7 @@ use detector_common::headers::tcp_flags;
 use detector_common::observation::baseline;
 use detector_common::record::ALERT;
 
+use self::other_segments::Baseline;
 pub use self::place::{Distance, Stage};
 pub use self::tell::Tell;
 use crate::flow::timeline::{Close, CloseKind, Timeline};
@@ -62,6 +65,12 @@ impl ResetFacts<'_> {
         }
     }
 
+    /// Whether it came sooner than its alleged sender can answer.
+    pub fn too_soon(&self) -> bool {
+        let is_too_soon = |tell: &Tell<'_>| matches!(tell, Tell::TooSoon { .. });
+        self.tells.iter().any(is_too_soon)
+    }
+
     /// Whether a third party sent it.
     pub fn injected(&self) -> bool {
         self.any() && self.score() >= INJECTED
@@ -105,8 +114,6 @@ fn of_side<'a>(
         .filter(|close| close.kind == CloseKind::Reset && close.sender == sender)
         .collect();
     let first = resets.first()?;
-    // The side's numbers after all that was seen: its later segments count too.
-    let side = timeline.side(sender);
     let fin_before = |by: Option<Sender>| {
         timeline.closes.iter().any(|close| {
             close.kind == CloseKind::Fin
@@ -114,32 +121,38 @@ fn of_side<'a>(
                 && close.time_ns <= first.time_ns
         })
     };
+    let baseline = Baseline::of(timeline, sender);
+    let too_soon = round_trip::too_soon(timeline, first);
     let mut tells = Vec::new();
-    tells.extend(ttl(first, side, fin_before(None)));
-    tells.extend(sequence(first, sender));
+    tells.extend(ttl(first, baseline, fin_before(None), too_soon.is_some()));
+    tells.extend(sequence(first, timeline));
     tells.extend(acknowledgement(first));
     tells.extend(payload(timeline, first));
     tells.extend(sequence_change(&resets));
-    tells.extend(ttls_differ(&resets, side, fin_before(None)));
+    tells.extend(ttls_differ(
+        &resets,
+        timeline.side(sender),
+        fin_before(None),
+    ));
     tells.extend(unknown_socket(timeline, sender, first));
     tells.extend(speaks_on(timeline, sender, first));
-    tells.extend(mac(first, side));
+    tells.extend(mac(first, baseline));
+    tells.extend(too_soon);
     tells.extend(never_arrived(timeline, other, sender));
     // By themselves these are as frequent among honest resets.
     if !tells.is_empty() {
-        tells.extend(ip_id(first, side));
+        tells.extend(ip_id(first, baseline));
         let told = tells.iter().any(|tell| matches!(tell, Tell::UnknownSocket));
         tells.extend(no_ack(first).filter(|_| !told));
     }
-    let comparable = side.has(side_flags::SEEN);
     Some(ResetFacts {
         in_name_of: Some(sender),
         tells,
         after_farewell: fin_before(Some(sender)) || said_farewell(timeline, sender, first),
-        comparable,
+        comparable: baseline.is_some(),
         distance: Some(Distance {
             ttl: first.measured.ttl,
-            own: comparable.then_some(side.ttl_max),
+            own: baseline.map(|baseline| baseline.ttl_max),
             named: sender,
         }),
         stage: Stage::of(timeline, first),
@@ -155,14 +168,19 @@ fn said_farewell(timeline: &Timeline, sender: Sender, reset: &Close) -> bool {
 
 /// A TTL never seen in that direction. After a FIN it means nothing: a load balancer often answers
 /// for a server that is done.
-fn ttl(reset: &Close, side: &Side, had_fin: bool) -> Option<Tell<'static>> {
-    if had_fin || !side.has(side_flags::SEEN) {
-        return None;
-    }
+fn ttl(
+    reset: &Close,
+    baseline: Option<Baseline>,
+    had_fin: bool,
+    too_soon: bool,
+) -> Option<Tell<'static>> {
+    let baseline = baseline.filter(|_| !had_fin)?;
     let ttl = reset.measured.ttl;
-    let (min, max) = (side.ttl_min, side.ttl_max);
+    let (min, max) = (baseline.ttl_min, baseline.ttl_max);
     let distance = min.saturating_sub(ttl).max(ttl.saturating_sub(max));
-    (distance >= TTL_DISTANCE).then_some(Tell::Ttl {
+    // Routes don't change within a round trip.
+    let enough = if too_soon { 1 } else { TTL_DISTANCE };
+    (distance >= enough).then_some(Tell::Ttl {
         ttl,
         seen: (min, max),
     })
@@ -170,21 +188,26 @@ fn ttl(reset: &Close, side: &Side, had_fin: bool) -> Option<Tell<'static>> {
 
 /// Ahead of the data its sender had sent: a guess (RFC 5961 §3.2). Data that the capture lost but the
 /// peer acknowledged had been sent.
-fn sequence(reset: &Close, sender: Sender) -> Option<Tell<'static>> {
+fn sequence(reset: &Close, timeline: &Timeline) -> Option<Tell<'static>> {
     let known = reset.measured.baseline;
     let [client, server] = &reset.sides;
-    let (side, peer) = match sender {
+    let (side, peer) = match reset.sender {
         Sender::Client => (client, server),
         Sender::Server => (server, client),
     };
-    let acknowledged = peer.ack.wrapping_sub(side.next_seq) as i32;
-    let ahead = if peer.has(side_flags::SEEN) && acknowledged > 0 {
-        reset.measured.seq_ahead.wrapping_sub(acknowledged)
+    let (next_seq, seq_ahead) = if known & baseline::SEQ != 0 {
+        (side.next_seq, reset.measured.seq_ahead)
     } else {
-        reset.measured.seq_ahead
+        let next_seq = timeline.syn(reset.sender)?.next_seq;
+        (next_seq, reset.measured.seq.wrapping_sub(next_seq) as i32)
     };
-    (known & baseline::SEQ != 0 && known & baseline::STALE == 0 && ahead > 0)
-        .then_some(Tell::SequenceAhead(ahead))
+    let acknowledged = peer.ack.wrapping_sub(next_seq) as i32;
+    let ahead = if peer.has(side_flags::SEEN) && acknowledged > 0 {
+        seq_ahead.wrapping_sub(acknowledged)
+    } else {
+        seq_ahead
+    };
+    (known & baseline::STALE == 0 && ahead > 0).then_some(Tell::SequenceAhead(ahead))
 }
 
 /// It acknowledges data that the peer never sent, as a guess at the peer's numbers does.
@@ -267,15 +290,14 @@ fn speaks_on(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<
     (count > 0).then_some(Tell::SenderSpeaksOn(count))
 }
 
-fn mac(reset: &Close, side: &Side) -> Option<Tell<'static>> {
-    (side.has(side_flags::SEEN) && side.mac != reset.measured.mac).then_some(Tell::SourceMac)
+fn mac(reset: &Close, baseline: Option<Baseline>) -> Option<Tell<'static>> {
+    (baseline?.mac != reset.measured.mac).then_some(Tell::SourceMac)
 }
 
-fn ip_id(reset: &Close, side: &Side) -> Option<Tell<'static>> {
-    let (seen, id) = (side.ip_id, reset.measured.ip_id);
+fn ip_id(reset: &Close, baseline: Option<Baseline>) -> Option<Tell<'static>> {
+    let (seen, id) = (baseline?.ip_id, reset.measured.ip_id);
     let distance = id.wrapping_sub(seen).min(seen.wrapping_sub(id));
-    (side.has(side_flags::SEEN) && seen != 0 && id != 0 && distance > 1000)
-        .then_some(Tell::IpId { id, seen })
+    (seen != 0 && id != 0 && distance > 1000).then_some(Tell::IpId { id, seen })
 }
 
 /// It left by one tap and never arrived at the other. Nearer to its sender it would have been seen

@@ -48,6 +48,8 @@ impl fmt::Display for Hops {
 /// Progress of a connection when it was reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
+    /// No byte was sent in either direction.
+    Syn,
     /// No answer to the ClientHello was seen.
     #[default]
     ClientHello,
@@ -69,7 +71,9 @@ impl Stage {
         };
         let data = |sender| before(sender, APPLICATION_DATA);
         let tls13 = timeline.handshake.version() >= Some(TLS_1_3);
-        if timeline.settled || (!tls13 && data(Sender::Client) && data(Sender::Server)) {
+        if timeline.refused {
+            Self::Syn
+        } else if timeline.settled || (!tls13 && data(Sender::Client) && data(Sender::Server)) {
             Self::Data
         } else if data(Sender::Client) || before(Sender::Client, CHANGE_CIPHER_SPEC) {
             Self::ClientSecondFlight
@@ -85,6 +89,7 @@ impl fmt::Display for Stage {
     /// As it follows "it came".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Syn => "before the first byte",
             Self::ClientHello => "upon the ClientHello",
             Self::ServerFlight => "within the server's flight or right after it",
             Self::ClientSecondFlight => "after the client's second flight",

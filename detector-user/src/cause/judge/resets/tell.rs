@@ -42,6 +42,13 @@ pub enum Tell<'a> {
         /// The sender's last.
         seen: u16,
     },
+    /// It came sooner than the server can answer.
+    TooSoon {
+        /// Microseconds behind the segment that it answers.
+        after_us: u64,
+        /// Microseconds from the SYN to the SYN,ACK.
+        round_trip_us: u64,
+    },
     /// It has no ACK flag.
     NoAck,
 }
@@ -61,6 +68,7 @@ impl Tell<'_> {
             Self::SourceMac => "source-mac",
             Self::NeverArrived { .. } => "never-arrived",
             Self::IpId { .. } => "ip-id",
+            Self::TooSoon { .. } => "too-soon",
             Self::NoAck => "no-ack",
         }
     }
@@ -74,6 +82,8 @@ impl Tell<'_> {
             Self::Ttl { .. } => 2.2,
             Self::Payload(_) | Self::TtlsDiffer(..) => 2.0,
             Self::SequenceAhead(_) | Self::AcknowledgementAhead(_) => 1.5,
+            // The first packet to a host may be slow for reasons of its own.
+            Self::TooSoon { .. } => 0.9,
             Self::SourceMac => 1.2,
             // A host that restarted answers so, too.
             Self::UnknownSocket => 1.0,
@@ -131,6 +141,15 @@ impl fmt::Display for Tell<'_> {
             Self::IpId { id, seen } => {
                 write!(f, "its IP ID {id} is not near the sender's {seen}")
             }
+            Self::TooSoon {
+                after_us,
+                round_trip_us,
+            } => write!(
+                f,
+                "it came {:.1} ms after what it answers, the way to the server and back takes {:.1} ms",
+                *after_us as f64 / 1e3,
+                *round_trip_us as f64 / 1e3
+            ),
             Self::NoAck => f.write_str("it has no ACK flag"),
         }
     }

@@ -26,6 +26,10 @@ pub(super) fn injected(case: Case<'_>) -> Holds<'_> {
 pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let by = facts.resets.in_name_of?;
+    // A server that refuses a connection by itself is counted.
+    if facts.timeline.refused {
+        return None;
+    }
     if facts.unused() && case.intercepted == Intercepted::No {
         return None;
     }
@@ -48,7 +52,7 @@ pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
         return None;
     }
     // Without another segment of its sender there is nothing to tell a forged one by.
-    let comparable = facts.resets.comparable;
+    let comparable = facts.resets.comparable && !facts.resets.too_soon();
     let refusal = by == Sender::Client && facts.server_flight;
     // A client that has all it needs to refuse may do so by a reset.
     // Tells that do not suffice leave room for a third party.

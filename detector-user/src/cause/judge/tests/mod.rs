@@ -21,6 +21,7 @@ use std::sync::Arc;
 use detector_common::flow::{Sender, Side, side_flags};
 use detector_common::headers::tcp_flags;
 use detector_common::observation::{Measured, baseline};
+use detector_common::syn::Syn;
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -124,6 +125,8 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
             ttl_max: ttl,
             ..Side::default()
         }),
+        syns: Default::default(),
+        refused: false,
         settled: false,
         ending: Ending::Closed,
         preamble: None,

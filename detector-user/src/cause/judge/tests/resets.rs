@@ -195,3 +195,59 @@ fn resets_from_two_distances_are_not_of_one_host() {
     let honest = verdict(judge(&timeline, &Knowledge::default()));
     assert_eq!(honest.cause, Cause::EndpointReset);
 }
+
+/// A timeline whose server was reset upon the hello, its other segments being a SYN,ACK of TTL 57 only.
+fn reset_upon_hello(ttl: u8, after_us: u64) -> Timeline {
+    let mut timeline = timeline(true, &[HELLO, Reset(S)]);
+    let started_ns = timeline.started_ns;
+    let syn = |before_ns: u64, ttl: u8| Syn {
+        time_ns: started_ns - before_ns,
+        next_seq: 1000,
+        count: 1,
+        ttl,
+        ..Syn::default()
+    };
+    timeline.syns = [syn(31_000_000, 64), syn(1_000_000, 57)];
+    timeline.sides[0].flags |= side_flags::STARTED;
+    timeline.sides[0].start_seq = 1000;
+    timeline.sides[1] = Side::default();
+    let sides = timeline.sides;
+    let reset = timeline.closes.last_mut().unwrap();
+    reset.sides = sides;
+    reset.time_ns = started_ns + after_us * 1000;
+    reset.measured.ttl = ttl;
+    reset.measured.seq = 1000;
+    reset.measured.ack = 1517;
+    reset.measured.baseline = 0;
+    timeline
+}
+
+/// A reset upon the hello is compared with the SYN,ACK, and its time with the round trip of 30 ms.
+#[rstest]
+#[case::of_the_gateway(64, 100, Cause::InjectedReset, &["ttl", "too-soon"])]
+#[case::from_another_distance(64, 31_000, Cause::InjectedReset, &["ttl"])]
+#[case::one_hop_away_and_too_soon(58, 100, Cause::InjectedReset, &["ttl", "too-soon"])]
+#[case::one_hop_away(58, 31_000, Cause::EndpointReset, &[])]
+#[case::too_soon(57, 100, Cause::EndpointReset, &["too-soon"])]
+#[case::of_the_server(57, 31_000, Cause::EndpointReset, &[])]
+fn a_reset_upon_the_hello_is_compared_with_the_syn_ack(
+    #[case] ttl: u8,
+    #[case] after_us: u64,
+    #[case] cause: Cause,
+    #[case] tells: &[&str],
+) {
+    let timeline = reset_upon_hello(ttl, after_us);
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, cause, "{verdict:?}");
+    assert_eq!(verdict.reset.unwrap().tells, tells);
+}
+
+/// What comes too soon says less for the server than what comes in time.
+#[test]
+fn an_answer_in_time_is_likelier_the_servers() {
+    let confidence = |after_us| {
+        let timeline = reset_upon_hello(57, after_us);
+        verdict(judge(&timeline, &Knowledge::default())).confidence
+    };
+    assert!(confidence(31_000) > confidence(100));
+}

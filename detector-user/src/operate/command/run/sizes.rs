@@ -29,6 +29,7 @@ pub(super) fn options(
         watched_flows,
         settled_flows: flows - flows / FLOWS_PER_WATCHED,
         tag_sets: watched_flows.saturating_mul(TAG_SETS_PER_WATCHED),
+        syn_slots: watched_flows,
         observation_ring: settings.observation_ring,
         handshake_ring: settings.handshake_ring,
         vlan_in_key: !interfaces.iter().any(hides_vlan),

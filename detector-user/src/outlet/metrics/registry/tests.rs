@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use detector_common::counter::Counter;
 
 use super::*;
+use crate::flow::tracker::RefusalCounts;
 use crate::outlet::metrics::TapState;
 use crate::outlet::sink::SinkStatus;
 use crate::outlet::tally::Tally;
@@ -30,6 +31,10 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         unused: 2,
         unfinished: 1,
         resets_without_effect: 3,
+        refused: RefusalCounts {
+            reset: 5,
+            unanswered: 6,
+        },
         records: 400,
         ..Tally::default()
     };

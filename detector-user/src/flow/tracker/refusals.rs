@@ -1,0 +1,132 @@
+//! Connections that were refused before their first byte, by server.
+
+use std::net::SocketAddr;
+
+use detector_common::flow::FlowKey;
+use detector_common::observation::{Observation, events};
+use detector_common::syn::Syn;
+use hashlink::LruCache;
+
+use crate::flow::flow_id::FlowId;
+use crate::flow::tracker::entry::endpoint;
+
+/// Maximum servers remembered; the one heard of longest ago is forgotten.
+const SERVERS_MAX: usize = 4096;
+/// Maximum refused connections remembered, so that two taps count one once.
+const RECENT_MAX: usize = 4096;
+/// Time within which two taps see the same refusal, nanoseconds. Ports are not reused sooner.
+const SAME_NS: u64 = 3_000_000_000;
+/// Ports whose services begin with TLS (IANA's registry, and the usual alternatives to 443). On others a
+/// refusal counts once TLS was seen there.
+const TLS_PORTS: [u16; 17] = [
+    443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 5061, 5223, 5671, 6697, 8443, 8883,
+];
+
+/// Numbers of refused connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusalCounts {
+    /// By a RST that answered the SYN, or came right behind the SYN,ACK.
+    pub reset: u64,
+    /// The SYN was sent three times and got no answer.
+    pub unanswered: u64,
+}
+
+impl RefusalCounts {
+    /// Both together.
+    #[must_use]
+    pub const fn all(self) -> u64 {
+        self.reset + self.unanswered
+    }
+}
+
+/// Refusals so far, and what a server's answers look like.
+pub(super) struct Refusals {
+    servers: LruCache<SocketAddr, RefusalCounts>,
+    /// A SYN,ACK of each server that speaks TLS, by interface.
+    answers: LruCache<(u32, SocketAddr), Syn>,
+    recent: LruCache<FlowKey, u64>,
+    counts: RefusalCounts,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self {
+            servers: LruCache::new(SERVERS_MAX),
+            answers: LruCache::new(SERVERS_MAX),
+            recent: LruCache::new(RECENT_MAX),
+            counts: RefusalCounts::default(),
+        }
+    }
+}
+
+impl Refusals {
+    /// Remembers the SYN,ACK of a server to which a ClientHello was sent.
+    pub(super) fn record_answer(&mut self, observation: &Observation) {
+        let [_, syn_ack] = &observation.watched.flow.syns;
+        if syn_ack.was_seen() {
+            let server = (observation.key.interface, server(observation));
+            self.answers.insert(server, *syn_ack);
+        }
+    }
+
+    /// Counts a refused connection. Returns the SYN,ACK that its reset is to be compared with: its own, or
+    /// one that the server sent earlier.
+    pub(super) fn record(&mut self, observation: &Observation) -> Option<Syn> {
+        let server = server(observation);
+        let earlier = self
+            .answers
+            .get(&(observation.key.interface, server))
+            .copied();
+        if earlier.is_none() && !TLS_PORTS.contains(&server.port()) {
+            return None;
+        }
+        let connection = FlowKey {
+            interface: 0,
+            vlan: [0; 2],
+            tunnel: 0,
+            ..observation.key
+        };
+        let before_ns = self.recent.insert(connection, observation.time_ns);
+        if before_ns.is_some_and(|before| observation.time_ns.saturating_sub(before) < SAME_NS) {
+            return None;
+        }
+        let by_reset = observation.events & events::REFUSED != 0;
+        let of_server = self
+            .servers
+            .entry(server)
+            .or_insert_with(RefusalCounts::default);
+        for counts in [of_server, &mut self.counts] {
+            counts.reset += u64::from(by_reset);
+            counts.unanswered += u64::from(!by_reset);
+        }
+        let [_, own] = observation.watched.flow.syns;
+        earlier
+            .filter(|_| by_reset)
+            .map(|earlier| if own.was_seen() { own } else { earlier })
+    }
+
+    /// Numbers so far.
+    pub(super) fn counts(&self) -> RefusalCounts {
+        self.counts
+    }
+
+    /// The servers with most refusals, at most `limit` of them, most first.
+    pub(super) fn servers(&self, limit: usize) -> Vec<(SocketAddr, RefusalCounts)> {
+        let mut servers: Vec<_> = self
+            .servers
+            .iter()
+            .map(|(server, n)| (*server, *n))
+            .collect();
+        servers.sort_unstable_by_key(|(server, counts)| (u64::MAX - counts.all(), *server));
+        servers.truncate(limit);
+        servers
+    }
+}
+
+fn server(observation: &Observation) -> SocketAddr {
+    let flow = FlowId {
+        key: observation.key,
+        started_ns: 0,
+    };
+    endpoint(&flow, observation.watched.flow.client_endpoint ^ 1)
+}

@@ -1,0 +1,144 @@
+//! Connections refused before their first byte: counted by server, and told where somebody else refused.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tests::conversation::{Conversation, From, Network, tls};
+use tests::gateway::agent;
+
+const ETHERNET: u32 = 1;
+const START: u64 = 1_700_000_000_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
+
+/// Frames with their times.
+struct Capture {
+    now_ns: u64,
+    bytes: Vec<u8>,
+}
+
+impl Capture {
+    fn new() -> Self {
+        let header = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, ETHERNET];
+        Self {
+            now_ns: START,
+            bytes: header.map(u32::to_le_bytes).concat(),
+        }
+    }
+
+    fn push(&mut self, after_ms: u64, frame: &[u8]) {
+        self.now_ns += after_ms * MILLISECOND;
+        let len = frame.len() as u32;
+        let (seconds, fraction) = (self.now_ns / 1_000_000_000, self.now_ns % 1_000_000_000);
+        let head = [seconds as u32, fraction as u32, len, len];
+        self.bytes.extend(head.map(u32::to_le_bytes).concat());
+        self.bytes.extend(frame);
+    }
+
+    fn judged(&self) -> (Vec<Value>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("refused.pcap");
+        std::fs::write(&path, &self.bytes).unwrap();
+        let Output { stdout, stderr, .. } = run(&path);
+        let verdicts = String::from_utf8(stdout).unwrap();
+        let verdicts = verdicts.lines().map(serde_json::from_str);
+        let summary = String::from_utf8(stderr).unwrap();
+        (verdicts.collect::<Result<_, _>>().unwrap(), summary)
+    }
+}
+
+fn run(path: &Path) -> Output {
+    let mut command = Command::new(agent());
+    command.args(["pcap", "--output", "json"]).arg(path);
+    command.output().unwrap()
+}
+
+fn client(port: u16) -> Conversation {
+    let mut talk = Conversation::new(Network::Ipv4);
+    talk.client_port = port;
+    talk
+}
+
+/// A connection whose ClientHello the server answers, from a distance of TTL 57.
+fn answered(capture: &mut Capture, port: u16) {
+    let mut talk = client(port);
+    let [syn, syn_ack, ack] = &talk.three_way_handshake()[..] else {
+        panic!("a handshake of three");
+    };
+    for (after_ms, frame) in [(0, syn), (20, syn_ack), (1, ack)] {
+        capture.push(after_ms, frame);
+    }
+    let hello = talk.data(From::Client, &tls::client_hello("www.example", 300));
+    capture.push(1, &hello);
+    let answer = talk.data(From::Server, &tls::server_hello(0x1301, true));
+    capture.push(20, &answer);
+}
+
+/// A SYN, and after 20 ms a RST,ACK in the server's name with this TTL.
+fn refused(capture: &mut Capture, port: u16, ttl: u8) {
+    let mut talk = client(port);
+    capture.push(10, &talk.three_way_handshake()[0]);
+    talk.ttl[1] = ttl;
+    let reset = talk.segment(From::Server, 0, &[], |tcp| tcp.rst = true);
+    capture.push(20, &reset);
+}
+
+#[test]
+fn the_servers_own_refusals_are_counted() {
+    let mut capture = Capture::new();
+    answered(&mut capture, 40_001);
+    for port in 40_002..40_005 {
+        refused(&mut capture, port, 57);
+    }
+    // Sent three times, and once more by hand: one connection.
+    let syn = &client(40_010).three_way_handshake()[0];
+    for after_ms in [10, 1000, 2000, 4000] {
+        capture.push(after_ms, syn);
+    }
+    let (verdicts, summary) = capture.judged();
+    assert_eq!(verdicts, [] as [Value; 0]);
+    let line = "before the first byte: 3 refused by reset, 1 unanswered (4 to 10.0.2.2:443)";
+    assert!(summary.contains(line), "{summary}");
+}
+
+#[test]
+fn a_refusal_from_another_distance_than_the_servers_is_told() {
+    let mut capture = Capture::new();
+    answered(&mut capture, 40_001);
+    refused(&mut capture, 40_002, 64);
+    let (verdicts, summary) = capture.judged();
+    let [verdict] = &verdicts[..] else {
+        panic!("{verdicts:?}");
+    };
+    assert_eq!(verdict["cause"], "injected-reset");
+    assert_eq!(verdict["ended_by"], "middlebox");
+    assert_eq!(verdict["sni"], Value::Null);
+    let evidence = verdict["evidence"].to_string();
+    assert!(evidence.contains("before the first byte"), "{evidence}");
+    assert!(summary.contains("1 refused by reset"), "{summary}");
+}
+
+/// Without an earlier answer of the server there is nothing to compare with, and of a port where no TLS was
+/// seen a refusal is none of TLS.
+#[test]
+fn of_an_unknown_server_a_refusal_is_counted_on_a_port_of_tls_only() {
+    let mut capture = Capture::new();
+    refused(&mut capture, 40_002, 64);
+    let (verdicts, summary) = capture.judged();
+    assert_eq!(verdicts, [] as [Value; 0]);
+    assert!(summary.contains("1 refused by reset"), "{summary}");
+
+    let mut capture = Capture::new();
+    let talk = client(40_003);
+    let swap = |mut frame: Vec<u8>, at: usize| {
+        // Port 22 instead of 443.
+        frame[at..at + 2].copy_from_slice(&22u16.to_be_bytes());
+        frame
+    };
+    capture.push(10, &swap(talk.three_way_handshake()[0].clone(), 36));
+    let reset = talk.segment(From::Server, 0, &[], |tcp| tcp.rst = true);
+    capture.push(10, &swap(reset, 34));
+    let (verdicts, summary) = capture.judged();
+    assert_eq!(verdicts, [] as [Value; 0]);
+    assert!(!summary.contains("before the first byte"), "{summary}");
+}
