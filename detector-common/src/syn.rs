@@ -263,7 +263,7 @@ mod tests {
     fn a_syn_sent_three_times_is_told_once() {
         let syns = [syn(99); 5];
         assert_eq!(recorded(&syns).1, [false, false, true, false, false]);
-        // Another connection begins anew.
+        // Another connection is counted from its own first SYN.
         let others = [syn(99), syn(99), syn(7), syn(7), syn(7)];
         assert_eq!(recorded(&others).1, [false, false, false, false, true]);
         // What two mirror ports show at once was sent once.

@@ -242,7 +242,7 @@ fn a_reset_upon_the_hello_is_compared_with_the_syn_ack(
     assert_eq!(verdict.reset.unwrap().tells, tells);
 }
 
-/// What comes too soon says less for the server than what comes in time.
+/// An answer too soon says less for the server than one in time.
 #[test]
 fn an_answer_in_time_is_likelier_the_servers() {
     let confidence = |after_us| {
