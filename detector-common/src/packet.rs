@@ -53,6 +53,47 @@ pub fn first_bytes(head: u64, count: u32) -> u64 {
     head & !(u64::MAX >> ((count & 7) * 8))
 }
 
+/// A frame inside another, which begins at an offset of it.
+pub struct Inside<'a, P> {
+    /// The outer frame.
+    pub outer: &'a P,
+    /// Offset of the inner frame's first byte.
+    pub offset: usize,
+}
+
+impl<P: Packet> Packet for Inside<'_, P> {
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.outer.window(self.offset + offset)
+    }
+
+    #[inline(always)]
+    fn head(&self, offset: usize, count: u32) -> Option<u64> {
+        self.outer.head(self.offset + offset, count)
+    }
+
+    #[inline(always)]
+    fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
+        self.outer.copy(self.offset + offset, to, len)
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.outer.frame_len().wrapping_sub(self.offset)
+    }
+
+    #[inline(always)]
+    fn black_box(&self, value: u32) -> u32 {
+        self.outer.black_box(value)
+    }
+
+    #[inline(always)]
+    fn offloaded_vlan(&self) -> Option<u16> {
+        // That of the outer frame, where this is the outer frame.
+        self.outer.offloaded_vlan().filter(|_| self.offset == 0)
+    }
+}
+
 impl Packet for &[u8] {
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
         self.get(offset..)?.first_chunk::<N>()

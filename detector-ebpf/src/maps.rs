@@ -93,6 +93,11 @@ pub(crate) static PLACES_LEN: Global<u32> = Global::new(65_536);
 #[unsafe(no_mangle)]
 pub(crate) static VLAN_IN_KEY: Global<u8> = Global::new(1);
 
+/// 1 if the frames inside tunnels are read instead of the tunnels' own. At 0 the verifier removes all code
+/// for it.
+#[unsafe(no_mangle)]
+pub(crate) static TUNNELS: Global<u8> = Global::new(0);
+
 /// Layout version, which the agent checks before it reads anything.
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<u32> = Global::new(LAYOUT_VERSION);

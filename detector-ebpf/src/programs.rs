@@ -7,10 +7,12 @@ use aya_log_ebpf::{debug, trace};
 use detector_common::counter::Counter;
 use detector_common::engine::inspect;
 use detector_common::headers::{LinkType, Tap};
+use detector_common::packet::{Inside, Packet};
+use detector_common::tunnel::{Place, inner};
 
 use crate::counters::count;
 use crate::flows::Maps;
-use crate::maps::{LAYOUT, VLAN_IN_KEY};
+use crate::maps::{LAYOUT, TUNNELS, VLAN_IN_KEY};
 use crate::packet::Frame;
 use crate::rings::Rings;
 
@@ -28,7 +30,7 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
         vlan_in_key: VLAN_IN_KEY.load() != 0,
         tunnel: 0,
     };
-    let way = inspect(&Frame(&context), &tap, &mut Maps, &mut Rings::default());
+    let way = inspect_frame(&Frame(&context), &tap);
     count(way);
     match way {
         Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}
@@ -62,6 +64,43 @@ pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
     classify(&context, LinkType::Raw, true)
 }
 
+/// Runs the engine on the frame, or where tunnels are read, on the frame inside it.
+#[inline(always)]
+fn inspect_frame<P: Packet>(packet: &P, tap: &Tap) -> Counter {
+    if TUNNELS.load() == 0 {
+        return inspect(packet, tap, &mut Maps, &mut Rings::default());
+    }
+    let (inside, tap) = inside(packet, tap);
+    inspect(&inside, &tap, &mut Maps, &mut Rings::default())
+}
+
+/// Returns the frame that a tunnel's frame carries, or any other frame itself, and its tap.
+#[inline(always)]
+fn inside<'a, P: Packet>(outer: &'a P, tap: &Tap) -> (Inside<'a, P>, Tap) {
+    let found = Place::read(find_inner(outer, tap.link));
+    let link = match tap.link {
+        // The outer frame of a device without link layer, unless there is one inside.
+        LinkType::Raw if found.offset == 0 => LinkType::Raw,
+        _ => found.link,
+    };
+    let tap = Tap {
+        link,
+        tunnel: found.tunnel.0,
+        ..*tap
+    };
+    let offset = found.offset;
+    (Inside { outer, offset }, tap)
+}
+
+/// Returns the word of an inner frame's place, or 0. Not inlined, and one unknown word to the verifier: it goes
+/// on once for all kinds of tunnels.
+#[inline(never)]
+fn find_inner<P: Packet>(packet: &P, link: LinkType) -> u64 {
+    let word = inner(packet, link).map_or(0, Place::word);
+    let [high, low] = [word >> 32, word].map(|half| packet.black_box(half as u32));
+    u64::from(high) << 32 | u64::from(low)
+}
+
 #[inline(always)]
 fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
     let frame = Frame(context);
@@ -72,7 +111,7 @@ fn classify(context: &TcContext, link: LinkType, egress: bool) -> i32 {
         vlan_in_key: VLAN_IN_KEY.load() != 0,
         tunnel: 0,
     };
-    let way = inspect(&frame, &tap, &mut Maps, &mut Rings::default());
+    let way = inspect_frame(&frame, &tap);
     count(way);
     match way {
         Counter::Unwatched | Counter::NotTcp | Counter::NotIp => {}

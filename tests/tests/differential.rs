@@ -6,6 +6,7 @@ use tests::conversation::{Conversation, From, NETWORKS, Network, tls};
 use tests::engines::{Host, Kernel, Program, Told};
 
 use detector_common::observation::events;
+use detector_common::tunnel::{TunnelKind, TunnelTag};
 use detector_user::source::tap::object::ObjectOptions;
 
 const XDP_PASS: u32 = 2;
@@ -13,7 +14,12 @@ const TCX_NEXT: u32 = u32::MAX;
 
 /// Runs frames through both and demands the same of both, packet by packet and byte by byte.
 fn both(program: Program, frames: &[Vec<u8>]) -> Told {
-    let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
+    both_with(program, &ObjectOptions::default(), frames)
+}
+
+/// The same with other options for the kernel.
+fn both_with(program: Program, options: &ObjectOptions, frames: &[Vec<u8>]) -> Told {
+    let mut kernel = Kernel::new(program, options).unwrap();
     let mut host = Host::default();
     let pass = if program == Program::Xdp {
         XDP_PASS
@@ -138,6 +144,84 @@ fn what_came_before_the_hello_is_told_the_same(
     assert_eq!(refusal.sender, 1);
     let flow = &refusal.watched.flow;
     assert_eq!(flow.syns.map(|syn| syn.count), [1, 0]);
+}
+
+fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    [&[2; 12][..], &ether_type.to_be_bytes(), payload].concat()
+}
+
+fn outer_ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = (20 + payload.len() as u16).to_be_bytes();
+    let header = [
+        0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0, 198, 51, 100, 1, 198, 51, 100, 2,
+    ];
+    ethernet(0x0800, &[&header[..], payload].concat())
+}
+
+fn outer_udp(port: u16, header: &[u8], inner: &[u8]) -> Vec<u8> {
+    let len = 8 + header.len() + inner.len();
+    let words = [50_000, port, len as u16, 0].map(u16::to_be_bytes).concat();
+    outer_ipv4(17, &[&words[..], header, inner].concat())
+}
+
+fn outer_ipv6_udp(port: u16, header: &[u8], inner: &[u8]) -> Vec<u8> {
+    let len = 8 + header.len() + inner.len();
+    let words = [50_000, port, len as u16, 0].map(u16::to_be_bytes).concat();
+    let [high, low] = (len as u16).to_be_bytes();
+    let addresses = [0x20; 32];
+    let ip = [&[0x60, 0, 0, 0, high, low, 17, 64][..], &addresses].concat();
+    ethernet(0x86dd, &[&ip[..], &words, header, inner].concat())
+}
+
+/// Puts a frame, or the packet in it, into a tunnel.
+type Wrap = fn(&[u8]) -> Vec<u8>;
+
+/// Live taps open what captures open, and tell the same of it.
+#[rstest]
+#[case::none(0, |frame: &[u8]| frame.to_vec(), None)]
+#[case::vxlan(0, |frame: &[u8]| outer_udp(4789, &[8, 0, 0, 0, 0, 0, 77, 0], frame), Some((TunnelKind::Vxlan, Some(77))))]
+#[case::vxlan_with_vlan_inside(1, |frame: &[u8]| outer_udp(8472, &[8, 0, 0, 0, 0, 0, 77, 0], frame), Some((TunnelKind::Vxlan, Some(77))))]
+#[case::vxlan_over_ipv6(0, |frame: &[u8]| outer_ipv6_udp(4789, &[8, 0, 0, 0, 0, 0, 77, 0], frame), Some((TunnelKind::Vxlan, Some(77))))]
+#[case::geneve(0, |frame: &[u8]| outer_udp(6081, &[2, 0, 0x65, 0x58, 0, 1, 0, 0, 1, 8, 1, 1, 9, 9, 9, 9], frame), Some((TunnelKind::Geneve, Some(256))))]
+#[case::geneve_ip(0, |frame: &[u8]| outer_udp(6081, &[0, 0, 8, 0, 0, 1, 0, 0], &frame[14..]), Some((TunnelKind::Geneve, Some(256))))]
+#[case::gre_key(0, |frame: &[u8]| outer_ipv4(47, &[&[0x20, 0, 8, 0, 0, 0, 0, 5][..], &frame[14..]].concat()), Some((TunnelKind::Gre, Some(5))))]
+#[case::nvgre(0, |frame: &[u8]| outer_ipv4(47, &[&[0x20, 0, 0x65, 0x58, 0, 0, 7, 1][..], frame].concat()), Some((TunnelKind::Nvgre, Some(7))))]
+#[case::erspan_2(0, |frame: &[u8]| outer_ipv4(47, &[&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 100, 0, 0, 0, 0][..], frame].concat()), Some((TunnelKind::Erspan, Some(100))))]
+#[case::ip_in_ip(0, |frame: &[u8]| outer_ipv4(4, &frame[14..]), Some((TunnelKind::IpIp, None)))]
+#[case::mpls(0, |frame: &[u8]| ethernet(0x8847, &[&[0, 1, 0, 64, 0, 2, 1, 64][..], &frame[14..]].concat()), Some((TunnelKind::Mpls, None)))]
+#[case::gtp(0, |frame: &[u8]| outer_udp(2152, &[0x34, 255, 0, 55, 0, 0, 0, 5, 0, 0, 0, 0x85, 1, 0, 9, 0], &frame[14..]), Some((TunnelKind::Gtp, None)))]
+fn tunnels_are_opened_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[case] network: usize,
+    #[case] wrap: Wrap,
+    #[case] tunnel: Option<(TunnelKind, Option<u32>)>,
+) {
+    let options = ObjectOptions {
+        tunnels: true,
+        ..ObjectOptions::default()
+    };
+    let mut frames = refusal(NETWORKS[network]);
+    frames.extend(success(NETWORKS[network]));
+    let frames: Vec<_> = frames.iter().map(|frame| wrap(frame)).collect();
+    let told = both_with(program, &options, &frames);
+    let seen = told
+        .observations
+        .iter()
+        .fold(0, |seen, it| seen | it.events);
+    let wanted = events::HELLO | events::ALERT | events::FIN | events::RESET;
+    assert_eq!(seen & wanted, wanted, "{seen:b}");
+    for observation in &told.observations {
+        let tag = TunnelTag(observation.key.tunnel);
+        assert_eq!(tag.kind().map(|kind| (kind, tag.id())), tunnel);
+    }
+    // Where it is off, there is no TCP in the frames.
+    if tunnel.is_some() {
+        let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
+        for frame in &frames {
+            kernel.frame(frame).unwrap();
+        }
+        assert_eq!(kernel.told(), Told::default());
+    }
 }
 
 /// A download in the middle of which comes a reset that the client ignores, or one that destroys it.

@@ -2,8 +2,9 @@
 
 use crate::bytes::{be16, be32, u8_at};
 use crate::headers::LinkType;
+use crate::packet::Packet;
 use crate::tunnel::kind::TunnelKind;
-use crate::tunnel::reader::{ETHERNET_BRIDGED, Inner, Reader, in_mpls, in_ppp};
+use crate::tunnel::reader::{ETHERNET_BRIDGED, Place, Reader, in_mpls, in_ppp};
 
 const MPLS_UNICAST: u16 = 0x8847;
 const MPLS_MULTICAST: u16 = 0x8848;
@@ -11,7 +12,8 @@ const ERSPAN_I_II: u16 = 0x88be;
 const ERSPAN_III: u16 = 0x22eb;
 const PPP: u16 = 0x880b;
 
-pub(super) fn in_gre(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+pub(super) fn in_gre<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     const CHECKSUM: u16 = 0x8000;
     const ROUTING: u16 = 0x4000;
     const KEY: u16 = 0x2000;
@@ -26,9 +28,10 @@ pub(super) fn in_gre(mut reader: Reader<'_>) -> Option<Inner> {
     if flags & CHECKSUM != 0 {
         reader.skip(4);
     }
-    let mut key = None;
+    // Not an `Option`: the eBPF compiler would compute with the number that isn't there.
+    let mut key = u32::MAX;
     if flags & KEY != 0 {
-        key = Some(be32(reader.peek::<4>()?, 0));
+        key = be32(reader.peek::<4>()?, 0);
         reader.skip(4);
     }
     if flags & SEQUENCE != 0 {
@@ -45,18 +48,18 @@ pub(super) fn in_gre(mut reader: Reader<'_>) -> Option<Inner> {
             reader.inner(LinkType::Ethernet, TunnelKind::Erspan, None)
         }
         (0, ERSPAN_I_II | ERSPAN_III) => in_erspan(reader),
-        (0, ETHERNET_BRIDGED) if key.is_some() => {
-            let vsid = key.map(|key| key >> 8);
-            reader.inner(LinkType::Ethernet, TunnelKind::Nvgre, vsid)
+        (0, ETHERNET_BRIDGED) if flags & KEY != 0 => {
+            reader.inner(LinkType::Ethernet, TunnelKind::Nvgre, Some(key >> 8))
         }
         (0, MPLS_UNICAST | MPLS_MULTICAST) => in_mpls(reader),
-        (0, _) => reader.typed(protocol, TunnelKind::Gre, key),
+        (0, _) => reader.typed(protocol, TunnelKind::Gre, Some(key)),
         _ => None,
     }
 }
 
 /// draft-foschiano-erspan: types II and III, told by the version in the header itself.
-fn in_erspan(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_erspan<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let session = u32::from(be16(header, 2) & 0x03ff);
     let len = match u8_at(header, 0) >> 4 {

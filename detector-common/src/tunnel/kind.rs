@@ -62,6 +62,7 @@ pub struct TunnelTag(pub u32);
 const NO_ID: u32 = 0xff_ffff;
 
 impl TunnelTag {
+    #[inline(always)]
     pub(super) fn new(kind: TunnelKind, id: Option<u32>) -> Self {
         let id = id.filter(|id| *id < NO_ID).unwrap_or(NO_ID);
         Self((kind as u32) << 24 | id)

@@ -11,12 +11,13 @@ mod udp;
 
 use crate::bytes::{be16, u8_at};
 use crate::headers::{LinkType, link_layer};
+use crate::packet::Packet;
 use gre::in_gre;
 use reader::{IPV4, IPV6, Reader, in_mpls, ip_ether_type};
 use udp::in_udp;
 
 pub use kind::{TunnelKind, TunnelTag};
-pub use reader::Inner;
+pub use reader::{Inner, Place};
 
 /// Tunnels within tunnels that are opened.
 pub const LEVELS_MAX: usize = 2;
@@ -41,9 +42,10 @@ pub fn innermost(frame: &[u8], link: LinkType) -> Inner {
         let Some(bytes) = frame.get(found.offset..) else {
             break;
         };
-        let Some(inner) = inner(bytes, found.link) else {
+        let Some(place) = inner(&bytes, found.link) else {
             break;
         };
+        let inner = Place::read(place.word());
         found = Inner {
             offset: found.offset + inner.offset,
             link: inner.link,
@@ -57,10 +59,12 @@ pub fn innermost(frame: &[u8], link: LinkType) -> Inner {
     found
 }
 
-fn inner(frame: &[u8], link: LinkType) -> Option<Inner> {
-    let network = link_layer(&frame, link).ok()?;
+/// The place of the frame directly inside `packet`, if it is the outside of a tunnel.
+#[inline(always)]
+pub fn inner<P: Packet>(packet: &P, link: LinkType) -> Option<Place> {
+    let network = link_layer(packet, link).ok()?;
     let mut reader = Reader {
-        frame,
+        packet,
         at: network.offset,
     };
     match network.ether_type {
@@ -76,7 +80,8 @@ fn inner(frame: &[u8], link: LinkType) -> Option<Inner> {
     }
 }
 
-fn in_ipv4(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_ipv4<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<20>()?;
     let header_len = usize::from(u8_at(header, 0) & 0x0f) * 4;
     // A fragment, the first too, has only a part of the inner frame.
@@ -88,7 +93,8 @@ fn in_ipv4(mut reader: Reader<'_>) -> Option<Inner> {
     in_protocol(reader, protocol)
 }
 
-fn in_ipv6(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_ipv6<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<40>()?;
     if u8_at(header, 0) >> 4 != 6 {
         return None;
@@ -108,7 +114,8 @@ fn in_ipv6(mut reader: Reader<'_>) -> Option<Inner> {
     in_protocol(reader, next)
 }
 
-fn in_protocol(mut reader: Reader<'_>, protocol: u8) -> Option<Inner> {
+#[inline(always)]
+fn in_protocol<P: Packet>(mut reader: Reader<'_, P>, protocol: u8) -> Option<Place> {
     match protocol {
         4 | 41 => {
             ip_ether_type(&reader)?;
@@ -127,7 +134,8 @@ fn in_protocol(mut reader: Reader<'_>, protocol: u8) -> Option<Inner> {
     }
 }
 
-fn in_nsh(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_nsh<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let len = usize::from(be16(header, 0) & 0x003f) * 4;
     let link = match u8_at(header, 3) {

@@ -1,7 +1,10 @@
 //! Reading a frame from the outside in.
 
+use core::num::NonZeroU64;
+
 use crate::bytes::{be16, be32, u8_at};
 use crate::headers::{LinkType, ppp_protocol};
+use crate::packet::Packet;
 use crate::tunnel::kind::{TunnelKind, TunnelTag};
 
 pub(super) const IPV4: u16 = 0x0800;
@@ -9,6 +12,9 @@ pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const ETHERNET_BRIDGED: u16 = 0x6558;
 /// MPLS labels (RFC 3032) stepped over.
 const LABELS_MAX: usize = 8;
+
+/// No inner frame begins beyond this.
+const OFFSET_MAX: usize = 0xffff;
 
 /// A frame inside another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,32 +27,74 @@ pub struct Inner {
     pub tunnel: TunnelTag,
 }
 
+/// The place of an inner frame, in one word of which no bit is undefined where there is none: the eBPF
+/// verifier takes no arithmetic on what a register happened to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(NonZeroU64);
+
+impl Place {
+    const RAW: u64 = 1 << 16;
+    const SOME: u64 = 1 << 17;
+
+    #[inline(always)]
+    fn new(offset: usize, link: LinkType, tunnel: TunnelTag) -> Option<Self> {
+        let raw = if matches!(link, LinkType::Raw) {
+            Self::RAW
+        } else {
+            0
+        };
+        let offset = offset as u64 & OFFSET_MAX as u64;
+        NonZeroU64::new(u64::from(tunnel.0) << 32 | Self::SOME | raw | offset).map(Self)
+    }
+
+    /// Returns the word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns the place that a word stands for; of 0 the outer frame itself, as if it were Ethernet's.
+    #[inline(always)]
+    pub const fn read(word: u64) -> Inner {
+        Inner {
+            offset: word as usize & OFFSET_MAX,
+            link: if word & Self::RAW != 0 {
+                LinkType::Raw
+            } else {
+                LinkType::Ethernet
+            },
+            tunnel: TunnelTag((word >> 32) as u32),
+        }
+    }
+}
+
 /// A position in a frame that is read from the outside in.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    pub(super) frame: &'a [u8],
+pub(super) struct Reader<'a, P> {
+    pub(super) packet: &'a P,
     pub(super) at: usize,
 }
 
-impl Reader<'_> {
-    pub(super) fn peek<const N: usize>(&self) -> Option<&[u8; N]> {
-        self.frame.get(self.at..)?.first_chunk()
+impl<'a, P: Packet> Reader<'a, P> {
+    #[inline(always)]
+    pub(super) fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.packet.window(self.at)
     }
 
+    #[inline(always)]
     pub(super) fn skip(&mut self, len: usize) {
-        self.at = self.at.saturating_add(len);
+        let at = self.at.saturating_add(len).min(OFFSET_MAX);
+        self.at = self.packet.black_box(at as u32) as usize & OFFSET_MAX;
     }
 
-    pub(super) fn inner(self, link: LinkType, kind: TunnelKind, id: Option<u32>) -> Option<Inner> {
-        (self.at < self.frame.len()).then(|| Inner {
-            offset: self.at,
-            link,
-            tunnel: TunnelTag::new(kind, id),
-        })
+    #[inline(always)]
+    pub(super) fn inner(self, link: LinkType, kind: TunnelKind, id: Option<u32>) -> Option<Place> {
+        self.peek::<1>()?;
+        Place::new(self.at, link, TunnelTag::new(kind, id))
     }
 
     /// The inner frame of an EtherType that a tunnel names.
-    pub(super) fn typed(self, ether_type: u16, kind: TunnelKind, id: Option<u32>) -> Option<Inner> {
+    #[inline(always)]
+    pub(super) fn typed(self, ether_type: u16, kind: TunnelKind, id: Option<u32>) -> Option<Place> {
         match ether_type {
             IPV4 | IPV6 => self.inner(LinkType::Raw, kind, id),
             ETHERNET_BRIDGED => self.inner(LinkType::Ethernet, kind, id),
@@ -55,7 +103,8 @@ impl Reader<'_> {
     }
 }
 
-pub(super) fn ip_ether_type(reader: &Reader<'_>) -> Option<u16> {
+#[inline(always)]
+pub(super) fn ip_ether_type<P: Packet>(reader: &Reader<'_, P>) -> Option<u16> {
     match u8_at(reader.peek::<1>()?, 0) >> 4 {
         4 => Some(IPV4),
         6 => Some(IPV6),
@@ -64,7 +113,8 @@ pub(super) fn ip_ether_type(reader: &Reader<'_>) -> Option<u16> {
 }
 
 /// A PPP frame (RFC 1661), with or without address and control, its protocol in one byte or two.
-pub(super) fn in_ppp(mut reader: Reader<'_>, kind: TunnelKind) -> Option<Inner> {
+#[inline(always)]
+pub(super) fn in_ppp<P: Packet>(mut reader: Reader<'_, P>, kind: TunnelKind) -> Option<Place> {
     if be16(reader.peek::<2>()?, 0) == 0xff03 {
         reader.skip(2);
     }
@@ -76,7 +126,8 @@ pub(super) fn in_ppp(mut reader: Reader<'_>, kind: TunnelKind) -> Option<Inner> 
     }
 }
 
-pub(super) fn in_mpls(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+pub(super) fn in_mpls<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     const BOTTOM_OF_STACK: u32 = 0x100;
     for _ in 0..LABELS_MAX {
         let label = be32(reader.peek::<4>()?, 0);

@@ -2,15 +2,17 @@
 
 use crate::bytes::{be16, be32, u8_at};
 use crate::headers::LinkType;
+use crate::packet::Packet;
 use crate::tunnel::kind::TunnelKind;
-use crate::tunnel::reader::{Inner, Reader, in_mpls, in_ppp, ip_ether_type};
+use crate::tunnel::reader::{Place, Reader, in_mpls, in_ppp, ip_ether_type};
 
 /// GTP-U extension headers (3GPP TS 29.281 §5.2) stepped over.
 const GTP_EXTENSIONS_MAX: usize = 4;
 /// TZSP tagged fields stepped over.
 const TZSP_TAGS_MAX: usize = 16;
 
-pub(super) fn in_udp(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+pub(super) fn in_udp<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let (source, destination) = (be16(header, 0), be16(header, 2));
     reader.skip(8);
@@ -33,7 +35,8 @@ pub(super) fn in_udp(mut reader: Reader<'_>) -> Option<Inner> {
     }
 }
 
-fn in_vxlan(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_vxlan<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let has_vni = u8_at(header, 0) & 0x08 != 0;
     let vni = be32(header, 4) >> 8;
@@ -42,7 +45,8 @@ fn in_vxlan(mut reader: Reader<'_>) -> Option<Inner> {
     has_vni.then_some(inner)
 }
 
-fn in_vxlan_gpe(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_vxlan_gpe<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let link = match u8_at(header, 3) {
         1 | 2 => LinkType::Raw,
@@ -54,7 +58,8 @@ fn in_vxlan_gpe(mut reader: Reader<'_>) -> Option<Inner> {
     reader.inner(link, TunnelKind::Vxlan, Some(vni))
 }
 
-fn in_geneve(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_geneve<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;
     let version = u8_at(header, 0) >> 6;
     let options_len = usize::from(u8_at(header, 0) & 0x3f) * 4;
@@ -65,7 +70,8 @@ fn in_geneve(mut reader: Reader<'_>) -> Option<Inner> {
 }
 
 /// draft-ietf-intarea-gue: variant 0 has a header, variant 1 is IP at once.
-fn in_gue(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_gue<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<4>()?;
     let (first, protocol) = (u8_at(header, 0), u8_at(header, 1));
     if first >> 6 == 1 {
@@ -82,7 +88,8 @@ fn in_gue(mut reader: Reader<'_>) -> Option<Inner> {
     }
 }
 
-fn in_gtp(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_gtp<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     const USER_DATA: u8 = 255;
     let header = reader.peek::<8>()?;
     let flags = u8_at(header, 0);
@@ -116,7 +123,8 @@ fn in_gtp(mut reader: Reader<'_>) -> Option<Inner> {
     reader.inner(LinkType::Raw, TunnelKind::Gtp, None)
 }
 
-fn in_tzsp(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_tzsp<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     const PADDING: u8 = 0;
     const END: u8 = 1;
     let header = reader.peek::<4>()?;
@@ -141,7 +149,8 @@ fn in_tzsp(mut reader: Reader<'_>) -> Option<Inner> {
     None
 }
 
-fn in_l2tp(mut reader: Reader<'_>) -> Option<Inner> {
+#[inline(always)]
+fn in_l2tp<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     const CONTROL: u16 = 0x8000;
     const LENGTH: u16 = 0x4000;
     const SEQUENCE: u16 = 0x0800;

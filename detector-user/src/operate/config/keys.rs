@@ -8,8 +8,8 @@ use toml::{Spanned, Value};
 
 use super::settings::Settings;
 use super::values::{
-    Complaint, confidence_value, duration, duration_value, file, list, name_glob, network, number,
-    path, path_value, port_values, ports, ring, size, size_value, text, texts,
+    Complaint, confidence_value, duration, duration_value, file, flag, list, name_glob, network,
+    number, path, path_value, port_values, ports, ring, size, size_value, text, texts,
 };
 use crate::operate::scope::Filter;
 use crate::outlet::metrics::MetricsAddress;
@@ -102,6 +102,18 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |settings| settings.netns.as_deref().map(path_value),
+    },
+    Key {
+        path: "watch.tunnels",
+        expected: "true or false",
+        about: "Whether connections inside tunnels are judged: GENEVE, VXLAN, GRE, NVGRE, ERSPAN, IP in IP, \
+                6in4, MPLS and GTP-U, one level deep. On the tunnel's own device this is not needed",
+        live: false,
+        read: |settings, value| {
+            settings.tunnels = flag(value)?;
+            Ok(())
+        },
+        show: |settings| Some(settings.tunnels.into()),
     },
     Key {
         path: "inspection.ca",

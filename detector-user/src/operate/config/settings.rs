@@ -21,6 +21,8 @@ pub struct Settings {
     pub clients: Vec<IpNet>,
     /// Network namespace whose interfaces are watched.
     pub netns: Option<PathBuf>,
+    /// Whether the frames inside tunnels are read instead of the tunnels' own.
+    pub tunnels: bool,
     /// The operator's knowledge about interception.
     pub knowledge: Knowledge,
     /// Connections that are ignored.
@@ -61,6 +63,7 @@ impl Default for Settings {
             interfaces: vec![Wanted::any()],
             clients: Vec::new(),
             netns: None,
+            tunnels: false,
             knowledge: Knowledge::default(),
             ignored: Ignored::default(),
             filter: Filter::default(),

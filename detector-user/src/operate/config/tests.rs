@@ -27,6 +27,7 @@ const FULL: &str = r#"
 interfaces = ["lan*", "auto", "wan0"]
 clients = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]
 netns = "edge"
+tunnels = true
 
 [inspection]
 ca = ["CN=Inspection CA"]

@@ -42,6 +42,14 @@ fn with_article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
+/// Reads `true` or `false`.
+pub(super) fn flag(value: &Spanned<DeValue<'_>>) -> Result<bool, Complaint> {
+    let found = value.get_ref();
+    found
+        .as_bool()
+        .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))
+}
+
 /// Reads each text of a list.
 pub(super) fn list<T>(
     value: &Spanned<DeValue<'_>>,

@@ -39,6 +39,8 @@ pub struct ObjectOptions {
     pub handshake_ring: u32,
     /// Whether VLAN IDs are part of the flow key.
     pub vlan_in_key: bool,
+    /// Whether the frames inside tunnels are read instead of the tunnels' own.
+    pub tunnels: bool,
     /// aya-log level of the object's own diagnostics: 0 off, 1 error … 5 trace.
     pub log_level: u8,
 }
@@ -53,6 +55,7 @@ impl Default for ObjectOptions {
             observation_ring: 4 << 20,
             handshake_ring: 8 << 20,
             vlan_in_key: true,
+            tunnels: false,
             log_level: 0,
         }
     }
@@ -68,6 +71,7 @@ const SPARE_FLOWS: u32 = 256;
 /// If the object cannot be read or the kernel refuses a map.
 pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
     let vlan_in_key = u8::from(options.vlan_in_key);
+    let tunnels = u8::from(options.tunnels);
     let tag_sets = options.tag_sets.max(1).next_power_of_two();
     let syn_slots = options.syn_slots.max(1).next_power_of_two();
     let seed = RandomState::new().build_hasher().finish();
@@ -85,6 +89,7 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
         .override_global("OBSERVATION_BYTES", &options.observation_ring, true)
         .override_global("TAG_SEED", &seed, true)
         .override_global("VLAN_IN_KEY", &vlan_in_key, true)
+        .override_global("TUNNELS", &tunnels, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, true)
         .load(OBJECT)
 }

@@ -33,6 +33,7 @@ pub(super) fn options(
         observation_ring: settings.observation_ring,
         handshake_ring: settings.handshake_ring,
         vlan_in_key: !interfaces.iter().any(hides_vlan),
+        tunnels: settings.tunnels,
         log_level: log as u8,
     }
 }
