@@ -33,7 +33,7 @@ pub struct Seen {
     pub refused: bool,
     /// Whether no certificate was shown.
     pub resumed: bool,
-    /// What is known of its interception.
+    /// Knowledge of its interception.
     pub status: Intercepted,
     /// The alert in the clear.
     pub alert: Option<AlertDescription>,

@@ -200,7 +200,7 @@ impl Play {
         Ok(())
     }
 
-    /// What is known of a connection's interception, and whether it is what shows it of its name.
+    /// Knowledge of a connection's interception, and whether the connection shows that of its name.
     fn interception(&mut self, site: &Site, visit: Visit, readable: bool) -> (Intercepted, bool) {
         if site.names[visit.name].bypassed {
             let direct = readable || self.random.one_in(2);

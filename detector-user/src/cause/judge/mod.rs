@@ -72,7 +72,7 @@ pub struct Judged {
     pub if_intercepted: Option<Box<Judged>>,
     /// Of one that ends as if the client's ECH was refused: what it is then, and otherwise.
     pub ech_refused: Option<Box<EchRefused>>,
-    /// What its ClientHello offered, if the server answered it or closed without a word.
+    /// The offer of its ClientHello, if the server answered it or closed without a word.
     pub offer: Option<Box<Offer>>,
     /// Of an unused connection: the verdict to give if others show that its client refused the
     /// certificate.

@@ -1,4 +1,4 @@
-//! What a ClientHello offers and the server chose of it, for a comparison of connections.
+//! The offer of a ClientHello and the choice of the server, for a comparison of connections.
 
 use detector_common::flow::Sender;
 
