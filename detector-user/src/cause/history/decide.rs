@@ -1,23 +1,30 @@
 //! The decision between pinning, a missing CA and a bad certificate, by what connections show.
 //!
 //! The [`table`](super::likelihoods) of priors and likelihoods gives the posterior of each
-//! explanation; explanations of one cause are added up. The confidence also depends on how sure it is
-//! that the client refused at all.
+//! explanation, and of each two that hold at once; a cause is as likely as the explanations of it that
+//! hold. How sure it is that the client refused at all decides how likely reasons of its own are.
 
 use super::case::Case;
-use super::decision::{Decision, Weighed};
+use super::decision::Decision;
 use super::fact::Triple;
 use super::facts::Facts;
-use super::likelihoods::{HYPOTHESES, Hypothesis, PRIOR, Sign};
+use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, PRIOR, Q, Sign};
 use super::refusals::Refusals;
 use super::signs::{Finding, findings};
-use crate::verdict::Cause;
+use crate::verdict::{Cause, Evidence};
 
-/// Posterior from which on a cause is told: the others together are below what a revision asks of them.
+/// Posterior of a refusal's cause from which on it is told: the others together are below what a revision asks of them.
 const DECIDES: f64 = 0.7;
-/// Pinning is told with at most this unless the certificate is known to be acceptable to others, or is
-/// in order as far as one sees, and the address is one client's.
+/// A cause that is less likely than this is told by none, however likely it is of a refusal.
+const TOLD_LEAST: f64 = 0.4;
+/// Pinning is told with at most this unless little else is left to explain a refusal.
 const UNCHECKED_PINNING_MAX: f64 = 0.78;
+/// And with at most this unless the certificate is in order as far as one sees, or others accept it.
+const UNSEEN_PINNING_MAX: f64 = 0.69;
+/// Posterior of pinning from which on little else is left.
+const CHECKED: f64 = 0.97;
+/// An app that refuses so many other domains may be two programs with one hello.
+const REFUSED_TOO: u32 = 2;
 /// Causes that are told from each other.
 const CAUSES: [Cause; 3] = [
     Cause::Pinning,
@@ -26,6 +33,12 @@ const CAUSES: [Cause; 3] = [
 ];
 /// Of the signs, evidence is what moves the odds by at least this factor's logarithm.
 const MOVES: f64 = 0.1;
+/// A refusal so sure is told by more than silence.
+const SURE: f64 = 0.85;
+/// Share of the doubt about such a refusal that is a connection merely dropped, rather than another failure.
+const DROPPED_SURELY: f64 = 0.2;
+/// Least likelihood: nothing is impossible.
+const LEAST: f64 = 1e-12;
 
 /// Weighs the causes of a refusal at `now_s`, seconds since the UNIX epoch. Returns the likeliest, which
 /// is told only if it is likely enough.
@@ -41,80 +54,186 @@ pub(super) fn decide(
         refusals,
         now_s,
     };
-    let findings = findings(&case);
-    let posterior = posterior(&findings, None);
-    let shares = CAUSES.map(|cause| (cause, of_cause(&posterior, cause)));
+    let reasons = Reasons::new(findings(&case), refusals.sureness());
+    let (shares, own) = reasons.posterior(None);
     let (cause, share) = shares.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-    let checked = cause != Cause::Pinning || is_checked(&findings);
-    let told = share >= DECIDES;
+    let confidence = match cause {
+        Cause::Pinning if !is_acceptable(&reasons.findings) => share.min(UNSEEN_PINNING_MAX),
+        Cause::Pinning if !is_checked(&reasons.findings, share) => share.min(UNCHECKED_PINNING_MAX),
+        _ => share,
+    };
     Some(Decision {
         cause,
-        confidence: if checked {
-            share
-        } else {
-            share.min(UNCHECKED_PINNING_MAX)
-        },
-        told,
+        confidence,
+        told: share >= TOLD_LEAST && share >= DECIDES * (1.0 - own),
         shares,
-        refusal: refusals.sureness(),
-        by_others: findings.iter().any(|finding| finding.sign.is_of_others()),
-        evidence: if told {
-            evidence(&findings, cause, share)
-        } else {
-            Vec::new()
-        },
-        interception_known: true,
-        other_apps_accept: case.other_apps_here_accept() > 0.0,
+        by_others: reasons.findings.iter().any(|it| it.row.sign.is_of_others()),
+        interceptor_unseen: false,
+        other_apps_accept: case.other_apps_here_accept().0 > 0,
+        reasons,
     })
 }
 
-/// Whether nothing but a pin is left to explain a refusal: others accept the certificate, or it is in
-/// order and this app accepts the interceptor.
-fn is_checked(findings: &[Finding]) -> bool {
-    let shows = |sign: Sign| findings.iter().any(|finding| finding.sign == sign);
-    let accepts = shows(Sign::AppAcceptsOthers) || shows(Sign::AppAcceptsRelated);
-    let acceptable = shows(Sign::OthersAcceptName) || shows(Sign::CertificateInOrder);
-    let several = shows(Sign::AddressShared) || shows(Sign::AppRefusesOthers);
-    accepts && acceptable && !several
+/// Whether the certificate that was refused is acceptable as far as one sees.
+fn is_acceptable(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| {
+        matches!(
+            finding.row.sign,
+            Sign::CertificateInOrder | Sign::OthersAcceptName | Sign::GeneralAppAccepts
+        )
+    })
 }
 
-/// Returns the probability of each hypothesis, by all findings but the one at `without`.
-fn posterior(findings: &[Finding], without: Option<usize>) -> [f64; HYPOTHESES] {
-    let mut logs = PRIOR.map(f64::ln);
-    for (at, finding) in findings.iter().enumerate() {
-        let Some(row) = finding.sign.row().filter(|_| Some(at) != without) else {
-            continue;
+/// Whether nothing but a pin is left to explain a refusal: others accept the certificate, and this app refuses
+/// little else.
+fn is_checked(findings: &[Finding], share: f64) -> bool {
+    let refused_too = |finding: &Finding| match finding.row.sign {
+        Sign::AddressShared => REFUSED_TOO,
+        Sign::AppRefusesAll | Sign::AppRefusesOthers | Sign::AppRefusesOthersElsewhere => {
+            finding.count
+        }
+        _ => 0,
+    };
+    let accepted = |finding: &Finding| {
+        matches!(
+            finding.row.sign,
+            Sign::OthersAcceptName | Sign::GeneralAppAccepts
+        )
+    };
+    share >= CHECKED
+        && findings.iter().any(accepted)
+        && findings.iter().map(refused_too).sum::<u32>() < REFUSED_TOO
+}
+
+/// The likelihood of one finding under each hypothesis.
+type Column = [f64; HYPOTHESES];
+
+/// The findings about a refusal, with their likelihoods.
+pub(super) struct Reasons {
+    findings: Vec<Finding>,
+    columns: Vec<(Kind, Column)>,
+    /// Probability that the client refused, by its own connections.
+    refused: f64,
+}
+
+impl Reasons {
+    fn new(findings: Vec<Finding>, refused: f64) -> Self {
+        Self {
+            columns: findings.iter().map(Finding::column).collect(),
+            findings,
+            refused,
+        }
+    }
+
+    /// Odds that the client gave up for reasons of its own: by itself, a connection is no refusal with the
+    /// probability that the judge gives that, no matter which explanations acceptances leave.
+    fn own(&self, odds: &Column) -> f64 {
+        let dropped = if self.refused < SURE {
+            1.0
+        } else {
+            DROPPED_SURELY
         };
-        for (log, likelihood) in logs.iter_mut().zip(row.likelihood) {
-            *log += likelihood.ln() * finding.count;
+        let is_other = |finding: &Finding| {
+            let sign = finding.row.sign;
+            finding.row.kind == Kind::Accepted
+                && !matches!(sign, Sign::AppAcceptedIt | Sign::AppAcceptsItSince)
+        };
+        let mut left = *odds;
+        for (finding, (_, likelihood)) in self.findings.iter().zip(&self.columns) {
+            if is_other(finding) {
+                for (odds, likelihood) in left.iter_mut().zip(likelihood) {
+                    *odds *= likelihood;
+                }
+            }
         }
+        left.iter().sum::<f64>() * dropped * (1.0 - self.refused) / self.refused.max(0.01)
     }
-    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let odds = logs.map(|log| (log - most).exp());
-    let all: f64 = odds.iter().sum();
-    odds.map(|odds| odds / all)
+
+    /// Returns the probability of each cause, by all findings but the one at `without`.
+    /// Also that of the client's own reasons.
+    fn posterior(&self, without: Option<usize>) -> ([(Cause, f64); 3], f64) {
+        let odds = PRIOR.map(|prior| prior / (1.0 - prior));
+        let own = self.own(&odds);
+        let mut weights = [[0.0; HYPOTHESES]; HYPOTHESES];
+        for (first, row) in weights.iter_mut().enumerate() {
+            for (second, weight) in row.iter_mut().enumerate().skip(first) {
+                *weight = match (first == second, second == HYPOTHESES - 1) {
+                    (true, true) => own,
+                    (true, false) => odds[first],
+                    (false, true) => 0.0,
+                    (false, false) => odds[first] * odds[second],
+                };
+            }
+        }
+        for (at, (kind, likelihood)) in self.columns.iter().enumerate() {
+            if Some(at) == without {
+                continue;
+            }
+            for (one, row) in likelihood.iter().zip(&mut weights) {
+                for (other, weight) in likelihood.iter().zip(row) {
+                    *weight *= match kind {
+                        Kind::Accepted => one.min(*other),
+                        Kind::Refused => one.max(*other),
+                        Kind::Itself => *one,
+                    };
+                }
+            }
+        }
+        let mut all: f64 = 0.0;
+        let mut of_causes = CAUSES.map(|cause| (cause, 0.0));
+        for (one, row) in Hypothesis::ALL.into_iter().zip(&weights) {
+            for (other, weight) in Hypothesis::ALL.into_iter().zip(row) {
+                all += weight;
+                for (cause, share) in &mut of_causes {
+                    if one.cause() == Some(*cause) || other.cause() == Some(*cause) {
+                        *share += weight;
+                    }
+                }
+            }
+        }
+        let all = all.max(f64::MIN_POSITIVE);
+        let own = weights.as_flattened().last().map_or(0.0, |own| own / all);
+        (of_causes.map(|(cause, share)| (cause, share / all)), own)
+    }
+
+    /// Returns the findings that moved the odds of a cause, each with the log-odds that it brought.
+    pub(super) fn evidence(&self, cause: Cause) -> Vec<Evidence> {
+        let share = |without| {
+            let (shares, _) = self.posterior(without);
+            shares
+                .into_iter()
+                .filter(|(other, _)| *other == cause)
+                .map(|(_, share)| share)
+                .sum()
+        };
+        let all = logit(share(None));
+        let mut evidence = Vec::new();
+        for (at, finding) in self.findings.iter().enumerate() {
+            let weight = all - logit(share(Some(at)));
+            if weight.abs() >= MOVES {
+                evidence.push(Evidence {
+                    name: finding.row.name.to_owned(),
+                    detail: finding.detail().to_string(),
+                    weight,
+                });
+            }
+        }
+        evidence
+    }
 }
 
-fn of_cause(posterior: &[f64; HYPOTHESES], cause: Cause) -> f64 {
-    Hypothesis::ALL
-        .into_iter()
-        .zip(posterior)
-        .filter(|(hypothesis, _)| hypothesis.cause() == Some(cause))
-        .map(|(_, share)| share)
-        .sum()
-}
-
-/// Returns the findings that moved the odds of `cause`, each with the log-odds that it brought.
-fn evidence(findings: &[Finding], cause: Cause, share: f64) -> Vec<Weighed> {
-    let mut evidence = Vec::new();
-    for (at, &finding) in findings.iter().enumerate() {
-        let without = of_cause(&posterior(findings, Some(at)), cause);
-        let weight = logit(share) - logit(without);
-        if weight.abs() >= MOVES {
-            evidence.push(Weighed { finding, weight });
-        }
+impl Finding {
+    /// Its likelihood under each hypothesis.
+    fn column(&self) -> (Kind, Column) {
+        let likelihood = self.row.likelihood.map(|likelihood| {
+            if likelihood == Q {
+                self.otherwise
+            } else {
+                likelihood.powi(self.count as i32)
+            }
+        });
+        (self.row.kind, likelihood.map(|it| it.max(LEAST)))
     }
-    evidence
 }
 
 fn logit(share: f64) -> f64 {

@@ -1,76 +1,71 @@
-//! Decisions by the evidence of other connections, and verdicts in their light: only these have
-//! sentences.
+//! Decisions by the evidence of other connections, and verdicts in their light.
 
 use std::sync::Arc;
 
-use super::signs::Finding;
+use super::decide::Reasons;
 use crate::cause::judge::CONFIDENCE_MAX;
 use crate::verdict::{Cause, Evidence, Verdict, When};
 
 /// The cause of a refusal by the evidence of other connections.
-#[derive(Clone, Debug)]
 pub(super) struct Decision {
     pub(super) cause: Cause,
-    /// Confidence in the cause if the client did refuse.
+    /// Confidence in the cause.
     pub(super) confidence: f64,
     /// Whether it is likely enough to be told.
     pub(super) told: bool,
-    /// The posterior of each cause if the client did refuse.
+    /// The posterior of each cause.
     pub(super) shares: [(Cause, f64); 3],
-    /// Probability that the client did.
-    pub(super) refusal: f64,
     /// Whether other connections speak to it, and not the refusal alone.
     pub(super) by_others: bool,
-    /// The findings that decided it; none if it is not told.
-    pub(super) evidence: Vec<Weighed>,
-    /// Whether the connections are known to have been intercepted.
-    pub(super) interception_known: bool,
+    /// Whether nothing shows if the connections were intercepted.
+    pub(super) interceptor_unseen: bool,
     /// Whether other apps on the client accept the interceptor.
     pub(super) other_apps_accept: bool,
-}
-
-/// A finding, and the log-odds that it brought.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Weighed {
-    pub(super) finding: Finding,
-    pub(super) weight: f64,
-}
-
-impl Weighed {
-    /// Puts it into words; `None` if its sign is not in the table, which a test excludes.
-    fn written(&self) -> Option<Evidence> {
-        Some(Evidence {
-            name: self.finding.sign.row()?.name.to_owned(),
-            detail: self.finding.to_string(),
-            weight: self.weight,
-        })
-    }
+    /// From which the evidence is told: sentences of decisions that change nothing are never needed.
+    pub(super) reasons: Reasons,
 }
 
 impl Decision {
-    /// Writes it into a verdict, as its cause with this confidence.
-    fn write(&self, verdict: &mut Verdict, confidence: f64) {
-        let holds = |when| self.holds(when);
-        verdict.cause = self.cause;
-        verdict.confidence = confidence;
-        verdict.pan_os = self.cause.pan_os(holds).map(str::to_owned);
-        verdict.advice = self.cause.advice("this name", holds);
-        let evidence = &mut verdict.evidence;
-        evidence.extend(self.evidence.iter().filter_map(Weighed::written));
-        evidence.extend((!self.interception_known).then(|| {
-            Evidence {
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = self.reasons.evidence(self.cause);
+        if self.interceptor_unseen {
+            evidence.push(Evidence {
                 name: "interception-unknown".to_owned(),
                 detail: "nothing shows whether these connections were intercepted: tell it by \
-                     --intercepted or --inspection-ca"
+                         --intercepted or --inspection-ca"
                     .to_owned(),
                 weight: 0.0,
-            }
-        }));
-        evidence.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+            });
+        }
+        evidence
     }
 
-    /// Whether a circumstance, on which the wording of advice depends, holds.
-    const fn holds(&self, when: When) -> bool {
+    /// The observation that would decide between the two likeliest causes.
+    fn would_decide(&self) -> Evidence {
+        let mut shares = self.shares;
+        shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let [(first, share), (second, other), _] = shares;
+        let between = |one, two| [first, second].contains(&one) && [first, second].contains(&two);
+        let observation = if between(Cause::Pinning, Cause::CaNotTrusted) {
+            "this app with an unrelated name on this client: accepted, it pins; refused, the CA is missing"
+        } else if between(Cause::Pinning, Cause::ServerCertInvalid) {
+            "another app, such as a browser, with this name: accepted, this app pins; refused, the certificate is \
+             invalid"
+        } else {
+            "another app with another name on this client: accepted, the certificate is invalid; refused, the CA is \
+             missing"
+        };
+        Evidence {
+            name: "would-decide".to_owned(),
+            detail: format!(
+                "{first} at {share:.2} and {second} at {other:.2} cannot be told apart yet; what would \
+                 decide: {observation}"
+            ),
+            weight: 0.0,
+        }
+    }
+
+    fn holds(&self, when: When) -> bool {
         match when {
             When::Always | When::RefusedFromInterceptorOnly => true,
             When::OtherAppsAccept => self.other_apps_accept,
@@ -89,11 +84,7 @@ pub(super) fn outcome(alone: &Verdict, decision: Option<&Decision>) -> (Cause, f
     let Some(decision) = decision.filter(|it| it.told) else {
         return unchanged;
     };
-    let refusal = match alone.cause {
-        Cause::CertificateRejected => alone.confidence,
-        _ => 0.0,
-    };
-    let confidence = decision.confidence * decision.refusal.max(refusal);
+    let confidence = decision.confidence;
     if confidence < 0.5 && alone.cause != Cause::CertificateRejected {
         return unchanged;
     }
@@ -117,9 +108,25 @@ pub(super) fn left_of(cause: Cause, decision: Option<&Decision>) -> f64 {
 pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<Verdict> {
     let mut verdict = Arc::clone(alone);
     let (cause, confidence) = outcome(alone, decision);
-    let Some(decision) = decision.filter(|it| it.told && it.cause == cause) else {
+    let Some(decision) = decision else {
         return verdict;
     };
-    decision.write(Arc::make_mut(&mut verdict), confidence);
+    if !decision.told || decision.cause != cause {
+        if !decision.interceptor_unseen && cause == Cause::CertificateRejected {
+            let changed = Arc::make_mut(&mut verdict);
+            changed.evidence.push(decision.would_decide());
+        }
+        return verdict;
+    }
+    let changed = Arc::make_mut(&mut verdict);
+    changed.cause = cause;
+    changed.confidence = confidence;
+    let holds = |when| decision.holds(when);
+    changed.pan_os = cause.pan_os(holds).map(str::to_owned);
+    changed.advice = cause.advice("this name", holds);
+    changed.evidence.extend(decision.evidence());
+    changed
+        .evidence
+        .sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
     verdict
 }

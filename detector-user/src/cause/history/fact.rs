@@ -12,6 +12,8 @@ use crate::flow::tls::app::App;
 
 /// A silent close counts as a refusal of the app only if it is this sure.
 const REFUSAL_COUNTS: f64 = 0.4;
+/// From here on it was not merely dropped.
+const REFUSAL_SURE: f64 = 0.85;
 
 /// A host name and its registrable domain, as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub(super) struct Fact {
     pub(super) accepted: bool,
     /// Whether a refusal is sure enough to count for others.
     pub(super) counts: bool,
+    /// Whether it is so sure that the connection was not merely dropped.
+    #[serde(default)]
+    pub(super) sure: bool,
 }
 
 impl Triple {
@@ -64,9 +69,9 @@ impl Fact {
         if !subject.certificate_shown {
             return None;
         }
-        let (accepted, counts) = match subject.outcome {
-            Outcome::Accepted => (true, true),
-            Outcome::Refused { probability } => (false, probability >= REFUSAL_COUNTS),
+        let (accepted, probability) = match subject.outcome {
+            Outcome::Accepted => (true, 1.0),
+            Outcome::Refused { probability } => (false, probability),
             Outcome::Nothing => return None,
         };
         let [issuer, ..] = subject.interception.marks;
@@ -75,7 +80,8 @@ impl Fact {
             time_s: subject.time_ns / 1_000_000_000,
             issuer,
             accepted,
-            counts,
+            counts: probability >= REFUSAL_COUNTS,
+            sure: probability >= REFUSAL_SURE,
         })
     }
 

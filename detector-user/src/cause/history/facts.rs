@@ -15,6 +15,7 @@ const PAIRS_MAX: usize = 65_536;
 const CLIENTS_MAX: usize = 32_768;
 const NAMES_MAX: usize = 65_536;
 const APPS_MAX: usize = 8_192;
+const ISSUERS_MAX: usize = 256;
 const DAY_S: u64 = 86_400;
 
 /// For which earlier refusals a fact may change what is decided. Beyond some number one more name,
@@ -31,6 +32,8 @@ pub(super) struct Change {
     client: bool,
     /// The apps that accept and refuse its name.
     name: bool,
+    /// Whether its app accepts anything anywhere.
+    app: bool,
 }
 
 /// All facts.
@@ -39,6 +42,8 @@ pub(super) struct Facts {
     clients: LruCache<IpAddr, Client>,
     names: LruCache<Name, Visitors>,
     apps: LruCache<App, Everywhere>,
+    /// Issuers of certificates that were accepted.
+    issuers: LruCache<Mark, ()>,
 }
 
 impl Change {
@@ -49,6 +54,7 @@ impl Change {
         pair: true,
         client: true,
         name: true,
+        app: true,
     };
 }
 
@@ -59,6 +65,7 @@ impl Default for Facts {
             clients: LruCache::new(CLIENTS_MAX),
             names: LruCache::new(NAMES_MAX),
             apps: LruCache::new(APPS_MAX),
+            issuers: LruCache::new(ISSUERS_MAX),
         }
     }
 }
@@ -73,6 +80,7 @@ impl Facts {
             .last_seen(fact)
             .is_some_and(|seen| seen / DAY_S == now / DAY_S);
         let (news, name);
+        let app = fact.accepted && !concerned.app.accepted.any(now, |_| true);
         if fact.accepted {
             name = !concerned.name.is_saturated(fact.issuer, now);
             news = concerned.insert_accepted(fact);
@@ -85,12 +93,18 @@ impl Facts {
             news = concerned.insert_refused(fact);
         }
         let after = concerned.view(now);
+        if let (true, Some(issuer)) = (news, fact.issuer)
+            && fact.accepted
+        {
+            self.issuers.insert(issuer, ());
+        }
         Change {
             news,
             worth_keeping: news || !seen_today,
             pair: before.0 != after.0,
             client: before.1 != after.1 || (before.0.accepts > 0) != (after.0.accepts > 0),
             name,
+            app,
         }
     }
 
@@ -131,7 +145,7 @@ impl Facts {
         let by_app = self.apps.peek(&app).map(|it| &it.triples);
         // Of what an app does on other clients only the same name counts.
         add(by_app, &|it| {
-            same_host(it) || (change.pair && it.client == client)
+            change.app || same_host(it) || (change.pair && it.client == client)
         });
         concerned
     }
@@ -145,6 +159,11 @@ impl Facts {
         self.pairs.peek(&(client, app))
     }
 
+    /// Whether names that this issuer signs are accepted.
+    pub(super) fn signs_accepted(&self, issuer: Mark) -> bool {
+        self.issuers.contains_key(&issuer)
+    }
+
     /// The issuer of the certificate that an app on a client accepted last.
     pub(super) fn usual_issuer(&self, client: IpAddr, app: App) -> Option<Mark> {
         self.pairs.peek(&(client, app))?.issuer
@@ -152,6 +171,18 @@ impl Facts {
 
     pub(super) fn client(&self, triple: &Triple) -> Option<&Client> {
         self.clients.peek(&triple.client)
+    }
+
+    pub(super) fn client_of(&self, client: IpAddr) -> Option<&Client> {
+        self.clients.peek(&client)
+    }
+
+    pub(super) fn visitors_of(&self, name: &Name) -> Option<&Visitors> {
+        self.names.peek(name)
+    }
+
+    pub(super) fn everywhere_of(&self, app: App) -> Option<&Everywhere> {
+        self.apps.peek(&app)
     }
 
     pub(super) fn visitors(&self, triple: &Triple) -> Option<&Visitors> {
@@ -182,6 +213,7 @@ pub(super) mod tests {
             issuer: Some(Mark::of_number(4)),
             accepted: true,
             counts: true,
+            sure: true,
         }
     }
 

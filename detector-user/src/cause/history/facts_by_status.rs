@@ -56,7 +56,7 @@ impl FactsByStatus {
                 let mut decision = decide(&self.perhaps, triple, refusals, now_s)?;
                 decision.told &= decision.cause == Cause::CaNotTrusted && decision.by_others;
                 decision.confidence *= UNSEEN_INTERCEPTOR;
-                decision.interception_known = false;
+                decision.interceptor_unseen = true;
                 Some(decision)
             }
         }

@@ -1,71 +1,77 @@
 //! The model's numbers: how often each explanation of a refusal holds, and how likely each sign is
 //! under each. Nothing here computes; [`decide`](super::decide) does.
 //!
-//! A row is read so: "of refusals that COLUMN explains, so many show SIGN". Only a row's ratios count,
-//! so that a sign that tells nothing of two columns has the same number in both. Signs that count
-//! names or apps are taken once for each, up to [`Sign::most`].
+//! Priors are of clients, apps and names, not of refusals, so that several explanations may hold at
+//! once: a client without the CA may run an app that pins. A row is read so: "where COLUMN explains a
+//! refusal, SIGN is seen with this probability". Only a row's ratios count, so that a sign that tells
+//! nothing of two columns has the same number in both. Signs that count names, apps or clients are
+//! taken once for each, up to [`Sign::most`]. [`Q`] stands where a column doesn't explain another
+//! refusal: its probability is then that of whatever else may explain it, which depends on its own
+//! client, app and name (the constants at the end).
 //!
 //! Sources: IMC 2022, "A Comparative Analysis of Certificate Pinning in Android & iOS" (apps that pin
-//! do so for few of the names they talk to; pins are shared by the apps of a service); refusals of
-//! the stacks in docs/corpus.md, with the CA missing and with a pin that fails; 46 refusals by
-//! unknown_ca of clients that were intercepted: 38 lacked the CA, 8 were shown an invalid
-//! certificate, none pinned; 50 refusals after the handshake: 33 pinned. Priors are of refusals, not
-//! of clients: where many lack the CA their many names soon tell.
+//! do so for few of the names they talk to; pins are shared by the apps of a service; browsers pin
+//! none); refusals of the stacks in docs/corpus.md, with the CA missing and with a pin that fails; 46
+//! refusals by unknown_ca of clients that were intercepted: 38 lacked the CA, 8 were shown an invalid
+//! certificate, none pinned; 50 refusals after the handshake: 33 pinned.
 
 use crate::verdict::Cause;
 
 /// An explanation of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hypothesis {
-    /// This app pins this name, and accepts the interceptor elsewhere.
-    AppPinsName,
-    /// This app pins all that it talks to.
-    AppPinsAll,
-    /// The service's own apps pin it, and nobody else visits it.
-    ServicePinned,
     /// The client lacks the inspection CA.
     ClientLacksCa,
     /// This app's own store lacks it.
     StoreLacksCa,
-    /// The origin's own certificate is bad, and the interceptor passes that on.
-    OriginBad,
-    /// The certificate that the interceptor makes for this name is not acceptable to anybody.
-    MadeUnacceptable,
+    /// Several hosts share the address, and the one behind this refusal lacks it.
+    HostLacksCa,
+    /// Several programs share the hello, and the store of the one behind this refusal lacks it.
+    ProgramLacksCa,
+    /// The origin's own certificate is bad, and the interceptor passes that on; or the one that the
+    /// interceptor makes for this name is acceptable to nobody.
+    CertificateBad,
+    /// This app pins all that it talks to.
+    AppPinsAll,
+    /// This app pins this name, and accepts the interceptor elsewhere.
+    AppPinsName,
+    /// The service's own apps pin its names.
+    ServicePinned,
     /// The client gave up for reasons of its own.
     OwnReasons,
-    /// Several hosts share the address, and this one lacks the CA.
-    SharedAddress,
 }
 
 /// Number of hypotheses.
 pub(super) const HYPOTHESES: usize = 9;
 
 use Hypothesis::{
-    AppPinsAll, AppPinsName, ClientLacksCa, MadeUnacceptable, OriginBad, OwnReasons, ServicePinned,
-    SharedAddress, StoreLacksCa,
+    AppPinsAll, AppPinsName, CertificateBad, ClientLacksCa, HostLacksCa, OwnReasons,
+    ProgramLacksCa, ServicePinned, StoreLacksCa,
 };
 
 impl Hypothesis {
-    /// All, in the order of the table's columns.
+    /// All, in the order of the table's columns, which is the order in which clients check.
     pub(super) const ALL: [Self; HYPOTHESES] = [
-        AppPinsName,
-        AppPinsAll,
-        ServicePinned,
         ClientLacksCa,
         StoreLacksCa,
-        OriginBad,
-        MadeUnacceptable,
+        HostLacksCa,
+        ProgramLacksCa,
+        CertificateBad,
+        AppPinsAll,
+        AppPinsName,
+        ServicePinned,
         OwnReasons,
-        SharedAddress,
     ];
 
     /// The cause it makes of a refusal; `None` where none is told.
     pub(super) const fn cause(self) -> Option<Cause> {
         match self {
             AppPinsName | AppPinsAll | ServicePinned => Some(Cause::Pinning),
-            ClientLacksCa | StoreLacksCa => Some(Cause::CaNotTrusted),
-            OriginBad | MadeUnacceptable => Some(Cause::ServerCertInvalid),
-            OwnReasons | SharedAddress => None,
+            ClientLacksCa | StoreLacksCa | HostLacksCa | ProgramLacksCa => {
+                Some(Cause::CaNotTrusted)
+            }
+            CertificateBad => Some(Cause::ServerCertInvalid),
+            OwnReasons => None,
         }
     }
 }
@@ -73,33 +79,49 @@ impl Hypothesis {
 /// Signs that connections show about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// This app accepts an unrelated name here.
+    /// This app accepted an unrelated name here before.
     AppAcceptsOthers,
-    /// It refuses an unrelated name here, and accepts none.
+    /// It accepted one only since.
+    AppAcceptsOthersSince,
+    /// It accepts a name of the same registrable domain here.
+    AppAcceptsRelated,
+    /// It accepted this very name here before.
+    AppAcceptedIt,
+    /// It accepted this very name here only since.
+    AppAcceptsItSince,
+    /// It accepts so many unrelated names that it is a browser or the like, not a service's own.
+    GeneralApp,
+    /// It accepts this name on another client.
+    AppAcceptsElsewhere,
+    /// It accepts something on another client.
+    AppAcceptsOthersElsewhere,
+    /// Other apps accept this name.
+    OthersAcceptName,
+    /// An app as general as browsers accepts this name.
+    GeneralAppAccepts,
+    /// Other apps on this client accepted something before.
+    OtherAppsAccept,
+    /// They did only since.
+    OtherAppsAcceptSince,
+    /// This app refuses an unrelated name here, and accepts none.
     AppRefusesAll,
     /// It refuses an unrelated name here, and accepts others.
     AppRefusesOthers,
-    /// It accepts a name of the same registrable domain here.
-    AppAcceptsRelated,
     /// It refuses a name of the same registrable domain here.
     AppRefusesRelated,
-    /// It also accepted this very name here.
-    AppAcceptedIt,
-    /// Other apps accept this name.
-    OthersAcceptName,
-    /// This app accepts this name on another client.
-    AppAcceptsElsewhere,
-    /// This app refuses this name on another client, where it accepts others.
+    /// It refuses this name on another client.
     AppRefusesElsewhere,
-    /// Another app that accepts others refuses this name.
+    /// It refuses other names on other clients.
+    AppRefusesOthersElsewhere,
+    /// Another app refuses this name.
     SeveralAppsRefuse,
     /// An app that accepts many unrelated names, as browsers do, refuses this one.
     GeneralAppRefuses,
-    /// Other apps on this client accept something.
-    OtherAppsAccept,
-    /// Several apps on this client refuse several names, and none accepts any.
-    ClientRefusesAll,
-    /// Some app at this address both accepts and refuses unrelated names.
+    /// Another app refuses this name, on this client.
+    AppsHereRefuseName,
+    /// Other apps on this client refuse other names.
+    ClientRefuses,
+    /// Some app at this address refused what it had accepted.
     AddressShared,
     /// The certificate shown is in date and for this name.
     CertificateInOrder,
@@ -107,7 +129,7 @@ pub(super) enum Sign {
     CertificateFaulty,
     /// Another CA than the one that signs names this app accepts.
     OtherIssuer,
-    /// The CA that signs names this app accepts.
+    /// A CA that signs names that are accepted.
     UsualIssuer,
     /// The client says unknown_ca.
     UnknownCa,
@@ -117,63 +139,113 @@ pub(super) enum Sign {
     AfterHandshake,
 }
 
+/// How a row's numbers of several explanations that hold at once are taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something was accepted: each that holds speaks against it.
+    Accepted,
+    /// Something was refused: one that explains it is enough.
+    Refused,
+    /// The refusal itself shows it: the first in the order of checks decides.
+    Itself,
+}
+
 /// A sign, its name in verdicts, and its likelihood by hypothesis.
 pub(super) struct Row {
     pub(super) sign: Sign,
+    pub(super) kind: Kind,
     pub(super) name: &'static str,
     pub(super) likelihood: [f64; HYPOTHESES],
 }
 
-const fn row(sign: Sign, name: &'static str, likelihood: [f64; HYPOTHESES]) -> Row {
+const fn row(sign: Sign, kind: Kind, name: &'static str, likelihood: [f64; HYPOTHESES]) -> Row {
     Row {
         sign,
+        kind,
         name,
         likelihood,
     }
 }
 
-/// How often each hypothesis explains a refusal of an intercepted connection, before anything else
-/// is known of it. How sure it is that there was a refusal is the judge's, and not counted here.
+/// How often each holds for a client, an app or a name, before anything is known of them. How likely
+/// it is that the client gave up for reasons of its own is the judge's, of the connection by itself.
 #[rustfmt::skip]
 pub(super) const PRIOR: [f64; HYPOTHESES] =
-//   name   all    service client store  origin made   own    shared
-    [0.200, 0.012, 0.140,  0.340, 0.170, 0.080, 0.020, 0.004, 0.015];
+//   client store  host   program bad    all    name   service own
+    [0.250, 0.120, 0.015, 0.010, 0.050, 0.020, 0.110, 0.160, 0.0];
+
+/// The probability of a refusal that a column doesn't explain: see [`WITHOUT_CA`] and the others.
+pub(super) const Q: f64 = -1.0;
+
+use Kind::{Accepted, Itself, Refused};
 
 /// All signs.
 #[rustfmt::skip]
 pub(super) static TABLE: &[Row] = &[
-    //                                                     --- pinned ---   -- no CA --  ---- bad ----
-    //                                                     name  all   serv. client store origin made  own   shared
-    row(Sign::AppAcceptsOthers,    "app-accepts-others",       [0.90, 0.02, 0.80, 0.01, 0.01, 0.92, 0.92, 0.92, 0.50]),
-    row(Sign::AppRefusesAll,       "app-refuses-all",          [0.06, 0.98, 0.20, 0.99, 0.99, 0.06, 0.06, 0.06, 0.50]),
-    row(Sign::AppRefusesOthers,    "app-refuses-others",       [0.06, 0.98, 0.20, 0.99, 0.99, 0.06, 0.06, 0.06, 0.50]),
-    row(Sign::AppAcceptsRelated,   "app-accepts-related",      [0.55, 0.02, 0.30, 0.01, 0.01, 0.80, 0.85, 0.92, 0.50]),
-    row(Sign::AppRefusesRelated,   "app-refuses-related",      [0.45, 0.98, 0.90, 0.99, 0.99, 0.20, 0.15, 0.08, 0.50]),
-    row(Sign::AppAcceptedIt,       "app-accepted-it",          [0.002, 0.002, 0.002, 0.02, 0.02, 0.01, 0.05, 0.90, 0.60]),
-    row(Sign::OthersAcceptName,    "others-accept-name",       [0.60, 0.50, 0.04, 0.60, 0.60, 0.02, 0.06, 0.50, 0.60]),
-    row(Sign::AppAcceptsElsewhere, "app-accepts-elsewhere",    [0.01, 0.01, 0.01, 0.70, 0.25, 0.02, 0.06, 0.50, 0.60]),
-    row(Sign::AppRefusesElsewhere, "app-refuses-it-elsewhere", [0.90, 0.05, 0.90, 0.04, 0.04, 0.90, 0.90, 0.10, 0.15]),
-    row(Sign::SeveralAppsRefuse,   "several-apps-refuse-name", [0.10, 0.10, 0.90, 0.06, 0.06, 0.90, 0.90, 0.10, 0.20]),
-    row(Sign::GeneralAppRefuses,   "general-app-refuses-name", [0.02, 0.02, 0.08, 0.06, 0.06, 0.95, 0.95, 0.10, 0.20]),
-    row(Sign::OtherAppsAccept,     "other-apps-accept",        [0.85, 0.85, 0.85, 0.04, 0.85, 0.85, 0.85, 0.85, 0.85]),
-    row(Sign::ClientRefusesAll,    "client-refuses-all",       [0.04, 0.06, 0.05, 0.90, 0.12, 0.03, 0.03, 0.03, 0.06]),
-    row(Sign::AddressShared,       "address-shared",           [0.06, 0.06, 0.06, 0.04, 0.06, 0.06, 0.06, 0.06, 0.95]),
-    row(Sign::CertificateInOrder,  "certificate-in-order",     [0.97, 0.97, 0.97, 0.97, 0.97, 0.30, 0.60, 0.97, 0.97]),
-    row(Sign::CertificateFaulty,   "certificate-in-order",     [0.03, 0.03, 0.03, 0.03, 0.03, 0.70, 0.40, 0.03, 0.03]),
-    row(Sign::OtherIssuer,         "other-issuer",             [0.02, 0.02, 0.02, 0.03, 0.03, 0.50, 0.10, 0.02, 0.03]),
-    row(Sign::UsualIssuer,         "usual-issuer",             [0.98, 0.98, 0.98, 0.97, 0.97, 0.50, 0.90, 0.98, 0.97]),
-    row(Sign::UnknownCa,           "unknown-ca",               [0.01, 0.01, 0.01, 0.40, 0.40, 0.40, 0.20, 0.05, 0.40]),
-    row(Sign::AccessDenied,        "access-denied",            [0.10, 0.10, 0.10, 0.02, 0.02, 0.04, 0.04, 0.02, 0.02]),
-    row(Sign::AfterHandshake,      "after-handshake",          [0.30, 0.30, 0.30, 0.12, 0.12, 0.12, 0.12, 0.50, 0.12]),
+    //                                                                              ------------ no CA -------- bad    ------- pinned ------ own
+    //                                                                              client store  host   progr.        all    name   serv.
+    row(Sign::AppAcceptsOthers,           Accepted, "app-accepts-others",           [0.003, 0.003, 0.60,  0.80,  1.00,  0.003, 1.00,  1.00,  1.00]),
+    row(Sign::AppAcceptsOthersSince,      Accepted, "app-accepts-others",           [0.15,  0.05,  0.60,  0.80,  1.00,  0.01,  1.00,  1.00,  1.00]),
+    row(Sign::AppAcceptsRelated,          Accepted, "app-accepts-related",          [0.005, 0.005, 0.60,  0.50,  1.00,  0.005, 0.50,  0.15,  1.00]),
+    row(Sign::AppAcceptedIt,              Accepted, "app-accepted-it",              [0.001, 0.001, 0.10,  0.02,  0.005, 0.001, 0.001, 0.001, 1.00]),
+    row(Sign::AppAcceptsItSince,          Accepted, "app-accepted-it",              [0.15,  0.05,  0.50,  0.10,  0.01,  0.002, 0.002, 0.002, 1.00]),
+    row(Sign::GeneralApp,                 Accepted, "general-app",                  [1.00,  1.00,  1.00,  1.00,  1.00,  0.10,  0.30,  0.15,  1.00]),
+    row(Sign::AppAcceptsElsewhere,        Accepted, "app-accepts-elsewhere",        [1.00,  0.05,  1.00,  0.20,  0.01,  0.01,  0.01,  0.01,  1.00]),
+    row(Sign::AppAcceptsOthersElsewhere,  Accepted, "app-accepts-others-elsewhere", [1.00,  0.05,  1.00,  1.00,  1.00,  0.01,  1.00,  1.00,  1.00]),
+    row(Sign::OthersAcceptName,           Accepted, "others-accept-name",           [1.00,  1.00,  1.00,  1.00,  0.02,  1.00,  1.00,  0.15,  1.00]),
+    row(Sign::GeneralAppAccepts,          Accepted, "others-accept-name",           [1.00,  1.00,  1.00,  1.00,  0.02,  1.00,  1.00,  0.60,  1.00]),
+    row(Sign::OtherAppsAccept,            Accepted, "other-apps-accept",            [0.003, 1.00,  0.60,  1.00,  1.00,  1.00,  1.00,  1.00,  1.00]),
+    row(Sign::OtherAppsAcceptSince,       Accepted, "other-apps-accept",            [0.15,  1.00,  0.60,  1.00,  1.00,  1.00,  1.00,  1.00,  1.00]),
+    row(Sign::AppRefusesAll,              Refused,  "app-refuses-all",              [1.00,  1.00,  0.40,  0.70,  Q,     1.00,  Q,     Q,     Q]),
+    row(Sign::AppRefusesOthers,           Refused,  "app-refuses-others",           [1.00,  1.00,  0.40,  0.70,  Q,     1.00,  Q,     Q,     Q]),
+    row(Sign::AppRefusesRelated,          Refused,  "app-refuses-related",          [1.00,  1.00,  0.40,  0.90,  0.30,  1.00,  0.60,  1.00,  Q]),
+    row(Sign::AppRefusesElsewhere,        Refused,  "app-refuses-it-elsewhere",     [Q,     0.90,  Q,     0.90,  1.00,  1.00,  1.00,  1.00,  Q]),
+    row(Sign::AppRefusesOthersElsewhere,  Refused,  "app-refuses-others-elsewhere", [Q,     0.90,  Q,     0.70,  Q,     1.00,  Q,     Q,     Q]),
+    row(Sign::SeveralAppsRefuse,          Refused,  "several-apps-refuse-name",     [Q,     Q,     Q,     Q,     1.00,  Q,     Q,     0.80,  Q]),
+    row(Sign::GeneralAppRefuses,          Refused,  "general-app-refuses-name",     [Q,     Q,     Q,     Q,     1.00,  Q,     Q,     Q,     Q]),
+    row(Sign::AppsHereRefuseName,         Refused,  "several-apps-refuse-name",     [1.00,  Q,     Q,     Q,     1.00,  Q,     Q,     0.80,  Q]),
+    row(Sign::ClientRefuses,              Refused,  "client-refuses-all",           [1.00,  Q,     Q,     Q,     Q,     Q,     Q,     Q,     Q]),
+    row(Sign::AddressShared,              Refused,  "address-shared",               [0.02,  0.02,  1.00,  0.10,  0.02,  0.02,  0.02,  0.02,  0.10]),
+    row(Sign::CertificateInOrder,         Itself,   "certificate-in-order",         [0.97,  0.97,  0.97,  0.97,  0.40,  0.97,  0.97,  0.97,  0.97]),
+    row(Sign::CertificateFaulty,          Itself,   "certificate-in-order",         [0.03,  0.03,  0.03,  0.03,  0.60,  0.03,  0.03,  0.03,  0.03]),
+    row(Sign::OtherIssuer,                Itself,   "other-issuer",                 [0.02,  0.02,  0.02,  0.02,  0.50,  0.02,  0.02,  0.02,  0.02]),
+    row(Sign::UsualIssuer,                Itself,   "usual-issuer",                 [0.98,  0.98,  0.98,  0.98,  0.50,  0.98,  0.98,  0.98,  0.98]),
+    row(Sign::UnknownCa,                  Itself,   "unknown-ca",                   [0.40,  0.40,  0.40,  0.40,  1.00,  0.01,  0.01,  0.01,  0.05]),
+    row(Sign::AccessDenied,               Itself,   "access-denied",                [0.02,  0.02,  0.02,  0.02,  0.04,  0.10,  0.10,  0.10,  0.02]),
+    row(Sign::AfterHandshake,             Itself,   "after-handshake",              [0.12,  0.12,  0.12,  0.12,  0.12,  0.30,  0.30,  0.30,  0.30]),
 ];
+
+/// Probability that a client lacks the CA of which nothing is known, of one that accepts something, and of one
+/// of which several apps refuse and none accepts.
+pub(super) const WITHOUT_CA: [f64; 3] = [0.25, 0.02, 0.70];
+/// The same of an app's own store, or that it pins all.
+pub(super) const STORE_WITHOUT_CA: [f64; 2] = [0.14, 0.01];
+/// Probability that an app pins a name, that a general app does, and that one does which refuses it on another
+/// client that accepts others.
+pub(super) const PINS: [f64; 3] = [0.25, 0.05, 0.60];
+/// Probability that a name's certificate is bad which nobody was seen to accept, of others, and of one that
+/// several apps refuse.
+pub(super) const BAD: [f64; 3] = [0.05, 0.002, 0.30];
 
 impl Sign {
     /// How many names or apps of a kind count at most: further ones are like those.
-    pub(super) const fn most(self) -> f64 {
+    pub(super) const fn most(self) -> u32 {
         match self {
-            Self::AppAcceptsOthers | Self::AppRefusesAll | Self::AppRefusesOthers => 4.0,
-            Self::AppAcceptsRelated | Self::AppRefusesRelated | Self::SeveralAppsRefuse => 2.0,
-            _ => 1.0,
+            Self::AppRefusesAll
+            | Self::AppRefusesOthers
+            | Self::ClientRefuses
+            | Self::SeveralAppsRefuse
+            | Self::GeneralAppRefuses
+            | Self::AppsHereRefuseName
+            | Self::AppRefusesElsewhere
+            | Self::AppRefusesOthersElsewhere => 4,
+            Self::AppAcceptsOthers | Self::OtherAppsAccept => 3,
+            Self::AppAcceptsRelated
+            | Self::AppRefusesRelated
+            | Self::OthersAcceptName
+            | Self::AppAcceptsElsewhere
+            | Self::AddressShared => 2,
+            _ => 1,
         }
     }
 
@@ -189,9 +261,9 @@ impl Sign {
         )
     }
 
-    /// Its row of the table; `None` only if it has none, which a test excludes.
+    /// Its row of the table.
     pub(super) fn row(self) -> Option<&'static Row> {
-        TABLE.iter().find(|row| row.sign == self)
+        TABLE.get(self as usize)
     }
 }
 
@@ -200,11 +272,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_probabilities_and_columns_are_in_order() {
-        assert!((PRIOR.iter().sum::<f64>() - 1.0).abs() < 0.02);
-        for row in TABLE {
-            assert!(row.likelihood.iter().all(|it| *it > 0.0 && *it < 1.0));
-            assert!(row.sign.row().is_some());
+    fn numbers_are_probabilities_and_rows_and_columns_are_in_order() {
+        for (at, row) in TABLE.iter().enumerate() {
+            let is_probability =
+                |it: f64| (it > 0.0 && it <= 1.0) || (row.kind == Refused && it == Q);
+            assert!(row.likelihood.iter().all(|it| is_probability(*it)), "{at}");
+            assert_eq!(row.sign as usize, at);
         }
         for (column, hypothesis) in Hypothesis::ALL.into_iter().enumerate() {
             assert_eq!(hypothesis as usize, column);

@@ -57,7 +57,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
     }
 
     /// The same members without their worth.
-    pub(super) fn still(&self, now_s: u64) -> impl Iterator<Item = &T> {
+    pub(super) fn still(&self, now_s: u64) -> impl Iterator<Item = &T> + Clone {
         self.members.iter().filter_map(move |(member, seen)| {
             (now_s.saturating_sub(*seen) < FORGOTTEN_S).then_some(member)
         })

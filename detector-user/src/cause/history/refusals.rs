@@ -74,6 +74,11 @@ impl Refusals {
         self.certificate_in_order = subject.certificate_in_order.or(self.certificate_in_order);
     }
 
+    /// When the latest began, seconds since the UNIX epoch.
+    pub(super) fn last_s(&self) -> u64 {
+        self.last_ns / 1_000_000_000
+    }
+
     /// Probability that the client refused, by the surest attempt and by retries in vain.
     pub(super) fn sureness(&self) -> f64 {
         let again = self.attempts.saturating_sub(1).min(2);
@@ -187,8 +192,7 @@ impl Open {
         let (cause, confidence) = self.given;
         let now = outcome(&self.alone, decision);
         let left = left_of(cause, decision);
-        let mut verdict = decided(&self.alone, decision);
-        let revised = Arc::make_mut(&mut verdict);
+        let mut back = false;
         if now.0 == cause {
             if now.1 < SURE || confidence >= SURE {
                 return None;
@@ -200,6 +204,11 @@ impl Open {
             if left >= REFUTED || confidence <= REFUTED {
                 return None;
             }
+            back = true;
+        }
+        let mut verdict = decided(&self.alone, decision);
+        let revised = Arc::make_mut(&mut verdict);
+        if back {
             revised.cause = cause;
             revised.confidence = left;
         }

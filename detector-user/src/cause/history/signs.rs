@@ -1,195 +1,228 @@
 //! The signs that hold for a refusal, by what other connections show.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use super::case::Case;
-use super::likelihoods::Sign;
+use super::case::{Accepted, Case, Refused};
+use super::likelihoods::{Row, Sign};
 use crate::verdict::AlertDescription;
 
-/// A sign that holds, and how often. Its `Display` is for people.
-#[derive(Clone, Copy, Debug)]
+/// A sign that holds, how often, and how probable it is that something else explains it.
 pub(super) struct Finding {
-    pub(super) sign: Sign,
-    /// Names or apps that show it, old ones for less; at most [`Sign::most`].
-    pub(super) count: f64,
-    /// Names or apps that its sentence counts.
-    counted: u64,
+    pub(super) row: &'static Row,
+    /// Names, apps or clients that show it; at most [`Sign::most`].
+    pub(super) count: u32,
+    /// Probability of what was refused where a hypothesis doesn't explain it.
+    pub(super) otherwise: f64,
 }
 
-/// The signs that hold so far.
+/// Findings as they are added.
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Adds a sign that so many names or apps show, if any does.
-    fn push(&mut self, sign: Sign, count: f64) {
-        self.push_counted(sign, count, count.ceil() as u64);
+    fn accepted(&mut self, sign: Sign, count: u32) {
+        self.add(sign, count, 1.0);
     }
 
-    /// Adds a sign whose sentence counts others than its weight.
-    fn push_counted(&mut self, sign: Sign, count: f64, counted: u64) {
-        if count > 0.0 {
+    fn refused(&mut self, sign: Sign, refused: Refused) {
+        self.add(sign, refused.count, refused.otherwise);
+    }
+
+    fn holds(&mut self, sign: Sign, holds: bool) {
+        self.add(sign, u32::from(holds), 1.0);
+    }
+
+    fn add(&mut self, sign: Sign, count: u32, otherwise: f64) {
+        if count > 0
+            && let Some(row) = sign.row()
+        {
             self.0.push(Finding {
-                sign,
+                row,
                 count: count.min(sign.most()),
-                counted,
+                otherwise,
             });
         }
-    }
-
-    /// Adds a sign that one connection alone shows.
-    fn push_if(&mut self, sign: Sign, holds: bool) {
-        self.push(sign, f64::from(u8::from(holds)));
     }
 }
 
 /// Returns the signs that hold.
 pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = Findings(Vec::with_capacity(10));
+    let mut findings = Findings(Vec::with_capacity(12));
     of_the_app(case, &mut findings);
+    of_the_app_elsewhere(case, &mut findings);
     of_others(case, &mut findings);
     of_the_refusal(case, &mut findings);
     findings.0
 }
 
 fn of_the_app(case: &Case<'_>, findings: &mut Findings) {
-    let names = case.names_of_the_app();
-    findings.push(Sign::AppAcceptsOthers, names.accepted);
-    let accepts_any = names.accepted + names.related_accepted > 0.0;
+    let (accepted, when) = case.accepted_beside();
+    match when {
+        Accepted::Before => findings.accepted(Sign::AppAcceptsOthers, accepted.unrelated),
+        Accepted::Since => findings.accepted(Sign::AppAcceptsOthersSince, accepted.unrelated),
+    }
+    findings.accepted(Sign::AppAcceptsRelated, accepted.related);
+    match case.accepted_it() {
+        Some(Accepted::Before) => findings.holds(Sign::AppAcceptedIt, true),
+        Some(Accepted::Since) => findings.holds(Sign::AppAcceptsItSince, true),
+        None => {}
+    }
+    findings.holds(Sign::GeneralApp, case.is_of_general_app());
+    let accepts_any = accepted.unrelated + accepted.related > 0;
     let refuses = if accepts_any {
         Sign::AppRefusesOthers
     } else {
         Sign::AppRefusesAll
     };
-    findings.push(refuses, names.refused);
-    findings.push(Sign::AppAcceptsRelated, names.related_accepted);
-    findings.push(Sign::AppRefusesRelated, names.related_refused);
-    findings.push_if(Sign::AppAcceptedIt, case.accepted_it());
+    findings.refused(refuses, case.refused_beside(refuses.most()));
+    findings.refused(Sign::AppRefusesRelated, case.refuses_related());
+}
+
+fn of_the_app_elsewhere(case: &Case<'_>, findings: &mut Findings) {
+    let (this, any) = case.accepts_elsewhere();
+    findings.holds(Sign::AppAcceptsElsewhere, this);
+    findings.holds(Sign::AppAcceptsOthersElsewhere, any && !this);
+    let sign = Sign::AppRefusesElsewhere;
+    findings.refused(sign, case.refused_elsewhere(sign.most()));
+    let sign = Sign::AppRefusesOthersElsewhere;
+    findings.refused(sign, case.others_refused_elsewhere(sign.most()));
 }
 
 fn of_others(case: &Case<'_>, findings: &mut Findings) {
-    let by_others = case.accepted_by_other_apps();
-    let elsewhere = case.app_accepts_it_elsewhere();
-    findings.push(Sign::OthersAcceptName, by_others);
-    findings.push(Sign::AppAcceptsElsewhere, elsewhere);
-    findings.push(Sign::AppRefusesElsewhere, case.app_refuses_it_elsewhere());
-    if by_others + elsewhere <= 0.0 {
-        let refusers = case.discerning_refusers();
-        let all = u64::from(refusers.apps) + u64::from(refusers.general) + 1;
-        findings.push_counted(Sign::SeveralAppsRefuse, refusers.apps.into(), all);
-        findings.push(Sign::GeneralAppRefuses, refusers.general.into());
+    let (accepted, general) = case.accepted_by_others();
+    if general {
+        findings.accepted(Sign::GeneralAppAccepts, 1);
+    } else {
+        findings.accepted(Sign::OthersAcceptName, accepted);
     }
-    findings.push(Sign::OtherAppsAccept, case.other_apps_here_accept());
-    let refusing = case.refusing_apps_of_a_refusing_client();
-    if refusing >= 2 {
-        findings.push_counted(Sign::ClientRefusesAll, 1.0, refusing as u64);
+    let refusers = case.refusers(Sign::SeveralAppsRefuse.most());
+    findings.refused(Sign::SeveralAppsRefuse, refusers.elsewhere);
+    findings.refused(Sign::GeneralAppRefuses, refusers.general);
+    findings.refused(Sign::AppsHereRefuseName, refusers.here);
+    let (others, when) = case.other_apps_here_accept();
+    match when {
+        Accepted::Before => findings.accepted(Sign::OtherAppsAccept, others),
+        Accepted::Since => findings.accepted(Sign::OtherAppsAcceptSince, others),
     }
-    findings.push_if(Sign::AddressShared, case.address_is_shared());
+    let sign = Sign::ClientRefuses;
+    findings.refused(sign, case.refused_by_the_client(sign.most()));
+    findings.accepted(Sign::AddressShared, case.contradictions());
 }
 
 fn of_the_refusal(case: &Case<'_>, findings: &mut Findings) {
-    let refusals = case.refusals;
-    if let Some(in_order) = refusals.certificate_in_order {
-        findings.push_if(Sign::CertificateInOrder, in_order);
-        findings.push_if(Sign::CertificateFaulty, !in_order);
+    if let Some(in_order) = case.refusals.certificate_in_order {
+        findings.holds(Sign::CertificateInOrder, in_order);
+        findings.holds(Sign::CertificateFaulty, !in_order);
     }
     if let Some(usual) = case.is_signed_as_usual() {
-        findings.push_if(Sign::UsualIssuer, usual);
-        findings.push_if(Sign::OtherIssuer, !usual);
+        findings.holds(Sign::UsualIssuer, usual);
+        findings.holds(Sign::OtherIssuer, !usual);
     }
-    match refusals.alert {
-        Some(AlertDescription::UnknownCa) => findings.push_if(Sign::UnknownCa, true),
-        Some(AlertDescription::AccessDenied) => findings.push_if(Sign::AccessDenied, true),
-        _ => findings.push_if(Sign::AfterHandshake, refusals.after_handshake),
+    match case.refusals.alert {
+        Some(AlertDescription::UnknownCa) => findings.holds(Sign::UnknownCa, true),
+        Some(AlertDescription::AccessDenied) => findings.holds(Sign::AccessDenied, true),
+        _ => findings.holds(Sign::AfterHandshake, case.refusals.after_handshake),
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Names(self.counted);
-        f.write_str(match self.sign {
-            Sign::AppAcceptsOthers => {
-                return write!(
-                    f,
-                    "this app accepts the interceptor for {names} of other domains and never for \
-                     this one"
-                );
-            }
-            Sign::AppRefusesAll => {
-                return write!(
-                    f,
-                    "this app refused the interceptor for {names} of other domains too, and never \
-                     accepted it"
-                );
-            }
-            Sign::AppRefusesOthers => {
-                return write!(
-                    f,
-                    "this app refused the interceptor for {names} of other domains too"
-                );
-            }
+impl Finding {
+    /// The finding in words.
+    pub(super) fn detail(&self) -> Cow<'static, str> {
+        let names = || count(self.count, "a name", "names");
+        let apps = || count(self.count, "an app", "apps");
+        match self.row.sign {
+            Sign::AppAcceptsOthers => format!(
+                "this app accepts the interceptor for {} of other domains and never for this one",
+                names()
+            )
+            .into(),
+            Sign::AppAcceptsOthersSince => format!(
+                "this app accepts the interceptor for {} of other domains since it refused this one",
+                names()
+            )
+            .into(),
             Sign::AppAcceptsRelated => {
-                "this app accepts the interceptor for another name of this domain"
+                "this app accepts the interceptor for another name of this domain".into()
             }
-            Sign::AppRefusesRelated => {
-                "this app refuses the interceptor for another name of this domain"
+            Sign::AppAcceptedIt => {
+                "this app had accepted the interceptor for this very name".into()
             }
-            Sign::AppAcceptedIt => "this app accepted the interceptor for this very name",
-            Sign::OthersAcceptName => "other apps accept the interceptor for this name",
+            Sign::AppAcceptsItSince => {
+                "this app accepts the interceptor for this very name since".into()
+            }
+            Sign::GeneralApp => {
+                "this app accepts many unrelated names, as browsers do, which pin few".into()
+            }
             Sign::AppAcceptsElsewhere => {
-                "the same app accepts the interceptor for this name on other clients"
+                "the same app accepts the interceptor for this name on other clients".into()
             }
-            Sign::AppRefusesElsewhere => {
-                "the same app refuses this name on other clients too, and accepts others there"
+            Sign::AppAcceptsOthersElsewhere => {
+                "the same app accepts the interceptor for other names on other clients".into()
             }
-            Sign::SeveralAppsRefuse => {
-                return write!(
-                    f,
-                    "{} apps that accept the interceptor for other names refuse this one, and none \
-                     accepts it",
-                    self.counted
-                );
+            Sign::OthersAcceptName => "other apps accept the interceptor for this name".into(),
+            Sign::GeneralAppAccepts => {
+                "an app that accepts many unrelated names, as browsers do, accepts this one".into()
+            }
+            Sign::OtherAppsAccept => "other apps on this client accept the interceptor".into(),
+            Sign::OtherAppsAcceptSince => {
+                "other apps on this client accept the interceptor since".into()
+            }
+            Sign::AppRefusesAll => format!(
+                "this app refused the interceptor for {} of other domains too, and never accepted it",
+                names()
+            )
+            .into(),
+            Sign::AppRefusesOthers => format!(
+                "this app refused the interceptor for {} of other domains too",
+                names()
+            )
+            .into(),
+            Sign::AppRefusesRelated => {
+                "this app refuses the interceptor for another name of this domain".into()
+            }
+            Sign::AppRefusesElsewhere => "the same app refuses this name on other clients too".into(),
+            Sign::AppRefusesOthersElsewhere => format!(
+                "the same app refuses {} of other domains on other clients",
+                names()
+            )
+            .into(),
+            Sign::SeveralAppsRefuse | Sign::AppsHereRefuseName => {
+                format!("{} beside this refuse this name", apps()).into()
             }
             Sign::GeneralAppRefuses => {
-                "an app that accepts many unrelated names, as browsers do, refuses this one"
+                "an app that accepts many unrelated names, as browsers do, refuses this one".into()
             }
-            Sign::OtherAppsAccept => "other apps on this client accept the interceptor",
-            Sign::ClientRefusesAll => {
-                return write!(
-                    f,
-                    "no app on this client accepts the interceptor, {} refuse it",
-                    self.counted
-                );
+            Sign::ClientRefuses => {
+                format!("{} beside this refuse the interceptor on this client", apps()).into()
             }
-            Sign::AddressShared => {
-                "apps at this address both accept the interceptor and refuse it: several hosts may \
-                 share it"
+            Sign::AddressShared => "apps at this address refused names that they had accepted: \
+                                    several hosts may share it"
+                .into(),
+            Sign::CertificateInOrder => {
+                "the certificate shown is in date and for this name".into()
             }
-            Sign::CertificateInOrder => "the certificate shown is in date and for this name",
-            Sign::CertificateFaulty => "the certificate shown is not in date or not for this name",
+            Sign::CertificateFaulty => {
+                "the certificate shown is not in date or not for this name".into()
+            }
             Sign::UsualIssuer => {
-                "the interceptor signs this name with the CA that this app accepts"
+                "the interceptor signs this name with the CA of names that are accepted".into()
             }
-            Sign::OtherIssuer => {
-                "the interceptor signs this name with another CA than names this app accepts, as \
-                 it does for origins it does not trust itself"
-            }
-            Sign::UnknownCa => "it says unknown_ca, which few pin checks do",
-            Sign::AccessDenied => "it says access_denied, as checks of its own do",
+            Sign::OtherIssuer => "the interceptor signs this name with another CA than names this \
+                                  app accepts, as it does for origins it does not trust itself"
+                .into(),
+            Sign::UnknownCa => "it says unknown_ca, which few pin checks do".into(),
+            Sign::AccessDenied => "it says access_denied, as checks of its own do".into(),
             Sign::AfterHandshake => {
-                "it had finished the handshake, as pin checks do more often than others"
+                "it had finished the handshake, as pin checks do more often than others".into()
             }
-        })
+        }
     }
 }
 
-/// A number of names, in words.
-struct Names(u64);
-
-impl fmt::Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("a name"),
-            names => write!(f, "{names} names"),
-        }
+/// Counts in words.
+fn count(count: u32, one: &str, several: &str) -> String {
+    if count == 1 {
+        one.to_owned()
+    } else {
+        format!("{count} {several}")
     }
 }

@@ -30,21 +30,20 @@ pub(super) enum ClientView {
 }
 
 /// An app on a client.
-#[derive(Default)]
 pub(super) struct Pair {
     pub(super) accepted: Recent<Name, 12>,
     pub(super) refused: Recent<Name, 12>,
+    /// When it first accepted any, seconds since the UNIX epoch; the greatest number if never.
+    pub(super) first_accepted_s: u64,
     /// The issuer of the certificate it accepted last.
     pub(super) issuer: Option<Mark>,
 }
 
-/// Names that an app accepts and refuses beside one: of unrelated domains, and of the same.
-#[derive(Default)]
-pub(super) struct Names {
-    pub(super) accepted: f64,
-    pub(super) refused: f64,
-    pub(super) related_accepted: f64,
-    pub(super) related_refused: f64,
+/// How many names an app accepts beside one: unrelated domains, and names of the same.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beside {
+    pub(super) unrelated: u32,
+    pub(super) related: u32,
 }
 
 /// A client.
@@ -52,6 +51,10 @@ pub(super) struct Names {
 pub(super) struct Client {
     pub(super) accepting: Recent<App, 8>,
     pub(super) refusing: Recent<(App, Name), 12>,
+    /// Number of connections whose certificate was accepted.
+    pub(super) acceptances: u32,
+    /// Names that an app refused though it had accepted them, and whether that is sure.
+    pub(super) contradicted: Recent<(App, Name, bool), 4>,
     pub(super) triples: Recent<Triple, TRIPLES>,
 }
 
@@ -67,77 +70,80 @@ pub(super) struct Visitors {
 #[derive(Default)]
 pub(super) struct Everywhere {
     pub(super) accepted: Recent<(IpAddr, Name), 12>,
+    pub(super) refused: Recent<(IpAddr, Name), 12>,
     pub(super) triples: Recent<Triple, TRIPLES>,
 }
 
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            accepted: Recent::default(),
+            refused: Recent::default(),
+            first_accepted_s: u64::MAX,
+            issuer: None,
+        }
+    }
+}
+
 impl Pair {
-    /// Returns the names it accepts and refuses beside `this`; old ones count for less. Of each
-    /// unrelated domain one counts.
-    pub(super) fn names_beside(&self, this: Name, now_s: u64) -> Names {
-        let (related_accepted, accepted) = unrelated(self.accepted.at(now_s), this);
-        let refused = self
-            .refused
-            .at(now_s)
-            .filter(|(name, _)| !self.accepted.any(now_s, |it| it == name));
-        let (related_refused, refused) = unrelated(refused, this);
-        Names {
-            accepted,
-            refused,
-            related_accepted,
-            related_refused,
+    /// Returns how many names it accepts beside `this`. Of each unrelated domain one counts.
+    pub(super) fn accepted_beside(&self, this: Name, now_s: u64) -> Beside {
+        let accepted = || self.accepted.still(now_s);
+        let related = accepted()
+            .filter(|it| it.domain == this.domain && it.host != this.host)
+            .count();
+        let unrelated = first_of_domains(accepted())
+            .filter(|it| it.domain != this.domain)
+            .count();
+        Beside {
+            unrelated: unrelated as u32,
+            related: related as u32,
         }
     }
 
-    /// Whether one host can hardly show this: one name both accepted and refused, or some accepted
-    /// and several unrelated ones refused.
-    pub(super) fn is_of_several_hosts(&self, now_s: u64) -> bool {
-        let mut domains: Vec<u64> = Vec::new();
-        for name in self.refused.still(now_s) {
-            if self.accepted.any(now_s, |it| it == name) {
-                return true;
-            }
-            if !domains.contains(&name.domain) {
-                domains.push(name.domain);
-            }
-        }
-        domains.len() >= 3 && self.accepted.any(now_s, |_| true)
+    /// Number of domains of which it accepts a name.
+    pub(super) fn domains_accepted(&self, now_s: u64) -> u32 {
+        first_of_domains(self.accepted.still(now_s)).count() as u32
     }
 
+    /// Names it refuses and never accepted.
+    fn only_refused(&self, now_s: u64) -> impl Iterator<Item = &Name> + Clone {
+        self.refused
+            .still(now_s)
+            .filter(move |name| !self.accepted.any(now_s, |it| it == *name))
+    }
+
+    /// Names of other domains than `this` that it refuses and never accepted, one of each.
+    pub(super) fn refused_beside(&self, this: Name, now_s: u64) -> impl Iterator<Item = &Name> {
+        first_of_domains(self.only_refused(now_s)).filter(move |it| it.domain != this.domain)
+    }
+
+    /// Whether it refuses another name of the same domain, and never accepted that.
+    pub(super) fn refuses_related(&self, this: Name, now_s: u64) -> bool {
+        self.only_refused(now_s)
+            .any(|it| it.domain == this.domain && it.host != this.host)
+    }
+
+    /// What decisions depend on, in steps.
     pub(super) fn view(&self, now_s: u64) -> PairView {
-        let accepts = match self.accepted.weight(now_s, |_| true) {
-            count if count >= 1.0 => (count * 2.0).min(10.0) as u8 + 8,
-            // Below one, what it is worth counts in steps.
-            count => (count.min(1.0) * 8.0).ceil() as u8,
-        };
-        let step = |count: f64| (count + 0.5).min(5.0) as u8;
         let none = Name { host: 0, domain: 0 };
-        let refuses = step(self.names_beside(none, now_s).refused);
         PairView {
-            accepts,
-            refuses,
+            accepts: self.domains_accepted(now_s).min(5) as u8,
+            refuses: self.refused_beside(none, now_s).take(5).count() as u8,
             issuer: self.issuer,
         }
     }
 }
 
-/// Returns the worth of names of the same domain as `this`, and of unrelated domains.
-fn unrelated(names: impl Iterator<Item = (Name, f64)>, this: Name) -> (f64, f64) {
-    let mut domains: Vec<(u64, f64)> = Vec::new();
-    let mut related = 0.0;
-    for (name, worth) in names {
-        if name.host == this.host {
-            continue;
-        }
-        if name.domain == this.domain {
-            related += worth;
-            continue;
-        }
-        match domains.iter_mut().find(|(known, _)| *known == name.domain) {
-            Some((_, most)) => *most = most.max(worth),
-            None => domains.push((name.domain, worth)),
-        }
-    }
-    (related, domains.iter().map(|(_, worth)| worth).sum())
+/// The first name of each domain.
+fn first_of_domains<'a>(
+    names: impl Iterator<Item = &'a Name> + Clone,
+) -> impl Iterator<Item = &'a Name> {
+    let all = names.clone();
+    names.enumerate().filter_map(move |(at, name)| {
+        let known = all.clone().take(at).any(|it| it.domain == name.domain);
+        (!known).then_some(name)
+    })
 }
 
 impl Client {
@@ -207,6 +213,8 @@ impl Concerned<'_> {
         let Triple { client, app, name } = fact.triple;
         let now = fact.time_s;
         self.pair.issuer = fact.issuer.or(self.pair.issuer);
+        self.pair.first_accepted_s = self.pair.first_accepted_s.min(now);
+        self.client.acceptances = self.client.acceptances.saturating_add(1);
         self.client.accepting.insert(app, now);
         self.app.accepted.insert((client, name), now);
         let new_name = self.pair.accepted.insert(name, now);
@@ -227,6 +235,10 @@ impl Concerned<'_> {
         let Triple { client, app, name } = fact.triple;
         let now = fact.time_s;
         self.client.refusing.insert((app, name), now);
+        self.app.refused.insert((client, name), now);
+        if self.pair.accepted.any(now, |it| *it == name) {
+            self.client.contradicted.insert((app, name, fact.sure), now);
+        }
         let new_name = self.pair.refused.insert(name, now);
         let visitor = (client, app, fact.issuer);
         self.name.refused_by.insert(visitor, now) || new_name
