@@ -91,7 +91,7 @@ fn pipeline() -> anyhow::Result<Pipeline> {
     Ok(pipeline)
 }
 
-/// Has at least so many connections judged; returns how many and in what CPU time.
+/// Judges at least so many connections; returns their number and the CPU time.
 fn run(
     traffic: &mut Traffic,
     told: &mut Told,
@@ -108,7 +108,7 @@ fn run(
     Ok((connections, seconds))
 }
 
-/// CPU time of this thread so far.
+/// Returns the CPU time of this thread so far.
 fn cpu_seconds() -> anyhow::Result<f64> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
@@ -121,7 +121,7 @@ fn is_turning_point(observation: &Observation) -> bool {
     observation.events & (events::HELLO | events::SETTLED | events::RESET) != 0 || ended
 }
 
-/// The pipeline, and what observations of flows that go on take from the heap.
+/// The pipeline, and the heap that observations of flows take which go on.
 struct Watched {
     pipeline: Pipeline,
     observations: u64,
@@ -183,7 +183,7 @@ fn count_allocations(
     Ok(())
 }
 
-/// Memory is measured in a process of its own, whose heap nothing else has left room in.
+/// Measures memory in a process of its own, with a fresh heap.
 fn add_memory(table: &mut Table) -> anyhow::Result<()> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--agent", "-", "--only", "memory"])

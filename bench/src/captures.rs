@@ -12,7 +12,7 @@ use crate::table::{Goal, Row, Table};
 use cost::{Cost, cost};
 use traffic::{Capture, MIX, Mix};
 
-/// The others, what each does with the file, and how many times as fast the agent is to be.
+/// The others, the work of each on the file, and the factor by which the agent is to be faster.
 const OTHERS: [(&str, &str, &[&str], f64); 3] = [
     (
         "tshark",
@@ -76,7 +76,7 @@ impl Bench<'_> {
         )
     }
 
-    /// The median round's CPU time a packet, nanoseconds, by one thread.
+    /// Returns the median round's CPU time a packet, nanoseconds, by one thread.
     fn per_packet(&self, capture: &Capture) -> anyhow::Result<f64> {
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
@@ -145,7 +145,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Time and memory of captures of different lengths.
+    /// Measures time and memory of captures of different lengths.
     fn length(&self, table: &mut Table) -> anyhow::Result<()> {
         let mut measured = Vec::new();
         for packets in [500_000, 1_000_000, 4_000_000] {
@@ -173,7 +173,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The same million connections, more and more of them at once.
+    /// Measures the same million connections, more and more of them at once.
     fn concurrency(&self, table: &mut Table) -> anyhow::Result<()> {
         let mix = Mix {
             packets: 8_000_000,

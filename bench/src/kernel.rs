@@ -37,7 +37,7 @@ pub(crate) fn measure(table: &mut Table, quick: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Rows of a packet that can be run again and again.
+/// Adds rows of a packet that can be run again and again.
 fn passing(
     table: &mut Table,
     programs: &mut Programs,
@@ -82,8 +82,8 @@ fn passing(
     Ok(())
 }
 
-/// A row of a packet that tells something once: of many clients' in turn, with the agent's rings
-/// emptied in between.
+/// Adds a row of a packet that tells something once: of many clients' in turn, with the agent's
+/// rings emptied in between.
 fn telling(table: &mut Table, case: &Case, rounds: usize) -> anyhow::Result<()> {
     let mut clients = Clients::load(clients::Order::InTurn)?;
     let mut times = [const { Vec::new() }; 3];
@@ -110,7 +110,7 @@ fn telling(table: &mut Table, case: &Case, rounds: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Data of a million established flows, at random.
+/// Measures data of a million established flows, at random.
 fn million(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
     let mut clients = Clients::load(clients::Order::AtRandom)?;
     let packet = clients.establish_all()?;

@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: what a packet costs in the kernel, how fast captures are read, and what the
-//! agent makes of what it is told.
+//! `cargo xtask bench`: a packet's cost in the kernel, the speed of reading captures, and the
+//! agent's cost of a connection.
 //!
 //! Figures are medians of rounds that take turns, so that a busy moment of the machine meets all
-//! programs alike; what counts are ratios within one run.
+//! programs alike; only ratios within one run are comparable.
 
 mod agent;
 mod captures;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Rows of what was measured.
+/// Rows of measurements.
 #[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<Row>,

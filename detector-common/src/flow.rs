@@ -112,7 +112,8 @@ impl FlowKey {
     }
 }
 
-/// Sort key of an endpoint. Any total order would do; this one is three native comparisons.
+/// Returns the sort key of an endpoint. Any total order would do; this one is three native
+/// comparisons.
 #[inline(always)]
 fn order(address: &Address, port: u16) -> (u64, u64, u16) {
     let [high, low] = address.words;

@@ -13,7 +13,7 @@
 /// assert_eq!(frame.head(2, 2), Some(0x0304_0000_0000_0000));
 /// ```
 pub trait Packet {
-    /// The `N` bytes at `offset`, if they can be read in place.
+    /// Returns the `N` bytes at `offset`, if they can be read in place.
     ///
     /// `None` if the frame ends before them, or if they cannot be addressed directly (in the kernel:
     /// beyond the linear part of the buffer).
@@ -29,7 +29,7 @@ pub trait Packet {
     /// the frame has fewer bytes, or if they do not fit.
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool;
 
-    /// Length of the whole frame on the wire, in bytes, including those not captured.
+    /// Returns the length of the whole frame on the wire, in bytes, including those not captured.
     fn frame_len(&self) -> usize;
 
     /// Returns the same value, of which the eBPF verifier knows nothing.
@@ -41,7 +41,7 @@ pub trait Packet {
         value
     }
 
-    /// Outermost VLAN tag, if hardware or kernel stripped it from the frame's bytes.
+    /// Returns the outermost VLAN tag, if hardware or kernel stripped it from the frame's bytes.
     fn offloaded_vlan(&self) -> Option<u16> {
         None
     }

@@ -61,8 +61,8 @@ impl RecordHeader {
         plausible.then_some(header)
     }
 
-    /// Number of body bytes in the head: of an alert its level and description, of a handshake
-    /// record the message type and the first byte of its length.
+    /// Returns the number of body bytes in the head: of an alert its level and description, of a
+    /// handshake record the message type and the first byte of its length.
     #[inline(always)]
     pub fn detail_len(&self) -> u32 {
         match self.content_type {

@@ -93,7 +93,8 @@ pub struct SynSlot {
     pub reserved: [u8; 7],
 }
 
-/// A hash of a flow's key, the same for either order of its endpoints: its high half selects the slot.
+/// Returns a hash of a flow's key, the same for either order of its endpoints: its high half
+/// selects the slot.
 #[inline(always)]
 pub fn slot_hash(key: &FlowKey, seed: u64) -> u64 {
     FlowTag::hash(key, seed).wrapping_add(u64::from(key.tunnel))
@@ -266,7 +267,7 @@ mod tests {
         // Another connection is counted from its own first SYN.
         let others = [syn(99), syn(99), syn(7), syn(7), syn(7)];
         assert_eq!(recorded(&others).1, [false, false, false, false, true]);
-        // What two mirror ports show at once was sent once.
+        // A segment that two mirror ports show at once was sent once.
         let mut slot = SynSlot::default();
         let told = [1, 2, 3, 4].map(|time_ns| slot.record(&syn(99), time_ns));
         assert_eq!((told, slot.syn.count), ([false; 4], 1));

@@ -40,7 +40,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
         // SAFETY: just looked up. The engine borrows one watched flow at a time, as it does so
-        // through `&mut self`, and checks what it uses of it as an index or a length.
+        // through `&mut self`, and checks each value that it uses as an index or a length.
         unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }.map(|kept| &mut kept.watched)
     }
 

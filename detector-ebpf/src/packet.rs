@@ -78,10 +78,10 @@ pub(crate) unsafe trait Context {
     /// `to` is valid for writes of `len` bytes.
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> i64;
 
-    /// Length of the whole frame in bytes, with its fragments.
+    /// Returns the length of the whole frame in bytes, with its fragments.
     fn frame_len(&self) -> usize;
 
-    /// The VLAN tag that is not in the frame's bytes.
+    /// Returns the VLAN tag that is not in the frame's bytes.
     fn offloaded_vlan(&self) -> Option<u16>;
 }
 
@@ -139,7 +139,7 @@ fn load_bytes<C: Context, const ROOM: usize>(
 }
 
 impl Frame<'_, TcContext> {
-    /// Index of the interface that the frame passes.
+    /// Returns the index of the interface that the frame passes.
     #[inline(always)]
     pub(crate) fn interface(&self) -> u32 {
         // SAFETY: the context is the one the program was called with.

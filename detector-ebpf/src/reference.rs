@@ -84,7 +84,7 @@ mod programs {
         go_on(&context, unsafe { bpf_get_prandom_u32() })
     }
 
-    /// The same, with client numbers in ascending order.
+    /// Does the same with client numbers in ascending order.
     #[xdp(frags)]
     pub(crate) fn in_turn(context: XdpContext) -> u32 {
         let Some(turn) = TURN.get_ptr_mut(0) else {
@@ -122,7 +122,8 @@ mod programs {
         XDP_PASS
     }
 
-    /// Ethernet, IPv4 or IPv6 without options, TCP ports; one look-up, inserting at first.
+    /// Parses Ethernet, IPv4 or IPv6 without options, and TCP ports; one look-up, inserting at
+    /// first.
     #[inline(always)]
     fn look_up(context: &XdpContext) -> Option<()> {
         let ether_type: [u8; 2] = read(context, 12)?;

@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// tlswhy(8), and a page for each command.
+/// Writes tlswhy(8), and a page for each command.
 fn command_pages(folder: &Path) -> anyhow::Result<()> {
     let mut whole = Cli::command().disable_help_subcommand(true);
     whole.build();
@@ -129,7 +129,7 @@ fn see_also(is_whole: bool) -> Roff {
     page
 }
 
-/// tlswhy.toml(5).
+/// Returns tlswhy.toml(5).
 fn configuration_page() -> Roff {
     let mut page = Roff::new();
     let version = concat!("tlswhy ", env!("CARGO_PKG_VERSION"));

@@ -1,11 +1,11 @@
-//! tlswhy, the agent: from what the kernel or a capture shows of TLS connections to verdicts.
+//! tlswhy, the agent: from the TLS connections in the kernel or a capture to verdicts.
 //!
 //! ```text
 //! source ─► flow ─► cause ─► verdict ─► outlet        host: the machine underneath
 //! └──────────────── operate ────────────────┘
 //! ```
 //!
-//! Each room's documentation says what comes in, what goes out, and what may not be done there.
+//! Each room's documentation states its input, its output, and the work that does not belong there.
 
 pub mod cause;
 pub mod flow;

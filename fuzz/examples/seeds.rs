@@ -87,7 +87,7 @@ fn read(path: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     Ok(frames)
 }
 
-/// An uncompressed capture, whose records a fuzzer can reach.
+/// Returns an uncompressed capture, whose records a fuzzer can reach.
 fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let header: [u32; 6] = [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1];
     let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -109,7 +109,7 @@ fn engine(frames: &[Vec<u8>]) -> Vec<u8> {
     seed
 }
 
-/// The first server's stream, cut into segments of several lengths.
+/// Returns the first server's stream, cut into segments of several lengths.
 fn records(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut seed = vec![0, 0, 0, 9, 241, 2, 0, 37];
     let mut client = None;
@@ -132,7 +132,7 @@ fn records(frames: &[Vec<u8>]) -> Vec<u8> {
     seed
 }
 
-/// The handshake bytes that the engine sends of the first connection.
+/// Returns the handshake bytes that the engine sends of the first connection.
 fn handshake(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut host = Host::default();
     for frame in frames {

@@ -2,8 +2,8 @@
 //!
 //! Holds, after each frame (see `Host`): at most one observation and eleven chunks, each of this
 //! frame's segment and with a cause in it; chunks lie within the payload and the bytes are the
-//! frame's; every field of what is sent was written; state is bounded; the filter of tags misses no
-//! watched flow.
+//! frame's; every field sent was written; state is bounded; the filter of tags misses no watched
+//! flow.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 //! The header walk and the fast path on one frame of any bytes.
 //!
-//! Holds: what is read lies within the frame, fields are within their bounds, and the fast path
-//! passes nothing that the walk would have the engine look at.
+//! Holds: reads lie within the frame, fields are within their bounds, and the fast path passes
+//! nothing that the walk would have the engine look at.
 #![no_main]
 
 use detector_common::fast_path::flow_key;

@@ -43,8 +43,8 @@ impl Talk {
     }
 }
 
-/// Content type, length and offset of each record, as far as headers are plausible and complete
-/// with what the engine reads of a record; and the offset of the first that is not.
+/// Returns content type, length and offset of each record, as far as headers are plausible and
+/// complete with the bytes that the engine reads; and the offset of the first that is not.
 fn plain_records(stream: &[u8]) -> (Vec<(u8, u16, usize)>, usize) {
     let mut records = Vec::new();
     let mut at = 0;

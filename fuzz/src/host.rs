@@ -22,7 +22,7 @@ const TAG_SETS: usize = 2;
 /// Chunks of one segment at most.
 const CHUNKS_MAX: usize = 11;
 
-/// A value as the kernel finds it: memory that something else was in.
+/// Returns a value as the kernel finds it: memory that something else was in.
 fn leftover<T: FromBytes>() -> T {
     T::read_from_bytes(&vec![0xa5; size_of::<T>()]).unwrap()
 }

@@ -6,7 +6,7 @@ pub use host::Host;
 
 use detector_common::headers::{LinkType, Tap};
 
-/// Frames of an input: each a big-endian 16-bit length and as many bytes.
+/// Returns the frames of an input: each a big-endian 16-bit length and as many bytes.
 pub fn frames(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let len = usize::from(u16::from_be_bytes(*input.first_chunk()?));
@@ -17,14 +17,14 @@ pub fn frames(mut input: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The reverse of [`frames`], for seeds. Longer frames are cut.
+/// Appends a frame, for seeds: the reverse of [`frames`]. Longer frames are cut.
 pub fn push_frame(input: &mut Vec<u8>, frame: &[u8]) {
     let frame = &frame[..frame.len().min(usize::from(u16::MAX))];
     input.extend((frame.len() as u16).to_be_bytes());
     input.extend(frame);
 }
 
-/// The tap that an input's first byte stands for.
+/// Returns the tap that an input's first byte stands for.
 pub fn tap(choice: u8) -> Tap {
     Tap {
         link: match choice & 7 {

@@ -8,10 +8,10 @@
 //!
 //! In: the programs of a Debian machine, or captures with labels. Out: labelled captures (`corpus`,
 //! `rewrite`), scores of the agent's verdicts on them (`score`), and the story that the demo tells.
-//! [`host`] is also what tests and benches stand on.
+//! Tests and benches use [`host`], too.
 //!
-//! Not here: anything that decides a verdict. The agent is run as a program; of its library only the
-//! names of causes are used, so that what is scored and what scores it have no other code in common.
+//! Not here: anything that decides a verdict. The agent is run as a program; of its library only
+//! the names of causes are used, so that the agent and its scorer have no other code in common.
 //! Only generated sites call its history directly, which they are made for ([`sites`]).
 
 pub mod build;

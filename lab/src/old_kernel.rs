@@ -129,7 +129,7 @@ fn unpack(folder: &Path) -> anyhow::Result<Kernel> {
     Ok(kernel)
 }
 
-/// Puts into `machine` what it boots with.
+/// Puts into `machine` the files it boots with.
 fn furnish(machine: &Path, folder: &Path, kernel: &Kernel) -> anyhow::Result<()> {
     for place in ["bin", "tests", "modules"] {
         fs::create_dir_all(machine.join(place))?;
@@ -215,7 +215,7 @@ fn copy_into(file: &Path, machine: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Boots, shows what the machine prints, and fails unless every test program passed and the agent
+/// Boots, shows the machine's output, and fails unless every test program passed and the agent
 /// ended in order.
 fn boot(kernel: &Path, image: &Path) -> anyhow::Result<()> {
     let mut command = words(&format!("timeout {PATIENCE} qemu-system-x86_64"));

@@ -1,4 +1,4 @@
-//! Every client of the corpus does what it is asked for, against a real server on loopback.
+//! Every client of the corpus serves its purpose, against a real server on loopback.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 

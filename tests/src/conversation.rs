@@ -43,7 +43,7 @@ pub enum From {
 pub struct Conversation {
     /// The layers below TCP.
     pub network: Network,
-    /// Which of many clients, below 2^24; each has its own address.
+    /// Number of the client, below 2^24; each has its own address.
     pub client: u32,
     /// The client's port; the server's is 443.
     pub client_port: u16,
@@ -54,7 +54,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// A connection after its three-way handshake.
+    /// Creates a connection after its three-way handshake.
     pub fn new(network: Network) -> Self {
         Self {
             network,
@@ -65,7 +65,7 @@ impl Conversation {
         }
     }
 
-    /// SYN, SYN-ACK and ACK before the first bytes.
+    /// Returns SYN, SYN-ACK and ACK before the first bytes.
     pub fn three_way_handshake(&self) -> Vec<Vec<u8>> {
         let before = |from: From| self.next(from).wrapping_sub(1);
         vec![
@@ -80,14 +80,14 @@ impl Conversation {
         ]
     }
 
-    /// A segment with payload; the sender's sequence number moves on.
+    /// Returns a segment with payload; the sender's sequence number moves on.
     pub fn data(&mut self, from: From, payload: &[u8]) -> Vec<u8> {
         let frame = self.segment(from, self.next(from), payload, |tcp| tcp.psh = true);
         self.seq[from as usize] = self.next(from).wrapping_add(payload.len() as u32);
         frame
     }
 
-    /// Payload cut into segments of at most `size` bytes.
+    /// Returns payload cut into segments of at most `size` bytes.
     pub fn pieces(&mut self, from: From, payload: &[u8], size: usize) -> Vec<Vec<u8>> {
         payload
             .chunks(size)
@@ -95,29 +95,29 @@ impl Conversation {
             .collect()
     }
 
-    /// An acknowledgement without payload.
+    /// Returns an acknowledgement without payload.
     pub fn ack(&self, from: From) -> Vec<u8> {
         self.segment(from, self.next(from), &[], |_| {})
     }
 
-    /// A FIN.
+    /// Returns a FIN.
     pub fn fin(&mut self, from: From) -> Vec<u8> {
         let frame = self.segment(from, self.next(from), &[], |tcp| tcp.fin = true);
         self.seq[from as usize] = self.next(from).wrapping_add(1);
         frame
     }
 
-    /// A RST with ACK.
+    /// Returns a RST with ACK.
     pub fn rst(&self, from: From) -> Vec<u8> {
         self.segment(from, self.next(from), &[], |tcp| tcp.rst = true)
     }
 
-    /// Sequence number of the next byte.
+    /// Returns the sequence number of the next byte.
     pub fn next(&self, from: From) -> u32 {
         self.seq[from as usize]
     }
 
-    /// Any segment.
+    /// Returns any segment.
     pub fn segment(
         &self,
         from: From,
@@ -194,7 +194,7 @@ fn written(step: PacketBuilderStep<TcpHeader>, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Hop-by-hop options (8 bytes) and destination options (16 bytes) before TCP.
+/// Returns hop-by-hop options (8 bytes) and destination options (16 bytes) before TCP.
 fn with_extensions(plain: &[u8]) -> Vec<u8> {
     let mut frame = plain.to_vec();
     let length = u16::from_be_bytes([frame[18], frame[19]]) + 24;
@@ -208,19 +208,19 @@ fn with_extensions(plain: &[u8]) -> Vec<u8> {
 
 /// Handshake messages and records.
 pub mod tls {
-    /// A record of TLS 1.2's version.
+    /// Returns a record of TLS 1.2's version.
     pub fn record(content_type: u8, body: &[u8]) -> Vec<u8> {
         let length = (body.len() as u16).to_be_bytes();
         [&[content_type, 3, 3, length[0], length[1]][..], body].concat()
     }
 
-    /// A handshake message.
+    /// Returns a handshake message.
     pub fn message(handshake_type: u8, body: &[u8]) -> Vec<u8> {
         let [_, a, b, c] = (body.len() as u32).to_be_bytes();
         [&[handshake_type, a, b, c][..], body].concat()
     }
 
-    /// A record with a ClientHello for `name` whose body is `len` bytes or a little more.
+    /// Returns a record with a ClientHello for `name` whose body is `len` bytes or a little more.
     pub fn client_hello(name: &str, len: usize) -> Vec<u8> {
         let name = name.as_bytes();
         let entry = [&[0][..], &(name.len() as u16).to_be_bytes(), name].concat();
@@ -241,7 +241,7 @@ pub mod tls {
         record(22, &message(1, &body))
     }
 
-    /// A record with a ServerHello that chooses `suite`; TLS 1.3 if `tls13`.
+    /// Returns a record with a ServerHello that chooses `suite`; TLS 1.3 if `tls13`.
     pub fn server_hello(suite: u16, tls13: bool) -> Vec<u8> {
         let extensions: &[u8] = if tls13 { &[0, 43, 0, 2, 3, 4] } else { &[] };
         let body = [

@@ -1,4 +1,4 @@
-//! The engine on both its hosts, with what it told made comparable.
+//! The engine on both its hosts, with comparable observations.
 
 use anyhow::Context;
 use aya::Ebpf;
@@ -37,8 +37,8 @@ impl Receiver for Told {
     }
 }
 
-/// An observation without what two hosts see differently: their clocks, the interface's number,
-/// and what lies in memory behind the last record.
+/// Returns an observation without the parts that differ between two hosts: their clocks, the
+/// interface's number, and the memory behind the last record.
 fn comparable(observation: &Observation) -> Observation {
     let mut observation = *observation;
     observation.time_ns = 0;
@@ -68,7 +68,7 @@ fn comparable(observation: &Observation) -> Observation {
     observation
 }
 
-/// Which of the object's programs.
+/// A program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// XDP at ingress.
@@ -132,12 +132,12 @@ impl Kernel {
         told
     }
 
-    /// Hands on what it told since the last call.
+    /// Passes on the observations since the last call.
     pub fn drain(&mut self, receiver: &mut impl Receiver) {
         self.rings.drain(receiver);
     }
 
-    /// Its counters.
+    /// Returns its counters.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -169,7 +169,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// With so many sets of tags of watched flows.
+    /// Creates it with so many sets of tags of watched flows.
     pub fn with_tag_sets(tag_sets: usize) -> Self {
         Self {
             tap: CaptureTap::with_tag_sets(tag_sets),
@@ -196,7 +196,7 @@ impl Host {
         std::mem::take(&mut self.told)
     }
 
-    /// Its counters.
+    /// Returns its counters.
     pub fn counters(&self) -> Vec<(Counter, u64)> {
         self.tap.counters().collect()
     }

@@ -23,7 +23,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Program type, attach type and flags.
+    /// Returns program type, attach type and flags.
     const fn numbers(self) -> (u32, u32, u32) {
         match self {
             Self::XdpNative => (6, 37, 0),
@@ -95,7 +95,7 @@ impl Attributes {
     }
 
     fn call(&mut self, command: i64) -> io::Result<OwnedFd> {
-        // SAFETY: the attributes live through the call, as does what they point to, and their
+        // SAFETY: the attributes live through the call, as do the objects they point to, and their
         // length is given.
         let descriptor = unsafe {
             libc::syscall(

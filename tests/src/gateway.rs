@@ -13,7 +13,8 @@ use serde_json::Value;
 /// The longest that things in the lab may take; nothing measures it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The agent's binary: built once, or where there is no compiler the one that `TLSWHY_AGENT` names.
+/// Returns the agent's binary: built once, or where there is no compiler the one that
+/// `TLSWHY_AGENT` names.
 ///
 /// # Panics
 /// If it does not build: no test can go on.
@@ -83,7 +84,7 @@ impl Gateway {
         Ok(server)
     }
 
-    /// Starts the agent on `lan0` and waits until it is ready; returns what it said by then.
+    /// Starts the agent on `lan0` and waits until it is ready; returns its messages until then.
     ///
     /// # Errors
     /// If it does not start.
@@ -95,7 +96,7 @@ impl Gateway {
         Ok((agent, said))
     }
 
-    /// curl for `https://www.lab.test/` at an address.
+    /// Returns the command of curl for `https://www.lab.test/` at an address.
     pub fn curl(&self, address: &str, arguments: &[&str]) -> Command {
         let mut command = self.client.command("curl");
         command.args(["-sS", "-o", "/dev/null", "--max-time", "10", "--resolve"]);
@@ -104,7 +105,7 @@ impl Gateway {
         command
     }
 
-    /// A folder that goes with the lab.
+    /// Returns a folder that is removed with the lab.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

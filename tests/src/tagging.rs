@@ -14,7 +14,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("LAB_EBPF_OBJECT"));
 /// The VLAN ID of all tags.
 pub const VLAN_ID: u16 = 100;
 
-/// Tags what leaves by an interface and untags what comes in, until it is dropped.
+/// Tags frames that leave by an interface and untags those that come in, until it is dropped.
 pub struct Tagging {
     _links: Ebpf,
 }

@@ -28,7 +28,7 @@ const LAST: [u8; 60] = {
     frame
 };
 
-/// A namespace whose name no other test has.
+/// Returns a namespace whose name no other test has.
 ///
 /// # Panics
 /// If this process is not root.
@@ -37,14 +37,14 @@ pub fn namespace(label: &str) -> Namespace {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("tw-{}-{number}-{label}", std::process::id());
     let namespace = Namespace::new(&name).expect("making namespaces needs root");
-    // Nothing but what a test sends: no neighbour discovery, no router solicitations.
+    // Only a test's own frames: no neighbour discovery, no router solicitations.
     namespace
         .run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
         .unwrap();
     namespace
 }
 
-/// A client and a gateway joined by a veth pair: `c0` on the one side, `g0` on the other.
+/// Returns a client and a gateway joined by a veth pair: `c0` on the one side, `g0` on the other.
 pub fn pair() -> (Namespace, Namespace) {
     let (client, gateway) = (namespace("client"), namespace("gateway"));
     connect((&client, "c0", &[]), (&gateway, "g0", &[])).unwrap();
@@ -77,7 +77,7 @@ pub fn inside<T: Send>(namespace: &Namespace, act: impl FnOnce() -> T + Send) ->
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// The interface of this name in the namespace this thread is in.
+/// Returns the interface of this name in the namespace this thread is in.
 pub fn interface(name: &str) -> Interface {
     let wanted = [Wanted::Named(name.to_owned())];
     let mut found = selection::choose(&wanted).unwrap().whole().unwrap();
@@ -162,7 +162,7 @@ fn write(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
     Ok(nix::unistd::write(socket, frame).map(drop)?)
 }
 
-/// Records what comes to an interface from the conversations' client, as tcpdump does: with
+/// Records frames that come to an interface from the conversations' client, as tcpdump does: with
 /// VLAN tags where they were.
 pub struct Recording {
     tcpdump: Process,

@@ -69,8 +69,8 @@ fn rewrites_of_the_corpus_are_judged_rightly() {
     let folder = tempfile::tempdir().unwrap();
     let count = rewrite_folder(some.path(), folder.path(), 1).unwrap();
     assert!(count >= 300, "{count}");
-    // Among the rewrites are such that lose what the client said, and each is judged alone: a handshake
-    // that was never used is then no failure, though it may be a refusal.
+    // Among the rewrites are some that lose the client's alert, and each is judged alone: a
+    // handshake that was never used is then no failure, though it may be a refusal.
     let out_of_reach = [HIDDEN, "recall of pinning", "recall of ca-not-trusted"];
     assert_reached(&scored(folder.path()), &out_of_reach);
 }

@@ -387,7 +387,7 @@ proptest! {
     }
 }
 
-/// How a connection is left by those who go on to use its ports again.
+/// The state of a connection whose ports are used again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     /// Both sides closed.

@@ -1,4 +1,5 @@
-//! `tlswhy doctor` on this machine: what is there is told, and what is wrong decides the exit code.
+//! `tlswhy doctor` on this machine: it reports the findings, and the failed ones decide the exit
+//! code.
 
 use std::process::{Command, Output};
 

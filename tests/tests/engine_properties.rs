@@ -112,7 +112,8 @@ proptest! {
         prop_assert_eq!(seen(&doubled), seen(&whole));
     }
 
-    /// Two neighbours swapped: either all is told, or the gap is flagged and what is told is true.
+    /// Two neighbours swapped: either all is observed, or the gap is flagged and the observations
+    /// are true.
     #[test]
     fn reordering_tells_the_same_or_says_so(
         cuts in proptest::collection::vec(any::<usize>(), 1..20),

@@ -88,7 +88,7 @@ fn exclusions(arguments: &[&str], files: &[PathBuf]) -> Output {
     output(command.arg("exclusions").args(arguments).args(files)).unwrap()
 }
 
-/// Returns the list of what the corpus's pinning app needs, and of the names in `always`.
+/// Returns the list for the corpus's pinning app, and of the names in `always`.
 fn list(format: &str, always: Option<&Path>) -> String {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus");
     let labels = fs::read_to_string(corpus.join("labels.tsv")).unwrap();

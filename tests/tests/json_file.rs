@@ -26,7 +26,7 @@ fn mode(file: &Path) -> u32 {
     std::fs::metadata(file).unwrap().permissions().mode() & 0o777
 }
 
-/// The agent as its unit starts it: nobody else may read what it makes, by its umask.
+/// The agent as its unit starts it: by its umask its files are not readable for others.
 fn start(lab: &Gateway, file: &Path) -> Process {
     let mut command: Command = lab.gateway.command("sh");
     command.args(["-c", "umask 077; exec \"$@\"", "sh"]);

@@ -1,4 +1,4 @@
-//! The programs in this machine's kernel: that the verifier takes them, and what that costs.
+//! The programs in this machine's kernel: that the verifier accepts them, and at which cost.
 
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use detector_common::counter::Counter;
@@ -8,9 +8,9 @@ use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::engines::{Kernel, Program};
 
-/// The limits of a program: bytes of bytecode, bytes of machine code, instructions that the verifier
-/// processes. Some way above what they are, so that what makes a program dearer shows here without a
-/// clock. Older verifiers give up at a million.
+/// The limits of a program: bytes of bytecode, bytes of machine code, instructions that the
+/// verifier processes. Some way above the present numbers, so that a costlier program shows here
+/// without a clock. Older verifiers give up at a million.
 struct Ceiling {
     translated: u32,
     jited: u32,
@@ -92,7 +92,7 @@ fn the_verifier_accepts_every_program(
     }
 }
 
-/// Which of the clients, by their place, had a hello or an alert told.
+/// The clients, by their place, of which a hello or an alert was observed.
 fn told(kernel: &mut Kernel, wanted: u16, first_port: u16) -> Vec<u16> {
     let told = kernel.told();
     let of_client = told.observations.iter().filter(|o| o.events & wanted != 0);

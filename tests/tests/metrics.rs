@@ -15,7 +15,7 @@ use xtask::root;
 
 const PORT: &str = "127.0.0.1:9745";
 
-/// Starts the agent in a namespace and waits until it is ready; returns what it said up to then.
+/// Starts the agent in a namespace and waits until it is ready; returns its messages until then.
 fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
     let agent = Process::start(namespace.command(agent()).arg("run").args(arguments)).unwrap();
     let said = agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
@@ -47,7 +47,7 @@ fn value(text: &str, series: &str) -> f64 {
     line.parse().unwrap()
 }
 
-/// Runs promtool, which is to be content and to say nothing against what it was given.
+/// Runs promtool, which is to accept its input without a complaint.
 fn promtool(arguments: &[&str], input: &str) {
     let mut tool = Command::new("promtool")
         .args(arguments)
@@ -221,7 +221,7 @@ fn the_dashboard_is_one() {
         let targets = panel["targets"].as_array().unwrap();
         assert!(targets.iter().all(|it| it["expr"].is_string()), "{panel}");
     }
-    // What Grafana asks is what Prometheus understands.
+    // Prometheus understands Grafana's queries.
     let targets = panels.iter().flat_map(|it| it["targets"].as_array());
     let rules: Vec<Value> = targets
         .flatten()

@@ -65,7 +65,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Starts the agent on `lan0` over what is kept; returns what it said until it was ready.
+/// Starts the agent on `lan0` over the kept state; returns its messages until it was ready.
 fn start(lab: &Gateway, kept: &Kept, more: &[&str]) -> (Process, Vec<String>) {
     let (pins, runtime) = (kept.pins(), kept.runtime());
     let mut arguments = vec!["--output", "json", "--pins", text(&pins)];
@@ -248,7 +248,7 @@ fn with_xdp() -> Abilities {
     }
 }
 
-/// Taps interfaces of the gateway over what is kept.
+/// Taps interfaces of the gateway over the kept state.
 fn tap_all(names: &[&str], kept: &Kept, abilities: Abilities) -> Result<KernelTap, TapError> {
     let options = ObjectOptions::default();
     let pins = Pins::new(Root::lock(&kept.pins()).unwrap(), &options);

@@ -150,7 +150,7 @@ fn frames_leave_as_they_came(
 ) {
     let path = Path::new(device);
     let frames = [conversations(), odd_frames()].concat();
-    // What the bridge itself does not forward, it does not forward with a tap either.
+    // Frames that the bridge itself does not forward are not forwarded with a tap either.
     let without = path.crossing(&frames);
     assert!(without.len() * 10 > frames.len() * 9, "{}", without.len());
     inside(&path.gateway, || {

@@ -96,7 +96,7 @@ fn command(name: &'static str, about: &'static str) -> Command {
     Command::new(name).about(about)
 }
 
-/// An option with a value.
+/// Returns an option with a value.
 fn option(name: &'static str, value_name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value_name).help(help)
 }

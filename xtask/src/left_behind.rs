@@ -63,7 +63,7 @@ impl Before {
     }
 }
 
-/// The processes whose environment has a variable.
+/// Returns the processes whose environment has a variable.
 fn processes(variable: &str) -> Vec<String> {
     let own = std::process::id().to_string();
     let mut found = Vec::new();
@@ -96,7 +96,7 @@ fn traces() -> BTreeSet<String> {
     traces
 }
 
-/// Mount points; the fifth field of a line (proc_pid_mountinfo(5)).
+/// Returns the mount points; the fifth field of a line (proc_pid_mountinfo(5)).
 fn mounts() -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));

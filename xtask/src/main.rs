@@ -1,4 +1,4 @@
-//! `cargo xtask`: parses a command, installs what it needs, and calls the crate that does the rest.
+//! `cargo xtask`: parses a command, installs its needs, and calls the crate that does the rest.
 
 use std::process::ExitCode;
 

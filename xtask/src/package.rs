@@ -17,7 +17,7 @@ pub struct Packages {
     pub rpm: PathBuf,
 }
 
-/// Makes both packages, having installed what that needs, and prints their paths.
+/// Makes both packages, having installed the tools, and prints their paths.
 ///
 /// # Errors
 /// If something needed is missing or fails.

@@ -1,4 +1,4 @@
-//! Counts what is taken from the heap.
+//! Counts allocations from the heap.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

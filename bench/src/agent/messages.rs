@@ -12,7 +12,8 @@ pub(super) fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
     tls::message(11, &[&length(&list)[..], &list].concat())
 }
 
-/// The ClientHello of a browser of today; half of the applications have a key share for ML-KEM.
+/// Returns the ClientHello of a browser of today; half of the applications have a key share for
+/// ML-KEM.
 pub(super) fn client_hello(name: &str, app: u32, number: u32) -> Vec<u8> {
     let extension = |kind: u16, data: &[u8]| {
         let head = [kind.to_be_bytes(), (data.len() as u16).to_be_bytes()].concat();
@@ -90,7 +91,7 @@ fn random(number: u32) -> [u8; 32] {
     random
 }
 
-/// A number that looks like any other; different ones stay different.
+/// Returns a number that looks like any other; different ones stay different.
 pub(super) fn scattered(number: u32) -> u32 {
     let number = (number ^ (number >> 16)).wrapping_mul(0x45d9_f3b3);
     let number = (number ^ (number >> 15)).wrapping_mul(0x846c_a68b);

@@ -43,7 +43,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Connections that come at about this rate, on the tap's clock.
+    /// Makes connections at about this rate, on the tap's clock.
     pub(super) fn new(connections_a_second: u64) -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(vec![])?;
         params
@@ -72,8 +72,8 @@ impl Traffic {
         })
     }
 
-    /// Puts what is told of the next connections, at least so many, in place of what was there;
-    /// returns how many they are.
+    /// Replaces the records by those of the next connections, at least so many; returns their
+    /// number.
     pub(super) fn next(&mut self, connections: u32, told: &mut Told) -> u32 {
         told.clear();
         let groups = connections.div_ceil(AT_ONCE);
@@ -84,7 +84,7 @@ impl Traffic {
         groups * AT_ONCE
     }
 
-    /// Connections whose packets are mixed.
+    /// Records a group of connections whose packets are mixed.
     fn group(&mut self, told: &mut Told) {
         // All that came before has ended.
         self.tap.restart();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tests::conversation::{Conversation, From, Network, tls};
 
-/// A capture, and what it holds.
+/// A capture and its contents.
 pub(super) struct Capture {
     pub(super) path: PathBuf,
     pub(super) packets: u64,
@@ -96,8 +96,8 @@ impl Connection {
         }
     }
 
-    /// The next segments, sent at once; nothing at the end. Every twentieth client refuses the
-    /// certificate.
+    /// Returns the next segments, sent at once; nothing at the end. Every twentieth client refuses
+    /// the certificate.
     fn next(&mut self, mix: &Mix) -> Vec<Vec<u8>> {
         let talk = &mut self.talk;
         let step = self.step;
@@ -143,7 +143,7 @@ impl Connection {
     }
 }
 
-/// A request and its answer.
+/// Returns a request and its answer.
 fn turn(talk: &mut Conversation, mix: &Mix) -> Vec<Vec<u8>> {
     let mut frames = vec![
         talk.data(From::Client, &tls::record(23, &[1; 180])),

@@ -68,7 +68,7 @@ pub(super) fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Frames a second that arrived.
+/// Returns the frames a second that arrived.
 fn round(
     from: &Namespace,
     to: &Namespace,
@@ -91,7 +91,8 @@ fn received(namespace: &Namespace) -> anyhow::Result<f64> {
         .context("ip tells no packets")
 }
 
-/// Loads a program and attaches it to the far end; it goes with what is returned.
+/// Loads a program and attaches it to the far end; it is detached when the returned value is
+/// dropped.
 fn attach(program: Program) -> anyhow::Result<Option<Ebpf>> {
     let (mut object, name) = match program {
         Program::None => return Ok(None),
@@ -130,7 +131,7 @@ fn xdp<'e>(object: &'e mut Ebpf, name: &str) -> anyhow::Result<&'e mut Xdp> {
     Ok(program.try_into()?)
 }
 
-/// A TCP segment without options, as long as it takes.
+/// Returns a TCP segment without options, as long as it takes.
 fn frame(len: usize) -> Vec<u8> {
     const HEADERS: usize = 14 + 20 + 20;
     let talk = Conversation::new(Network::Ipv4);

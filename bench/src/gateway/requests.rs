@@ -116,7 +116,7 @@ fn answer(mut stream: TcpStream, words: &Words) -> std::io::Result<()> {
     stream.write_all(&words.answer)
 }
 
-/// Connections a second of so many clients at once, and the median seconds of one.
+/// Measures connections a second of so many clients at once, and the median seconds of one.
 fn ask(gateway: &Gateway, at_once: usize, clients: Clients) -> anyhow::Result<(f64, f64)> {
     let threads: Vec<_> = (0..at_once)
         .map(|_| inside(gateway.client.name(), move || connections(clients)))

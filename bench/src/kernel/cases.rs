@@ -23,7 +23,7 @@ pub(super) enum Price {
 }
 
 impl Case {
-    /// The packets of a connection from this port of the client's.
+    /// Returns the packets of a connection from this port of the client's.
     pub(super) fn packets(&self, client_port: u16) -> (Vec<Vec<u8>>, Vec<u8>) {
         let mut talk = Conversation::new(self.network);
         talk.client_port = client_port;
@@ -35,7 +35,7 @@ fn application_data(len: usize) -> Vec<u8> {
     tls::record(23, &vec![0xa5; len])
 }
 
-/// Packets up to where the connection has settled.
+/// Returns the packets up to where the connection has settled.
 fn settled(talk: &mut Conversation) -> Vec<Vec<u8>> {
     let mut frames = vec![talk.data(From::Client, &tls::client_hello("bench.test", 500))];
     frames.push(talk.data(From::Server, &tls::server_hello(0x1301, true)));
@@ -46,14 +46,14 @@ fn settled(talk: &mut Conversation) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Packets up to the middle of the handshake.
+/// Returns the packets up to the middle of the handshake.
 fn watched(talk: &mut Conversation) -> Vec<Vec<u8>> {
     let hello = talk.data(From::Client, &tls::client_hello("bench.test", 500));
     let answer = talk.data(From::Server, &tls::server_hello(0xc02f, false));
     vec![hello, answer]
 }
 
-/// Packets that tell nothing, or pass, however often they come.
+/// Returns packets that tell nothing, or pass, however often they come.
 pub(super) fn passing() -> Vec<Case> {
     let case = |name, network, price, make: Make| Case {
         name,
@@ -123,7 +123,7 @@ pub(super) fn passing() -> Vec<Case> {
     ]
 }
 
-/// Packets that tell something once.
+/// Returns packets that tell something once.
 pub(super) fn telling() -> Vec<Case> {
     let case = |name, times, make| Case {
         name,
@@ -156,7 +156,7 @@ pub(super) fn telling() -> Vec<Case> {
     ]
 }
 
-/// A connection that has settled, and a segment of its data.
+/// Returns a connection that has settled, and a segment of its data.
 pub(super) fn established() -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut talk = Conversation::new(Network::Ipv4);
     let before = settled(&mut talk);
@@ -164,7 +164,7 @@ pub(super) fn established() -> (Vec<Vec<u8>>, Vec<u8>) {
     (before, segment)
 }
 
-/// A ClientHello from this port of the client's.
+/// Returns a ClientHello from this port of the client's.
 pub(super) fn hello(client_port: u16) -> Vec<u8> {
     let mut talk = Conversation::new(Network::Ipv4);
     talk.client_port = client_port;

@@ -19,7 +19,7 @@ const CLIENTS: u32 = 1 << 20;
 /// Flows in their handshake or at their end while a million are established.
 const WATCHED: u32 = 62_500;
 
-/// Which client is next.
+/// Number of the next client.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     InTurn,
@@ -121,8 +121,8 @@ impl Clients {
         self.run(packet, repeat)
     }
 
-    /// Has whatever runs next go to the agent's program, clients beginning with the first; returns
-    /// the first of as many ports that they have not used.
+    /// Sends the next runs to the agent's program, beginning with the first client; returns the
+    /// first of as many unused ports.
     pub(super) fn begin(&mut self, ports: usize) -> anyhow::Result<u16> {
         let first = self.client_port + 1;
         self.client_port += ports as u16;
@@ -132,7 +132,7 @@ impl Clients {
         Ok(first)
     }
 
-    /// The program that changes the client and goes on.
+    /// Returns the program that changes the client and goes on.
     pub(super) fn program(&mut self) -> anyhow::Result<&Xdp> {
         Ok(xdp(&mut self.references, self.order.program())?)
     }
@@ -159,7 +159,8 @@ impl Clients {
     }
 }
 
-/// The key of a client's connection on the loopback device, where test runs take place, as bytes.
+/// Returns the key of a client's connection on the loopback device, where test runs take place, as
+/// bytes.
 fn key_of(client: u32) -> [u8; size_of::<FlowKey>()] {
     let mut key = FlowKey {
         addresses: [

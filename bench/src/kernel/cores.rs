@@ -15,8 +15,8 @@ use super::programs::{run, xdp};
 use super::{PACKETS, median};
 use crate::table::{Goal, Row, Table};
 
-/// Packets a second of two cores against those of one: data that pass, and hellos that both cores
-/// tell of on the same rings.
+/// Measures packets a second of two cores against those of one: data that pass, and hellos that
+/// both cores report on the same rings.
 pub(super) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
     let mut object = load(&ObjectOptions::default())?;
     let program = xdp(&mut object, "tlswhy_xdp")?;

@@ -14,7 +14,7 @@ pub(crate) static REFERENCE: &[u8] = aya::include_bytes_aligned!(env!("REFERENCE
 
 const EGRESS: &str = "tlswhy_egress";
 
-/// Nobody looks at what is told here.
+/// The observations made here are not used.
 pub(super) struct Nobody;
 
 impl Receiver for Nobody {
@@ -22,7 +22,7 @@ impl Receiver for Nobody {
     fn chunk(&mut self, _: &ChunkHead, _: &[u8]) {}
 }
 
-/// Which of the object's programs.
+/// A program of the object.
 #[derive(Clone, Copy)]
 pub(super) enum Hook {
     Xdp,
@@ -38,7 +38,7 @@ impl Hook {
     }
 }
 
-/// The references, with room for so many flows.
+/// Loads the references, with room for so many flows.
 pub(super) fn references(flows: u32) -> anyhow::Result<Ebpf> {
     let mut references = EbpfLoader::new()
         .map_max_entries("FLOWS", flows)

@@ -1,4 +1,5 @@
-//! One segment of a watched flow: measure it, track its records, send what it gives cause for.
+//! One segment of a watched flow: measure it, track its records, send the observations that it
+//! causes.
 
 use crate::counter::Counter;
 use crate::engine::handshake::{Source, send_handshake};

@@ -159,8 +159,8 @@ fn tags<P: Packet>(packet: &P, mut network: Network) -> Result<Network, Counter>
     Ok(network)
 }
 
-/// A PPP protocol number from its first two bytes, and how many of them it takes: one where it was
-/// compressed (RFC 1661 §6.5), which shows by its lowest bit.
+/// Returns a PPP protocol number from its first two bytes, and the number of bytes it takes: one
+/// where it was compressed (RFC 1661 §6.5), which its lowest bit shows.
 #[inline(always)]
 pub(crate) fn ppp_protocol(first: u16) -> (u16, usize) {
     if first & 0x0100 != 0 {

@@ -57,7 +57,7 @@ pub(super) fn in_gre<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     }
 }
 
-/// draft-foschiano-erspan: types II and III, told by the version in the header itself.
+/// Parses ERSPAN (draft-foschiano-erspan), types II and III, by the version in its header.
 #[inline(always)]
 fn in_erspan<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<8>()?;

@@ -11,7 +11,7 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The name in verdicts.
+            /// Returns the name in verdicts.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -68,7 +68,7 @@ impl TunnelTag {
         Self((kind as u32) << 24 | id)
     }
 
-    /// The outermost tunnel's kind, if there is one.
+    /// Returns the outermost tunnel's kind, if there is one.
     pub fn kind(self) -> Option<TunnelKind> {
         let number = (self.0 >> 24) as u8;
         TunnelKind::ALL
@@ -77,7 +77,7 @@ impl TunnelTag {
             .find(|kind| *kind as u8 == number)
     }
 
-    /// Its identifier, where both directions share one below 2^24 - 1.
+    /// Returns its identifier, where both directions share one below 2^24 - 1.
     pub fn id(self) -> Option<u32> {
         let id = self.0 & NO_ID;
         (self.0 != 0 && id != NO_ID).then_some(id)

@@ -30,8 +30,8 @@ const MPLS_MULTICAST: u16 = 0x8848;
 const NSH: u16 = 0x894f;
 const PBB: u16 = 0x88e7;
 
-/// The innermost frame of `frame`, which is itself where nothing is tunnelled. Opens at most
-/// [`LEVELS_MAX`] tunnels.
+/// Returns the innermost frame of `frame`, which is itself where nothing is tunnelled. Opens at
+/// most [`LEVELS_MAX`] tunnels.
 pub fn innermost(frame: &[u8], link: LinkType) -> Inner {
     let mut found = Inner {
         offset: 0,
@@ -59,7 +59,7 @@ pub fn innermost(frame: &[u8], link: LinkType) -> Inner {
     found
 }
 
-/// The place of the frame directly inside `packet`, if it is the outside of a tunnel.
+/// Returns the place of the frame directly inside `packet`, if it is the outside of a tunnel.
 #[inline(always)]
 pub fn inner<P: Packet>(packet: &P, link: LinkType) -> Option<Place> {
     let network = link_layer(packet, link).ok()?;

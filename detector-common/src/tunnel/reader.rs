@@ -19,7 +19,7 @@ const OFFSET_MAX: usize = 0xffff;
 /// A frame inside another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner {
-    /// Where it begins in the outer frame.
+    /// Its offset in the outer frame.
     pub offset: usize,
     /// Its link layer.
     pub link: LinkType,
@@ -92,7 +92,7 @@ impl<'a, P: Packet> Reader<'a, P> {
         Place::new(self.at, link, TunnelTag::new(kind, id))
     }
 
-    /// The inner frame of an EtherType that a tunnel names.
+    /// Returns the inner frame of an EtherType that a tunnel names.
     #[inline(always)]
     pub(super) fn typed(self, ether_type: u16, kind: TunnelKind, id: Option<u32>) -> Option<Place> {
         match ether_type {
@@ -112,7 +112,8 @@ pub(super) fn ip_ether_type<P: Packet>(reader: &Reader<'_, P>) -> Option<u16> {
     }
 }
 
-/// A PPP frame (RFC 1661), with or without address and control, its protocol in one byte or two.
+/// Parses a PPP frame (RFC 1661), with or without address and control, its protocol in one byte or
+/// two.
 #[inline(always)]
 pub(super) fn in_ppp<P: Packet>(mut reader: Reader<'_, P>, kind: TunnelKind) -> Option<Place> {
     if be16(reader.peek::<2>()?, 0) == 0xff03 {

@@ -69,7 +69,7 @@ fn in_geneve<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     (version == 0).then_some(inner)
 }
 
-/// draft-ietf-intarea-gue: variant 0 has a header, variant 1 is IP at once.
+/// Parses GUE (draft-ietf-intarea-gue): variant 0 has a header, variant 1 is IP at once.
 #[inline(always)]
 fn in_gue<P: Packet>(mut reader: Reader<'_, P>) -> Option<Place> {
     let header = reader.peek::<4>()?;

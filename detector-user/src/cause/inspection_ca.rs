@@ -122,7 +122,8 @@ impl InspectionCa {
 impl FromStr for InspectionCa {
     type Err = InspectionCaError;
 
-    /// An existing file is read; anything else is a name, unless it can only be meant as a file.
+    /// Reads an existing file; takes anything else as a name, unless it can only be meant as a
+    /// file.
     fn from_str(given: &str) -> Result<Self, InspectionCaError> {
         let given = given.trim();
         let path = Path::new(given);
@@ -192,7 +193,7 @@ fn parts(name: &str) -> Vec<Part> {
             (Some((kind, value)), _) if is_attribute_type(kind.trim()) => {
                 parts.push((attribute_type(kind), unquoted(value)));
             }
-            // A comma within a value: the piece belongs to what came before.
+            // A comma within a value: the piece belongs to the one before.
             (_, Some((_, value))) => {
                 value.push(',');
                 value.push_str(&unquoted(piece));
@@ -211,7 +212,7 @@ fn is_attribute_type(kind: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
-/// One spelling for the types that tools spell differently.
+/// Returns one spelling for the types that tools spell differently.
 fn attribute_type(kind: &str) -> String {
     match kind.trim().to_ascii_lowercase().as_str() {
         "e" | "emailaddress" => "email".into(),

@@ -45,7 +45,7 @@ impl InterceptedWhen {
     /// All values, the default first.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
 
-    /// The word for it on the command line and in the configuration.
+    /// Returns the word for it on the command line and in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Preambles: what a client says before its ClientHello, to a proxy or in front of a server.
+//! Preambles: a client's bytes before its ClientHello, to a proxy or in front of a server.
 //!
 //! In: reports of a source that reads them (captures do). Out: the target that a client asked an explicit
 //! proxy for, the proxy's refusal, and the client's address as a load balancer tells it.
@@ -96,7 +96,7 @@ impl Target {
         })
     }
 
-    /// Its address; `None` of a name.
+    /// Returns its address; `None` of a name.
     pub fn address(&self) -> Option<SocketAddr> {
         let ip = self.host.parse::<IpAddr>().ok()?;
         Some(SocketAddr::new(ip.to_canonical(), self.port))
@@ -140,7 +140,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reason phrases of RFC 9110 §15 that proxies use.
+/// Returns the reason phrase of RFC 9110 §15 for a status that proxies use.
 const fn reason(status: u16) -> Option<&'static str> {
     Some(match status {
         400 => "Bad Request",
@@ -157,7 +157,7 @@ const fn reason(status: u16) -> Option<&'static str> {
     })
 }
 
-/// Reply codes of RFC 1928 §6.
+/// Returns the meaning of a reply code of RFC 1928 §6.
 const fn reply(code: u8) -> &'static str {
     match code {
         1 => "general SOCKS server failure",
@@ -172,7 +172,7 @@ const fn reply(code: u8) -> &'static str {
     }
 }
 
-/// Reply codes of SOCKS4.
+/// Returns the meaning of a reply code of SOCKS4.
 const fn reply4(code: u8) -> &'static str {
     match code {
         91 => "request rejected or failed",

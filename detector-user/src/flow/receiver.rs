@@ -11,7 +11,7 @@ pub trait Receiver {
     fn observation(&mut self, observation: &Observation);
     /// Records handshake bytes of a flow.
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]);
-    /// Records what came before a ClientHello. Only sources that look for it report it.
+    /// Records a report of bytes before a ClientHello. Only sources that look for it report it.
     fn preamble(&mut self, _report: &PreambleReport) {}
 }
 

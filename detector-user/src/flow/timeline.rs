@@ -95,7 +95,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A connection without a byte in either direction.
+    /// Creates a connection without a byte in either direction.
     #[must_use]
     pub fn unspoken(flow: FlowId, started_ns: u64) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -149,8 +149,8 @@ impl Timeline {
         self.started_ns + at_us * 1000
     }
 
-    /// The name of the server that the client wants: in its hello, or where there is none, the host that
-    /// it asked a proxy for.
+    /// Returns the name of the server that the client wants: in its hello, or where there is none,
+    /// the host that it asked a proxy for.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         let hello = self.handshake.client_hello.as_ref();
@@ -158,7 +158,7 @@ impl Timeline {
         name.or_else(|| Some(self.target()?.host.as_str()))
     }
 
-    /// Bytes of the ClientHello's first record with its header.
+    /// Returns the bytes of the ClientHello's first record with its header.
     #[must_use]
     pub fn hello_len(&self) -> Option<u32> {
         let mut records = self.records_of(Sender::Client);
@@ -166,25 +166,25 @@ impl Timeline {
         Some(HEADER_LEN + u32::from(hello.length))
     }
 
-    /// The destination that the client asked an explicit proxy for.
+    /// Returns the destination that the client asked an explicit proxy for.
     #[must_use]
     pub fn target(&self) -> Option<&Target> {
         self.preamble.as_ref()?.target.as_ref()
     }
 
-    /// The refusal of an explicit proxy.
+    /// Returns the refusal of an explicit proxy.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         self.preamble.as_ref()?.refusal
     }
 
-    /// One side's records, in order.
+    /// Returns one side's records, in order.
     pub fn records_of(&self, sender: Sender) -> impl Iterator<Item = &TimelineRecord> {
         let records = self.records.iter();
         records.filter(move |record| record.sender == sender)
     }
 
-    /// One side's SYN or SYN,ACK, if it was seen.
+    /// Returns one side's SYN or SYN,ACK, if it was seen.
     #[must_use]
     pub fn syn(&self, sender: Sender) -> Option<&Syn> {
         let [client, server] = &self.syns;
@@ -195,7 +195,7 @@ impl Timeline {
         syn.was_seen().then_some(syn)
     }
 
-    /// The time from here to the server and back, nanoseconds: from its SYN to its SYN,ACK.
+    /// Returns the time from here to the server and back, nanoseconds: from its SYN to its SYN,ACK.
     #[must_use]
     pub fn syn_round_trip_ns(&self) -> Option<u64> {
         let [client, server] = &self.syns;
@@ -210,7 +210,7 @@ impl Timeline {
         Some(self.started_ns.saturating_sub(syn_ack.time_ns))
     }
 
-    /// One side's numbers as last told.
+    /// Returns one side's numbers as last observed.
     #[must_use]
     pub const fn side(&self, sender: Sender) -> &Side {
         let [client, server] = &self.sides;

@@ -31,7 +31,7 @@ pub(crate) struct ReceiveRing {
     pub(crate) most: u32,
 }
 
-/// The kernel's names of the offloads that are on, such as `rx-lro`.
+/// Returns the kernel's names of the offloads that are on, such as `rx-lro`.
 ///
 /// # Errors
 /// The kernel's error: it may be too old, or the interface may not exist.
@@ -40,7 +40,7 @@ pub(crate) fn offloads(interface: &str) -> io::Result<HashSet<String>> {
     Ok(parsed_offloads(&message).ok_or(io::ErrorKind::InvalidData)?)
 }
 
-/// The size of an interface's receive rings.
+/// Returns the size of an interface's receive rings.
 ///
 /// # Errors
 /// The kernel's error; `EOPNOTSUPP` where there are none, as on virtual interfaces.
@@ -49,7 +49,7 @@ pub(crate) fn receive_ring(interface: &str) -> io::Result<ReceiveRing> {
     Ok(parsed_ring(&message).ok_or(io::ErrorKind::InvalidData)?)
 }
 
-/// The attributes of the answer to a request about one interface.
+/// Returns the attributes of the answer to a request about one interface.
 fn ask(what: u8, interface: &str) -> io::Result<Vec<u8>> {
     let family = generic_family("ethtool")?;
     let mut header = Vec::new();
@@ -67,7 +67,7 @@ fn ask(what: u8, interface: &str) -> io::Result<Vec<u8>> {
     Ok(attributes.ok_or(io::ErrorKind::InvalidData)?.to_vec())
 }
 
-/// The active features are a bitset without a mask: those listed are on.
+/// Parses the active features, a bitset without a mask: those listed are on.
 fn parsed_offloads(answer: &[u8]) -> Option<HashSet<String>> {
     let active = attribute(answer, ETHTOOL_A_FEATURES_ACTIVE)?;
     let bits = attribute(active, ETHTOOL_A_BITSET_BITS)?;

@@ -84,7 +84,7 @@ impl Interface {
         self.is_up() && self.flags & libc::IFF_RUNNING as u32 != 0
     }
 
-    /// The first header of its frames; `None` for other link layers than Ethernet and none.
+    /// Returns the first header of its frames; `None` for other link layers than Ethernet and none.
     #[must_use]
     pub fn framing(&self) -> Option<Framing> {
         if matches!(self.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
@@ -122,7 +122,7 @@ impl Interface {
     }
 }
 
-/// All interfaces of this network namespace.
+/// Returns all interfaces of this network namespace.
 ///
 /// # Errors
 /// If the kernel does not answer.
@@ -192,7 +192,7 @@ pub(crate) mod tests {
 
     const UP: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
 
-    /// An Ethernet interface of hardware that is up and has a link.
+    /// Returns an Ethernet interface of hardware that is up and has a link.
     pub(crate) fn ethernet(name: &str) -> Interface {
         Interface {
             index: 2,
@@ -206,7 +206,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The same, switched off.
+    /// Returns the same, switched off.
     pub(crate) fn down(name: &str) -> Interface {
         Interface {
             flags: 0,

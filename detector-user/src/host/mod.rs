@@ -1,10 +1,10 @@
 //! The machine underneath: interfaces, namespaces, privileges, clocks, the service manager.
 //!
-//! In: system calls, netlink and files of the running kernel.
-//! Out: plain facts (an [`interfaces::Interface`], a clock's offset) and small actions (dropping a
-//! capability, notifying systemd) for every other room.
-//! Not here: flows, verdicts, configuration, or the choice of what to watch. Nothing in this room knows
-//! that tlswhy exists, and it imports no other room.
+//! In: system calls, netlink and files of the running kernel. Out: plain facts (an
+//! [`interfaces::Interface`], a clock's offset) and small actions (dropping a capability, notifying
+//! systemd) for every other room. Not here: flows, verdicts, configuration, or the choice of
+//! interfaces to watch. Nothing in this room knows that tlswhy exists, and it imports no other
+//! room.
 
 pub mod clock;
 pub(crate) mod ethtool;

@@ -133,7 +133,7 @@ pub(crate) fn generic_family(name: &str) -> io::Result<u16> {
     Ok(family.ok_or(io::ErrorKind::InvalidData)?)
 }
 
-/// The attributes in `bytes`: type and value. Ends at the first that does not fit.
+/// Returns the attributes in `bytes`: type and value. Ends at the first that does not fit.
 pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
@@ -144,7 +144,7 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-/// The value of the first attribute of this type.
+/// Returns the value of the first attribute of this type.
 pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|&(found, _)| found == kind)
@@ -160,7 +160,7 @@ pub(crate) fn put(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
     request.resize(aligned(request.len()), 0);
 }
 
-/// A string attribute, without the NUL that ends it.
+/// Returns a string attribute, without the NUL that ends it.
 pub(crate) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|&b| b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()

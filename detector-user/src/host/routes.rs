@@ -42,7 +42,8 @@ fn next_hops(route: &[u8]) -> Vec<u32> {
         match kind {
             libc::RTA_OIF => hops.extend(u32_at(value, 0)),
             libc::RTA_MULTIPATH => {
-                // Each `struct rtnexthop`: its length with what follows, flags, hops, interface.
+                // Each `struct rtnexthop`: its length including the attributes, flags, hops,
+                // interface.
                 let mut rest = value;
                 while let (Some(length), Some(interface)) = (u16_at(rest, 0), u32_at(rest, 4)) {
                     hops.push(interface);

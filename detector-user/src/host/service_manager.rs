@@ -26,8 +26,8 @@ impl ServiceManager {
         }
     }
 
-    /// Longest time between calls of [`Self::alive`], where there is a watchdog: half of its timeout, as
-    /// sd_watchdog_enabled(3) recommends.
+    /// Returns the longest time between calls of [`Self::alive`], where there is a watchdog: half
+    /// of its timeout, as sd_watchdog_enabled(3) recommends.
     #[must_use]
     pub(crate) fn alive_every(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)

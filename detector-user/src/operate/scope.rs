@@ -55,8 +55,8 @@ pub struct Filter {
     pub endings: Endings,
 }
 
-/// A filter, and the verdicts that it let through: what replaces one of these is written too, so that
-/// no reader is left with a verdict that holds no longer.
+/// A filter, and the verdicts that it let through: a replacement of one of these is written too, so
+/// that no reader is left with a verdict that holds no longer.
 pub struct Gate {
     filter: Filter,
     written: LruCache<String, ()>,
@@ -128,7 +128,7 @@ impl Gate {
         self.filter = filter;
     }
 
-    /// The endings of connections in use that are written.
+    /// Returns the endings of connections in use that are written.
     #[must_use]
     pub const fn endings(&self) -> Endings {
         self.filter.endings

@@ -82,20 +82,21 @@ impl Settling {
         settled
     }
 
-    /// Time when the next is settled, on the tap's clock.
+    /// Returns the time when the next is settled, on the tap's clock.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.first().map(|(due_ns, _)| *due_ns)
     }
 
-    /// Number of revisions that came after their verdict was settled, and are not written.
+    /// Returns the number of revisions that came after their verdict was settled, and are not
+    /// written.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }
 }
 
-/// A verdict whose predecessors were never written: it replaces none.
+/// Returns a verdict whose predecessors were never written: it replaces none.
 fn alone(verdict: Arc<Verdict>) -> Arc<Verdict> {
     if verdict.revises.is_none() && verdict.supersedes.is_none() {
         return verdict;
@@ -151,7 +152,7 @@ mod tests {
             ("a", Cause::Pinning, 1)
         );
         assert_eq!((&only.revises, &only.supersedes), (&None, &None));
-        // What comes later is not written.
+        // Later verdicts are not written.
         assert!(
             settling
                 .record(verdict("a", Cause::CaNotTrusted, 2), 115)

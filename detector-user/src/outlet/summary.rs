@@ -123,7 +123,7 @@ impl fmt::Display for Summary {
         if tally.revised > 0 {
             write!(f, "; {} verdicts revised", tally.revised)?;
         }
-        // What is missing between the flows and these connections.
+        // The difference between the flows and these connections.
         let others = [
             (tally.joined, "of these connections were seen as two flows"),
             (tally.ignored, "connections ignored"),

@@ -126,7 +126,7 @@ impl Stream {
     }
 }
 
-/// A timeout of a socket is `WouldBlock` on Linux.
+/// Returns a timeout of a socket is `WouldBlock` on Linux.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),

@@ -31,7 +31,7 @@ pub fn peel(link: LinkType, frame: &[u8]) -> Result<Peeled, Unread> {
     Ok(((offset + len).min(frame.len()), link))
 }
 
-/// The link type that another one carries, and the length of the header before it.
+/// Returns the link type that another one carries, and the length of the header before it.
 fn wrapped(link: LinkType, frame: &[u8]) -> Option<(usize, LinkType)> {
     match link {
         LinkType::PKTAP | LinkType::USER2 => pktap(frame),
@@ -46,8 +46,8 @@ fn wrapped(link: LinkType, frame: &[u8]) -> Option<(usize, LinkType)> {
     }
 }
 
-/// Apple's PKTAP (xnu, `bsd/net/pktap.h`): length, type of what follows, and its link type, all in
-/// the byte order of the machine, which has been little-endian since there is a PKTAP.
+/// Parses Apple's PKTAP (xnu, `bsd/net/pktap.h`): length, type of the contents, and their link
+/// type, all in the byte order of the machine, which has been little-endian since there is a PKTAP.
 fn pktap(frame: &[u8]) -> Option<(usize, LinkType)> {
     const PACKET: u32 = 1;
     const LEN_MIN: usize = 40;
@@ -91,7 +91,7 @@ fn known(link: LinkType, frame: &[u8]) -> Result<Peeled, Unread> {
     }
 }
 
-/// PPP, with or without address and control (RFC 1662), or Cisco's HDLC in its place.
+/// Parses PPP, with or without address and control (RFC 1662), or Cisco's HDLC in its place.
 fn ppp(frame: &[u8], at: usize) -> Result<Peeled, Unread> {
     match frame.get(at..).unwrap_or_default() {
         [0xff, 0x03, ..] => ppp_protocol(frame, at + 2),
@@ -100,7 +100,7 @@ fn ppp(frame: &[u8], at: usize) -> Result<Peeled, Unread> {
     }
 }
 
-/// PPP in HDLC-like framing, or Cisco's HDLC: address and control come first in any case.
+/// Parses PPP in HDLC-like framing, or Cisco's HDLC: address and control come first in any case.
 fn hdlc(frame: &[u8]) -> Result<Peeled, Unread> {
     match frame {
         [0xff, 0x03, ..] => ppp_protocol(frame, 2),
@@ -115,7 +115,7 @@ fn cisco(frame: &[u8], at: usize) -> Result<Peeled, Unread> {
     }
 }
 
-/// A protocol field of one byte, which is odd, or two (RFC 1661 §6.5).
+/// Parses a protocol field of one byte, which is odd, or two (RFC 1661 §6.5).
 fn ppp_protocol(frame: &[u8], at: usize) -> Result<Peeled, Unread> {
     let (protocol, len) = match frame.get(at..).unwrap_or_default() {
         [first, ..] if first & 1 == 1 => (u16::from(*first), 1),
@@ -128,8 +128,8 @@ fn ppp_protocol(frame: &[u8], at: usize) -> Result<Peeled, Unread> {
     }
 }
 
-/// Linux's netfilter log: family, version, resource, then attributes in the byte order of the machine
-/// that wrote them, of which one is the packet.
+/// Parses Linux's netfilter log: family, version, resource, then attributes in the byte order of
+/// the machine that wrote them, of which one is the packet.
 fn nflog(frame: &[u8]) -> Result<Peeled, Unread> {
     let payload = nflog_payload(frame, u16::from_le_bytes)
         .or_else(|| nflog_payload(frame, u16::from_be_bytes));
@@ -170,7 +170,7 @@ mod tests {
         header
     }
 
-    /// As macOS writes it, with the DLT of what follows.
+    /// As macOS writes it, with the DLT of the contents.
     fn pktap_header(link: u8) -> Vec<u8> {
         header(
             &[108, 0, 0, 0, 1, 0, 0, 0, link, 0, 0, 0, b'e', b'n', b'0'],

@@ -1,4 +1,4 @@
-//! Kinds of frames in which no TCP was looked for, so that a summary says what was not seen.
+//! Kinds of frames in which no TCP was looked for, so that a summary names them.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum Unread {
 const UDP: u8 = 17;
 
 impl Unread {
-    /// The kind of a frame in which the engine found no IP or no TCP.
+    /// Returns the kind of a frame in which the engine found no IP or no TCP.
     pub fn of(frame: &[u8], link: headers::LinkType) -> Self {
         match network_header(&frame, link) {
             Ok((offset, 0x0800)) => ipv4(frame.get(offset..).unwrap_or_default()),
@@ -49,7 +49,7 @@ impl Unread {
     }
 }
 
-/// The first EtherType that is no VLAN tag.
+/// Returns the first EtherType that is no VLAN tag.
 fn outer_ether_type(frame: &[u8]) -> Unread {
     let rest = frame.get(12..).unwrap_or_default();
     let types = rest.chunks_exact(4).map(|tag| match *tag {
@@ -70,7 +70,8 @@ fn ipv4(header: &[u8]) -> Unread {
     }
 }
 
-/// The protocol behind the fixed header; extension headers are seldom before others than TCP.
+/// Returns the protocol behind the fixed header; extension headers are seldom before others than
+/// TCP.
 fn ipv6(header: &[u8]) -> Unread {
     match header {
         [_, _, _, _, _, _, protocol, ..] => {

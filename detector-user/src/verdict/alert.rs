@@ -65,7 +65,7 @@ macro_rules! alert_descriptions {
         }
 
         impl AlertDescription {
-            /// Its number in the registry.
+            /// Returns its number in the registry.
             #[must_use]
             pub const fn code(self) -> u8 {
                 match self {
@@ -74,7 +74,7 @@ macro_rules! alert_descriptions {
                 }
             }
 
-            /// Its name in the registry; `None` if it has none.
+            /// Returns its name in the registry; `None` if it has none.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self {
@@ -136,7 +136,7 @@ alert_descriptions! {
 }
 
 impl fmt::Display for AlertDescription {
-    /// `unknown_ca (48)`, or `unassigned alert (255)`.
+    /// Writes `unknown_ca (48)`, or `unassigned alert (255)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name().unwrap_or("unassigned alert");
         write!(f, "{name} ({})", self.code())

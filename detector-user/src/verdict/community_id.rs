@@ -12,8 +12,8 @@ use sha1::{Digest, Sha1};
 /// IP protocol number of TCP.
 const TCP: u8 = 6;
 
-/// The Community ID v1 of a TCP connection, `1:` and the Base64 of a SHA-1. Both directions of a
-/// connection have the same. `seed` keeps networks with the same addresses apart; tools use 0
+/// Returns the Community ID v1 of a TCP connection, `1:` and the Base64 of a SHA-1. Both directions
+/// of a connection have the same. `seed` keeps networks with the same addresses apart; tools use 0
 /// unless told otherwise.
 #[must_use]
 pub fn community_id_v1(seed: u16, client: SocketAddr, server: SocketAddr) -> String {
@@ -47,7 +47,7 @@ impl Endpoint {
         }
     }
 
-    /// In network byte order, 4 or 16 bytes.
+    /// Hashes an address in network byte order, 4 or 16 bytes.
     fn hash_address(&self, hash: &mut Sha1) {
         match self.ip {
             IpAddr::V4(ip) => hash.update(ip.octets()),

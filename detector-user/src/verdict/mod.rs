@@ -120,7 +120,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The name of the server that the client wants: that of its hello, or the target of a proxy.
+    /// Returns the name of the server that the client wants: that of its hello, or the target of a
+    /// proxy.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.sni.as_deref().or(self.target.as_deref())

@@ -21,7 +21,7 @@ macro_rules! named {
             /// Every value, in the order of the documentation.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
-            /// The name used in every output.
+            /// Returns the name used in every output.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {

@@ -26,7 +26,7 @@ impl From<SocketAddr> for Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// `192.0.2.1:443` or `[2001:db8::1]:443`.
+    /// Writes `192.0.2.1:443` or `[2001:db8::1]:443`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.ip, self.port).fmt(f)
     }

@@ -28,7 +28,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The file name's extension.
+    /// Returns the file name's extension.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Ethernet frames, to be written as classic pcap.
+    /// Returns a capture of Ethernet frames, to be written as classic pcap.
     #[must_use]
     pub fn ethernet(frames: Vec<Frame>) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl Capture {
         })
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self.format {

@@ -12,7 +12,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame captured whole.
+    /// Creates a frame captured whole.
     #[must_use]
     pub fn new(time_ns: u64, bytes: Vec<u8>) -> Self {
         let wire_len = bytes.len();

@@ -2,7 +2,7 @@
 //!
 //! In: files, plain or compressed. Out: [`Frame`]s, their TCP segments, and files again.
 //!
-//! Not here: the agent's reader. What scores the agent reads captures by other code than its own.
+//! Not here: the agent's reader. The scorer reads captures by other code than the agent's.
 
 mod file;
 mod frame;

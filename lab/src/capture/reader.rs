@@ -74,7 +74,7 @@ pub fn for_each(path: &Path, mut each: impl FnMut(Frame<'_>)) -> anyhow::Result<
     }
 }
 
-/// The whole capture, gzip or zstd (told by the first bytes) undone up to where they are damaged.
+/// Decompresses the whole capture, gzip or zstd (by its first bytes), up to where it is damaged.
 fn decompressed(path: &Path) -> anyhow::Result<(Vec<u8>, anyhow::Result<()>)> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut whole = Vec::new();

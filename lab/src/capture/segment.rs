@@ -27,7 +27,7 @@ pub struct Segment {
     pub rst: bool,
 }
 
-/// The TCP segment in a frame, if there is one.
+/// Returns the TCP segment in a frame, if there is one.
 #[must_use]
 pub fn segment(frame: &Frame<'_>) -> Option<Segment> {
     let packet = LaxSlicedPacket::from_ip(ip_packet(frame)?).ok()?;
@@ -55,7 +55,7 @@ pub fn segment(frame: &Frame<'_>) -> Option<Segment> {
     })
 }
 
-/// The IP packet in a frame, by its link type (<https://www.tcpdump.org/linktypes.html>).
+/// Returns the IP packet in a frame, by its link type (<https://www.tcpdump.org/linktypes.html>).
 fn ip_packet<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
     let bytes = frame.bytes;
     match frame.link_type {
@@ -82,7 +82,7 @@ fn by_ethertype(mut ethertype: u16, mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// PPP (RFC 1661): HDLC's address and control, if there, then the protocol.
+/// Parses PPP (RFC 1661): HDLC's address and control, if there, then the protocol.
 fn ppp(bytes: &[u8]) -> Option<&[u8]> {
     let bytes = bytes.strip_prefix(&[0xff, 0x03]).unwrap_or(bytes);
     match u16_at(bytes, 0)? {

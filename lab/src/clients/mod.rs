@@ -5,7 +5,7 @@
 
 //!
 //! In: a [`Request`]. Out: a command line that makes it, for the namespace that it is to run in.
-//! Not here: networks and servers, or what a capture of it shows.
+//! Not here: networks and servers, or captures.
 
 mod prepare;
 mod program;

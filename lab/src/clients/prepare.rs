@@ -76,7 +76,7 @@ fn java(work: &Path, class: &str, jars: &[&str]) -> anyhow::Result<Vec<OsString>
     Ok(vec!["java".into(), "-cp".into(), path, class.into()])
 }
 
-/// Both clients in Go are one program: the first of them builds it, the other finds it built.
+/// Builds the program of both clients in Go; the second finds it built.
 pub(super) fn go(work: &Path) -> anyhow::Result<Vec<OsString>> {
     let program = std::path::absolute(work.join("go_client"))?;
     run(Command::new("go")

@@ -11,25 +11,25 @@ use super::request::{Pin, Request, arguments};
 
 /// A client program.
 pub trait Client: Send + Sync {
-    /// Its name: lower case, stable, good in a file's name.
+    /// Returns its name: lower case, stable, good in a file's name.
     fn name(&self) -> &str;
 
-    /// The version of the TLS stack or library that makes its handshakes.
+    /// Returns the version of the TLS stack or library that makes its handshakes.
     ///
     /// # Errors
     /// If it is not on this machine; the error says which package brings it.
     fn version(&self) -> anyhow::Result<String>;
 
-    /// Whether it can do what is asked.
+    /// Whether it supports the request.
     fn can(&self, request: &Request) -> bool;
 
     /// Whether connections after the first resume its session where the server lets them.
     fn resumes(&self) -> bool;
 
-    /// The command line of one run. It needs no variables of the environment but PATH.
+    /// Returns the command line of one run. It needs no variables of the environment but PATH.
     fn command(&self, request: &Request) -> Command;
 
-    /// Compiles what must be compiled, in `work`. Nothing runs before that.
+    /// Compiles the client where that is needed, in `work`. Nothing runs before that.
     ///
     /// # Errors
     /// If a tool is missing or its source does not compile.

@@ -48,9 +48,9 @@ pub struct Request {
     pub path: String,
     /// CAs to trust.
     pub trust: Trust,
-    /// Which key to accept.
+    /// The key to accept.
     pub pin: Pin,
-    /// Which versions to offer.
+    /// The versions to offer.
     pub version: Version,
     /// Certificate and key, PEM (PKCS #8), to show if the server asks.
     pub client_certificate: Option<(PathBuf, PathBuf)>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Debian's Python, as its modules are those of Debian's packages.
 pub(super) const PYTHON: &str = "/usr/bin/python3";
 
-/// OkHttp and what it needs.
+/// OkHttp and its dependencies.
 pub(super) const OKHTTP_JARS: [&str; 2] =
     ["/usr/share/java/okhttp.jar", "/usr/share/java/okio.jar"];
 

@@ -1,4 +1,4 @@
-//! Which clients there are, what they need and what they can do.
+//! The clients, their needs and their abilities.
 
 use super::program::{Client, Program};
 use super::sources::{OKHTTP_JARS, PYTHON};
@@ -21,7 +21,7 @@ const BASE: Program = Program {
     prepared: Vec::new(),
 };
 
-/// All clients, whether they are on this machine or not.
+/// Returns all clients, whether they are on this machine or not.
 pub fn all() -> Vec<Box<dyn Client>> {
     let mut all = tools();
     all.extend(libraries());
@@ -31,7 +31,7 @@ pub fn all() -> Vec<Box<dyn Client>> {
         .collect()
 }
 
-/// Programs that are run as they come.
+/// Returns the programs that are run as they come.
 fn tools() -> Vec<Program> {
     vec![
         Program {

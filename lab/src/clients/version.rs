@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use super::sources::{OKHTTP_JARS, PYTHON, rustls_project};
 use crate::host::output;
 
-/// The first word that begins with a digit and has a dot, in what a command prints.
+/// Returns the first word that begins with a digit and has a dot, in a command's output.
 fn of(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = output(Command::new(program).args(arguments))?;
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -77,7 +77,8 @@ pub(super) fn nss() -> anyhow::Result<String> {
     of(PYTHON, &["-c", script])
 }
 
-/// Debian's folder of jars has a link beside each, with the version in its name.
+/// Reads the version from Debian's folder of jars, which has a link beside each with the version in
+/// its name.
 pub(super) fn okhttp() -> anyhow::Result<String> {
     let [jar, ..] = OKHTTP_JARS.map(Path::new);
     let folder = jar.parent().context("a jar lies in a folder")?;
@@ -96,7 +97,7 @@ pub(super) fn okhttp() -> anyhow::Result<String> {
     bail!("no okhttp-VERSION.jar lies beside {}", jar.display())
 }
 
-/// The version in the lock file is the one that is built.
+/// Reads the version from the lock file, which is the one that is built.
 pub(super) fn rustls() -> anyhow::Result<String> {
     let file = rustls_project().join("Cargo.lock");
     let lock = std::fs::read_to_string(&file)?;

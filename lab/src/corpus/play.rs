@@ -16,7 +16,7 @@ use crate::host::certificate::{fingerprint, pin};
 use crate::host::output;
 use crate::network::{Interceptor, Network};
 
-/// The wait for what follows a client's end: late FINs, tickets, resets.
+/// The wait for the segments after a client's end: late FINs, tickets, resets.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
 /// The outcome of playing.
@@ -31,11 +31,11 @@ pub struct Recorded {
 
 /// A scenario that went as it was set up, and its frames.
 pub struct Played {
-    /// Which one.
+    /// The scenario.
     pub scenario: Scenario,
     /// The client's version.
     pub version: String,
-    /// Which tap, and what it saw.
+    /// The frames, each with the number of its tap.
     pub frames: Vec<(u32, Frame)>,
     /// The interceptor's log lines meanwhile.
     pub log: Vec<String>,
@@ -145,7 +145,7 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Plays one scenario; whether the client says that it worked.
+    /// Plays one scenario; returns whether the client says that it worked.
     fn play(&mut self, scenario: &Scenario) -> anyhow::Result<bool> {
         if scenario.interceptor != self.interceptor {
             self.network.route_through(scenario.interceptor)?;

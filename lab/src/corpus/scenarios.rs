@@ -150,7 +150,7 @@ const PINNING: [&str; 10] = [
     "go-late-pin",
     "rustls",
 ];
-/// As labels write it.
+/// Returns it as labels write it.
 pub fn version_name(version: Version) -> &'static str {
     match version {
         Version::Tls12 => "1.2",
@@ -160,10 +160,10 @@ pub fn version_name(version: Version) -> &'static str {
 }
 
 const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
-/// Clients of one stack each, for what the stack decides.
+/// Clients of one stack each, for behaviour that depends on the stack.
 const STACKS: [&str; 6] = ["curl", "java", "go", "node", "rustls", "gnutls-cli"];
 
-/// All scenarios, in the order they are played.
+/// Returns all scenarios, in the order they are played.
 pub fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     for version in VERSIONS {
@@ -266,7 +266,7 @@ fn odd(version: Version) -> Vec<Scenario> {
     all
 }
 
-/// Every client through sslsplit, some through the others.
+/// Chooses the interceptors of a client: sslsplit for each, the others for some.
 fn through(
     interceptor: Interceptor,
     all: &[&'static str],
@@ -279,13 +279,14 @@ fn through(
     }
 }
 
-/// The name of a group.
+/// Returns the name of a group.
 fn group(what: &str, client: &str, version: Version, interceptor: Interceptor) -> String {
     let version = version_name(version);
     format!("{what}-{client}-{}-{version}", interceptor.name())
 }
 
-/// An app that pins one service and accepts others, and another app that accepts that service.
+/// Returns an app that pins one service and accepts others, and another app that accepts that
+/// service.
 fn pinning(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let some = ["java", "okhttp", "go", "curl"];
     let mut all = Vec::new();
@@ -306,7 +307,7 @@ fn pinning(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     all
 }
 
-/// A client without the inspection CA.
+/// Returns a client without the inspection CA.
 fn missing_ca(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let some = ["curl", "java", "node", "nss"];
     let mut all = Vec::new();
@@ -325,7 +326,7 @@ fn missing_ca(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     all
 }
 
-/// An app whose own store lacks the CA, beside one that has it.
+/// Returns an app whose own store lacks the CA, beside one that has it.
 fn own_store(version: Version, interceptor: Interceptor) -> Vec<Scenario> {
     let mut all = Vec::new();
     for client in ["java", "requests"] {

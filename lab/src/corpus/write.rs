@@ -1,4 +1,4 @@
-//! Captures and tables of what was played.
+//! Captures and tables of the scenarios played.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -72,7 +72,7 @@ struct Reset {
     packet: Vec<u8>,
 }
 
-/// The reset for an IPv4 packet that holds a ClientHello with the name.
+/// Returns the reset for an IPv4 packet that holds a ClientHello with the name.
 fn answer(packet: &[u8], arguments: &Arguments) -> Option<Reset> {
     let header_len = usize::from(packet.first()? & 0x0f) * 4;
     let tcp = packet.get(header_len..)?;
@@ -110,7 +110,7 @@ fn answer(packet: &[u8], arguments: &Arguments) -> Option<Reset> {
     })
 }
 
-/// The TCP checksum over pseudo header and segment (RFC 9293 §3.1).
+/// Returns the TCP checksum over pseudo header and segment (RFC 9293 §3.1).
 fn checksum(source: &[u8; 4], destination: &[u8; 4], segment: &[u8]) -> u16 {
     let length = (segment.len() as u16).to_be_bytes();
     let pseudo = [&source[..], destination, &[0, 6], &length, segment].concat();

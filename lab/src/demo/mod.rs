@@ -27,7 +27,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// If something needed is missing or does not work.
 pub fn run() -> anyhow::Result<()> {
-    // Ctrl-C also reaches the programs of the lab; what is left is taken away on the way out.
+    // Ctrl-C also reaches the programs of the lab; the rest is removed on the way out.
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
         .context("cannot wait for Ctrl-C")?;
     let agent = build_agent(Profile::Release)?;
@@ -72,7 +72,7 @@ fn start_agent(story: &Story, agent: &Path) -> anyhow::Result<Process> {
     Ok(agent)
 }
 
-/// Runs the client and shows what it and tlswhy say.
+/// Runs the client and shows its output and tlswhy's.
 fn play(mut scene: Scene, tlswhy: &Process) -> anyhow::Result<()> {
     let result = output(&mut scene.command)?;
     for text in [result.stdout, result.stderr] {
@@ -99,7 +99,7 @@ fn play(mut scene: Scene, tlswhy: &Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A journald of our own, where the machine runs none.
+/// Starts a journald of our own, where the machine runs none.
 fn journal() -> anyhow::Result<Option<Process>> {
     if journald_listens() {
         return Ok(None);
@@ -115,7 +115,8 @@ fn journal() -> anyhow::Result<Option<Process>> {
     anyhow::bail!("systemd-journald did not start")
 }
 
-/// A socket alone says nothing: one that was killed leaves its own behind.
+/// Whether journald listens. A socket alone does not show that: a killed journald leaves its own
+/// behind.
 fn journald_listens() -> bool {
     UnixDatagram::unbound()
         .and_then(|socket| socket.connect(JOURNAL_SOCKET))
@@ -128,7 +129,7 @@ fn show_journal(since: &str) -> anyhow::Result<()> {
     println!(
         "$ journalctl SYSLOG_IDENTIFIER=tlswhy TLSWHY_ALERT_DESCRIPTION=certificate_unknown -o verbose"
     );
-    // journald writes what it received when asked to.
+    // journald writes received entries when asked to.
     let _ = run_command(&mut words("journalctl --sync"));
     let shown = run_command(&mut words(&format!(
         "journalctl -q --no-pager --utc -o verbose --since @{since} SYSLOG_IDENTIFIER=tlswhy \

@@ -46,8 +46,8 @@ pub struct Scene {
 }
 
 impl Story {
-    /// Makes namespaces whose names begin with `name`, certificates in `folder`, and starts what runs
-    /// in them; `tools` is the binary of this package.
+    /// Makes namespaces whose names begin with `name`, certificates in `folder`, and starts the
+    /// programs that run in them; `tools` is the binary of this package.
     ///
     /// # Errors
     /// If something needed is missing or does not work.
@@ -111,7 +111,7 @@ impl Story {
         })
     }
 
-    /// A Java app on the client asks `name`; `pin` is its pin or `-`.
+    /// Returns the command by which a Java app on the client asks `name`; `pin` is its pin or `-`.
     fn java(&self, protocol: &str, name: &str, pin: &str) -> Command {
         let mut command = self.client.command("java");
         command.arg("-cp").arg(&self.folder);
@@ -120,7 +120,7 @@ impl Story {
         command
     }
 
-    /// curl on one of the client's addresses asks `name` at `server`.
+    /// Returns the command by which curl on one of the client's addresses asks `name` at `server`.
     fn curl(&self, client: &str, name: &str, server: &str, ca: Option<&Path>) -> Command {
         let mut command = self.client.command("curl");
         command.args(["-sS", "-D", "-", "-o", "/dev/null", "--max-time", "10"]);
@@ -133,12 +133,12 @@ impl Story {
         command
     }
 
-    /// The gateway.
+    /// Returns the gateway.
     pub const fn gateway(&self) -> &Namespace {
         &self.gateway
     }
 
-    /// The CA whose certificates the interceptor shows.
+    /// Returns the CA whose certificates the interceptor shows.
     pub const fn inspection_ca(&self) -> &Authority {
         &self.inspection_ca
     }
@@ -189,7 +189,7 @@ impl Story {
 }
 
 impl Scene {
-    /// Whether the client got what it asked for, by what it printed.
+    /// Whether the client's request succeeded, by its output.
     pub fn worked(&self, printed: &Output) -> bool {
         let printed = String::from_utf8_lossy(&printed.stdout);
         printed.starts_with("works: ") || printed.starts_with("HTTP/")

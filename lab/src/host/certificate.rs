@@ -30,12 +30,12 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Its certificate, PEM.
+    /// Returns its certificate, PEM.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join(format!("{}.crt", self.name))
     }
 
-    /// Its private key, PEM.
+    /// Returns its private key, PEM.
     pub fn key(&self) -> PathBuf {
         self.folder.join(format!("{}.key", self.name))
     }
@@ -48,7 +48,7 @@ impl Authority {
         self.issue_for(file, names, "20")
     }
 
-    /// The same with a certificate that ended yesterday.
+    /// Does the same with a certificate that ended yesterday.
     ///
     /// # Errors
     /// If openssl fails.
@@ -90,7 +90,8 @@ impl Authority {
     }
 }
 
-/// SHA-256 of a certificate's public key, base64: what a pin is made of (RFC 7469 §2.4).
+/// Returns the SHA-256 of a certificate's public key, base64: the contents of a pin (RFC 7469
+/// §2.4).
 ///
 /// # Errors
 /// If openssl fails.
@@ -104,7 +105,7 @@ pub fn pin(certificate: &Path) -> anyhow::Result<String> {
     Ok(pin.trim().to_owned())
 }
 
-/// SHA-256 of a certificate, hexadecimal.
+/// Returns the SHA-256 of a certificate, hexadecimal.
 ///
 /// # Errors
 /// If openssl fails.

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, bail};
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command to its end and returns its output.
 ///
 /// # Errors
 /// If it cannot be run or fails; the error has what it said.

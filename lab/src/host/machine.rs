@@ -21,7 +21,7 @@ const RELEASE: &str = "bookworm";
 const INCLUDED: &str = "systemd,systemd-sysv,dbus,iproute2,curl";
 const BOOT: Duration = Duration::from_secs(60);
 
-/// A Debian whose systemd is up; what is changed in it is gone when it is dropped.
+/// A Debian whose systemd is up; changes to it are gone when it is dropped.
 pub struct Machine {
     container: Process,
     /// The container's init, as seen from here.
@@ -43,7 +43,7 @@ impl Machine {
         command.args(["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]);
         command.arg("--boot");
         command.args(["--volatile=overlay", "--console=pipe", "--settings=no"]);
-        // What a gateway's systemd may, and nspawn keeps from containers.
+        // A gateway's systemd has these, and nspawn denies them to containers.
         command.args(["--capability=all", "--system-call-filter=bpf"]);
         command.arg("--machine").arg(network.name());
         command.arg("--directory").arg(root);
@@ -70,7 +70,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// A command that will run in it.
+    /// Returns a command that will run in it.
     pub fn command(&self, line: &str) -> Command {
         let mut command = words("nsenter --mount --uts --ipc --net --pid --target");
         command
@@ -162,7 +162,8 @@ impl Drop for BpfFs {
     }
 }
 
-/// A clean Debian's files, which are made when they are not there: that takes a minute or two.
+/// Returns a clean Debian's files, which are made when they are not there: that takes a minute or
+/// two.
 fn clean_root() -> anyhow::Result<PathBuf> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +189,7 @@ fn clean_root() -> anyhow::Result<PathBuf> {
     Ok(root)
 }
 
-/// The container's init among the descendants of a process; it is not there at once.
+/// Returns the container's init among the descendants of a process; it is not there at once.
 fn init_of(process: u32) -> anyhow::Result<String> {
     let end = Instant::now() + BOOT;
     loop {

@@ -1,8 +1,8 @@
 //! Parts of this machine that a test or the demo borrows: network namespaces, certificates, programs, a
 //! container.
 //!
-//! In: names and command lines. Out: guards; dropped, they take away again what they stand for.
-//! Not here: which network, which servers, which clients. Those are `network`, `clients` and `demo`.
+//! In: names and command lines. Out: guards; dropped, they remove the objects they stand for. Not
+//! here: which network, which servers, which clients. Those are `network`, `clients` and `demo`.
 
 pub mod certificate;
 mod command;

@@ -28,12 +28,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A command that will run in it.
+    /// Returns a command that will run in it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = words(&format!("ip netns exec {}", self.name));
         command.arg(program);
@@ -96,7 +96,7 @@ impl Drop for Namespace {
     }
 }
 
-/// One end of a link: where, what it is called, its addresses with prefix lengths.
+/// One end of a link: namespace, name, and addresses with prefix lengths.
 pub type End<'a> = (&'a Namespace, &'a str, &'a [&'a str]);
 
 /// Connects two namespaces by a veth pair.

@@ -21,7 +21,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program; what it prints is kept line by line.
+    /// Starts a program, and records its output line by line.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -85,7 +85,7 @@ impl Process {
         self.lines.try_iter()
     }
 
-    /// Its process ID.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

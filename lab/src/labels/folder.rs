@@ -1,4 +1,4 @@
-//! A folder of captures and what is true of them.
+//! A folder of captures and their labels.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::{CONNECTIONS, INTERCEPTOR_LOGS, LABELS};
 /// The truth about a capture, or about one connection in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// Why it ended as it did.
+    /// The cause of its end.
     pub cause: Cause,
     /// Whether an interceptor terminated it, where that is labelled: `yes` or `no`.
     pub intercepted: Option<String>,
@@ -33,7 +33,7 @@ pub struct Capture {
     pub truth: Truth,
     /// True of its connections by Wireshark's stream number, where they are labelled one by one.
     pub connections: Vec<(u64, Truth)>,
-    /// Which interceptor stood in between, where that is labelled.
+    /// The interceptor in between, where that is labelled.
     pub interceptor: Option<String>,
     /// Captures of one group are given to the agent together.
     pub group: Option<String>,
@@ -101,7 +101,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Captures by their place, in the runs that are made of them: alone, or with their group.
+    /// Groups captures by their place, in the runs that are made of them: alone, or with their
+    /// group.
     #[must_use]
     pub fn runs(&self, ignore_groups: bool) -> Vec<Vec<usize>> {
         let mut runs: Vec<Vec<usize>> = Vec::new();
@@ -153,7 +154,7 @@ impl Folder {
             bail!("stream {stream} of `{file}` is there twice");
         }
         let mut truth = truth(row)?;
-        // What is true of the whole file is true of each connection that says nothing else.
+        // Labels of the whole file hold for each connection without a label of its own.
         if truth.intercepted.is_none() {
             truth.intercepted.clone_from(&capture.truth.intercepted);
         }

@@ -46,7 +46,7 @@ pub const COLUMNS: [&str; 12] = [
 ];
 
 impl Label {
-    /// Only a cause.
+    /// Creates a label with a cause only.
     #[must_use]
     pub fn of(cause: &str) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Label {
         }
     }
 
-    /// The same with more said for people.
+    /// Returns the same with more said for people.
     #[must_use]
     pub fn noted(&self, note: &str) -> Self {
         let mut label = self.clone();
@@ -67,7 +67,7 @@ impl Label {
         label
     }
 
-    /// The same client and interceptor, but another end.
+    /// Returns the same client and interceptor, but another end.
     #[must_use]
     pub fn ending(&self, cause: &str, ended_by: &str) -> Self {
         let mut label = self.clone();
@@ -76,7 +76,7 @@ impl Label {
         label
     }
 
-    /// A line of `labels.tsv`.
+    /// Returns a line of `labels.tsv`.
     #[must_use]
     pub fn line(&self, file: &str) -> String {
         [

@@ -1,7 +1,7 @@
 //! The tables of truths beside captures (docs/scoring.md).
 //!
-//! In: a folder's tables, or what was played. Out: a [`Folder`] to score, or rows to write.
-//! Not here: what a capture holds, and what the agent says of it.
+//! In: a folder's tables, or the scenarios played. Out: a [`Folder`] to score, or rows to write.
+//! Not here: the contents of captures, and verdicts.
 
 mod cause;
 mod folder;

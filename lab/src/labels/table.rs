@@ -39,8 +39,8 @@ impl Table {
         Self::parse(&text, needed).with_context(|| path.display().to_string())
     }
 
-    /// Reads a table: the first line that is neither empty nor a comment (`#`) is the header.
-    /// A byte order mark and CRLF are taken for what they are; spaces round a cell are dropped.
+    /// Reads a table: the first line that is neither empty nor a comment (`#`) is the header. A
+    /// byte order mark and CRLF are recognised; spaces round a cell are dropped.
     ///
     /// # Errors
     /// If there is no header, it lacks a column in `needed`, or names one twice.
@@ -81,14 +81,14 @@ impl Table {
         Ok(Self { columns, rows })
     }
 
-    /// All rows, from the top.
+    /// Returns all rows, from the top.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.rows.iter().map(|row| Record { table: self, row })
     }
 }
 
 impl<'a> Record<'a> {
-    /// The cell under `column`; empty where the row or the table has none.
+    /// Returns the cell under `column`; empty where the row or the table has none.
     #[must_use]
     pub fn cell(&self, column: &str) -> &'a str {
         let index = self.table.columns.get(column);
@@ -96,13 +96,13 @@ impl<'a> Record<'a> {
         cell.map_or("", String::as_str)
     }
 
-    /// The cell under `column`, or `None` where it is empty or `-`.
+    /// Returns the cell under `column`, or `None` where it is empty or `-`.
     #[must_use]
     pub fn known(&self, column: &str) -> Option<&'a str> {
         Some(self.cell(column)).filter(|cell| !cell.is_empty() && *cell != "-")
     }
 
-    /// Line in the file, from 1.
+    /// Returns the line in the file, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.row.line

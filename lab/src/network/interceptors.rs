@@ -26,7 +26,7 @@ impl Interceptor {
     /// Those that intercept.
     pub const ALL: [Self; 3] = [Self::Sslsplit, Self::Squid, Self::Mitmproxy];
 
-    /// As labels say it.
+    /// Returns it as labels write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "",
@@ -36,7 +36,7 @@ impl Interceptor {
         }
     }
 
-    /// The port that it listens on.
+    /// Returns the port that it listens on.
     pub(super) const fn port(self) -> u16 {
         match self {
             Self::None => 0,
@@ -62,9 +62,9 @@ pub(super) struct Proxies<'a> {
     pub(super) namespace: &'a Namespace,
     /// Their files.
     pub(super) folder: &'a Path,
-    /// Signs what they make.
+    /// Signs the certificates that they make.
     pub(super) inspection_ca: &'a Authority,
-    /// Signs what they accept of origins.
+    /// Signs the certificates of origins that they accept.
     pub(super) origin_ca: &'a Authority,
 }
 

@@ -7,8 +7,8 @@
 //! ```
 
 //!
-//! In: a folder, and which interceptors to start. Out: namespaces in which clients run, recordings of
-//! the gateway's interfaces, and interceptors' logs. Not here: who asks for what.
+//! In: a folder, and which interceptors to start. Out: namespaces in which clients run, recordings
+//! of the gateway's interfaces, and interceptors' logs. Not here: clients and their requests.
 
 mod interceptors;
 mod origins;
@@ -41,9 +41,9 @@ pub struct Network {
     pub origins: Namespace,
     /// Certificates, programs, recordings.
     pub folder: PathBuf,
-    /// Signs what interceptors make.
+    /// Signs the interceptors' certificates.
     pub inspection_ca: Authority,
-    /// Signs what origins have.
+    /// Signs the origins' certificates.
     pub origin_ca: Authority,
     /// A client certificate that [`MUTUAL`] takes.
     pub client_certificate: (PathBuf, PathBuf),
@@ -119,7 +119,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Sends what clients begin on port 443 through an interceptor, or straight on.
+    /// Routes clients' connections to port 443 through an interceptor, or straight on.
     ///
     /// # Errors
     /// If nft fails.

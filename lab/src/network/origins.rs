@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::host::{Authority, Namespace, Process};
 
-/// An origin: its name, and what is special about it.
+/// An origin: its name, and its peculiarity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Host name.

@@ -1,7 +1,7 @@
 //! Segments after one end was reset, as real stacks send them.
 //!
-//! The end that was reset goes silent; the other one knows nothing yet, so what it has in flight still
-//! comes, and is answered by honest resets of the closed socket (RFC 9293 §3.10.7.1).
+//! The end that was reset goes silent; the other one knows nothing yet, so its segments in flight
+//! still comes, and is answered by honest resets of the closed socket (RFC 9293 §3.10.7.1).
 
 use super::flow::{Flow, Side};
 use super::segment::{Segment, flag};
@@ -25,7 +25,7 @@ pub enum After {
 }
 
 impl After {
-    /// For file names.
+    /// Returns its name for file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ pub fn of_reset(flow: &Flow, place: usize, torn: Side, after: After) -> (Vec<Seg
     let unanswered = flying.iter().find(|segment| !segment.payload.is_empty());
     let again = match (after, unanswered) {
         (After::Unanswered, Some(first)) => retransmissions(first, last_time(&flying), 4),
-        // What it had sent before and nobody will acknowledge any more.
+        // Data that it had sent before, which are not acknowledged any more.
         (_, None) => unacknowledged(flow, place, torn)
             .map(|first| {
                 let times = if after == After::Answered { 1 } else { 4 };
@@ -73,7 +73,7 @@ pub fn of_reset(flow: &Flow, place: usize, torn: Side, after: After) -> (Vec<Seg
     (out, spoke)
 }
 
-/// Segments that the peer of `torn` sends without hearing from it again.
+/// Returns the segments that the peer of `torn` sends without hearing from it again.
 fn in_flight(flow: &Flow, place: usize, torn: Side) -> Vec<Segment> {
     let mut bytes = 0;
     let mut flying = Vec::new();
@@ -94,7 +94,7 @@ fn in_flight(flow: &Flow, place: usize, torn: Side) -> Vec<Segment> {
     flying
 }
 
-/// The peer's oldest data that `torn` hadn't acknowledged at `place`.
+/// Returns the peer's oldest data that `torn` hadn't acknowledged at `place`.
 fn unacknowledged(flow: &Flow, place: usize, torn: Side) -> Option<&Segment> {
     let known = flow.segments.get(..=place)?;
     let acked = known
@@ -126,8 +126,9 @@ fn retransmissions(first: &Segment, since_ns: u64, times: u32) -> Vec<Segment> {
     again.collect()
 }
 
-/// A closed socket's answer (RFC 9293 §3.10.7.1): its sequence number is what the segment acknowledged,
-/// without ACK; to a segment without ACK it is zero, with it. Linux sends IP ID 0 and no window.
+/// Returns a closed socket's answer (RFC 9293 §3.10.7.1): its sequence number is the one that the
+/// segment acknowledged, without ACK; to a segment without ACK it is zero, with it. Linux sends IP
+/// ID 0 and no window.
 #[must_use]
 pub fn honest_answer(to: &Segment, like: &Segment) -> Segment {
     let (seq, ack, flags) = if to.has(flag::ACK) {

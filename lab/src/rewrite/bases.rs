@@ -81,7 +81,7 @@ pub(super) fn of_folder(folder: &Path) -> anyhow::Result<Vec<Base>> {
     Ok(bases)
 }
 
-/// A capture and, where it holds several connections, each that worked alone.
+/// Returns a capture and, where it holds several connections, each that worked alone.
 fn of_capture(file: &str, capture: Capture, row: &Record, connections: &[Record]) -> Vec<Base> {
     let name = stem(file);
     let mut whole = Label::read(row);
@@ -135,7 +135,7 @@ fn is_pcap(file: &str) -> bool {
     EXTENSIONS.iter().any(|extension| file.ends_with(extension))
 }
 
-/// The file's name without folder and extension.
+/// Returns the file's name without folder and extension.
 fn stem(file: &str) -> &str {
     let name = file.rsplit('/').next().unwrap_or(file);
     let mut stems = EXTENSIONS.iter();

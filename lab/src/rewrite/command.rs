@@ -98,7 +98,7 @@ fn write(bases: &[Base], out: &Path, most: usize, noise: bool) -> anyhow::Result
     writer.finish()
 }
 
-/// The rewrites of a base, by kind.
+/// Returns the rewrites of a base, by kind.
 fn kinds(base: &Base) -> Vec<Vec<Variant>> {
     let mut kinds = vec![variants(&base.frames, &base.label)];
     let single = base.connections.len() <= 1;
@@ -117,7 +117,7 @@ fn kinds(base: &Base) -> Vec<Vec<Variant>> {
     kinds
 }
 
-/// At most `most`, drawn by lot: an even step would always meet the same kinds.
+/// Chooses at most `most` at random: an even step would always meet the same kinds.
 fn some_of(all: Vec<Variant>, most: usize, seed: &str) -> Vec<Variant> {
     if most == 0 || all.len() <= most {
         return all;

@@ -10,7 +10,7 @@ const RTO_NS: u64 = 200_000_000;
 const LARGE: usize = 40_000;
 
 /// Ranges of adjacent data segments of one side: only within them may order change, so that nothing
-/// passes what answered it, and nothing passes FIN or RST.
+/// passes its answer, and nothing passes FIN or RST.
 fn runs(flow: &Flow) -> Vec<std::ops::Range<usize>> {
     let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
     for (index, segment) in flow.segments.iter().enumerate() {
@@ -70,7 +70,7 @@ fn shuffle(segments: &mut [Segment], random: &mut Random) {
     }
 }
 
-/// Segments lost before the recorder: seen behind those that followed, a timeout later.
+/// Loses segments before the recorder: seen behind those that followed, a timeout later.
 #[must_use]
 pub fn lost_before(flow: &Flow, random: &mut Random) -> Flow {
     let mut out = flow.clone();
@@ -86,7 +86,7 @@ pub fn lost_before(flow: &Flow, random: &mut Random) -> Flow {
     out
 }
 
-/// Segments lost behind the recorder: seen twice, and all that follows is later.
+/// Loses segments behind the recorder: seen twice, and all that follows is later.
 #[must_use]
 pub fn lost_behind(flow: &Flow, random: &mut Random) -> Flow {
     let mut out = flow.clone();
@@ -126,7 +126,7 @@ fn next_id(id: u16, by: u16) -> u16 {
     }
 }
 
-/// Some data segments twice: right behind the first, or a little later.
+/// Duplicates some data segments: right behind the first, or a little later.
 #[must_use]
 pub fn duplicated(flow: &Flow, random: &mut Random) -> Flow {
     let mut out = flow.clone();
@@ -142,8 +142,9 @@ pub fn duplicated(flow: &Flow, random: &mut Random) -> Flow {
     out
 }
 
-/// A needless retransmission of data the peer has long acknowledged, after a proper end, and the
-/// duplicate ACK that answers it (RFC 9293 §3.10.7.4). Connections without a FIN of both sides stay.
+/// Adds a needless retransmission of data the peer has long acknowledged, after a proper end, and
+/// the duplicate ACK that answers it (RFC 9293 §3.10.7.4). Connections without a FIN of both sides
+/// stay.
 #[must_use]
 pub fn late_retransmission(flow: &Flow) -> Flow {
     let mut out = flow.clone();
@@ -181,7 +182,8 @@ pub fn late_retransmission(flow: &Flow) -> Flow {
     out
 }
 
-/// Frames the recorder missed: data in the midst of large transfers of a side. `None` without one.
+/// Removes frames, as if the recorder missed them: data in the midst of large transfers of a side.
+/// `None` without one.
 #[must_use]
 pub fn missed(flow: &Flow, random: &mut Random) -> Option<Flow> {
     let mut out = flow.clone();
@@ -206,7 +208,7 @@ pub fn missed(flow: &Flow, random: &mut Random) -> Option<Flow> {
     (!gone.is_empty()).then_some(out)
 }
 
-/// Only what one side sent, as a recorder behind asymmetric routing sees it.
+/// Keeps only one side's segments, as a recorder behind asymmetric routing sees it.
 #[must_use]
 pub fn one_direction(flow: &Flow, side: Side) -> Flow {
     let mut out = flow.clone();

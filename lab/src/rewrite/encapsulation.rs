@@ -19,7 +19,7 @@ pub fn tagged(frames: &[Frame], tags: &[(u16, u16)]) -> Vec<Frame> {
     })
 }
 
-/// PPPoE session frames (RFC 2516); what isn't IP stays as it is.
+/// Writes PPPoE session frames (RFC 2516); what isn't IP stays as it is.
 #[must_use]
 pub fn pppoe(frames: &[Frame], session: u16) -> Vec<Frame> {
     each(frames, |bytes| {
@@ -63,7 +63,7 @@ impl Extension {
 }
 
 /// Puts extension headers (RFC 8200 §4) between IPv6 and TCP; the checksum stays right, as its
-/// pseudo header has only addresses and what is behind them.
+/// pseudo header has only addresses and the transport's bytes.
 #[must_use]
 pub fn extended(frames: &[Frame], extension: Extension) -> Vec<Frame> {
     each(frames, |bytes| {
@@ -87,7 +87,7 @@ pub fn extended(frames: &[Frame], extension: Extension) -> Vec<Frame> {
     })
 }
 
-/// Cut to `length` bytes, as `tcpdump -s` does.
+/// Cuts frames to `length` bytes, as `tcpdump -s` does.
 #[must_use]
 pub fn cut_short(frames: &[Frame], length: usize) -> Vec<Frame> {
     let mut frames = frames.to_vec();
@@ -97,13 +97,13 @@ pub fn cut_short(frames: &[Frame], length: usize) -> Vec<Frame> {
     frames
 }
 
-/// Ethernet's minimum: short frames padded to 60 bytes, as a recorder sees received ones.
+/// Pads short frames to Ethernet's minimum of 60 bytes, as a recorder sees received ones.
 #[must_use]
 pub fn padded(frames: &[Frame], random: &mut Random) -> Vec<Frame> {
     each(frames, |bytes| {
         let mut bytes = bytes.to_vec();
         if bytes.len() < 60 {
-            // Some drivers leave what was in their buffer.
+            // Some drivers leave their buffer's old bytes.
             let padding = random.bytes(60 - bytes.len());
             bytes.extend(padding);
         }
@@ -111,7 +111,7 @@ pub fn padded(frames: &[Frame], random: &mut Random) -> Vec<Frame> {
     })
 }
 
-/// LINKTYPE_RAW.
+/// Writes LINKTYPE_RAW.
 #[must_use]
 pub fn raw(frames: &[Frame]) -> Capture {
     let frames = each(frames, |bytes| {
@@ -123,7 +123,7 @@ pub fn raw(frames: &[Frame]) -> Capture {
     }
 }
 
-/// LINKTYPE_LINUX_SLL.
+/// Writes LINKTYPE_LINUX_SLL.
 #[must_use]
 pub fn cooked(frames: &[Frame]) -> Capture {
     let frames = each(frames, |bytes| {
@@ -140,7 +140,7 @@ pub fn cooked(frames: &[Frame]) -> Capture {
     }
 }
 
-/// LINKTYPE_LINUX_SLL2.
+/// Writes LINKTYPE_LINUX_SLL2.
 #[must_use]
 pub fn cooked2(frames: &[Frame]) -> Capture {
     let frames = each(frames, |bytes| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::segment::{Segment, flag};
 use crate::capture::Frame;
 
-/// Which end of a connection.
+/// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The end that opened it.
@@ -15,7 +15,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The other one.
+    /// Returns the other one.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -24,7 +24,7 @@ impl Side {
         }
     }
 
-    /// As labels say it.
+    /// Returns it as labels write it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Side {
 /// One TCP connection, in the order its segments were captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Address and port of who opened it.
+    /// Address and port of the side that opened it.
     pub client: (IpAddr, u16),
     /// Address and port of the other.
     pub server: (IpAddr, u16),
@@ -69,7 +69,7 @@ impl Flow {
             .collect()
     }
 
-    /// The sequence number after all a side has sent up to and with segment `upto`.
+    /// Returns the sequence number after all a side has sent up to and with segment `upto`.
     #[must_use]
     pub fn next_seq(&self, side: Side, upto: usize) -> Option<u32> {
         let sent = self.segments.iter().take(upto + 1);
@@ -84,7 +84,7 @@ impl Flow {
             })
     }
 
-    /// A side's last segment up to and with `upto`.
+    /// Returns a side's last segment up to and with `upto`.
     #[must_use]
     pub fn last_of(&self, side: Side, upto: usize) -> Option<&Segment> {
         let sent = self.segments.iter().take(upto + 1);
@@ -166,7 +166,7 @@ impl Flows {
         }
     }
 
-    /// All frames by time, with new checksums.
+    /// Returns all frames by time, with new checksums.
     #[must_use]
     pub fn frames(&self) -> Vec<Frame> {
         let segments = self.flows.iter().flat_map(|flow| &flow.segments);
@@ -190,7 +190,7 @@ impl Flows {
         }
     }
 
-    /// One connection alone.
+    /// Keeps one connection alone.
     #[must_use]
     pub fn only(flow: Flow) -> Self {
         let mut flow = flow;

@@ -20,7 +20,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// A client behind the gateway and a server some hops away.
+    /// Creates a client behind the gateway and a server some hops away.
     #[must_use]
     pub fn new(random: &mut Random) -> Self {
         let mut byte = |low, high| random.between(low, high) as u8;
@@ -49,8 +49,8 @@ impl Hosts {
     }
 }
 
-/// Other addresses, ports, initial sequence numbers, timestamps, TTLs, IP IDs and MACs. Clients and
-/// servers that were one stay one.
+/// Changes addresses, ports, initial sequence numbers, timestamps, TTLs, IP IDs and MACs. Clients
+/// and servers that were one stay one.
 #[must_use]
 pub fn moved(flows: &Flows, random: &mut Random) -> Flows {
     let hosts = Hosts::new(random);
@@ -187,7 +187,7 @@ fn each_option(options: &mut [u8], mut change: impl FnMut(u8, &mut [u8])) {
     }
 }
 
-/// Sequence numbers that wrap within the ClientHello and within the server's first flight.
+/// Lets sequence numbers wrap within the ClientHello and within the server's first flight.
 #[must_use]
 pub fn wrapping(flow: &Flow) -> Flow {
     let first = |side| {
@@ -209,7 +209,7 @@ pub fn wrapping(flow: &Flow) -> Flow {
     out
 }
 
-/// IPv4 transcribed to IPv6: the address's bytes at the end of a unique local one (RFC 4193).
+/// Transcribes IPv4 to IPv6: the address's bytes at the end of a unique local one (RFC 4193).
 #[must_use]
 pub fn as_ipv6(flow: &Flow) -> Flow {
     let map = |address: IpAddr| match address {
@@ -247,8 +247,8 @@ pub fn stretched(flows: &Flows, by: (u64, u64), later_ns: u64) -> Flows {
     out
 }
 
-/// As if the server were `rtt_ns` away from the recorder, and the client close to it: each turn from
-/// client to server waits that long.
+/// Delays segments as if the server were `rtt_ns` away from the recorder, and the client close to
+/// it: each turn from client to server waits that long.
 #[must_use]
 pub fn far_away(flow: &Flow, rtt_ns: u64) -> Flow {
     let mut out = flow.clone();

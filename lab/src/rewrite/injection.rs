@@ -31,8 +31,8 @@ pub struct Injected {
     pub flow: Flow,
 }
 
-/// All injectors at all stages, of a connection as a wire carries it; where a reset couldn't be told from
-/// an honest one by anyone, there is none.
+/// Returns all injectors at all stages, of a connection as a wire carries it; where a reset
+/// couldn't be told from an honest one by anyone, there is none.
 #[must_use]
 pub fn ending(flow: &Flow, rtt_ns: u64, random: &mut Random) -> Vec<Injected> {
     let mut all = Vec::new();
@@ -94,7 +94,7 @@ fn one(
     let (rest, spoke) = match names {
         Names::Server => of_reset(flow, place, Side::Client, after),
         Names::Client => of_reset(flow, place, Side::Server, after),
-        // Both ends are torn down; a recorder at the injector sees at most what was in flight.
+        // Both ends are torn down; a recorder at the injector sees at most the segments in flight.
         Names::Both if after == After::Nothing => (Vec::new(), false),
         Names::Both => return None,
     };
@@ -129,13 +129,14 @@ fn one(
     })
 }
 
-/// Adds segments by their time; what is equal comes behind.
+/// Adds segments by their time; those of an equal time come behind.
 fn merge(flow: &mut Flow, added: Vec<Segment>) {
     flow.segments.extend(added);
     flow.segments.sort_by_key(|segment| segment.time_ns);
 }
 
-/// A reset the peer obeys though its number is ahead: stacks from before RFC 5961 took any in the window.
+/// Injects a reset the peer obeys though its number is ahead: stacks from before RFC 5961 took any
+/// in the window.
 #[must_use]
 pub fn ahead_of_old_stack(flow: &Flow, random: &mut Random) -> Option<Injected> {
     let place = Stage::ClientHello.place(flow)?;
@@ -154,8 +155,8 @@ pub fn ahead_of_old_stack(flow: &Flow, random: &mut Random) -> Option<Injected> 
     })
 }
 
-/// A reset that acknowledges a ClientHello sent a moment ago, from a server that is milliseconds away. All else
-/// is mirrored, and nothing more is let through.
+/// Injects a reset that acknowledges a ClientHello sent a moment ago, from a server that is
+/// milliseconds away. All else is mirrored, and nothing more is let through.
 #[must_use]
 pub fn faster_than_the_path(flow: &Flow, random: &mut Random) -> Option<Injected> {
     let place = Stage::ClientHello.place(flow)?;
@@ -227,7 +228,7 @@ fn out_of_window(
     Some(with(flow, vec![reset], name, "far out of the window"))
 }
 
-/// In the window but not exact: a challenge ACK, and all goes on (RFC 5961 §3.2).
+/// Injects a reset in the window but not exact: a challenge ACK, and all goes on (RFC 5961 §3.2).
 fn challenged(
     flow: &Flow,
     stage: Stage,
@@ -266,7 +267,7 @@ fn overtaken(flow: &Flow, stage: Stage, place: usize, side: Side) -> Option<Inje
     ))
 }
 
-/// A TTL that ends before the client.
+/// Injects a reset whose TTL ends before the client.
 fn dies_on_the_way(flow: &Flow, stage: Stage, place: usize) -> Option<Injected> {
     let moment = Moment::behind(flow, place, Side::Client, 500)?;
     let mut reset = moment.reset(flag::RST | flag::ACK);

@@ -24,7 +24,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Right behind segment `after`, `delay_ns` later. `None` if the side hasn't sent anything yet.
+    /// Places it right behind segment `after`, `delay_ns` later. `None` if the side hasn't sent
+    /// anything yet.
     #[must_use]
     pub fn behind(flow: &Flow, after: usize, name: Side, delay_ns: u64) -> Option<Self> {
         Some(Self {
@@ -36,7 +37,8 @@ impl Moment {
         })
     }
 
-    /// A reset in the side's name with everything as the side itself would have it, but no options.
+    /// Makes a reset in the side's name with everything as the side itself would have it, but no
+    /// options.
     #[must_use]
     pub fn reset(&self, flags: u8) -> Segment {
         Segment {
@@ -72,7 +74,7 @@ pub struct Injector {
     pub name: &'static str,
     /// Its description, for the label's note.
     pub note: &'static str,
-    /// Whether the resets tell without what happens afterwards.
+    /// Whether the resets show it without later segments.
     pub tells_alone: bool,
     /// Its resets.
     pub forge: fn(&Moment, &mut Random) -> Vec<Segment>,
@@ -334,7 +336,7 @@ fn series(
     resets.collect()
 }
 
-/// Lower, or higher where the TTL leaves no room below.
+/// Returns a lower one, or a higher one where the TTL leaves no room below.
 fn lower(ttl: u8, by: u8) -> u8 {
     if ttl > by + 5 { ttl - by } else { ttl + by }
 }
@@ -343,7 +345,7 @@ fn higher(ttl: u8, by: u8) -> u8 {
     if ttl < 250 - by { ttl + by } else { ttl - by }
 }
 
-/// A TTL that a path may leave, at least five away.
+/// Returns a TTL that a path may leave, at least five away.
 fn far_from(ttl: u8, random: &mut Random) -> u8 {
     let any = random.between(30, 250) as u8;
     if any.abs_diff(ttl) < 5 {
@@ -353,7 +355,7 @@ fn far_from(ttl: u8, random: &mut Random) -> u8 {
     }
 }
 
-/// A universally administered unicast address.
+/// Returns a universally administered unicast address.
 pub fn other_mac(random: &mut Random) -> [u8; 6] {
     let mut mac: [u8; 6] = std::array::from_fn(|_| random.between(0, 255) as u8);
     mac[0] &= 0xfc;

@@ -37,13 +37,13 @@ use flow::{Flow, Flows};
 use random::Random;
 use segmentation::as_on_the_wire;
 
-/// All variants of a base capture that keep its truth, of Ethernet frames.
+/// Returns all variants of a base capture that keep its truth, of Ethernet frames.
 #[must_use]
 pub fn variants(base: &[Frame], truth: &Label) -> Vec<Variant> {
     truth_keeping::all(base, truth)
 }
 
-/// Forged resets in every whole TLS connection of a capture in which all worked.
+/// Injects forged resets in every whole TLS connection of a capture in which all worked.
 #[must_use]
 pub fn with_injected_resets(base: &[Frame], truth: &Label) -> Vec<Variant> {
     let mut all = Vec::new();
@@ -79,7 +79,7 @@ const RESET_BASE_MAX: usize = 400_000;
 /// taken for forged ones.
 const HONEST_SETS: usize = 3;
 
-/// Honest resets in every whole TLS connection of a capture in which all worked.
+/// Adds honest resets to every whole TLS connection of a capture in which all worked.
 #[must_use]
 pub fn with_honest_resets(base: &[Frame], truth: &Label) -> Vec<Variant> {
     let flows = Flows::of(base);
@@ -102,7 +102,8 @@ pub fn with_honest_resets(base: &[Frame], truth: &Label) -> Vec<Variant> {
     all
 }
 
-/// A connection as a wire carries it between hosts that aren't the laboratory's, its server some way off.
+/// Returns a connection as a wire carries it between hosts that aren't the laboratory's, its server
+/// some way off.
 fn prepared(flow: &Flow, what: &str, number: usize) -> Option<(Flow, u64, Random)> {
     let bytes: usize = flow
         .segments
@@ -125,7 +126,7 @@ fn prepared(flow: &Flow, what: &str, number: usize) -> Option<(Flow, u64, Random
     Some((flow, rtt_ns, random))
 }
 
-/// A connection over IPv4; one in four also over IPv6, one in six also in other frames.
+/// Returns a connection over IPv4; one in four also over IPv6, one in six also in other frames.
 fn families(name: &str, flow: Flow, label: &Label, random: &mut Random) -> Vec<Variant> {
     let plain = Flows::only(flow.clone()).frames();
     let variant = |suffix: &str, capture| Variant {
@@ -155,7 +156,7 @@ fn families(name: &str, flow: Flow, label: &Label, random: &mut Random) -> Vec<V
     all
 }
 
-/// Traffic without a TLS connection.
+/// Returns traffic without a TLS connection.
 #[must_use]
 pub fn synthetic() -> Vec<Variant> {
     let noise = noise::all().into_iter();

@@ -11,7 +11,7 @@ use crate::capture::Frame;
 /// A named kind of noise.
 pub type Noise = (&'static str, Vec<Frame>);
 
-/// All kinds.
+/// Returns all kinds.
 #[must_use]
 pub fn all() -> Vec<Noise> {
     let mut random = Random::named("noise");
@@ -139,7 +139,7 @@ fn random_bytes(random: &mut Random, reset: bool) -> Flow {
     }
 }
 
-/// A handshake record's header and little more, as scanners and broken clients send.
+/// Returns a handshake record's header and little more, as scanners and broken clients send.
 fn tls_like_cut(random: &mut Random) -> Flow {
     Talk::new(443, random)
         .opened()
@@ -148,7 +148,7 @@ fn tls_like_cut(random: &mut Random) -> Flow {
         .flow()
 }
 
-/// A record header with a version that never was.
+/// Returns a record header with a version that never was.
 fn wrong_version(random: &mut Random) -> Flow {
     let body = random.bytes(300);
     Talk::new(443, random)
@@ -158,7 +158,7 @@ fn wrong_version(random: &mut Random) -> Flow {
         .flow()
 }
 
-/// Bytes like a ClientHello at the start of a segment, in the midst of other data.
+/// Returns bytes like a ClientHello at the start of a segment, in the midst of other data.
 fn hello_in_other_data(random: &mut Random) -> Flow {
     let mut hello = vec![22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3];
     hello.extend(random.bytes(245));
@@ -289,7 +289,8 @@ fn arp(random: &mut Random) -> Vec<Frame> {
     requests.collect()
 }
 
-/// A TCP segment with a ClientHello's beginning in IPv4 fragments: the ports are only in the first.
+/// Returns a TCP segment with a ClientHello's beginning in IPv4 fragments: the ports are only in
+/// the first.
 fn fragments(random: &mut Random) -> Vec<Frame> {
     let hello = [
         &[22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3][..],
@@ -324,7 +325,7 @@ fn fragments(random: &mut Random) -> Vec<Frame> {
     pieces.collect()
 }
 
-/// Frames with headers that end too soon or lie about lengths.
+/// Returns frames with headers that end too soon or lie about lengths.
 fn garbage(random: &mut Random) -> Vec<Frame> {
     let pattern = Talk::new(443, random).opened().flow();
     let Some(segment) = pattern.segments.first() else {

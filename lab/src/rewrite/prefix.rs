@@ -30,8 +30,8 @@ pub const STARTTLS: Lines = &[
 /// Between one line and the answer to it.
 const TURN_NS: u64 = 500_000;
 
-/// The connection with these lines before its first payload, to another port. One not seen from its
-/// beginning stays as it is.
+/// Puts these lines before a connection's first payload, and sends it to another port. One not seen
+/// from its beginning stays as it is.
 #[must_use]
 pub fn behind(flow: &Flow, lines: Lines, port: u16) -> Flow {
     let mut out = flow.clone();

@@ -5,14 +5,14 @@
 pub struct Random(u64);
 
 impl Random {
-    /// From a seed; also zero gives a working generator.
+    /// Creates a generator from a seed; also zero gives a working generator.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         // Seeds that differ in few bits would otherwise begin alike.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// From a text, so that each file and each rewrite has its own.
+    /// Creates a generator from a text, so that each file and each rewrite has its own.
     #[must_use]
     pub fn named(name: &str) -> Self {
         // FNV-1a.
@@ -22,7 +22,7 @@ impl Random {
         Self::new(hash)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -30,17 +30,17 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number from `low` to `high`, both included; `low` where the range is empty.
+    /// Returns a number from `low` to `high`, both included; `low` where the range is empty.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.bits() % high.saturating_sub(low).saturating_add(1)
     }
 
-    /// A number below `below`; zero where there is none.
+    /// Returns a number below `below`; zero where there is none.
     pub fn below(&mut self, below: usize) -> usize {
         (self.bits() % (below.max(1) as u64)) as usize
     }
 
-    /// One of several; `None` of an empty slice.
+    /// Returns one of several; `None` of an empty slice.
     pub fn one<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.below(of.len()))
     }
@@ -50,17 +50,17 @@ impl Random {
         self.bits().is_multiple_of(n.max(1))
     }
 
-    /// 16 bits.
+    /// Returns 16 bits.
     pub fn u16(&mut self) -> u16 {
         (self.bits() >> 48) as u16
     }
 
-    /// 32 bits.
+    /// Returns 32 bits.
     pub fn u32(&mut self) -> u32 {
         (self.bits() >> 32) as u32
     }
 
-    /// `len` bytes.
+    /// Returns `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| (self.bits() >> 56) as u8).collect()
     }

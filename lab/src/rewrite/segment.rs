@@ -144,7 +144,7 @@ impl Segment {
         Some(self)
     }
 
-    /// The Ethernet frame.
+    /// Returns the Ethernet frame.
     #[must_use]
     pub fn frame(&self) -> Frame {
         let mut bytes = self.macs.concat();
@@ -223,7 +223,7 @@ impl Segment {
         self.flags & flags != 0
     }
 
-    /// Sequence numbers it takes: payload, SYN, FIN.
+    /// Returns the sequence numbers it takes: payload, SYN, FIN.
     #[must_use]
     pub fn len(&self) -> u32 {
         let marks = u32::from(self.has(flag::SYN)) + u32::from(self.has(flag::FIN));
@@ -236,7 +236,7 @@ impl Segment {
         self.len() == 0
     }
 
-    /// The sequence number behind it.
+    /// Returns the sequence number behind it.
     #[must_use]
     pub fn end(&self) -> u32 {
         self.seq.wrapping_add(self.len())
@@ -260,7 +260,7 @@ fn octets6(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The checksum of TCP or UDP over its pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
+/// Returns the checksum of TCP or UDP over its pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
 #[must_use]
 pub fn transport_checksum(source: IpAddr, destination: IpAddr, protocol: u8, body: &[u8]) -> u16 {
     let tail = [&(body.len() as u32).to_be_bytes()[..], &[0, 0, 0, protocol]].concat();
@@ -272,7 +272,7 @@ pub fn transport_checksum(source: IpAddr, destination: IpAddr, protocol: u8, bod
     }
 }
 
-/// The Internet checksum (RFC 1071) over parts of even length, the last may be odd.
+/// Returns the Internet checksum (RFC 1071) over parts of even length, the last may be odd.
 #[must_use]
 pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u64;

@@ -18,7 +18,7 @@ pub fn cut(flow: &Flow, mut size: impl FnMut() -> usize) -> Flow {
         let pieces = pieces(segment, &mut size);
         let more = pieces.len().saturating_sub(1) as u16;
         for (index, mut piece) in pieces.into_iter().enumerate() {
-            // Zero is what closed sockets and some stacks always send.
+            // Closed sockets and some stacks always send zero.
             if piece.ip_id != 0 {
                 let id = added.get(side).copied().unwrap_or(0);
                 piece.ip_id = piece
@@ -63,7 +63,7 @@ fn pieces(segment: &Segment, size: &mut impl FnMut() -> usize) -> Vec<Segment> {
     }
 }
 
-/// As a wire without offloads carries it.
+/// Cuts it as a wire without offloads carries it.
 #[must_use]
 pub fn as_on_the_wire(flow: &Flow) -> Flow {
     let mut flow = cut(flow, || WIRE_PAYLOAD);

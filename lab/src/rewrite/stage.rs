@@ -1,4 +1,4 @@
-//! Points of a TLS connection by what was last seen, told by direction and payload.
+//! Points of a TLS connection by the last segment seen, its direction and payload.
 
 use super::flow::{Flow, Side};
 
@@ -27,7 +27,7 @@ pub const STAGES: [Stage; 5] = [
 ];
 
 impl Stage {
-    /// For file names.
+    /// Returns its name for file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Stage {
         }
     }
 
-    /// The segment behind which it is. `None` if the connection never came so far.
+    /// Returns the segment behind which it is. `None` if the connection never came so far.
     #[must_use]
     pub fn place(self, flow: &Flow) -> Option<usize> {
         let client = flow.data_of(Side::Client);

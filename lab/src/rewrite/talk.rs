@@ -23,7 +23,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Between made-up hosts; nothing is said yet.
+    /// Begins a talk between made-up hosts; nothing is said yet.
     #[must_use]
     pub fn new(port: u16, random: &mut Random) -> Self {
         let mut byte = || random.between(1, 254) as u8;
@@ -86,7 +86,7 @@ impl Talk {
         self.flow.segments.push(segment);
     }
 
-    /// The three-way handshake.
+    /// Adds the three-way handshake.
     #[must_use]
     pub fn opened(mut self) -> Self {
         self.send(Side::Client, flag::SYN, &[]);
@@ -95,7 +95,7 @@ impl Talk {
         self
     }
 
-    /// Payload, in full segments, and its acknowledgment.
+    /// Adds payload, in full segments, and its acknowledgment.
     #[must_use]
     pub fn says(mut self, side: Side, payload: &[u8]) -> Self {
         for piece in payload.chunks(WIRE_PAYLOAD) {
@@ -105,14 +105,14 @@ impl Talk {
         self
     }
 
-    /// A reset.
+    /// Adds a reset.
     #[must_use]
     pub fn reset(mut self, side: Side, flags: u8) -> Self {
         self.send(side, flag::RST | flags, &[]);
         self
     }
 
-    /// Both sides close, this one first.
+    /// Closes both sides, this one first.
     #[must_use]
     pub fn closed(mut self, side: Side) -> Self {
         self.send(side, flag::FIN | flag::ACK, &[]);
@@ -121,7 +121,7 @@ impl Talk {
         self
     }
 
-    /// The conversation.
+    /// Returns the conversation.
     #[must_use]
     pub fn flow(self) -> Flow {
         let mut flow = self.flow;

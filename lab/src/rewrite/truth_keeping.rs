@@ -20,7 +20,7 @@ use crate::labels::Label;
 const LARGE: usize = 4_000_000;
 const DAY_NS: u64 = 86_400_000_000_000;
 
-/// All of them; those that would change nothing of this base are left out.
+/// Returns all of them; those that would change nothing of this base are left out.
 pub(super) fn all(base: &[Frame], truth: &Label) -> Vec<Variant> {
     let seed = base.iter().map(|frame| frame.bytes.len()).sum::<usize>();
     let mut random = Random::named(&format!("{seed} {}", base.len()));
@@ -95,7 +95,7 @@ fn segments(list: &mut List, flows: &Flows, wire: &Flows, random: &mut Random) {
     list.flows("coalesced", &flows.map(coalesced));
 }
 
-/// Single bytes as long as that doesn't make a flood of a download.
+/// Cuts into single bytes as long as that doesn't make a flood of a download.
 fn one_byte_handshake(flow: &Flow) -> Flow {
     let mut bytes = 0;
     cut(flow, || {

@@ -17,7 +17,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// An Ethernet capture whose connections are not its base's.
+    /// Creates an Ethernet capture whose connections are not its base's.
     pub(super) fn new(suffix: String, frames: Vec<Frame>, label: Label) -> Self {
         Self {
             suffix,

@@ -15,7 +15,7 @@ use crate::labels::{Cause, parse_cause};
 pub struct Agent {
     /// The program.
     pub path: PathBuf,
-    /// `--inspection-ca` of every run, besides what labels say.
+    /// `--inspection-ca` of every run, in addition to the labels'.
     pub inspection_ca: Vec<String>,
     /// `--intercepted` of every run.
     pub intercepted: Option<String>,
@@ -132,7 +132,7 @@ impl Verdict {
 }
 
 impl Agent {
-    /// One run over captures in the order given.
+    /// Runs the agent over captures in the order given.
     ///
     /// # Errors
     /// As [`Agent::lines`], and if it writes what is no verdict.
@@ -145,8 +145,8 @@ impl Agent {
         Ok(Run { verdicts, failure })
     }
 
-    /// The verdicts of one run as the agent writes them, one JSON object a line, and what kept it
-    /// from reading all.
+    /// Returns the verdicts of one run as the agent writes them, one JSON object a line, and the
+    /// reason if it did not read all.
     ///
     /// # Errors
     /// If the agent cannot be run, was killed or called the command line wrong. A capture that it

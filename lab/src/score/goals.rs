@@ -8,7 +8,7 @@ use crate::labels::Cause;
 /// One thing to reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Goal {
-    /// What.
+    /// The demand, in words.
     pub goal: String,
     /// The measured figure, for people.
     pub measured: String,
@@ -26,7 +26,7 @@ const TOLD: [Cause; 6] = [
     Cause::DecryptError,
 ];
 
-/// All goals and whether they are met.
+/// Returns all goals and whether they are met.
 #[must_use]
 pub fn goals(tally: &Tally) -> Vec<Goal> {
     let false_pinning = tally.false_pinning.len();

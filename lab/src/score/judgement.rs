@@ -45,14 +45,14 @@ pub enum Leniency {
 pub enum Judgement {
     /// It is the truth.
     Right,
-    /// It leaves open what a lone flow cannot tell.
+    /// It leaves a question open that a lone flow cannot answer.
     RightButOpen,
     /// It is something else.
     Wrong,
 }
 
 impl Judgement {
-    /// Right, also where it leaves something open.
+    /// Whether it is right, also where it leaves something open.
     #[must_use]
     pub const fn is_right(self) -> bool {
         !matches!(self, Self::Wrong)

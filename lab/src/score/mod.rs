@@ -1,6 +1,6 @@
 //! `cargo xtask score`: the agent's verdicts on a folder of captures beside the folder's labels.
 //!
-//! docs/scoring.md has the format of the labels and what counts as right.
+//! docs/scoring.md has the format of the labels and the rules of judgement.
 
 pub mod agent;
 pub mod cases;
@@ -164,7 +164,7 @@ impl Read {
     }
 }
 
-/// Runs the agent over a folder and judges what it says.
+/// Runs the agent over a folder and judges its verdicts.
 ///
 /// # Errors
 /// If the agent cannot be run or doesn't write verdicts.
@@ -217,7 +217,7 @@ fn named(members: &[(&Capture, &Streams)]) -> String {
     names.join(", ")
 }
 
-/// Captures that the agent could not read. It has to complain of a damaged one.
+/// Returns the captures that the agent could not read. It has to complain of a damaged one.
 fn unread_by_agent(members: &[(&Capture, &Streams)], failure: Option<String>) -> Option<String> {
     let damaged = members.iter().any(|(capture, _)| capture.damaged);
     match failure {
@@ -235,7 +235,7 @@ fn unread_by_agent(members: &[(&Capture, &Streams)], failure: Option<String>) ->
     }
 }
 
-/// The inspection CAs that labels name: files of the folder, or certificates' names.
+/// Returns the inspection CAs that labels name: files of the folder, or certificates' names.
 fn inspection_cas(folder: &Folder, members: &[(&Capture, &Streams)]) -> Vec<OsString> {
     let mut names = Vec::new();
     for (capture, _) in members {

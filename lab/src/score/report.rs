@@ -61,7 +61,7 @@ fn totals(f: &mut fmt::Formatter<'_>, score: &Score) -> fmt::Result {
     Ok(())
 }
 
-/// Head of a column: as much of the cause's name as tells it from all others.
+/// Returns the head of a column: as much of the cause's name as tells it from all others.
 fn short(cause: Cause) -> &'static str {
     const LETTERS: usize = 4;
     cause.name().get(..LETTERS).unwrap_or(cause.name())

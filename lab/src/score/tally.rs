@@ -28,7 +28,7 @@ impl Share {
         self.part += usize::from(is_part);
     }
 
-    /// 0 to 1; `None` of nothing.
+    /// Returns 0 to 1; `None` of nothing.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of captures are small")]
     pub fn ratio(self) -> Option<f64> {
@@ -89,11 +89,11 @@ pub struct FalsePinning {
 pub struct Tally {
     /// Labelled captures and connections, and of these those told rightly.
     pub right: Share,
-    /// Of the right ones, those that left open what a lone flow cannot tell.
+    /// Of the right ones, those that left a question open that a lone flow cannot answer.
     pub open: usize,
     /// Wrong verdicts beside the one that counts.
     pub extra: usize,
-    /// Truth, then what was said, then how often.
+    /// Truth, then verdict, then their number.
     pub matrix: PerCause<PerCause<usize>>,
     /// By cause.
     pub causes: PerCause<OfCause>,

@@ -1,4 +1,4 @@
-//! A whole folder: real captures, labels made by hand, and an agent that says what it is told to.
+//! A whole folder: real captures, labels made by hand, and an agent that prints prepared verdicts.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;

@@ -16,7 +16,7 @@ use crate::rewrite::random::Random;
 
 /// Sweeps that are not counted, and those that are.
 const SWEEPS: [usize; 2] = [40, 160];
-/// Likelihood of what cannot be: greater than nothing, so that the sampler gets from anywhere to
+/// Likelihood of the impossible: greater than nothing, so that the sampler gets from anywhere to
 /// anywhere.
 const IMPOSSIBLE: f64 = 1e-6;
 /// Connections of one kind in a group that are weighed: further ones say the same.
@@ -125,7 +125,7 @@ fn hosts_of(hosts: &[Host], address: u8) -> Vec<usize> {
         .collect()
 }
 
-/// Apps that have a hello and visit a name on one of some hosts.
+/// Returns the apps that have a hello and visit a name on one of some hosts.
 fn apps_of(apps: &[App], hello: u16, name: usize, hosts: &[usize]) -> Vec<usize> {
     let visits = |app: &App| app.visits.iter().any(|(it, _)| *it == name);
     let runs = |app: &App| hosts.iter().any(|host| app.hosts.contains(host));
@@ -162,7 +162,7 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// The last refused connection of each group.
+    /// Returns the last refused connection of each group.
     fn last_refused(&self) -> Vec<usize> {
         let mut last = HashMap::new();
         for (at, connection) in self.connections.iter().enumerate() {
@@ -184,7 +184,8 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// Whether the CA is missing, a pin fails, and the certificate is bad, in the order of checks.
+    /// Returns whether the CA is missing, a pin fails, and the certificate is bad, in the order of
+    /// checks.
     fn causes(&self, it: &Placed) -> [bool; 3] {
         let name = it.seen.group.2;
         let intercepted = !self.bypassed[name];
@@ -196,7 +197,7 @@ impl<'a> Sampler<'a> {
         ]
     }
 
-    /// The likelihood of what was seen of a connection.
+    /// Returns the likelihood of a connection as it was seen.
     fn likelihood(&self, it: &Placed) -> f64 {
         let seen = &it.seen;
         let parameters = &self.site.parameters;
@@ -221,7 +222,8 @@ impl<'a> Sampler<'a> {
         (certificate * outcome).max(IMPOSSIBLE)
     }
 
-    /// The likelihood of the way it was refused. Alerts leave open which of two kinds a stack is.
+    /// Returns the likelihood of the way it was refused. Alerts leave open which of two kinds a
+    /// stack is.
     fn says(&self, it: &Placed, causes: [bool; 3]) -> f64 {
         let pins = !causes[0] && causes[1];
         let alert = it.seen.alert;
@@ -430,8 +432,8 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// The connections that say something, in the order of time: the first of each kind in a group, and
-/// the last refused.
+/// Returns the connections that say something, in the order of time: the first of each kind in a
+/// group, and the last refused.
 fn connections(site: &Site, seen: &[Seen]) -> Vec<Placed> {
     let mut counts: HashMap<_, usize> = HashMap::new();
     let mut last = HashMap::new();

@@ -82,7 +82,7 @@ fn share(random: &mut Random, low: f64, high: f64) -> f64 {
     low + (high - low) * unit(random)
 }
 
-/// A number from 0 to 1.
+/// Returns a number from 0 to 1.
 pub fn unit(random: &mut Random) -> f64 {
     (random.bits() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -66,7 +66,7 @@ impl Play {
         }
     }
 
-    /// The history's word on a group, if it said any.
+    /// Returns the history's last verdict on a group, if it said any.
     #[must_use]
     pub fn said(&self, group: &Group) -> Option<(Cause, f64)> {
         let (cause, confidence, _) = self.verdicts.get(&group.last)?;
@@ -200,7 +200,8 @@ impl Play {
         Ok(())
     }
 
-    /// Knowledge of a connection's interception, and whether the connection shows that of its name.
+    /// Returns the knowledge of a connection's interception, and whether the connection shows that
+    /// of its name.
     fn interception(&mut self, site: &Site, visit: Visit, readable: bool) -> (Intercepted, bool) {
         if site.names[visit.name].bypassed {
             let direct = readable || self.random.one_in(2);
@@ -247,7 +248,7 @@ impl Play {
     }
 }
 
-/// How sure the judge is of a refusal by this stack.
+/// Returns the judge's confidence in a refusal by this stack.
 fn sureness(stack: Stack) -> f64 {
     match stack {
         Stack::SaysUnknownCa | Stack::SaysCertificateUnknown => 0.95,
@@ -257,7 +258,8 @@ fn sureness(stack: Stack) -> f64 {
     }
 }
 
-/// The issuer shown, by number: the origin's own, the inspection CA, or the one for untrusted origins.
+/// Returns the issuer shown, by number: the origin's own, the inspection CA, or the one for
+/// untrusted origins.
 fn issuer(site: &Site, visit: Visit, truth: Truth) -> u64 {
     let name = &site.names[visit.name];
     if name.bypassed {
@@ -279,7 +281,7 @@ fn mark(number: u64) -> anyhow::Result<Mark> {
     serde_json::from_value(number.into()).context("no mark of this number")
 }
 
-/// The judge's verdict on a refusal by itself.
+/// Returns the judge's verdict on a refusal by itself.
 fn rejected(subject: &Subject, id: &str) -> Verdict {
     let probability = match subject.outcome {
         Outcome::Refused { probability } => probability,

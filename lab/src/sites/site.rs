@@ -5,7 +5,7 @@ use detector_user::verdict::{AlertDescription, Cause};
 use super::parameters::{Parameters, happens, unit};
 use crate::rewrite::random::Random;
 
-/// How an app's TLS library refuses.
+/// Behaviour of an app's TLS library at a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
     /// An alert that says that the CA is not known, and another for a pin that fails.
@@ -34,7 +34,7 @@ pub struct Host {
 pub struct App {
     /// The number that its hello shows: two apps may have one.
     pub hello: u16,
-    /// How it refuses.
+    /// Its behaviour at a refusal.
     pub stack: Stack,
     /// Whether its own store lacks the CA.
     pub store_lacks: bool,
@@ -85,7 +85,7 @@ pub struct Visit {
     pub when: f64,
 }
 
-/// Why a visit ends as it does.
+/// The reason for a visit's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// It works.
@@ -130,8 +130,8 @@ impl Site {
         site
     }
 
-    /// A service: one to three names, one or two apps that visit these and a few others, and perhaps
-    /// a general app that visits it too.
+    /// Adds a service: one to three names, one or two apps that visit these and a few others, and
+    /// perhaps a general app that visits it too.
     fn add_service(&mut self, number: usize, random: &mut Random) {
         let pinned = happens(random, self.parameters.service_pins);
         let own: Vec<usize> = (0..=random.below(3))
@@ -213,7 +213,7 @@ impl Site {
         })
     }
 
-    /// Why a visit ends as it does.
+    /// Returns the reason why a visit ends as it does.
     #[must_use]
     pub fn truth(&self, visit: Visit) -> Truth {
         let (host, app) = (&self.hosts[visit.host], &self.apps[visit.app]);
@@ -242,7 +242,7 @@ impl Site {
 }
 
 impl Stack {
-    /// The alert in the clear by which it refuses for this cause.
+    /// Returns the alert in the clear by which it refuses for this cause.
     #[must_use]
     pub fn alert(self, cause: Cause, random: &mut Random) -> Option<AlertDescription> {
         match self {

@@ -1,4 +1,4 @@
-//! How many groups were told rightly, by the number of connections that the site had seen.
+//! Number of groups told rightly, by the number of connections that the site had seen.
 
 use std::fmt;
 
@@ -85,7 +85,7 @@ impl Tally {
         }
     }
 
-    /// Mean distance of confidence and the share that is right, over what was told.
+    /// Returns the mean distance of confidence and the share that is right, over all told.
     #[must_use]
     pub fn calibration_error(&self) -> f64 {
         let told: usize = self.bins.iter().map(|(count, ..)| count).sum();
@@ -103,7 +103,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 }
 
 impl fmt::Display for Tally {
-    /// The columns of one row.
+    /// Writes the columns of one row.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = self.groups - self.right - self.wrong;
         write!(

@@ -21,7 +21,7 @@ pub(super) fn commands(document: &str, heading: &str) -> Vec<String> {
     blocks
 }
 
-/// Does what a document says under a heading, as written.
+/// Executes a document's commands under a heading, as written.
 pub(super) fn follow(machine: &Machine, document: &str, heading: &str) {
     for block in commands(document, heading) {
         machine.shell(&format!("cd /shared\n{block}")).unwrap();

@@ -103,7 +103,7 @@ fn the_service_tells_the_story_through_kills_and_an_upgrade() {
     assert!(scenes.next().is_none());
 
     let file = machine.run("cat /var/log/tlswhy/verdicts.json").unwrap();
-    // It was new, and began with what its agent went through again.
+    // It was new, and began with the verdicts that its agent repeated.
     let all = [&pinned_thrice[..], &["injected-reset"]].concat();
     assert_eq!(causes_of(&file), all, "{file}");
 
@@ -146,7 +146,7 @@ fn the_service_is_a_good_citizen_and_leaves_nothing_behind() {
     refuses_a_wrong_configuration(&machine);
     does_not_start_with_a_wrong_configuration(&machine);
     has_few_rights(&machine);
-    // What it only warns of does not change its exit code.
+    // A warning does not change its exit code.
     let said = machine
         .shell("systemd-analyze verify --man=no tlswhy.service 2>&1")
         .unwrap();
@@ -250,7 +250,7 @@ fn goes_away(machine: &Machine) {
     assert!(pins(machine) > 0, "programs were pinned");
     let remove = commands("install.md", "Remove");
     machine.shell(&remove[0]).unwrap();
-    // What dpkg and systemd's helper for it keep is theirs until the configuration goes.
+    // Records of dpkg and of systemd's helper for it stay until the configuration goes.
     let records = ["/var/lib/dpkg/info/", "/var/lib/systemd/deb-systemd-helper"];
     let mut left = traces(machine);
     left.retain(|path| !records.iter().any(|record| path.starts_with(record)));

@@ -49,7 +49,8 @@ fn sent_fields(entry: &Value) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// journalctl gives a repeated field as an array, and what is not printable as an array of bytes.
+/// journalctl gives a repeated field as an array, and one that is not printable as an array of
+/// bytes.
 fn values(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],

@@ -19,7 +19,7 @@ const CONFIG: &str = "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\nReadK
 /// The longest that a test waits before it calls an entry lost; nothing is measured by it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A journald that this thread, and what it starts, sees in place of the machine's own.
+/// A journald that this thread and its children see in place of the machine's own.
 pub(super) struct PrivateJournal {
     pub(super) journald: Child,
 }

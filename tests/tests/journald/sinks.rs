@@ -103,7 +103,7 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     assert_eq!(ports(&journal.entries(66)), (1..=66).collect::<Vec<u16>>());
 }
 
-/// Each agent goes again through what the one before it had taken, also what waits on disk.
+/// Each agent repeats the verdicts of the one before it, also those on disk.
 #[test]
 fn what_waits_on_disk_and_is_come_to_again_is_written_once() {
     let mut journal = PrivateJournal::start();
@@ -302,7 +302,7 @@ fn a_full_disk_loses_what_it_must_and_says_how_much() {
             .any(|it| it.contains("output to disk: No space left")),
         "{words:?}"
     );
-    // What is on disk, and the last ones, for which there is memory.
+    // The verdicts on disk, and the last ones, for which there is memory.
     until("none is in between", || sinks.status()[0].queued == 16);
     let [loss] = sinks.losses()[..] else {
         panic!("{:?}", sinks.losses())

@@ -15,7 +15,7 @@ use rstest::rstest;
 use tests::gateway::{Gateway, agent, next_verdict};
 use tests::wire::{PATIENCE, inside, interface, pair, until};
 
-/// Starts the agent in a namespace and waits until it is ready; returns what it said up to then.
+/// Starts the agent in a namespace and waits until it is ready; returns its messages until then.
 fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
     let agent = Process::start(namespace.command(agent()).arg("run").args(arguments)).unwrap();
     let said = agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
@@ -57,7 +57,7 @@ fn is_clean(namespace: &Namespace, name: &str) -> bool {
     }) && !qdiscs.contains("clsact")
 }
 
-/// A client that does not know the server's CA, and what the two taps say about it.
+/// A client that does not know the server's CA, and the verdict of the two taps.
 #[test]
 fn both_taps_of_a_gateway_tell_of_one_refusal() {
     let lab = Gateway::new("both").unwrap();

@@ -211,7 +211,7 @@ fn own_filters(gateway: &Namespace) -> [usize; 2] {
     })
 }
 
-/// `tlswhy detach`, for what is not pinned.
+/// `tlswhy detach`, for programs that are not pinned.
 fn detach(gateway: &Namespace) -> String {
     let mut command = gateway.command(agent());
     run(command.args(["detach", "--pins", "/sys/fs/bpf/nowhere"])).unwrap()
@@ -276,7 +276,7 @@ fn jumbo_frames_are_taken_whole() {
         let flight = [
             tls::server_hello(0xc02f, false),
             tls::record(22, &tls::message(11, &[0; 8000])),
-            // Behind what the driver keeps in one piece.
+            // Behind the part that the driver keeps in one piece.
             tls::record(21, &[2, 80]),
         ]
         .concat();

@@ -17,7 +17,7 @@ use lab::host::Namespace;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::wire::{inside, send, until};
 
-/// A tap with what it told so far.
+/// A tap with its observations so far.
 pub(super) struct Watched {
     pub(super) tap: KernelTap,
     pub(super) rings: Rings,
@@ -124,7 +124,7 @@ pub(super) fn traces(gateway: &Namespace, interface: &str) -> String {
     .collect()
 }
 
-/// Waits until the namespace shows what it did before.
+/// Waits until the namespace shows the same as before.
 pub(super) fn await_traces(gateway: &Namespace, interface: &str, before: &str) {
     let mut now = String::new();
     for _ in 0..500 {

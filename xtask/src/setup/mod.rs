@@ -149,7 +149,7 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     call(command.stdout(Stdio::null()))
 }
 
-/// As [`run`], with the command's output.
+/// Runs a command as [`run`] does, and returns its output.
 fn call(command: &mut Command) -> anyhow::Result<()> {
     let status = command.stdin(Stdio::null()).status();
     let status = status.with_context(|| format!("cannot run {:?}", command.get_program()))?;

@@ -1,4 +1,4 @@
-//! The one table of packages: who needs which, and how to tell that it is there.
+//! The one table of packages: the steps that need each, and the sign that it is there.
 
 /// A group of packages that commands need together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

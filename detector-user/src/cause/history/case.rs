@@ -73,7 +73,7 @@ fn either(one: f64, other: f64) -> f64 {
 }
 
 impl Case<'_> {
-    /// When the client refused, seconds since the UNIX epoch.
+    /// Returns the time when the client refused, seconds since the UNIX epoch.
     fn refused_s(&self) -> u64 {
         self.refusals.last_s()
     }
@@ -101,7 +101,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whether this app accepted this name here, and then refused it, or refused it only before.
+    /// Returns whether this app accepted this name here, and then refused it, or refused it only
+    /// before.
     pub(super) fn accepted_it(&self) -> Option<Accepted> {
         let Triple { app, name, .. } = *self.triple;
         let last = self.this_pair()?.accepted.last_seen(name)?;
@@ -115,7 +116,7 @@ impl Case<'_> {
         })
     }
 
-    /// Unrelated domains that this app refuses here too.
+    /// Counts unrelated domains that this app refuses here too.
     pub(super) fn refused_beside(&self, most: u32) -> Refused {
         let mut refused = Refused::default();
         let Some(pair) = self.this_pair() else {
@@ -128,7 +129,7 @@ impl Case<'_> {
         refused
     }
 
-    /// Whether this app refuses another name of the domain here.
+    /// Returns whether this app refuses another name of the domain here.
     pub(super) fn refuses_related(&self) -> Refused {
         let mut refused = Refused::default();
         let name = self.triple.name;
@@ -141,7 +142,8 @@ impl Case<'_> {
         refused
     }
 
-    /// Whether this app accepts this name on another client, and whether it accepts anything there.
+    /// Returns whether this app accepts this name on another client, and whether it accepts
+    /// anything there.
     pub(super) fn accepts_elsewhere(&self) -> (bool, bool) {
         let Triple { client, app, name } = *self.triple;
         let mut any = false;
@@ -160,7 +162,7 @@ impl Case<'_> {
         (this || by_visitors, any || by_visitors)
     }
 
-    /// Other apps that accept the name, and whether one of them is general.
+    /// Counts other apps that accept the name; returns also whether one of them is general.
     pub(super) fn accepted_by_others(&self) -> (u32, bool) {
         let app = self.triple.app;
         let (mut count, mut general) = (0, false);
@@ -186,7 +188,7 @@ impl Case<'_> {
         self.is_general(self.triple.client, self.triple.app)
     }
 
-    /// Other clients on which this app refuses the name.
+    /// Counts other clients on which this app refuses the name.
     pub(super) fn refused_elsewhere(&self, most: u32) -> Refused {
         let Triple { client, app, name } = *self.triple;
         let mut refused = Refused::default();
@@ -200,7 +202,7 @@ impl Case<'_> {
         refused
     }
 
-    /// Other names that this app refuses on other clients.
+    /// Counts other names that this app refuses on other clients.
     pub(super) fn others_refused_elsewhere(&self, most: u32) -> Refused {
         let Triple { client, app, name } = *self.triple;
         let mut refused = Refused::default();
@@ -216,7 +218,7 @@ impl Case<'_> {
         refused
     }
 
-    /// Apps other than this that refuse the name.
+    /// Counts apps other than this that refuse the name.
     pub(super) fn refusers(&self, most: u32) -> Refusers {
         let Triple { client, app, name } = *self.triple;
         let mut refusers = Refusers::default();
@@ -244,7 +246,7 @@ impl Case<'_> {
         refusers
     }
 
-    /// Other apps on this client that refuse other names.
+    /// Counts other apps on this client that refuse other names.
     pub(super) fn refused_by_the_client(&self, most: u32) -> Refused {
         let Triple { client, app, name } = *self.triple;
         let mut refused = Refused::default();
@@ -302,8 +304,8 @@ impl Case<'_> {
         (sure + perhaps).saturating_sub(1)
     }
 
-    /// Whether the certificate refused is signed by a CA that signs names that are accepted; `None`
-    /// if that cannot be told.
+    /// Returns whether the certificate refused is signed by a CA that signs names that are
+    /// accepted; `None` if that cannot be told.
     pub(super) fn is_signed_as_usual(&self) -> Option<bool> {
         let refused = self.refusals.issuer?;
         if self.facts.signs_accepted(refused) {
@@ -314,7 +316,8 @@ impl Case<'_> {
             .map(|usual| usual == refused)
     }
 
-    /// Other apps that accept something on this client, and whether one began before the refusal.
+    /// Counts other apps that accept something on this client, and whether one began before the
+    /// refusal.
     pub(super) fn other_apps_here_accept(&self) -> (u32, Accepted) {
         let Triple { client, app, .. } = *self.triple;
         let (mut count, mut when) = (0, Accepted::Since);
@@ -339,7 +342,7 @@ impl Case<'_> {
         pair.is_some_and(|pair| pair.accepted.any(self.now_s, |it| it.host == name.host))
     }
 
-    /// Probability that a client lacks the CA.
+    /// Returns the probability that a client lacks the CA.
     fn without_ca(&self, client: IpAddr) -> f64 {
         let [unknown, accepting, refusing] = WITHOUT_CA;
         let Some(of_client) = self.facts.client_of(client) else {
@@ -355,7 +358,7 @@ impl Case<'_> {
         }
     }
 
-    /// Probability that an app's own store lacks it, or that it pins all.
+    /// Returns the probability that an app's own store lacks it, or that it pins all.
     fn store_without_ca(&self, app: App) -> f64 {
         let accepts = self
             .facts
@@ -364,7 +367,7 @@ impl Case<'_> {
         STORE_WITHOUT_CA[usize::from(accepts)]
     }
 
-    /// Probability that an app pins a name, or that the name's certificate is bad.
+    /// Returns the probability that an app pins a name, or that the name's certificate is bad.
     fn pinned_or_bad(&self, app: App, name: &Name) -> f64 {
         let [.., repeated] = PINS;
         if self.refused_by_another(name, |other| other == app) {
@@ -373,7 +376,7 @@ impl Case<'_> {
         either(self.pins(app, *name), self.bad(name, app))
     }
 
-    /// Probability that an app pins a name.
+    /// Returns the probability that an app pins a name.
     fn pins(&self, app: App, name: Name) -> f64 {
         let [few, general, _] = PINS;
         let mut domains = 0;
@@ -390,7 +393,7 @@ impl Case<'_> {
         if domains >= GENERAL { general } else { few }
     }
 
-    /// Probability that an app pins a name, if it is none that a service's apps pin.
+    /// Returns the probability that an app pins a name, if it is none that a service's apps pin.
     fn pins_alone(&self, app: App) -> f64 {
         let [_, general, _] = PINS;
         let accepts = self.facts.everywhere_of(app);
@@ -398,7 +401,7 @@ impl Case<'_> {
         if several { general } else { 0.12 }
     }
 
-    /// Probability that the certificate of a name that an app refuses is bad.
+    /// Returns the probability that the certificate of a name that an app refuses is bad.
     fn bad(&self, name: &Name, app: App) -> f64 {
         let [unknown, accepted, refused] = BAD;
         let is_accepted = self

@@ -1,4 +1,5 @@
-//! The decision between pinning, a missing CA and a bad certificate, by what connections show.
+//! The decision between pinning, a missing CA and a bad certificate, by the evidence of
+//! connections.
 //!
 //! The [`table`](super::likelihoods) of priors and likelihoods gives the posterior of each
 //! explanation, and of each two that hold at once; a cause is as likely as the explanations of it that
@@ -13,7 +14,8 @@ use super::refusals::Refusals;
 use super::signs::{Finding, findings};
 use crate::verdict::{Cause, Evidence};
 
-/// Posterior of a refusal's cause from which on it is told: the others together are below what a revision asks of them.
+/// Posterior of a refusal's cause from which on it is told: the others together are below a
+/// revision's threshold.
 const DECIDES: f64 = 0.7;
 /// A cause that is less likely than this is told by none, however likely it is of a refusal.
 const TOLD_LEAST: f64 = 0.4;
@@ -31,7 +33,7 @@ const CAUSES: [Cause; 3] = [
     Cause::CaNotTrusted,
     Cause::ServerCertInvalid,
 ];
-/// Of the signs, evidence is what moves the odds by at least this factor's logarithm.
+/// Signs that move the odds by at least this factor's logarithm are evidence.
 const MOVES: f64 = 0.1;
 /// A refusal so sure is told by more than silence.
 const SURE: f64 = 0.85;
@@ -223,7 +225,7 @@ impl Reasons {
 }
 
 impl Finding {
-    /// Its likelihood under each hypothesis.
+    /// Returns its likelihood under each hypothesis.
     fn column(&self) -> (Kind, Column) {
         let likelihood = self.row.likelihood.map(|likelihood| {
             if likelihood == Q {

@@ -40,7 +40,7 @@ impl Decision {
         evidence
     }
 
-    /// The observation that would decide between the two likeliest causes.
+    /// Returns the observation that would decide between the two likeliest causes.
     fn would_decide(&self) -> Evidence {
         let mut shares = self.shares;
         shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
@@ -78,7 +78,7 @@ impl Decision {
     }
 }
 
-/// Returns cause and confidence of a verdict with what others decided about it.
+/// Returns cause and confidence of a verdict with the decision of others about it.
 pub(super) fn outcome(alone: &Verdict, decision: Option<&Decision>) -> (Cause, f64) {
     let unchanged = (alone.cause, alone.confidence);
     let Some(decision) = decision.filter(|it| it.told) else {
@@ -104,7 +104,7 @@ pub(super) fn left_of(cause: Cause, decision: Option<&Decision>) -> f64 {
     }
 }
 
-/// Returns the verdict with what others decided about it; a copy only if that changes it.
+/// Returns the verdict with the decision of others about it; a copy only if that changes it.
 pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<Verdict> {
     let mut verdict = Arc::clone(alone);
     let (cause, confidence) = outcome(alone, decision);

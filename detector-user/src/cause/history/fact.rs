@@ -1,4 +1,4 @@
-//! A fact: what one connection shows about a client, an app and a name.
+//! A fact: the evidence of one connection about a client, an app and a name.
 
 use std::net::IpAddr;
 
@@ -85,7 +85,7 @@ impl Fact {
         })
     }
 
-    /// The same, seen at another time, in seconds since the UNIX epoch.
+    /// Returns the same, seen at another time, in seconds since the UNIX epoch.
     pub(super) const fn at(self, time_s: u64) -> Self {
         Self { time_s, ..self }
     }

@@ -18,8 +18,8 @@ const APPS_MAX: usize = 8_192;
 const ISSUERS_MAX: usize = 256;
 const DAY_S: u64 = 86_400;
 
-/// For which earlier refusals a fact may change what is decided. Beyond some number one more name,
-/// app or client says nothing new, and most facts are of that kind.
+/// For which earlier refusals a fact may change the decision. Beyond some number one more name, app
+/// or client says nothing new, and most facts are of that kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Change {
     /// Whether it is news at all.
@@ -143,7 +143,7 @@ impl Facts {
             add(by_name, &|_| true);
         }
         let by_app = self.apps.peek(&app).map(|it| &it.triples);
-        // Of what an app does on other clients only the same name counts.
+        // Of an app's behaviour on other clients only the same name counts.
         add(by_app, &|it| {
             change.app || same_host(it) || (change.pair && it.client == client)
         });
@@ -154,7 +154,7 @@ impl Facts {
         self.pairs.peek(&(triple.client, triple.app))
     }
 
-    /// Another pair of the same client.
+    /// Returns another pair of the same client.
     pub(super) fn pair_of(&self, client: IpAddr, app: App) -> Option<&Pair> {
         self.pairs.peek(&(client, app))
     }
@@ -164,7 +164,7 @@ impl Facts {
         self.issuers.contains_key(&issuer)
     }
 
-    /// The issuer of the certificate that an app on a client accepted last.
+    /// Returns the issuer of the certificate that an app on a client accepted last.
     pub(super) fn usual_issuer(&self, client: IpAddr, app: App) -> Option<Mark> {
         self.pairs.peek(&(client, app))?.issuer
     }
@@ -198,7 +198,7 @@ impl Facts {
 pub(super) mod tests {
     use super::*;
 
-    /// A client of this number accepted a name.
+    /// Returns the fact that a client of this number accepted a name.
     pub(in crate::cause::history) fn fact(client: u8, time_s: u64) -> Fact {
         Fact {
             triple: Triple {

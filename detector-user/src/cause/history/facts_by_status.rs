@@ -1,4 +1,4 @@
-//! Facts apart by what is known of their connections' interception.
+//! Facts apart by their connections' status of interception.
 
 use super::decide::decide;
 use super::decision::Decision;
@@ -10,12 +10,12 @@ use crate::verdict::{Cause, Intercepted};
 /// Factor on the confidence of a decision that does not know of an interceptor.
 const UNSEEN_INTERCEPTOR: f64 = 0.8;
 
-/// Facts by what is known of their connections' interception.
+/// Facts by their connections' status of interception.
 #[derive(Default)]
 pub(super) struct FactsByStatus {
     /// Of connections that were intercepted.
     intercepted: Facts,
-    /// Of connections that may have been: what they show of a missing CA holds either way.
+    /// Of connections that may have been: their evidence of a missing CA holds either way.
     perhaps: Facts,
 }
 
@@ -39,9 +39,9 @@ impl FactsByStatus {
         facts.concerned(fact, change)
     }
 
-    /// Decides the cause of a refusal by the facts at `now_s`, seconds since the UNIX epoch. Pinning
-    /// is only said of what was intercepted; a client that accepts nobody lacks the CA, no matter who has
-    /// signed, only less surely the inspection CA.
+    /// Decides the cause of a refusal by the facts at `now_s`, seconds since the UNIX epoch.
+    /// Pinning is only said of intercepted connections; a client that accepts no interceptor lacks
+    /// the CA, no matter which CA signed, only less surely the inspection CA.
     pub(super) fn decide(
         &self,
         status: Intercepted,

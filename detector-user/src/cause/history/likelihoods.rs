@@ -63,7 +63,7 @@ impl Hypothesis {
         OwnReasons,
     ];
 
-    /// The cause it makes of a refusal; `None` where none is told.
+    /// Returns the cause it makes of a refusal; `None` where none is told.
     pub(super) const fn cause(self) -> Option<Cause> {
         match self {
             AppPinsName | AppPinsAll | ServicePinned => Some(Cause::Pinning),
@@ -228,7 +228,8 @@ pub(super) const PINS: [f64; 3] = [0.25, 0.05, 0.60];
 pub(super) const BAD: [f64; 3] = [0.05, 0.002, 0.30];
 
 impl Sign {
-    /// How many names or apps of a kind count at most: further ones are like those.
+    /// Returns the maximum number of names or apps of a kind that count: further ones are like
+    /// those.
     pub(super) const fn most(self) -> u32 {
         match self {
             Self::AppRefusesAll
@@ -261,7 +262,7 @@ impl Sign {
         )
     }
 
-    /// Its row of the table.
+    /// Returns its row of the table.
     pub(super) fn row(self) -> Option<&'static Row> {
         TABLE.get(self as usize)
     }

@@ -135,7 +135,7 @@ impl History {
         remembered
     }
 
-    /// Number of facts that should have been kept and did not get to the disk.
+    /// Returns the number of facts that should have been kept and did not get to the disk.
     pub fn unkept(&self) -> u64 {
         self.unkept + self.store.as_ref().map_or(0, Store::lost)
     }
@@ -154,7 +154,7 @@ impl History {
         verdicts
     }
 
-    /// Returns verdicts that have waited long enough for what would explain them.
+    /// Returns verdicts that have waited long enough for an explanation.
     pub fn advance(&mut self, now_ns: u64) -> Vec<Arc<Verdict>> {
         let mut verdicts = Vec::new();
         while let Some(judged) = self.siblings.next_due(now_ns) {
@@ -163,12 +163,13 @@ impl History {
         verdicts
     }
 
-    /// When [`advance`](Self::advance) has something to do, on the tap's clock.
+    /// Returns the time when [`advance`](Self::advance) has something to do, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
         self.siblings.next_deadline()
     }
 
-    /// Number of connections that were dropped beside others that worked, or checked a name at an interval.
+    /// Returns the number of connections that were dropped beside others that worked, or checked a
+    /// name at an interval.
     pub fn spare(&self) -> u64 {
         self.siblings.spare() + self.checks.failures()
     }
@@ -180,7 +181,7 @@ impl History {
 
     fn weigh(&mut self, mut judged: Judged) -> Vec<Arc<Verdict>> {
         let mut verdicts = Vec::new();
-        // It may have waited until it became clear who answers there.
+        // It may have waited until the peer there became known.
         let mut marks = judged.subject.interception.marks.into_iter().flatten();
         if marks.any(|mark| self.recognized.contains_key(&mark))
             && let Some(known) = judged.if_intercepted.take()
@@ -215,7 +216,7 @@ impl History {
         verdicts
     }
 
-    /// Records what a connection shows, and returns which decisions that changes.
+    /// Records a connection's evidence, and returns the decisions that it changes.
     fn learn(&mut self, evidence: &Evidence<'_>) -> Change {
         let subject = evidence.subject;
         let status = subject.interception.status;

@@ -35,14 +35,14 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         }
         let len = self.members.len();
         if len == self.members.capacity() {
-            // There are very many of these: no room beyond what may be needed.
+            // There are very many of these: no room beyond the need.
             self.members.reserve_exact(len.max(1).min(N - len));
         }
         self.members.push((member, now_s));
         true
     }
 
-    /// When a member was last seen, seconds since the UNIX epoch.
+    /// Returns the time when a member was last seen, seconds since the UNIX epoch.
     pub(super) fn last_seen(&self, member: T) -> Option<u64> {
         let known = self.members.iter().find(|(known, _)| *known == member);
         known.map(|(_, seen)| *seen)
@@ -56,7 +56,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         })
     }
 
-    /// The same members without their worth.
+    /// Returns the same members without their worth.
     pub(super) fn still(&self, now_s: u64) -> impl Iterator<Item = &T> + Clone {
         self.members.iter().filter_map(move |(member, seen)| {
             (now_s.saturating_sub(*seen) < FORGOTTEN_S).then_some(member)
@@ -68,7 +68,7 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         self.still(now_s).any(wanted)
     }
 
-    /// The sum of what `wanted` members are worth.
+    /// Returns the total worth of `wanted` members.
     pub(super) fn weight(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> f64 {
         self.at(now_s)
             .filter(|(member, _)| wanted(member))

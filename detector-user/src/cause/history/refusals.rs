@@ -74,18 +74,19 @@ impl Refusals {
         self.certificate_in_order = subject.certificate_in_order.or(self.certificate_in_order);
     }
 
-    /// When the latest began, seconds since the UNIX epoch.
+    /// Returns the time when the latest began, seconds since the UNIX epoch.
     pub(super) fn last_s(&self) -> u64 {
         self.last_ns / 1_000_000_000
     }
 
-    /// Probability that the client refused, by the surest attempt and by retries in vain.
+    /// Returns the probability that the client refused, by the surest attempt and by retries in
+    /// vain.
     pub(super) fn sureness(&self) -> f64 {
         let again = self.attempts.saturating_sub(1).min(2);
         1.0 - (1.0 - self.probability.min(0.97)) * 0.5_f64.powi(again as i32)
     }
 
-    /// Returns an attempt's verdict with what others decided about it, and keeps it open to
+    /// Returns an attempt's verdict with the decision of others about it, and keeps it open to
     /// revision.
     pub(super) fn open(
         &mut self,
@@ -160,7 +161,8 @@ impl Refusals {
         }
     }
 
-    /// Refusing again and again, and never anything else, is no accident.
+    /// Strengthens a verdict by repetition: refusing again and again, and never anything else, is
+    /// no accident.
     fn strengthen(&self, verdict: &mut Arc<Verdict>) {
         let sureness = self.sureness() * 0.95;
         if verdict.cause != Cause::CertificateRejected

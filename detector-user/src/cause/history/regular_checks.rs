@@ -63,7 +63,7 @@ impl RegularChecks {
         judged.possible = None;
     }
 
-    /// Number of connections judged as failures that turned out to be checks.
+    /// Returns the number of connections judged as failures that turned out to be checks.
     pub(super) const fn failures(&self) -> u64 {
         self.failures
     }

@@ -92,12 +92,12 @@ impl Siblings {
         self.spare += u64::from(matches!(judged.judgement, Judgement::Failed(_)));
     }
 
-    /// When the next wait is over, on the tap's clock.
+    /// Returns the time when the next wait is over, on the tap's clock.
     pub(super) fn next_deadline(&self) -> Option<u64> {
         self.waiting.front().map(|(deadline, _)| *deadline)
     }
 
-    /// Number of connections that were spare.
+    /// Returns the number of connections that were spare.
     pub(super) fn spare(&self) -> u64 {
         self.spare
     }

@@ -1,4 +1,4 @@
-//! The signs that hold for a refusal, by what other connections show.
+//! The signs that hold for a refusal, by the evidence of other connections.
 
 use std::borrow::Cow;
 
@@ -125,7 +125,7 @@ fn of_the_refusal(case: &Case<'_>, findings: &mut Findings) {
 }
 
 impl Finding {
-    /// The finding in words.
+    /// Returns the finding in words.
     pub(super) fn detail(&self) -> Cow<'static, str> {
         let names = || count(self.count, "a name", "names");
         let apps = || count(self.count, "an app", "apps");

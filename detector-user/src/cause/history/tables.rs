@@ -101,7 +101,7 @@ impl Pair {
         }
     }
 
-    /// Number of domains of which it accepts a name.
+    /// Returns the number of domains of which it accepts a name.
     pub(super) fn domains_accepted(&self, now_s: u64) -> u32 {
         first_of_domains(self.accepted.still(now_s)).count() as u32
     }
@@ -124,7 +124,7 @@ impl Pair {
             .any(|it| it.domain == this.domain && it.host != this.host)
     }
 
-    /// What decisions depend on, in steps.
+    /// Returns the values that decisions depend on, in steps.
     pub(super) fn view(&self, now_s: u64) -> PairView {
         let none = Name { host: 0, domain: 0 };
         PairView {
@@ -135,7 +135,7 @@ impl Pair {
     }
 }
 
-/// The first name of each domain.
+/// Returns the first name of each domain.
 fn first_of_domains<'a>(
     names: impl Iterator<Item = &'a Name> + Clone,
 ) -> impl Iterator<Item = &'a Name> {
@@ -172,7 +172,7 @@ impl Visitors {
     /// Whether one more app that accepts the name, issued by `issuer`, says nothing: whichever app
     /// is asked about, others are known to.
     pub(super) fn is_saturated(&self, issuer: Option<Mark>, now_s: u64) -> bool {
-        // A little less than one: what was seen just now is worth one.
+        // A little less than one: a sight of just now is worth one.
         const SATURATED: f64 = 0.9;
         let by = &self.accepted_by;
         let Some(first) = by.still(now_s).next().map(|(_, app, _)| *app) else {
@@ -197,8 +197,8 @@ impl Concerned<'_> {
         (self.pair.view(now_s), self.client.view(now_s))
     }
 
-    /// When the app on the client last accepted the name, or refused it, as the fact says; seconds
-    /// since the UNIX epoch.
+    /// Returns the time when the app on the client last accepted the name, or refused it, as the
+    /// fact says; seconds since the UNIX epoch.
     pub(super) fn last_seen(&self, fact: &Fact) -> Option<u64> {
         let names = if fact.accepted {
             &self.pair.accepted

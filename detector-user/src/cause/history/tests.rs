@@ -408,7 +408,7 @@ fn what_has_no_sibling_is_said_after_a_while() {
     assert_eq!(world.history.advance(deadline).len(), 1);
 }
 
-/// Memory stays bounded, no matter who talks to whom.
+/// Memory stays bounded, whichever hosts talk to each other.
 #[test]
 fn many_strangers_do_not_fill_the_memory() {
     let mut world = World::new();

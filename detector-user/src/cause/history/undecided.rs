@@ -1,4 +1,5 @@
-//! Connections of which it is not known whether they were intercepted, by what may show it later.
+//! Connections of which it is not known whether they were intercepted, by the marks that may show
+//! it later.
 
 use hashlink::LruCache;
 

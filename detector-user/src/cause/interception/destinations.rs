@@ -48,7 +48,8 @@ impl Destinations {
         new
     }
 
-    /// The source of what is known of a connection to this destination of which nothing was shown.
+    /// Returns the source of the status of a connection to this destination that has no evidence of
+    /// its own.
     pub(super) fn source(&self, mark: Option<Mark>) -> Source {
         match mark.and_then(|mark| self.0.peek(&mark)) {
             Some(Source::Shown) => Source::Destination,

@@ -68,7 +68,7 @@ pub enum InterceptionEvidence {
 }
 
 impl InterceptionEvidence {
-    /// The name in a verdict's evidence.
+    /// Returns the name in a verdict's evidence.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl InterceptionEvidence {
         }
     }
 
-    /// The status it shows: yes or no.
+    /// Returns the status it shows: yes or no.
     #[must_use]
     pub const fn status(&self) -> Intercepted {
         match self {
@@ -115,7 +115,7 @@ impl InterceptionEvidence {
         matches!(self, Self::InterceptorAddress(_) | Self::ProxyAddress(_))
     }
 
-    /// The operator's general statement; `None` where evidence decides.
+    /// Returns the operator's general statement; `None` where evidence decides.
     pub(super) const fn told(when: InterceptedWhen) -> Option<Self> {
         match when {
             InterceptedWhen::Auto => None,

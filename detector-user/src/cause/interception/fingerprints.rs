@@ -153,7 +153,7 @@ impl Fingerprints {
         always.is_some()
     }
 
-    /// Connections recorded at the place of `leg`.
+    /// Returns the number of connections recorded at the place of `leg`.
     #[cfg(test)]
     pub(super) fn count_at(&self, leg: &Timeline) -> u32 {
         self.places.peek(&place(leg)).copied().unwrap_or(0)

@@ -77,7 +77,7 @@ impl Issuers {
 }
 
 impl Issuer {
-    /// The key of a fingerprint, new if need be; `None` where there are too many.
+    /// Returns the key of a fingerprint, new if need be; `None` where there are too many.
     fn key(&mut self, fingerprint: u64) -> Option<&mut Key> {
         let known = self
             .keys

@@ -36,12 +36,12 @@ pub(super) fn marks(leg: &Timeline) -> Marks {
     ]
 }
 
-/// The server's own certificate, where it came in the clear and whole.
+/// Returns the server's own certificate, where it came in the clear and whole.
 pub(super) fn leaf(leg: &Timeline) -> Option<&Leaf> {
     leg.handshake.certificate.as_ref()?.as_ref().ok()
 }
 
-/// The server name that the client asked for.
+/// Returns the server name that the client asked for.
 pub(super) fn server_name(leg: &Timeline) -> Option<&str> {
     let hello = leg.handshake.client_hello.as_ref()?;
     let name = hello.server_name.as_deref();
@@ -54,7 +54,7 @@ fn issuer_mark(leaf: &Leaf) -> Mark {
     Mark(hash(&("issuer", &leaf.issuer)))
 }
 
-/// The mark of a server by address, name, apparent distance and place.
+/// Returns the mark of a server by address, name, apparent distance and place.
 fn destination_mark(leg: &Timeline) -> Option<Mark> {
     let [_, server] = &leg.sides;
     Some(Mark(hash(&(
@@ -66,8 +66,8 @@ fn destination_mark(leg: &Timeline) -> Option<Mark> {
     ))))
 }
 
-/// The mark of a TLS 1.3 server's choices, the order of its extensions, and its apparent distance.
-/// It depends on the client, too: another would be answered otherwise.
+/// Returns the mark of a TLS 1.3 server's choices, the order of its extensions, and its apparent
+/// distance. It depends on the client, too: another would be answered otherwise.
 fn fingerprint_mark(leg: &Timeline) -> Option<Mark> {
     let hello = leg.handshake.server_hello.as_ref()?;
     if !hello.complete || hello.version() < TLS_1_3 || hello.pre_shared_key {
@@ -85,8 +85,8 @@ fn fingerprint_mark(leg: &Timeline) -> Option<Mark> {
     ))))
 }
 
-/// The place servers' packets come to the tap from: a neighbour's MAC address, or the whole tap
-/// where frames have none. Several captures may be of one place.
+/// Returns the place servers' packets come to the tap from: a neighbour's MAC address, or the whole
+/// tap where frames have none. Several captures may be of one place.
 pub(super) fn place(leg: &Timeline) -> u64 {
     match leg.sides[1].mac {
         0 => hash(&&*leg.tap),
@@ -94,7 +94,7 @@ pub(super) fn place(leg: &Timeline) -> u64 {
     }
 }
 
-/// The network of an address: /16 of IPv4, /32 of IPv6.
+/// Returns the network of an address: /16 of IPv4, /32 of IPv6.
 pub(super) fn network(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => hash(&address.octets().first_chunk::<2>()),
@@ -102,7 +102,7 @@ pub(super) fn network(address: IpAddr) -> u64 {
     }
 }
 
-/// The usual extent of a link: /24 of IPv4, /64 of IPv6.
+/// Returns the usual extent of a link: /24 of IPv4, /64 of IPv6.
 pub(super) fn link(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => hash(&address.octets().first_chunk::<3>()),

@@ -8,7 +8,7 @@
 //! (`issuers`); a destination that was seen intercepted (`destinations`); a ServerHello and a
 //! distance that are an interceptor's (`fingerprints`).
 //! Late discoveries come with the next connection as [`Interception::recognized`], so that earlier
-//! verdicts can be revised. Looking changes nothing; each connection is recorded once.
+//! verdicts can be revised. Assessing changes nothing; each connection is recorded once.
 
 mod destinations;
 mod evidence;
@@ -94,19 +94,20 @@ impl Interceptors {
         self.destinations.remember(mark);
     }
 
-    /// Returns what is known of a connection, and records it if its legs are complete now and were not
-    /// before: a connection that works is judged twice, as soon as it does and at its end.
+    /// Returns a connection's interception as far as it is known, and records it if its legs are
+    /// complete now and were not before: a connection that works is judged twice, as soon as it
+    /// does and at its end.
     pub fn examine(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         if connection.newly_complete {
             self.record(connection, knowledge)
         } else {
-            self.look(connection, knowledge)
+            self.assess(connection, knowledge)
         }
     }
 
-    /// Returns what is known of a connection.
+    /// Returns a connection's interception as far as it is known.
     #[must_use]
-    pub fn look(&self, connection: &Connection, knowledge: &Knowledge) -> Interception {
+    pub fn assess(&self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         let marks = marks(&connection.client_leg);
         let evidence = self
             .shown(connection, marks, knowledge)
@@ -114,7 +115,7 @@ impl Interceptors {
         Interception::new(evidence, marks)
     }
 
-    /// Records a connection, which counts again each time. Returns what is known of it then, with the
+    /// Records a connection, which counts again each time. Returns its interception then, with the
     /// marks that it let recognize.
     pub fn record(&mut self, connection: &Connection, knowledge: &Knowledge) -> Interception {
         let leg = &*connection.client_leg;
@@ -166,7 +167,7 @@ impl Interceptors {
         recognized.extend(destinations.filter(|mark| self.destinations.insert_likeness(*mark)));
     }
 
-    /// Evidence that is more than a likeness.
+    /// Returns the evidence that is more than a likeness.
     fn shown(
         &self,
         connection: &Connection,
@@ -220,7 +221,7 @@ fn status(evidence: Option<&InterceptionEvidence>) -> Intercepted {
     evidence.map_or(Intercepted::Unknown, InterceptionEvidence::status)
 }
 
-/// By the client's address, or what the operator says of all connections.
+/// Returns the evidence by the client's address, or the operator's word on all connections.
 fn by_operator(knowledge: &Knowledge, connection: &Connection) -> Option<InterceptionEvidence> {
     let leg = &*connection.client_leg;
     let client = leg.client.ip().to_canonical();

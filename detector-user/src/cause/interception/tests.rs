@@ -1,4 +1,4 @@
-//! Connections, and what is known of their interception.
+//! Connections, and the knowledge of their interception.
 
 use std::sync::Arc;
 
@@ -174,7 +174,8 @@ fn one_certificate_for_many_names_is_no_interceptor() {
     }
 }
 
-/// TLS 1.3 hides the certificate: what TLS 1.2 showed of the same server, name and distance counts.
+/// TLS 1.3 hides the certificate: evidence of TLS 1.2 from the same server, name and distance
+/// counts.
 #[test]
 fn a_destination_seen_intercepted_is_so_in_tls13() {
     let mut interceptors = Interceptors::default();
@@ -258,7 +259,7 @@ fn one_provider_among_others_is_no_interceptor() {
 }
 
 /// A settled connection comes twice, when it works and at its end, and teaches once: of one tap as
-/// soon as it works, of several once its second leg may have shown what happened between them.
+/// soon as it works, of several once its second leg may have shown an interceptor between them.
 #[rstest]
 #[case::one_tap([false, false], [1, 1])]
 #[case::several_taps([true, false], [0, 1])]
@@ -287,16 +288,19 @@ fn a_settled_connection_teaches_once(#[case] other_began: [bool; 2], #[case] rec
 }
 
 #[test]
-fn looking_teaches_nothing() {
+fn assessing_teaches_nothing() {
     let mut interceptors = Interceptors::default();
     let ca = knowledge("Inspection CA");
     let shown = Some(leaf("CN=Inspection CA", 1, 1));
     let shown = connection("a.test", [10, 0, 2, 1], shown, 64);
     let hidden = connection("a.test", [10, 0, 2, 1], None, 64);
-    assert_eq!(interceptors.look(&shown, &ca).status, Intercepted::Yes);
-    assert_eq!(interceptors.look(&hidden, &ca).status, Intercepted::Unknown);
+    assert_eq!(interceptors.assess(&shown, &ca).status, Intercepted::Yes);
+    assert_eq!(
+        interceptors.assess(&hidden, &ca).status,
+        Intercepted::Unknown
+    );
     interceptors.record(&shown, &ca);
-    assert_eq!(interceptors.look(&hidden, &ca).status, Intercepted::Yes);
+    assert_eq!(interceptors.assess(&hidden, &ca).status, Intercepted::Yes);
 }
 
 /// The counts that showed it are gone with the restart: further connections do not take that back.

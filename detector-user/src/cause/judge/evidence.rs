@@ -137,7 +137,7 @@ pub enum Evidence<'f> {
 }
 
 impl Evidence<'_> {
-    /// Its stable name, as in `docs/verdicts.md`.
+    /// Returns its stable name, as in `docs/verdicts.md`.
     pub fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::CertificateAlert { .. } | Self::ValidityAlert(_) => "client-alert",
@@ -196,7 +196,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// The sentence of evidence that has no numbers or names in it; empty of other evidence.
+    /// Returns the sentence of evidence that has no numbers or names in it; empty of other
+    /// evidence.
     const fn sentence(&self) -> &str {
         match self {
             Self::AlertForFinished => {
@@ -262,7 +263,7 @@ impl Evidence<'_> {
 }
 
 impl fmt::Display for Evidence<'_> {
-    /// The fact, for people.
+    /// Writes the fact for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CertificateAlert {
@@ -415,7 +416,7 @@ const fn word(sender: Sender) -> &'static str {
     }
 }
 
-/// `client sent fatal unknown_ca (48)`.
+/// Returns text such as `client sent fatal unknown_ca (48)`.
 fn sent(alert: &AlertFact) -> impl fmt::Display {
     struct Sent(AlertFact);
     impl fmt::Display for Sent {

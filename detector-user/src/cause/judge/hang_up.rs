@@ -112,7 +112,8 @@ fn reset_in_use(
     grounds.verdict(Cause::EndpointReset, confidence)
 }
 
-/// The record that one of the sides had begun when the connection was reset, where that is known.
+/// Returns the record that one of the sides had begun when the connection was reset, where that is
+/// known.
 fn under_way(reset: &Close) -> Option<CutShort> {
     let [client, server] = &reset.sides;
     [(Sender::Client, client), (Sender::Server, server)]
@@ -128,7 +129,7 @@ fn under_way(reset: &Close) -> Option<CutShort> {
         })
 }
 
-/// Bytes that a side's last record header promised and that have not come.
+/// Returns the bytes that a side's last record header promised and that have not come.
 fn missing(side: &Side) -> Option<u32> {
     const RECORD_MAX: u32 = 5 + LENGTH_MAX as u32;
     let is_known = side.has(side_flags::SYNCED) && !side.has(side_flags::GAP);

@@ -91,7 +91,8 @@ pub struct EchRefused {
 /// Judges one connection by itself.
 pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let (elsewhere, behind) = match &connection.server_leg {
-        // A mirror of several VLANs may lose segments: what it lacks of one says nothing about the other.
+        // A mirror of several VLANs may lose segments: segments missing on one say nothing about
+        // the other.
         Some((Passage::Forwarded, leg)) if is_same_tap(&connection.client_leg, leg) => (None, None),
         Some((Passage::Forwarded, leg)) => (Some(&**leg), None),
         Some((Passage::Intercepted, leg)) => (None, Some(Facts::of(leg, None))),

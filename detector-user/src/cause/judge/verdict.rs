@@ -14,7 +14,7 @@ use crate::flow::tls::ja4::ja4;
 use crate::verdict::community_id::community_id_v1;
 use crate::verdict::{self, Alert, Cause, Intercepted, Party, Reset, Verdict, When};
 
-/// Where a verdict's fields come from, beside the cause.
+/// Sources of a verdict's fields, beside the cause.
 pub(super) struct Grounds<'f> {
     /// The connection as the rules saw it.
     pub(super) case: Case<'f>,
@@ -86,7 +86,8 @@ impl Grounds<'_> {
         }
     }
 
-    /// Evidence for and against the cause, weightiest first, and the facts that stand beside it.
+    /// Returns the evidence for and against the cause, weightiest first, and the facts that stand
+    /// beside it.
     fn evidence(&self, cause: Cause) -> Vec<verdict::Evidence> {
         let mut evidence = self.weighed(cause);
         evidence.extend(self.beside(cause).into_iter().map(|fact| (fact, 0.0)));
@@ -195,7 +196,7 @@ fn ended_by(facts: &Facts<'_>, server_leg: Option<&ServerLeg<'_>>, cause: Cause)
     first.map_or(Party::Unknown, party)
 }
 
-/// The most telling alert: one in the clear, or one known by its place.
+/// Returns the most telling alert: one in the clear, or one known by its place.
 fn alert(facts: &Facts<'_>) -> Option<Alert> {
     if let Some(fact) = facts.failure_alert() {
         return Some(as_read(fact));

@@ -99,7 +99,7 @@ impl Legs {
         self.advance(u64::MAX);
     }
 
-    /// Time when the next wait is over, on the tap's clock.
+    /// Returns the time when the next wait is over, on the tap's clock.
     pub fn next_deadline(&self) -> Option<u64> {
         self.due.first().map(|(deadline, _)| *deadline)
     }
@@ -161,7 +161,8 @@ impl Legs {
         }
     }
 
-    /// The leg nearer to the server says of the client nothing that its own does not.
+    /// Passes on a connection that works. The leg nearer to the server says nothing of the client
+    /// that the other does not.
     fn works(&mut self, timeline: Box<Timeline>) {
         let flow = timeline.flow;
         let is_server_leg = self.legs.peek(&flow).is_some_and(|leg| {
@@ -277,7 +278,7 @@ impl Legs {
         };
         if let Some(timeline) = leg.over {
             if let Some(other) = leg.partner.and_then(|other| self.legs.peek_mut(&other)) {
-                // What a server leg says once its client's is judged would be a second verdict.
+                // A server leg that ends once its client's is judged would make a second verdict.
                 other.too_late = leg.beginning.started_ns <= other.beginning.started_ns
                     || leg.beginning.random == other.beginning.random;
             }

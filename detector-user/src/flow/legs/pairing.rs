@@ -36,7 +36,7 @@ pub(super) struct Leg {
     pub(super) partner: Option<FlowId>,
     /// One leg ends where the other begins.
     pub(super) meets: bool,
-    /// Its connection was judged by the other leg alone: what it says comes too late.
+    /// Its connection was judged by the other leg alone: its end comes too late.
     pub(super) too_late: bool,
     pub(super) over: Option<Box<Timeline>>,
     pub(super) deadline: Option<u64>,

@@ -179,7 +179,7 @@ fn a_leg_waits_for_the_other_only_so_long() {
     let deadline = legs.next_deadline().unwrap();
     legs.advance(deadline);
     assert_eq!(legs.take_ready().len(), 1);
-    // Its connection was told of: what the interceptor's leg says is no second one.
+    // Its connection has its verdict: the interceptor's leg makes no second one.
     legs.record(
         FlowEvent::Over(timeline(wan, 11 * MS, 2, Some(20 * MS))),
         9000 * MS,
@@ -359,7 +359,7 @@ fn an_interceptor_may_wait_for_a_request(
     assert_eq!(passage, expected);
 }
 
-/// A proxy's name stands for all that it asks for: an address is found by what the client asked for.
+/// A proxy's name stands for all that it asks for: an address is found by the client's request.
 #[test]
 fn a_proxy_asked_for_an_address_is_found_by_it() {
     let mut legs = Legs::default();

@@ -1,8 +1,8 @@
 //! Fingerprint of a client application, the same over many connections.
 //!
-//! JA4 changes when a client resumes a session, pads its hello or answers a HelloRetryRequest, since
-//! the extensions for that are counted and hashed. Here they are left out, and so is what depends on
-//! the destination: server name and ALPN.
+//! JA4 changes when a client resumes a session, pads its hello or answers a HelloRetryRequest,
+//! since the extensions for that are counted and hashed. Here they are left out, and so are parts
+//! that depend on the destination: server name and ALPN.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ const CHANGING: [u16; 6] = [
     COOKIE,
 ];
 
-/// A client application, by what its ClientHello offers.
+/// A client application, by its ClientHello's offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct App(u64);
 
@@ -33,7 +33,7 @@ impl App {
     }
 }
 
-/// The application of a ClientHello; `None` if not all of it came.
+/// Returns the application of a ClientHello; `None` if not all of it came.
 pub fn app(hello: &ClientHello) -> Option<App> {
     if !hello.complete {
         return None;

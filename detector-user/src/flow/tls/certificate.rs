@@ -83,7 +83,7 @@ pub enum Validity {
     Expired,
 }
 
-/// The first eight bytes of SHA-256.
+/// Returns the first eight bytes of SHA-256.
 fn fingerprint(bytes: &[u8]) -> u64 {
     let digest = Sha256::digest(bytes);
     digest
@@ -126,7 +126,7 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
-/// How many certificates of a Certificate message's body came whole.
+/// Counts the certificates of a Certificate message's body that came whole.
 pub fn count(body: &[u8]) -> usize {
     Chain::new(body).count()
 }
@@ -196,7 +196,7 @@ impl Leaf {
         self.self_issued
     }
 
-    /// Where a time, in seconds since the UNIX epoch, lies to its validity.
+    /// Compares a time, in seconds since the UNIX epoch, with its validity.
     pub fn validity_at(&self, time: i64) -> Validity {
         if time < self.not_before {
             Validity::NotYet
@@ -268,7 +268,8 @@ fn addresses(certificate: &X509Certificate<'_>) -> Vec<IpAddr> {
         .collect()
 }
 
-/// A wildcard stands for the whole leftmost label and for one label only (RFC 9525 §6.3).
+/// Whether a pattern matches a name: a wildcard stands for the whole leftmost label and for one
+/// label only (RFC 9525 §6.3).
 fn matches(pattern: &str, host: &str) -> bool {
     let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
     match pattern.strip_prefix("*.") {

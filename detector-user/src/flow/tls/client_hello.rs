@@ -1,7 +1,7 @@
 //! ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2), read field by field.
 //!
-//! The reader keeps what it could read of a hello that ends early: a server name in the first
-//! segment is worth having though the second was lost.
+//! The reader keeps the parts of a hello that ends early: a server name in the first segment is
+//! worth having though the second was lost.
 
 use crate::flow::tls::extensions::{self, Extensions, is_grease, text, without_grease};
 use crate::flow::tls::reader::Reader;
@@ -24,7 +24,7 @@ pub struct ClientHello {
     /// The server name: a host name in lower case; one with characters that no host name has is
     /// kept as it came, escaped.
     pub server_name: Option<String>,
-    /// Protocols of ALPN (RFC 7301); what is not printable is escaped.
+    /// Protocols of ALPN (RFC 7301); other characters than printable ones are escaped.
     pub alpn: Vec<String>,
     /// First and last byte of the first ALPN protocol.
     pub(super) first_alpn: Option<[u8; 2]>,
@@ -181,7 +181,7 @@ impl ClientHello {
         }
     }
 
-    /// The highest version offered.
+    /// Returns the highest version offered.
     pub fn highest_version(&self) -> u16 {
         let offered = self.supported_versions.iter().copied().max();
         offered.unwrap_or(self.legacy_version)
@@ -193,7 +193,7 @@ impl ClientHello {
     }
 }
 
-/// A server name: in lower case if it can be a host name, else escaped.
+/// Returns a server name: in lower case if it can be a host name, else escaped.
 fn server_name(bytes: &[u8]) -> String {
     let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
     let mut name = text(bytes);

@@ -41,7 +41,7 @@ fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     }
 }
 
-/// An attribute's value as text, if it is a kind of string.
+/// Returns an attribute's value as text, if it is a kind of string.
 pub(super) fn attribute_text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     let bytes = attribute.as_slice();
     match attribute.attr_value().tag() {
@@ -50,7 +50,7 @@ pub(super) fn attribute_text(attribute: &AttributeTypeAndValue<'_>) -> Option<St
         | Tag::Ia5String
         | Tag::NumericString
         | Tag::VisibleString => String::from_utf8(bytes.to_vec()).ok(),
-        // Who writes T61String today means Latin-1.
+        // Today's writers of T61String mean Latin-1.
         Tag::T61String => Some(match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(_) => bytes.iter().copied().map(char::from).collect(),
@@ -82,7 +82,7 @@ fn push_escaped(text: &mut String, value: &str) {
     }
 }
 
-/// Two lower-case digits a byte.
+/// Appends two lower-case digits for each byte.
 pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a String does not fail.

@@ -35,7 +35,8 @@ pub const KEY_SHARE: u16 = 51;
 /// RFC 9849.
 pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
-/// A GREASE value (RFC 8701 §2): 0x0a0a, 0x1a1a … 0xfafa. It says nothing and is ignored.
+/// Whether it is a GREASE value (RFC 8701 §2): 0x0a0a, 0x1a1a … 0xfafa. It says nothing and is
+/// ignored.
 pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
@@ -76,8 +77,8 @@ pub(super) fn without_grease(list: Reader<'_>) -> Vec<u16> {
     values
 }
 
-/// Printable ASCII as it is, everything else and backslashes escaped (`\xff`), so that nothing
-/// is lost and nothing can act on a terminal.
+/// Returns printable ASCII as it is, everything else and backslashes escaped (`\xff`), so that
+/// nothing is lost and nothing can act on a terminal.
 pub(super) fn text(bytes: &[u8]) -> String {
     if bytes
         .iter()

@@ -47,9 +47,9 @@ pub struct Handshake {
     pub client_incomplete: bool,
     /// Whether server bytes are missing or end within a message.
     pub server_incomplete: bool,
-    /// How the client's plaintext ends.
+    /// The end of the client's plaintext.
     pub client_end: PlaintextEnd,
-    /// How the server's plaintext ends.
+    /// The end of the server's plaintext.
     pub server_end: PlaintextEnd,
     /// The server's first bytes, if they begin no TLS record.
     pub plain_answer: Option<Box<PlainAnswer>>,
@@ -122,28 +122,28 @@ impl Handshake {
         }
     }
 
-    /// The version that was agreed, 0x0304 for TLS 1.3. A HelloRetryRequest settles it already;
-    /// a hello cut before it says its version does not.
+    /// Returns the version that was agreed, 0x0304 for TLS 1.3. A HelloRetryRequest settles it
+    /// already; a hello cut before it says its version does not.
     pub fn version(&self) -> Option<u16> {
         let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
         (hello.complete || hello.selected_version.is_some()).then(|| hello.version())
     }
 
-    /// That version as people write it.
+    /// Returns that version as people write it.
     pub fn version_name(&self) -> Option<&'static str> {
         self.version().and_then(names::version)
     }
 
-    /// The cipher suite that was agreed; a HelloRetryRequest settles it already.
+    /// Returns the cipher suite that was agreed; a HelloRetryRequest settles it already.
     pub fn cipher_suite(&self) -> Option<u16> {
         let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
         Some(hello.cipher_suite)
     }
 
-    /// Whether the session was resumed, so that no certificate was shown: by a pre-shared key in
-    /// TLS 1.3 (RFC 8446 §2.2), before that by the echoed session ID or by a ticket, after which
-    /// the server's ChangeCipherSpec follows its hello (RFC 5246 §7.3, RFC 5077 §3.1). `None` where
-    /// too little was seen.
+    /// Returns whether the session was resumed, so that no certificate was shown: by a pre-shared
+    /// key in TLS 1.3 (RFC 8446 §2.2), before that by the echoed session ID or by a ticket, after
+    /// which the server's ChangeCipherSpec follows its hello (RFC 5246 §7.3, RFC 5077 §3.1). `None`
+    /// where too little was seen.
     pub fn is_resumed(&self) -> Option<bool> {
         let server = self.server_hello.as_ref()?;
         if self.version()? >= TLS_1_3 {

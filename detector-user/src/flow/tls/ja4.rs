@@ -102,8 +102,8 @@ fn version(version: u16) -> &'static str {
     }
 }
 
-/// First and last character of the first ALPN protocol; where one is not alphanumeric, first and
-/// last hexadecimal digit; `00` without ALPN.
+/// Returns the first and last character of the first ALPN protocol; where one is not alphanumeric,
+/// first and last hexadecimal digit; `00` without ALPN.
 fn alpn(ends: Option<[u8; 2]>) -> [char; 2] {
     let Some([first, last]) = ends else {
         return ['0', '0'];
@@ -126,12 +126,12 @@ fn push_hex(list: &mut String, values: &[u16]) {
     }
 }
 
-/// A value below 16 as hexadecimal digit.
+/// Returns a value below 16 as hexadecimal digit.
 fn digit(value: u16) -> char {
     char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
-/// The first twelve hexadecimal digits of SHA-256.
+/// Returns the first twelve hexadecimal digits of SHA-256.
 fn hash(text: &str) -> String {
     if text.is_empty() {
         return EMPTY.to_owned();
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(&ja4(&hello).unwrap()[24..], "6d807ffa2a79");
     }
 
-    /// The specification's examples, and what follows from its rules.
+    /// The specification's examples, and conclusions from its rules.
     #[rstest]
     #[case(b"h2", "h2")]
     #[case(b"http/1.1", "h1")]

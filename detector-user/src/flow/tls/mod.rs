@@ -55,12 +55,12 @@ impl HandshakeView {
         }
     }
 
-    /// Bytes of memory held for the streams.
+    /// Returns the bytes of memory held for the streams.
     pub fn memory(&self) -> usize {
         self.client.stream.memory() + self.server.stream.memory()
     }
 
-    /// The ClientHello alone, as far as it came.
+    /// Returns the ClientHello alone, as far as it came.
     pub fn client_hello(&self) -> Option<ClientHello> {
         match &self.read {
             Some(read) => read.client_hello.clone(),
@@ -123,8 +123,8 @@ impl HandshakeView {
         self.read.insert(Box::new(handshake))
     }
 
-    /// As [`finish`](Self::finish), if no direction has more to say: each is encrypted, or no TLS,
-    /// from somewhere on. Says whether it was.
+    /// Does as [`finish`](Self::finish) if no direction has more to say: each is encrypted, or no
+    /// TLS, from somewhere on. Returns whether it did.
     pub fn finish_if_over(&mut self) -> bool {
         let over = |direction: &Direction| {
             direction.closed || {
@@ -144,7 +144,7 @@ impl HandshakeView {
         self.client.stream.has_hole() || self.server.stream.has_hole()
     }
 
-    /// A view of a parsed handshake, without bytes; it records no more.
+    /// Creates a view of a parsed handshake, without bytes; it records no more.
     pub fn of(handshake: Handshake) -> Self {
         let mut view = Self {
             read: Some(Box::new(handshake)),

@@ -5,7 +5,7 @@ use crate::flow::tls::cipher_suites::CIPHER_SUITES;
 /// TLS 1.3's version number.
 pub const TLS_1_3: u16 = 0x0304;
 
-/// A protocol version as people write it: `1.2` for 0x0303; `ssl3.0` for 0x0300.
+/// Returns a protocol version as people write it: `1.2` for 0x0303; `ssl3.0` for 0x0300.
 pub fn version(version: u16) -> Option<&'static str> {
     Some(match version {
         0x0300 => "ssl3.0",
@@ -17,7 +17,7 @@ pub fn version(version: u16) -> Option<&'static str> {
     })
 }
 
-/// The IANA name of a cipher suite.
+/// Returns the IANA name of a cipher suite.
 pub fn cipher_suite(id: u16) -> Option<&'static str> {
     let at = CIPHER_SUITES.binary_search_by_key(&id, |(id, _)| *id);
     CIPHER_SUITES.get(at.ok()?).map(|(_, name)| *name)
@@ -32,8 +32,8 @@ pub struct RecordLengths {
     pub alert: u16,
 }
 
-/// The lengths under a TLS 1.3 suite (RFC 8446 §4.4.4, §5.2): header 4 + hash, content type 1,
-/// and what the suite adds; `None` for a suite that is not known.
+/// Returns the lengths under a TLS 1.3 suite (RFC 8446 §4.4.4, §5.2): header 4 + hash, content type
+/// 1, and the suite's own bytes; `None` for a suite that is not known.
 ///
 /// They hold for a peer that does not pad: JSSE pads by 16.
 pub fn tls13_lengths(suite: u16) -> Option<RecordLengths> {
@@ -55,7 +55,7 @@ pub fn tls13_lengths(suite: u16) -> Option<RecordLengths> {
     })
 }
 
-/// The lengths that an encrypted record of one alert can have under a suite up to TLS 1.2
+/// Returns the lengths that an encrypted record of one alert can have under a suite up to TLS 1.2
 /// (RFC 5246 §6.2.3): its two bytes with nonce, tag, MAC and padding; `None` for a suite that is
 /// not known. CBC has three: without and with the explicit IV of TLS 1.1, and with the MAC outside
 /// (RFC 7366); the others have one, three times. Padding by whole blocks more is allowed, but no
@@ -83,7 +83,8 @@ pub fn tls12_alert_lengths(suite: u16) -> Option<[u16; 3]> {
     })
 }
 
-/// Length in bytes of the HMAC of a suite up to TLS 1.2, by its name's end; `None` without one.
+/// Returns the length in bytes of the HMAC of a suite up to TLS 1.2, by its name's end; `None`
+/// without one.
 fn mac_length(name: &str) -> Option<u16> {
     Some(match name.rsplit('_').next()? {
         "MD5" => 16,
@@ -94,8 +95,8 @@ fn mac_length(name: &str) -> Option<u16> {
     })
 }
 
-/// Whether an alert record of this length, encrypted under a suite up to TLS 1.2, holds one alert;
-/// `None` if the suite is not known.
+/// Returns whether an alert record of this length, encrypted under a suite up to TLS 1.2, holds one
+/// alert; `None` if the suite is not known.
 pub fn is_tls12_alert_length(suite: u16, length: u16) -> Option<bool> {
     tls12_alert_lengths(suite).map(|lengths| lengths.contains(&length))
 }

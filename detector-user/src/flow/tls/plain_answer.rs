@@ -97,7 +97,7 @@ fn http(bytes: &[u8]) -> Option<PlainAnswer> {
     Some(PlainAnswer::Http { status, location })
 }
 
-/// The value of a field of an HTTP header (RFC 9112 §5).
+/// Returns the value of a field of an HTTP header (RFC 9112 §5).
 fn header<'a>(message: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut lines = message.split(|byte| *byte == b'\n').skip(1);
     let lines = lines.by_ref().map(<[u8]>::trim_ascii);
@@ -127,7 +127,8 @@ fn line(bytes: &[u8]) -> Option<PlainAnswer> {
     })
 }
 
-/// At most `max` characters: printable ASCII stays, everything else and the quotation mark is escaped.
+/// Returns at most `max` characters: printable ASCII stays, everything else and the quotation mark
+/// is escaped.
 pub fn printable(bytes: &[u8], max: usize) -> String {
     let mut text = String::new();
     for byte in bytes {

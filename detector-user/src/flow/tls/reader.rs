@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// A length of three bytes.
+    /// Reads a length of three bytes.
     pub(super) fn u24(&mut self) -> Option<usize> {
         let [a, b, c] = self.array()?;
         Some(u32::from_be_bytes([0, a, b, c]) as usize)
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         self.take(length).map(Reader)
     }
 
-    /// A vector whose end may be missing, and whether it is whole.
+    /// Reads a vector whose end may be missing; returns also whether it is whole.
     pub(super) fn open_vector16(&mut self) -> Option<(Reader<'a>, bool)> {
         let length = usize::from(self.u16()?);
         let whole = self.0.len() >= length;
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         Some((Reader(bytes), whole))
     }
 
-    /// The numbers up to the end; half a number at the end is left out.
+    /// Returns the numbers up to the end; half a number at the end is left out.
     pub(super) fn numbers(self) -> impl Iterator<Item = u16> + use<'a> {
         let (pairs, _) = self.0.as_chunks::<2>();
         pairs.iter().map(|pair| u16::from_be_bytes(*pair))

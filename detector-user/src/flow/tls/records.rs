@@ -31,13 +31,13 @@ pub const CLIENT_KEY_EXCHANGE: u8 = 16;
 pub const CERTIFICATE_STATUS: u8 = 22;
 
 const MESSAGE_HEADER_LEN: usize = 4;
-/// Where a hello's random lies, counted from its message header: after `legacy_version`.
+/// Offset of a hello's random, counted from its message header: after `legacy_version`.
 const RANDOM: std::ops::Range<usize> = MESSAGE_HEADER_LEN + 2..MESSAGE_HEADER_LEN + 34;
 
 /// End of the part of a direction that can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PlaintextEnd {
-    /// Where a record ends: more may follow.
+    /// The end of a record: more may follow.
     #[default]
     Open,
     /// Within a record.
@@ -54,7 +54,7 @@ pub struct Plaintext<'a> {
     handshake: Cow<'a, [u8]>,
     /// Whether a ChangeCipherSpec record was seen.
     pub change_cipher_spec: bool,
-    /// How it ends.
+    /// Its end.
     pub end: PlaintextEnd,
     /// Whole headers of records that were read.
     records: usize,
@@ -149,7 +149,7 @@ impl<'a> Plaintext<'a> {
         self.end == PlaintextEnd::NotTls && self.records == 0
     }
 
-    /// The messages, in order; the last may be incomplete.
+    /// Returns the messages, in order; the last may be incomplete.
     pub fn messages(&self) -> Messages<'_> {
         Messages(&self.handshake)
     }
@@ -162,7 +162,7 @@ impl<'a> Plaintext<'a> {
     }
 }
 
-/// A record's header, as much of its body as came, and what follows.
+/// Splits a record into its header, as much of its body as came, and the rest.
 fn split_record(stream: &[u8]) -> Option<(RecordHeader, &[u8], &[u8])> {
     let (head, rest) = stream.split_first_chunk::<{ HEADER_LEN as usize }>()?;
     let [a, b, c, d, e] = *head;

@@ -87,7 +87,7 @@ impl ServerHello {
         }
     }
 
-    /// The version agreed on.
+    /// Returns the version agreed on.
     pub fn version(&self) -> u16 {
         self.selected_version.unwrap_or(self.legacy_version)
     }
@@ -97,7 +97,7 @@ impl ServerHello {
         self.random == HELLO_RETRY_REQUEST
     }
 
-    /// The downgrade sentinel at the end of its random (RFC 8446 §4.1.3).
+    /// Returns the downgrade sentinel at the end of its random (RFC 8446 §4.1.3).
     pub fn downgrade(&self) -> Option<Downgrade> {
         match self.random.last_chunk::<8>() {
             Some(b"DOWNGRD\x01") if self.version() < TLS_1_3 => Some(Downgrade::ToTls12),

@@ -4,7 +4,7 @@
 pub const CAPACITY: usize = 16 * 1024;
 
 /// Bytes of one direction from its first on. Where bytes come twice, those that came first count
-/// (RFC 9293 §3.10.7.4: what was received already is trimmed off a segment).
+/// (RFC 9293 §3.10.7.4: bytes received already are trimmed off a segment).
 #[derive(Clone, Debug)]
 pub struct HandshakeStream {
     bytes: Vec<u8>,
@@ -91,7 +91,7 @@ impl HandshakeStream {
         }
     }
 
-    /// All bytes from the first on up to the first hole.
+    /// Returns all bytes from the first on up to the first hole.
     pub fn contiguous(&self) -> &[u8] {
         self.bytes.get(..self.contiguous).unwrap_or_default()
     }
@@ -106,7 +106,7 @@ impl HandshakeStream {
         self.full
     }
 
-    /// Bytes of memory held.
+    /// Returns the bytes of memory held.
     pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.islands.capacity() * size_of::<(usize, usize)>()
     }

@@ -56,7 +56,7 @@ impl Deadlines {
         }
     }
 
-    /// The earliest listed time: no deadline is before it.
+    /// Returns the earliest listed time: no deadline is before it.
     pub(super) fn next(&self) -> Option<u64> {
         self.first.last().map(|(deadline, _)| *deadline)
     }

@@ -238,7 +238,7 @@ impl Entry {
         })
     }
 
-    /// Time when the flow is over if no observation follows; `None` while it goes on.
+    /// Returns the time when the flow is over if no observation follows; `None` while it goes on.
     pub(super) fn deadline(&self, now_ns: u64) -> Option<u64> {
         let [client, server] = &self.sides;
         let reset = client.is_reset() || server.is_reset();

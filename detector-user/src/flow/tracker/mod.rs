@@ -254,7 +254,7 @@ impl Tracker {
         }
     }
 
-    /// Records what came before a ClientHello, or in its place.
+    /// Records a report of bytes before a ClientHello, or in its place.
     pub fn preamble(&mut self, report: &PreambleReport) {
         let flow = FlowId {
             key: report.key,
@@ -285,7 +285,7 @@ impl Tracker {
         self.events.extend(refused.map(FlowEvent::Over));
     }
 
-    /// The timeline of a connection that ended before its ClientHello.
+    /// Returns the timeline of a connection that ended before its ClientHello.
     fn refused(&self, flow: FlowId, report: &PreambleReport) -> Timeline {
         let tap = self.taps.get(&flow.key.interface);
         Timeline {
@@ -327,13 +327,14 @@ impl Tracker {
         self.events.drain(..)
     }
 
-    /// Earliest time when a flow may end without a further observation, on the source's clock.
+    /// Returns the earliest time when a flow may end without a further observation, on the source's
+    /// clock.
     pub fn next_deadline(&self) -> Option<u64> {
         let deadlines = [self.due.next(), self.preambles.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
-    /// Flows under way.
+    /// Returns the number of flows under way.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -343,7 +344,8 @@ impl Tracker {
         self.entries.is_empty()
     }
 
-    /// Connections refused before their first byte, and the servers with most of them, at most `limit`.
+    /// Returns the connections refused before their first byte, and the servers with most of them,
+    /// at most `limit`.
     pub fn refusals(&self, limit: usize) -> (RefusalCounts, Vec<(SocketAddr, RefusalCounts)>) {
         (self.refusals.counts(), self.refusals.servers(limit))
     }

@@ -84,7 +84,7 @@ impl Preambles {
         self.challenged.pop_front().map(|(_, timeline)| timeline)
     }
 
-    /// Time of the next deadline.
+    /// Returns the time of the next deadline.
     pub(super) fn next_deadline(&self) -> Option<u64> {
         self.challenged.front().map(|(deadline, _)| *deadline)
     }

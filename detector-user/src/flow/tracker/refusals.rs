@@ -32,7 +32,7 @@ pub struct RefusalCounts {
 }
 
 impl RefusalCounts {
-    /// Both together.
+    /// Returns both together.
     #[must_use]
     pub const fn all(self) -> u64 {
         self.reset + self.unanswered
@@ -110,7 +110,7 @@ impl Refusals {
         self.counts
     }
 
-    /// The servers with most refusals, at most `limit` of them, most first.
+    /// Returns the servers with most refusals, at most `limit` of them, most first.
     pub(super) fn servers(&self, limit: usize) -> Vec<(SocketAddr, RefusalCounts)> {
         let mut servers: Vec<_> = self
             .servers

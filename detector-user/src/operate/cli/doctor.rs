@@ -29,7 +29,7 @@ pub struct DoctorArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Network namespace whose interfaces are checked: a name or path
+    /// Network namespace whose interfaces are checked: a name or path [default: the current one]
     #[arg(long, value_name = "NAME")]
     pub netns: Option<PathBuf>,
 

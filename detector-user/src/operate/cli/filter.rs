@@ -14,27 +14,27 @@ use crate::verdict::Cause;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// Write only verdicts on clients in this network; repeatable
+    /// Network of clients on which verdicts are written; repeatable [default: any]
     #[arg(long = "client", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
     pub clients: Vec<IpNet>,
 
-    /// Write only verdicts on servers in this network; repeatable
+    /// Network of servers on which verdicts are written; repeatable [default: any]
     #[arg(long = "server", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
     pub servers: Vec<IpNet>,
 
-    /// Write only verdicts on this server port; repeatable
+    /// Server port on which verdicts are written; repeatable [default: any]
     #[arg(long = "port", value_name = "PORT", value_parser = port(), action = ArgAction::Append)]
     pub ports: Vec<u16>,
 
-    /// Write only verdicts on server names that match, such as '*.example.com'; repeatable
+    /// Server names on which verdicts are written, such as '*.example.com'; repeatable [default: any]
     #[arg(long = "name", value_name = "GLOB", value_parser = name_glob, action = ArgAction::Append)]
     pub names: Vec<Pattern>,
 
-    /// Write only verdicts with this cause; repeatable
+    /// Cause of verdicts that are written; repeatable [default: any]
     #[arg(long = "cause", value_name = "CAUSE", value_parser = cause(), action = ArgAction::Append)]
     pub causes: Vec<Cause>,
 
-    /// Write only verdicts of at least this confidence, 0 to 1
+    /// Minimum confidence of verdicts that are written, 0 to 1 [default: 0]
     #[arg(long, value_name = "NUMBER", value_parser = confidence)]
     pub min_confidence: Option<f64>,
 
@@ -43,19 +43,19 @@ pub struct FilterArgs {
     #[arg(long, value_name = "ENDINGS", value_parser = endings())]
     pub endings: Option<Endings>,
 
-    /// Ignore connections of clients in this network; repeatable
+    /// Network of clients whose connections are ignored; repeatable [default: none]
     #[arg(long = "ignore-client", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
     pub ignored_clients: Vec<IpNet>,
 
-    /// Ignore connections to servers in this network; repeatable
+    /// Network of servers whose connections are ignored; repeatable [default: none]
     #[arg(long = "ignore-server", value_name = "CIDR", value_parser = network, action = ArgAction::Append)]
     pub ignored_servers: Vec<IpNet>,
 
-    /// Ignore connections to this server port; repeatable
+    /// Server port whose connections are ignored; repeatable [default: none]
     #[arg(long = "ignore-port", value_name = "PORT", value_parser = port(), action = ArgAction::Append)]
     pub ignored_ports: Vec<u16>,
 
-    /// Ignore connections to server names that match; repeatable
+    /// Server names whose connections are ignored; repeatable [default: none]
     #[arg(long = "ignore-name", value_name = "GLOB", value_parser = name_glob, action = ArgAction::Append)]
     pub ignored_names: Vec<Pattern>,
 }

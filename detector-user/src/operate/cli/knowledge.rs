@@ -12,7 +12,7 @@ use crate::cause::knowledge::{InterceptedWhen, Knowledge};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Knowledge about the interceptor")]
 pub struct KnowledgeArgs {
-    /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable
+    /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable [default: none]
     #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
     inspection_cas: Vec<InspectionCa>,
 
@@ -21,6 +21,7 @@ pub struct KnowledgeArgs {
     intercepted: InterceptedWhen,
 
     /// Address of an explicit proxy, or from which an interceptor opens connections of its own; repeatable
+    /// [default: none]
     #[arg(long = "interceptor", value_name = "ADDRESS", action = ArgAction::Append)]
     interceptors: Vec<IpAddr>,
 }

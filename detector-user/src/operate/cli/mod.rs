@@ -82,7 +82,7 @@ pub enum Command {
     /// Ask the running agent: taps, rates, losses, memory, the latest verdicts
     #[command(after_help = after(status::EXAMPLES, status::EXIT_CODES))]
     Status(StatusArgs),
-    /// Detach the programs that `tlswhy run` pinned from all interfaces
+    /// Detach the pinned programs of `tlswhy run` from all interfaces
     #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]
     Detach(DetachArgs),
     /// Read captures and write verdicts; needs neither root nor kernel support
@@ -126,7 +126,7 @@ impl Cli {
     }
 }
 
-/// Text below the options: examples, then exit codes.
+/// Returns the text below the options: examples, then exit codes.
 fn after(examples: &str, exit_codes: &str) -> String {
     format!("{examples}\n\n{exit_codes}")
 }

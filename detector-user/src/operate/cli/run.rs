@@ -45,7 +45,7 @@ pub struct RunArgs {
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
     pub outputs: Vec<Output>,
 
-    /// File to which verdicts are appended as JSON lines, in addition to the other outputs
+    /// File to which verdicts are appended as JSON lines, in addition to the other outputs [default: none]
     #[arg(long, value_name = "FILE")]
     pub json_file: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Off)]
     pub log: LogLevel,
 
-    /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable
+    /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable [default: none]
     #[arg(long = "inspection-ca", value_name = "FILE-OR-NAME", action = ArgAction::Append)]
     pub inspection_cas: Vec<InspectionCa>,
 
@@ -67,6 +67,7 @@ pub struct RunArgs {
     pub intercepted: Option<InterceptedWhen>,
 
     /// Address of an explicit proxy, or from which an interceptor opens connections of its own; repeatable
+    /// [default: none]
     #[arg(long = "interceptor", value_name = "ADDRESS", action = ArgAction::Append)]
     pub interceptors: Vec<IpAddr>,
 
@@ -78,25 +79,28 @@ pub struct RunArgs {
     #[arg(long)]
     pub print_config: bool,
 
-    /// Network namespace whose interfaces are watched: a name or path
+    /// Network namespace whose interfaces are watched: a name or path [default: the current one]
     #[arg(long, value_name = "NAME")]
     pub netns: Option<PathBuf>,
 
     /// Address that serves metrics for Prometheus: a loopback address and port, or unix:PATH
+    /// [default: none]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<MetricsAddress>,
 
     /// Directory for state that survives a reboot: learned facts, and verdicts that journald has not
-    /// accepted yet
+    /// accepted yet [default: systemd's when run as a service, otherwise none]
     #[arg(long, value_name = "DIR")]
     pub state_directory: Option<PathBuf>,
 
-    /// Directory for state that survives a restart: connections that are not judged yet
+    /// Directory for state that survives a restart: connections that are not judged yet [default:
+    /// systemd's when run as a service, otherwise none]
     #[arg(long, value_name = "DIR")]
     pub runtime_directory: Option<PathBuf>,
 
     /// Directory on a BPF filesystem where programs and maps are pinned: they keep running without
-    /// the agent, and the next one adopts them
+    /// the agent, and the next one adopts them [default: /sys/fs/bpf/tlswhy when run as a service,
+    /// otherwise none]
     #[arg(long, value_name = "DIR")]
     pub pins: Option<PathBuf>,
 

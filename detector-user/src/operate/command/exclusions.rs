@@ -19,7 +19,7 @@ use crate::verdict::{Cause, Verdict};
 /// Longest line that is read, bytes: a verdict has some hundreds.
 const LINE_MAX: u64 = 1 << 20;
 
-/// Writes the list. What could not be read, and what is not listed, is said on standard error.
+/// Writes the list; unread input and hosts that are not listed are named on standard error.
 ///
 /// # Errors
 /// If an operator's file cannot be read, or the list cannot be written.
@@ -147,7 +147,7 @@ fn judge(
     Ok(reading.cut_captures == 0)
 }
 
-/// A sink that keeps what lists need.
+/// A sink that keeps the fields that lists need.
 struct Collector {
     selection: Arc<Mutex<Selection>>,
     cause: Cause,

@@ -89,7 +89,7 @@ pub(super) fn parsed(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
         let at = error.span().map_or(0, |span| span.start);
         reading.report(at, error.message().to_owned());
     }
-    // After a syntax error the rest of the document may not be what was meant.
+    // After a syntax error the rest of the document may mean something else.
     if reading.problems.is_empty() {
         reading.document(document.get_ref());
     }

@@ -164,7 +164,7 @@ fn set<T: Copy>(value: &mut T, given: Option<T>) -> bool {
     given.is_some()
 }
 
-/// As [`set`], for a value that may be absent.
+/// Does as [`set`], for a value that may be absent.
 fn set_some<T: Clone>(value: &mut Option<T>, given: Option<&T>) -> bool {
     if given.is_some() {
         *value = given.cloned();

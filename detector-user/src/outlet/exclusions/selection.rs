@@ -45,7 +45,7 @@ pub struct Entry {
     pub clients: BTreeSet<IpAddr>,
 }
 
-/// A list's entries by host, and what is to be said of others.
+/// A list's entries by host, and the notices about others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
     /// Entries, each host once.
@@ -143,7 +143,7 @@ fn add(
     entry.clients.insert(sighting.client);
 }
 
-/// Adds what is always listed, and drops what that includes.
+/// Adds the hosts that are always listed, and drops those that they include.
 fn add_always(criteria: &Criteria, entries: &mut Vec<Entry>, notices: &mut BTreeSet<String>) {
     let mut always = criteria.always.0.clone();
     always.sort_by_key(|pattern| (pattern.host.clone(), !pattern.with_subdomains));
@@ -172,7 +172,7 @@ fn add_always(criteria: &Criteria, entries: &mut Vec<Entry>, notices: &mut BTree
 }
 
 impl Entry {
-    /// A destination that was not seen.
+    /// Creates a destination that was not seen.
     pub const fn new(host: Host) -> Self {
         Self {
             host,
@@ -184,7 +184,7 @@ impl Entry {
         }
     }
 
-    /// The reason for listing it, in a few words.
+    /// Returns the reason for listing it, in a few words.
     pub fn reason(&self, cause: Cause) -> String {
         if self.connections == 0 {
             return "always listed".to_owned();

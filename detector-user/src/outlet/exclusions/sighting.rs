@@ -137,7 +137,8 @@ impl From<&Verdict> for Sighting {
     }
 }
 
-/// Name, address and port of the server. Behind an explicit proxy the address is the proxy's own.
+/// Returns name, address and port of the server. Behind an explicit proxy the address is the
+/// proxy's own.
 fn destination(
     sni: Option<String>,
     target: Option<Target>,

@@ -27,7 +27,7 @@ pub(super) struct Folding<S> {
 }
 
 impl<S: WriteRepeats> Folding<S> {
-    /// Zero counts none.
+    /// Creates it for a duration; zero counts none.
     pub(super) fn new(sink: S, interval: Duration) -> Self {
         Self {
             sink,

@@ -58,8 +58,8 @@ fn open(path: &Path) -> Result<File, SinkError> {
     options.append(true).mode(MODE);
     let opened = match options.create_new(true).open(path) {
         Ok(file) => {
-            // Whatever the umask: others read it by the group. A filesystem without modes is not a
-            // reason to lose verdicts.
+            // Independent of the umask: others read it by the group. A filesystem without modes is
+            // not a reason to lose verdicts.
             let _ = file.set_permissions(Permissions::from_mode(MODE));
             Ok(file)
         }

@@ -26,7 +26,7 @@ pub(super) fn flush(to: &mut impl Write, output: &'static str) -> Result<(), Sin
     to.flush().map_err(|error| failure(error, output))
 }
 
-/// A broken pipe is an end, not a failure.
+/// Converts an error: a broken pipe is an end, not a failure.
 fn failure(source: io::Error, output: &'static str) -> SinkError {
     if source.kind() == io::ErrorKind::BrokenPipe {
         SinkError::Closed { output }

@@ -188,7 +188,7 @@ impl Text<'_> {
     }
 }
 
-/// A duration in whole units, the two largest.
+/// Returns a duration in whole units, the two largest.
 fn rounded(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0).unsigned_abs();
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);

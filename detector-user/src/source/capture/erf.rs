@@ -50,7 +50,8 @@ impl Header {
     }
 }
 
-/// The link type of a record's frame, and the padding before it; `None` of a record without one.
+/// Returns the link type of a record's frame, and the padding before it; `None` of a record without
+/// one.
 fn link_of(kind: u8) -> Option<(LinkType, usize)> {
     Some(match kind {
         // ETH, COLOR_ETH, DSM_COLOR_ETH, COLOR_HASH_ETH.
@@ -109,7 +110,8 @@ fn is_plausible(header: &Header) -> bool {
     len_fits && kind_fits && SECONDS.contains(&header.seconds)
 }
 
-/// Offset after a record's extension headers, each of which tells whether another follows.
+/// Returns the offset after a record's extension headers, each of which tells whether another
+/// follows.
 fn after_extensions(record: &[u8], mut more: bool) -> usize {
     let mut at = RECORD_HEADER;
     while more && at < record.len() {

@@ -66,20 +66,20 @@ pub enum CaptureError {
     Truncated {
         /// The file's name as the user gave it.
         file: String,
-        /// Where the incomplete record (file header, packet record or block) begins.
+        /// Offset of the incomplete record (file header, packet record or block).
         offset: u64,
-        /// How many bytes the record needs, as far as it can be told.
+        /// Bytes the record needs, as far as that is known.
         needed: u64,
-        /// How many of them are there.
+        /// Bytes of it that are there.
         present: u64,
     },
 
-    /// A record contradicts itself or the format; what follows it cannot be trusted.
+    /// A record contradicts itself or the format; the bytes after it cannot be trusted.
     #[error("{file} is corrupt at byte {offset}: {detail}")]
     Corrupt {
         /// The file's name as the user gave it.
         file: String,
-        /// Where the damaged record begins.
+        /// Offset of the damaged record.
         offset: u64,
         /// Its fault.
         detail: String,

@@ -84,7 +84,7 @@ impl Interfaces {
         Ok(number)
     }
 
-    /// The interface at `position` in the current section.
+    /// Returns the interface at `position` in the current section.
     #[inline]
     pub(super) fn get(&self, position: u32) -> Result<Interface, String> {
         self.section.get(position as usize).copied().ok_or_else(|| {
@@ -95,13 +95,13 @@ impl Interfaces {
         })
     }
 
-    /// The name of an interface by its number in the file.
+    /// Returns the name of an interface by its number in the file.
     pub(super) fn name(&self, number: u32) -> Option<&str> {
         self.known.get(number as usize)?.name.as_deref()
     }
 }
 
-/// The start of a name, as long as is kept; none of an empty one.
+/// Returns the start of a name, as long as is kept; none of an empty one.
 fn shortened(name: &str) -> Option<String> {
     let cut = (0..=name.len().min(MAX_NAME))
         .rev()
@@ -161,7 +161,8 @@ impl Clock {
         self.offset = seconds;
     }
 
-    /// UNIX time in nanoseconds, held between 0 and what 64 bits can tell (the year 2554).
+    /// Returns the UNIX time in nanoseconds, held between 0 and what 64 bits can tell (the year
+    /// 2554).
     #[inline]
     pub(super) fn unix_ns(self, high: u32, low: u32) -> u64 {
         let ticks = u64::from(high) << 32 | u64::from(low);

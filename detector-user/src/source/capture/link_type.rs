@@ -51,14 +51,14 @@ impl LinkType {
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
 
-    /// Whether an IP header comes at once. 12 and 14 are what programs wrote that took a system's own
-    /// DLT_RAW for the registry's.
+    /// Whether an IP header comes at once. 12 and 14 were written by programs that took a system's
+    /// own DLT_RAW for the registry's.
     #[must_use]
     pub const fn is_raw(self) -> bool {
         matches!(self, Self::RAW | Self::IPV4 | Self::IPV6 | Self(12 | 14))
     }
 
-    /// The registry's name without the prefix `LINKTYPE_`, where it is a known one.
+    /// Returns the registry's name without the prefix `LINKTYPE_`, where it is a known one.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -199,7 +199,7 @@ impl CaptureFile {
         Ok(ahead.map(|record| record.time_ns.min(TIME_MAX_NS)))
     }
 
-    /// The name of an interface, if the capture has it (pcapng's `if_name`).
+    /// Returns the name of an interface, if the capture has it (pcapng's `if_name`).
     #[must_use]
     pub fn interface_name(&self, interface: u32) -> Option<&str> {
         match &self.format {
@@ -208,19 +208,20 @@ impl CaptureFile {
         }
     }
 
-    /// The capture's name, as errors call it.
+    /// Returns the capture's name, as errors call it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Bytes of the capture read so far, after decompression: the end of the last frame.
+    /// Returns the bytes of the capture read so far, after decompression: the end of the last
+    /// frame.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.window.offset()
     }
 
-    /// Frames read so far.
+    /// Returns the number of frames read so far.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.frames
@@ -306,7 +307,7 @@ fn too_short(head: &[u8], name: &str) -> CaptureError {
     CaptureError::NotACapture { file, detail }
 }
 
-/// As [`Window::fill`], with errors that tell the system's from those of a damaged stream.
+/// Fills as [`Window::fill`], with errors that tell the system's from those of a damaged stream.
 fn fill(window: &mut Window, name: &str, needed: usize) -> Result<bool, CaptureError> {
     window.fill(needed).map_err(|error| {
         let file = name.to_owned();

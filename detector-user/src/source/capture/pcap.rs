@@ -98,13 +98,13 @@ impl Pcap {
         })
     }
 
-    /// Before version 2.3 the two lengths stood the other way round, in 2.3 some programs swapped
-    /// them: libpcap's rule.
+    /// Whether the two lengths are swapped, by libpcap's rule: before version 2.3 they stood the
+    /// other way round, in 2.3 some programs swapped them.
     fn lengths_swapped(&self, captured_len: u32, original_len: u32) -> bool {
         self.minor < 3 || (self.minor == 3 && captured_len > original_len)
     }
 
-    /// A second file header would pass for an empty frame of the year 2055.
+    /// Whether a second file header follows, which would pass for an empty frame of the year 2055.
     fn another_file_begins(&self, data: &[u8], captured_len: u32, original_len: u32) -> bool {
         captured_len == 0
             && original_len == 0
@@ -113,8 +113,8 @@ impl Pcap {
     }
 }
 
-/// Byte order of a file by its magic number, nanoseconds per unit of its fractions of seconds, and the
-/// length of its records' headers.
+/// Returns the byte order of a file by its magic number, nanoseconds per unit of its fractions of
+/// seconds, and the length of its records' headers.
 const fn variant(magic: [u8; 4]) -> Option<(ByteOrder, u64, usize)> {
     match magic {
         [0xd4, 0xc3, 0xb2, 0xa1] => Some((ByteOrder::Little, 1000, RECORD_HEADER)),

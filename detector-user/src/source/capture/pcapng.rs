@@ -187,8 +187,8 @@ impl PcapNg {
         )
     }
 
-    /// A Simple Packet Block has neither an interface, which is the section's first, nor a time, nor the
-    /// captured length.
+    /// Parses a Simple Packet Block, which has neither an interface, which is the section's first,
+    /// nor a time, nor the captured length.
     fn simple_packet(&self, len: usize, body: &[u8]) -> Result<Step, String> {
         let Some([original_len]) = self.order.words(body) else {
             return Err("a Simple Packet Block is too short".to_owned());
@@ -202,7 +202,7 @@ impl PcapNg {
     }
 }
 
-/// The byte order of the section whose header stands at the start of `data`.
+/// Returns the byte order of the section whose header stands at the start of `data`.
 fn section_order(data: &[u8]) -> Result<ByteOrder, String> {
     for order in [ByteOrder::Little, ByteOrder::Big] {
         if let Some([_, _, BYTE_ORDER_MAGIC]) = order.words(data) {
@@ -233,7 +233,7 @@ fn next_option<'a>(
     Ok((code != OPT_ENDOFOPT).then_some((code, value)))
 }
 
-/// The frame that stands `at` so many bytes into a block's body.
+/// Returns the frame that stands `at` so many bytes into a block's body.
 #[inline]
 fn frame(
     len: usize,

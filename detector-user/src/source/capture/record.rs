@@ -69,14 +69,14 @@ impl ByteOrder {
         }
     }
 
-    /// The first `N` 32-bit words, if there are as many.
+    /// Returns the first `N` 32-bit words, if there are as many.
     #[inline]
     pub(super) fn words<const N: usize>(self, bytes: &[u8]) -> Option<[u32; N]> {
         let words: &[[u8; 4]; N] = bytes.as_chunks::<4>().0.first_chunk()?;
         Some(words.map(|word| self.u32(word)))
     }
 
-    /// The first `N` 16-bit halves of words, if there are as many.
+    /// Returns the first `N` 16-bit halves of words, if there are as many.
     #[inline]
     pub(super) fn halves<const N: usize>(self, bytes: &[u8]) -> Option<[u16; N]> {
         let halves: &[[u8; 2]; N] = bytes.as_chunks::<2>().0.first_chunk()?;

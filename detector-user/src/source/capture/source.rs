@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-/// How much of a compressed stream a decompressor gets at once.
+/// Bytes of a compressed stream that a decompressor gets at once.
 ///
-/// Where a stream is damaged, decompressors throw away what they made of their last input. Small
-/// helpings keep what is lost small; larger ones are hardly faster.
+/// Where a stream is damaged, decompressors throw away their output for the last input. Small
+/// helpings keep that loss small; larger ones are hardly faster.
 const HELPING: usize = 512;
 
 /// Enough of a file to know every signature by.
@@ -17,7 +17,7 @@ const SIGNATURE: usize = 8;
 
 type Stream = Box<dyn Read + Send>;
 
-/// A stream of capture bytes, and what has to be undone to get at them.
+/// A stream of capture bytes, and the compression to undo.
 pub(super) struct Source {
     reader: Stream,
     compression: Option<Compression>,
@@ -31,7 +31,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Told by the first bytes, never by the file's name.
+    /// Recognises a compression by the first bytes, never by the file's name.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -70,12 +70,12 @@ impl Source {
         })
     }
 
-    /// As [`Read::read`].
+    /// Reads as [`Read::read`].
     pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.reader.read(room)
     }
 
-    /// The compression where `error` came from the decompressor and not from the system.
+    /// Returns the compression where `error` came from the decompressor and not from the system.
     pub(super) fn blames_compression(&self, error: &io::Error) -> Option<Compression> {
         let from_system = error
             .get_ref()

@@ -7,9 +7,9 @@ use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
 use super::source::{Compression, Source};
 
-/// How many bytes are asked for at once.
+/// Bytes that are asked for at once.
 const READ_SIZE: usize = 256 * 1024;
-/// How much of a mapped file is given back at once when it was read, and fetched ahead.
+/// Bytes of a mapped file that are given back at once when they were read, and fetched ahead.
 const STRIDE: usize = 8 << 20;
 
 /// The unread part of a capture that is in memory, in one piece.
@@ -25,7 +25,7 @@ pub(super) struct Window {
 enum Bytes {
     /// The buffer grows only as bytes arrive, so a length field alone costs no memory.
     Stream { source: Source, buffer: Vec<u8> },
-    /// Nothing is copied, and what frames are not looked into is not even read.
+    /// Nothing is copied, and unused parts of frames are not even read.
     Map(Mapped),
 }
 
@@ -51,7 +51,7 @@ impl Window {
         }
     }
 
-    /// A regular file that isn't compressed; `None` where it has to be read as a stream.
+    /// Maps a regular file that isn't compressed; `None` where it has to be read as a stream.
     pub(super) fn map(file: &File) -> Option<Self> {
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() == 0 {
@@ -63,7 +63,7 @@ impl Window {
         if Compression::of(&map).is_some() {
             return None;
         }
-        // What the system makes of advice changes only how fast it is.
+        // Advice changes only the speed, so that a refusal does not matter.
         let _ = map.advise(Advice::Sequential);
         let mut mapped = Mapped {
             map,
@@ -79,7 +79,7 @@ impl Window {
         })
     }
 
-    /// The unread bytes that are in memory.
+    /// Returns the unread bytes that are in memory.
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
         self.bytes
@@ -88,12 +88,12 @@ impl Window {
             .unwrap_or_default()
     }
 
-    /// Offset in the capture of the first unread byte.
+    /// Returns the offset in the capture of the first unread byte.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The compression that `error` came from, where it did not come from the system.
+    /// Returns the compression that `error` came from, where it did not come from the system.
     pub(super) fn blames_compression(&self, error: &io::Error) -> Option<Compression> {
         match &self.bytes {
             Bytes::Stream { source, .. } => source.blames_compression(error),
@@ -179,7 +179,7 @@ impl Bytes {
 }
 
 impl Mapped {
-    /// Fetches ahead and gives back what lies behind `at`, so that memory stays flat whatever the
+    /// Fetches ahead and gives back the pages behind `at`, so that memory stays flat whatever the
     /// file's size.
     #[inline]
     fn advise(&mut self, at: usize) {

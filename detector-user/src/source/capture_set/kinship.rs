@@ -236,7 +236,7 @@ fn is_behind(client: &Hello, server: &Hello) -> bool {
             || network(&client_address) != network(&server_address))
 }
 
-/// The network of an address as most have it: 24 bits of IPv4, 64 of IPv6.
+/// Returns the network of an address as most have it: 24 bits of IPv4, 64 of IPv6.
 fn network(address: &Address) -> [u8; 16] {
     let octets = address.octets();
     let is_v4 = octets.starts_with(&MAPPED);

@@ -179,7 +179,7 @@ impl Reader {
         Some(())
     }
 
-    /// A segment that begins with neither hello.
+    /// Returns a segment that begins with neither hello.
     fn later(&mut self, segment: &Segment, payload: &[u8], time_ns: u64) -> Option<()> {
         let open = self.open.get_mut(&key(segment))?;
         let (sender, _) = ends(segment);
@@ -245,7 +245,7 @@ impl Reader {
     }
 }
 
-/// Source and destination.
+/// Returns source and destination.
 fn ends(segment: &Segment) -> (Endpoint, Endpoint) {
     let [source, destination] = segment.key.addresses;
     let [source_port, destination_port] = segment.key.ports;

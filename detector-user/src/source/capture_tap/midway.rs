@@ -41,7 +41,7 @@ pub(super) fn sender(packet: &impl Packet, segment: &Segment) -> Option<Sender> 
     }
 }
 
-/// The side that listens on the lower port is taken to be the server.
+/// Takes the side that listens on the lower port for the server.
 const fn by_port(segment: &Segment) -> Sender {
     let [source, destination] = segment.key.ports;
     if source < destination {

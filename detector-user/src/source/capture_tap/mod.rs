@@ -185,7 +185,7 @@ impl CaptureTap {
         (packet, tap)
     }
 
-    /// Runs the engine. What it sends is of the flow of `key`, if one is given.
+    /// Runs the engine. Its observations are of the flow of `key`, if one is given.
     fn inspect(
         &mut self,
         packet: &CapturedPacket<'_>,
@@ -245,17 +245,17 @@ impl CaptureTap {
         self.tables.watch(&segment.key, now_ns, begin).is_some()
     }
 
-    /// Frames in which no TCP was looked for, by kind.
+    /// Returns the frames in which no TCP was looked for, by kind.
     pub fn unread(&self) -> &BTreeMap<Unread, u64> {
         &self.unread
     }
 
-    /// The engine's clock: the latest time of any frame so far, UNIX nanoseconds.
+    /// Returns the engine's clock: the latest time of any frame so far, UNIX nanoseconds.
     pub fn now_ns(&self) -> u64 {
         self.now_ns
     }
 
-    /// The engine's counters.
+    /// Returns the engine's counters.
     pub fn counters(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
         Counter::ALL
             .iter()

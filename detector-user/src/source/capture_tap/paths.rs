@@ -11,10 +11,10 @@ use super::tables::LruTables;
 const PLACES_MAX: usize = 16;
 /// Maximum number of directions that are followed elsewhere, the least recent first to go.
 const FOLLOWED_MAX: usize = 1 << 16;
-/// Bytes that a side may be acknowledged beyond what was seen of it.
+/// Bytes that a side may be acknowledged beyond the last one seen.
 const AHEAD_MAX: u32 = 1 << 20;
 
-/// Where frames were seen: interface and VLAN tags.
+/// Place of frames: interface and VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     interface: u32,
@@ -29,7 +29,7 @@ impl Place {
         }
     }
 
-    /// The same connection here.
+    /// Returns the key of the same connection here.
     fn key(self, key: &FlowKey) -> FlowKey {
         FlowKey {
             interface: self.interface,
@@ -96,8 +96,8 @@ impl Paths {
     }
 }
 
-/// Whether the connection of `key` lacks just this segment's direction: nothing of its sender was seen,
-/// and it acknowledges what its peer sent.
+/// Whether the connection of `key` lacks just this segment's direction: nothing of its sender was
+/// seen, and it acknowledges its peer's bytes.
 fn is_unseen_side_of(segment: &Segment, key: &FlowKey, tables: &LruTables) -> bool {
     tables.peek(key).is_some_and(|flow| {
         let [client, server] = &flow.sides;

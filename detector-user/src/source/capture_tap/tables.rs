@@ -59,7 +59,7 @@ impl LruTables {
         }
     }
 
-    /// The set that a tag belongs to.
+    /// Returns the set that a tag belongs to.
     fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
         let number = tag.set as usize & (self.tags.len() - 1);
         self.tags.get_mut(number)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::flow::preamble::{Refusal, Target};
 
-/// How far an exchange has come.
+/// Progress of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Exchange {
     /// More bytes are to come. The request's target and length, if it is whole.
@@ -58,7 +58,7 @@ pub(super) fn read(client: &[u8], server: &[u8]) -> Exchange {
     exchange.unwrap_or(Exchange::Pending(None))
 }
 
-/// `None` while bytes are missing, as in all functions below.
+/// Parses an exchange in HTTP; `None` while bytes are missing, as in all functions below.
 fn http(client: &[u8], server: &[u8]) -> Option<Exchange> {
     let request = head_len(client)?;
     let Some(target) = connect_target(client) else {
@@ -92,7 +92,7 @@ fn http(client: &[u8], server: &[u8]) -> Option<Exchange> {
     }
 }
 
-/// Length of an HTTP message's head with its empty line.
+/// Returns the length of an HTTP message's head with its empty line.
 fn head_len(message: &[u8]) -> Option<usize> {
     let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     Some(end + 4)
@@ -111,7 +111,7 @@ fn status(response: &[u8]) -> Option<u16> {
     std::str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()
 }
 
-/// SOCKS4 and 4A; the request is whole once it may begin.
+/// Parses SOCKS4 and 4A; the request is whole once it may begin.
 fn socks4(client: &[u8], server: &[u8]) -> Option<Exchange> {
     let (target, request) = socks4_request(client)?;
     let Some(&[version, code, ..]) = server.first_chunk::<8>() else {
@@ -127,7 +127,8 @@ fn socks4(client: &[u8], server: &[u8]) -> Option<Exchange> {
     })
 }
 
-/// Target and length of a SOCKS4 request to connect; of an address 0.0.0.x the name follows (4A).
+/// Returns target and length of a SOCKS4 request to connect; of an address 0.0.0.x the name follows
+/// (4A).
 fn socks4_request(client: &[u8]) -> Option<(Target, usize)> {
     let [SOCKS4, CONNECT, port @ .., _, _, _, _] = client.first_chunk::<8>()? else {
         return None;
@@ -199,7 +200,7 @@ fn refused(target: Option<Target>, refusal: Refusal) -> Exchange {
     Exchange::Refused { target, refusal }
 }
 
-/// Length of a request of RFC 1929.
+/// Returns the length of a request of RFC 1929.
 fn password_len(bytes: &[u8]) -> Option<usize> {
     let user = usize::from(*bytes.get(1)?);
     let password = usize::from(*bytes.get(2 + user)?);

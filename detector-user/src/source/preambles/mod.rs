@@ -54,7 +54,7 @@ struct Connection {
     stage: Stage,
 }
 
-/// How far a preamble has come.
+/// Progress of a preamble.
 enum Stage {
     /// A client asks a proxy.
     Asking(Box<Asking>),

@@ -6,7 +6,8 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest header of version 1.
 const LINE_MAX: usize = 107;
 
-/// Length of the header at the start of `payload`, and the client's address that it tells.
+/// Returns the length of the header at the start of `payload`, and the client's address that it
+/// tells.
 pub(super) fn header(payload: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
     if payload.starts_with(b"PROXY ") {
         version1(payload)

@@ -29,7 +29,7 @@ impl Removed {
         room
     }
 
-    /// The sequence number without the bytes taken out before it.
+    /// Returns the sequence number without the bytes taken out before it.
     fn mapped(&self, seq: u32) -> u32 {
         let before = self.0.iter().map(|(start, len)| {
             let distance = seq.wrapping_sub(*start);
@@ -48,7 +48,7 @@ impl Removed {
         ranges.any(|(start, len)| seq.wrapping_sub(*start) < *len)
     }
 
-    /// The bytes of a payload at `seq` that are not taken out.
+    /// Returns the bytes of a payload at `seq` that are not taken out.
     pub(super) fn rest(&self, seq: u32, payload: &[u8]) -> Vec<u8> {
         let numbered = (0_u32..).zip(payload);
         numbered
@@ -93,7 +93,7 @@ pub(super) fn frame(
     Some((frame, frame_len))
 }
 
-/// Source and destination of what the key has in its own order.
+/// Returns source and destination of a pair that the key has in its own order.
 fn ordered<T>([first, second]: [T; 2], endpoint: u8) -> [T; 2] {
     if endpoint == 0 {
         [first, second]

@@ -8,20 +8,20 @@ const PRELOGIN: u8 = 0x12;
 /// A server's answer; some wrap their part of the handshake in packets of this type.
 const TABULAR_RESULT: u8 = 4;
 
-/// Where one side's next packet begins.
+/// Offset of one side's next packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packets {
     next: u32,
     over: bool,
 }
 
-/// The TLS bytes behind a TDS header, if `payload` begins with one.
+/// Returns the TLS bytes behind a TDS header, if `payload` begins with one.
 pub(super) fn content(payload: &[u8]) -> Option<&[u8]> {
     packet_len(payload)?;
     payload.get(HEADER_LEN as usize..)
 }
 
-/// Length of the packet whose header `payload` begins with; its first four bytes tell.
+/// Returns the length of the packet whose header `payload` begins with; its first four bytes tell.
 fn packet_len(payload: &[u8]) -> Option<u32> {
     let [kind, status, high, low] = *payload.first_chunk::<4>()?;
     let len = u32::from(u16::from_be_bytes([high, low]));

@@ -133,7 +133,7 @@ impl Attaching<'_> {
                 why,
             ),
         };
-        // What leaves by loopback comes in by it at once.
+        // Frames that leave by loopback come in by it at once.
         let egress = if self.interface.is_loopback() {
             None
         } else {

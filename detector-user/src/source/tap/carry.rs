@@ -20,7 +20,7 @@ use memmap2::MmapMut;
 /// Bytes of each region: some 14,000 observations.
 const REGION: usize = 16 << 20;
 const MAGIC: u64 = u64::from_le_bytes(*b"tlswhy-c");
-/// A region begins with magic, what it was written by, its turn, and how much of it is used.
+/// A region begins with magic, a hash of its writer, its turn, and the number of bytes used.
 const HEADER: usize = 32;
 const TURN_AT: usize = 16;
 const USED_AT: usize = 24;
@@ -249,7 +249,8 @@ impl Carry {
     }
 }
 
-/// Hash of all that records depend on: layouts, and the boot that the kernel's clock counts from.
+/// Returns the hash of all that records depend on: layouts, and the boot that the kernel's clock
+/// counts from.
 fn written_by() -> u64 {
     let mut hasher = DefaultHasher::new();
     LAYOUT_VERSION.hash(&mut hasher);

@@ -111,7 +111,7 @@ impl Filter {
     }
 }
 
-/// The filters of one chain, in the order in which packets meet them.
+/// Returns the filters of one chain, in the order in which packets meet them.
 ///
 /// # Errors
 /// The kernel's error.
@@ -126,7 +126,8 @@ pub(crate) fn filters(interface: u32, parent: u32) -> io::Result<Vec<Filter>> {
     Ok(messages.filter_map(|it| parsed(&it.payload)).collect())
 }
 
-/// Each filter is preceded by a message for its chain's priority alone, which has no handle.
+/// Parses a filter. Each is preceded by a message for its chain's priority alone, which has no
+/// handle.
 fn parsed(message: &[u8]) -> Option<Filter> {
     let attributes = message.get(TC_HEADER..)?;
     let options = attribute(attributes, TCA_OPTIONS).unwrap_or_default();
@@ -170,7 +171,7 @@ pub fn remove_abandoned() -> Result<usize, TapError> {
     Ok(removed)
 }
 
-/// `struct tcmsg` of linux/rtnetlink.h.
+/// Returns `struct tcmsg` of linux/rtnetlink.h.
 fn tcmsg(interface: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
     let mut message = vec![0; 4];
     for number in [interface, handle, parent, info] {

@@ -22,7 +22,7 @@ impl Counters {
         Ok(Self(PerCpuArray::try_from(map)?))
     }
 
-    /// Each counter, summed over all CPUs.
+    /// Reads each counter, summed over all CPUs.
     ///
     /// # Errors
     /// If the map cannot be read.

@@ -181,7 +181,7 @@ impl TapError {
     }
 }
 
-/// The last line of a verifier's log before its accounts.
+/// Returns the last line of a verifier's log before its accounts.
 fn verifiers_reason(log: &str) -> &str {
     const ACCOUNTS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
     log.lines()

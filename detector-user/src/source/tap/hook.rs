@@ -20,7 +20,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// Its common name.
+    /// Returns its common name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::XdpNative => "native XDP",
@@ -43,7 +43,7 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// The features of the running kernel, by its version.
+    /// Returns the features of the running kernel, by its version.
     pub fn of_this_kernel() -> Self {
         let since = |first| KernelVersion::current().is_ok_and(|version| version >= first);
         Self {

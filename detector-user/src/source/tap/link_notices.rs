@@ -70,7 +70,7 @@ impl LinkNotices {
         loop {
             match recv(self.0.as_raw_fd(), &mut notice, MsgFlags::MSG_TRUNC) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                // Too many to be queued: the list, which is read next, has what they said.
+                // Too many to be queued: the list, which is read next, has all of it.
                 Err(Errno::ENOBUFS) => {}
                 Err(_) => return,
             }

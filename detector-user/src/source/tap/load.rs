@@ -48,8 +48,8 @@ impl Kernel {
         }
     }
 
-    /// Bytes of kernel memory that the maps take, as the kernel accounts for them: before Linux 6.4 the
-    /// maps' sizes alone.
+    /// Returns the bytes of kernel memory that the maps take, as the kernel accounts for them:
+    /// before Linux 6.4 the maps' sizes alone.
     pub fn memory(&self) -> u64 {
         match self {
             Self::Loaded(ebpf) => ebpf.maps().filter_map(|(_, map)| memory_of(map)).sum(),
@@ -142,7 +142,8 @@ pub(super) fn load_and_pin(
     pins.remove_own()?;
     let mut ebpf = load(options).map_err(TapError::of_object)?;
     let no_xdp = load_all(&mut ebpf, abilities)?;
-    // Only now: what is there goes on until this is sure to run. Native XDP has room for one program.
+    // Only now: earlier programs go on until this is sure to run. Native XDP has room for one
+    // program.
     let others = pins.remove_others()?;
     pins.pin(&mut ebpf)?;
     let origin = if others > 0 {

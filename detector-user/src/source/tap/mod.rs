@@ -1,8 +1,8 @@
 //! Taps in the kernel: eBPF programs on interfaces, whose rings hold observations and handshake bytes.
 //!
-//! [`selection`] chooses interfaces; [`load`] loads the [`object`]; [`attach`] attaches its programs to
-//! the [`hook`]s of an interface; [`kernel_tap`] has all interfaces; [`pins`] let programs outlive the
-//! agent; [`rings`] read, and [`carry`] what was read over a restart.
+//! [`selection`] chooses interfaces; [`load`] loads the [`object`]; [`attach`] attaches its
+//! programs to the [`hook`]s of an interface; [`kernel_tap`] has all interfaces; [`pins`] let
+//! programs outlive the agent; [`rings`] read, and [`carry`] unjudged items over a restart.
 
 pub mod attach;
 pub mod carry;

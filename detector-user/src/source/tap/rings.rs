@@ -204,12 +204,12 @@ impl Rings {
         passed_on
     }
 
-    /// Observations taken so far.
+    /// Returns the number of observations taken so far.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Time of the latest observation that was passed on, on the kernel's clock.
+    /// Returns the time of the latest observation that was passed on, on the kernel's clock.
     pub fn passed_on_ns(&self) -> u64 {
         self.passed_on_ns
     }

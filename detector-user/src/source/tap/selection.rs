@@ -27,7 +27,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// All interfaces worth a tap.
+    /// Selects all interfaces worth a tap.
     #[must_use]
     pub fn any() -> Self {
         Self::Glob(Pattern::new("*").unwrap_or_default())
@@ -137,7 +137,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The interfaces to tap, if there are any and all that were named can be tapped.
+    /// Returns the interfaces to tap, if there are any and all that were named can be tapped.
     ///
     /// # Errors
     /// [`InterfaceError`] names the first that cannot be watched.

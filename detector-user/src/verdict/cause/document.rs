@@ -20,7 +20,7 @@ fn catalog() -> String {
     entries.collect()
 }
 
-/// Rows of the reference for causes that so many connections show.
+/// Returns the rows of the reference for causes that so many connections show.
 fn reference(scope: Scope) -> String {
     let mut rows = String::new();
     for cause in Cause::ALL {

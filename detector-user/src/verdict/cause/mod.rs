@@ -13,24 +13,26 @@ pub use row::{Catalog, CauseRow, Reference, Scope, Severity, When, Wording};
 pub use table::Cause;
 
 impl Cause {
-    /// Severity of its verdicts.
+    /// Returns the severity of its verdicts.
     #[must_use]
     pub const fn severity(self) -> Severity {
         self.row().severity
     }
 
-    /// `MESSAGE_ID` of its verdicts in the journal.
+    /// Returns the `MESSAGE_ID` of its verdicts in the journal.
     #[must_use]
     pub const fn message_id(self) -> &'static str {
         self.row().message_id
     }
 
-    /// Session end reason that a PAN-OS firewall would log in the circumstances that `holds` accepts.
+    /// Returns the session end reason that a PAN-OS firewall would log in the circumstances that
+    /// `holds` accepts.
     pub fn pan_os(self, holds: impl Fn(When) -> bool) -> Option<&'static str> {
         first(self.row().pan_os, holds)
     }
 
-    /// Advice for a connection to `name` in the circumstances that `holds` accepts, in one sentence.
+    /// Returns the advice for a connection to `name` in the circumstances that `holds` accepts, in
+    /// one sentence.
     pub fn advice(self, name: &str, holds: impl Fn(When) -> bool) -> Option<String> {
         first(self.row().advice, holds).map(|text| text.replace("{name}", name))
     }

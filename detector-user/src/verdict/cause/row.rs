@@ -3,7 +3,7 @@
 /// One cause's row of the table.
 #[derive(Debug)]
 pub struct CauseRow {
-    /// How much it asks of an operator.
+    /// Urgency for an operator.
     pub severity: Severity,
     /// `MESSAGE_ID` by which the journal and its catalog know it, 32 hexadecimal digits. Never changes.
     pub message_id: &'static str,
@@ -29,7 +29,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Its number, as a digit.
+    /// Returns its number, as a digit.
     #[must_use]
     pub const fn digit(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ pub struct Reference {
     pub advice: &'static str,
 }
 
-/// How many connections it takes to find a cause.
+/// Number of connections that a cause takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// One shows it.

@@ -14,7 +14,7 @@ macro_rules! causes {
         }
 
         impl Cause {
-            /// Its row of the table.
+            /// Returns its row of the table.
             #[must_use]
             pub const fn row(self) -> &'static CauseRow {
                 match self {
@@ -22,7 +22,7 @@ macro_rules! causes {
                 }
             }
 
-            /// Its meaning, in one line.
+            /// Returns its meaning, in one line.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {

@@ -6,7 +6,7 @@ use crate::rewrite::flow::{Flow, Side};
 use crate::rewrite::injector::Moment;
 use crate::rewrite::stage::Stage;
 
-/// The server's own acknowledgment of what it has read so far, before it resets.
+/// Adds the server's acknowledgment of the bytes it has read so far, and its reset.
 pub(super) fn server_aborts(flow: &Flow, stage: Stage, rtt_ns: u64) -> Option<Honest> {
     let place = stage.place(flow)?;
     let moment = Moment::behind(flow, place, Side::Server, wait(flow, place, rtt_ns))?;
@@ -21,7 +21,7 @@ pub(super) fn server_aborts(flow: &Flow, stage: Stage, rtt_ns: u64) -> Option<Ho
     })
 }
 
-/// As before, and the client's next data meets a closed socket.
+/// Adds the same, after which the client's next data meet a closed socket.
 pub(super) fn server_aborts_again(flow: &Flow, stage: Stage, rtt_ns: u64) -> Option<Honest> {
     let place = stage.place(flow)?;
     let moment = Moment::behind(flow, place, Side::Server, rtt_ns)?;
@@ -46,7 +46,8 @@ pub(super) fn server_aborts_again(flow: &Flow, stage: Stage, rtt_ns: u64) -> Opt
     })
 }
 
-/// A server that lost its state (restart, failover without it): RST without ACK, IP ID and window 0.
+/// Adds the reset of a server that lost its state (restart, failover without it): RST without ACK,
+/// IP ID and window 0.
 pub(super) fn server_forgot(flow: &Flow, stage: Stage, rtt_ns: u64) -> Option<Honest> {
     let place = stage.place(flow)?;
     let asked = flow.last_of(Side::Client, place)?;
@@ -65,8 +66,8 @@ pub(super) fn server_forgot(flow: &Flow, stage: Stage, rtt_ns: u64) -> Option<Ho
     })
 }
 
-/// A client that is stopped before the server has answered: its reset, then one for each segment of the
-/// server's flight, which was on its way.
+/// Adds the end by a client that is stopped before the server has answered: its reset, then one for
+/// each segment of the server's flight, which was on its way.
 pub(super) fn client_gives_up(flow: &Flow) -> Option<Honest> {
     let place = Stage::ClientHello.place(flow)?;
     let moment = Moment::behind(flow, place, Side::Client, 1_000_000)?;
@@ -80,7 +81,8 @@ pub(super) fn client_gives_up(flow: &Flow) -> Option<Honest> {
     })
 }
 
-/// A client that wants no more of a download: its reset, then one for each segment in flight.
+/// Adds the end by a client that wants no more of a download: its reset, then one for each segment
+/// in flight.
 pub(super) fn client_stops_download(flow: &Flow) -> Option<Honest> {
     let place = Stage::Data.place(flow)?;
     let moment = Moment::behind(flow, place, Side::Client, 20_000)?;

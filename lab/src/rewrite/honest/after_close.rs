@@ -7,7 +7,7 @@ use crate::rewrite::injector::Moment;
 use crate::rewrite::random::Random;
 use crate::rewrite::segment::{Segment, flag};
 
-/// The ends of a connection that worked, from the client's first FIN on.
+/// Returns the ends of a connection that worked, from the client's first FIN on.
 pub(super) fn all(flow: &Flow, random: &mut Random) -> Vec<Honest> {
     let fin = flow
         .segments
@@ -42,7 +42,7 @@ fn worked(name: &str, note: &str, flow: Flow) -> Honest {
     }
 }
 
-/// A record of the server's that comes after the client's FIN.
+/// Returns a record of the server's that comes after the client's FIN.
 fn late_record(
     flow: &Flow,
     fin: usize,
@@ -69,7 +69,7 @@ fn late_record(
     Some(segment)
 }
 
-/// Several late segments, each answered by the client's closed socket.
+/// Adds several late segments, each answered by the client's closed socket.
 fn late_data_answered(flow: &Flow, fin: usize, random: &mut Random) -> Option<Honest> {
     let like = flow.segments.get(fin)?;
     let first = late_record(flow, fin, 250, 400_000, random)?;
@@ -92,7 +92,8 @@ fn late_data_answered(flow: &Flow, fin: usize, random: &mut Random) -> Option<Ho
     ))
 }
 
-/// As before, but what is late acknowledges less than the client had sent: the resets lie below.
+/// Adds the same, but late segments acknowledge less than the client had sent: the resets lie
+/// below.
 fn low_answers(flow: &Flow, fin: usize, random: &mut Random) -> Option<Honest> {
     let like = flow.segments.get(fin)?;
     let last = flow
@@ -116,7 +117,8 @@ fn low_answers(flow: &Flow, fin: usize, random: &mut Random) -> Option<Honest> {
     ))
 }
 
-/// A load balancer answers for a server that is done, with a TTL of its own and then the server's.
+/// Adds the answers of a load balancer for a server that is done, with a TTL of its own and then
+/// the server's.
 fn balancer_resets(flow: &Flow, fin: usize) -> Option<Honest> {
     let asked = flow.segments.get(fin)?;
     let moment = Moment::behind(flow, fin, Side::Server, 900_000)?;
@@ -147,11 +149,11 @@ fn balancer_resets(flow: &Flow, fin: usize) -> Option<Honest> {
     ))
 }
 
-/// RST,ACK in place of the FIN, as clients with unread data end.
+/// Adds RST,ACK in place of the FIN, as clients with unread data end.
 fn reset_for_fin(flow: &Flow, fin: usize) -> Option<Honest> {
     let moment = Moment::behind(flow, fin.checked_sub(1)?, Side::Client, 0)?;
     let asked = flow.segments.get(fin)?;
-    // Not what a FIN with data would have carried.
+    // Without the data of a FIN.
     if !asked.payload.is_empty() {
         return None;
     }
@@ -164,7 +166,7 @@ fn reset_for_fin(flow: &Flow, fin: usize) -> Option<Honest> {
     ))
 }
 
-/// The server closed too; the client's last data meets a closed socket.
+/// Adds the server's close; the client's last data meet a closed socket.
 fn data_after_close(flow: &Flow, fin: usize, random: &mut Random) -> Option<Honest> {
     let like = flow.last_of(Side::Server, fin)?;
     let client = Moment::behind(flow, fin.checked_sub(1)?, Side::Client, 200_000)?;

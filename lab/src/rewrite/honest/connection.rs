@@ -17,8 +17,9 @@ pub struct Honest {
     pub flow: Flow,
 }
 
-/// Returns the nanoseconds after segment `place` at which the server's reset is seen: what the client
-/// sends takes half a round trip there, the reset as long back; what the server sent has that behind it.
+/// Returns the nanoseconds after segment `place` at which the server's reset is seen: the client's
+/// segments take half a round trip there, the reset as long back; the server's segments have that
+/// behind them.
 pub(super) fn wait(flow: &Flow, place: usize, rtt_ns: u64) -> u64 {
     let asked = flow.segments.get(place).map(|segment| flow.side(segment));
     if asked == Some(Side::Client) {

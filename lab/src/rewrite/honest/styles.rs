@@ -8,7 +8,7 @@ use crate::rewrite::random::Random;
 use crate::rewrite::segment::{Segment, flag};
 use crate::rewrite::stage::Stage;
 
-/// All styles at a stage.
+/// Returns all styles at a stage.
 pub(super) fn all(flow: &Flow, stage: Stage, rtt_ns: u64, random: &mut Random) -> Vec<Honest> {
     let Some(place) = stage.place(flow) else {
         return Vec::new();
@@ -129,7 +129,7 @@ fn styles(moment: &Moment, random: &mut Random) -> Vec<Style> {
     all
 }
 
-/// The recorder missed the server's last data: the reset seems to be ahead.
+/// Removes the server's last data, as if the recorder missed them: the reset seems to be ahead.
 fn behind_capture_loss(flow: &Flow, stage: Stage, place: usize, moment: &Moment) -> Option<Honest> {
     let last = *flow
         .data_of(Side::Server)
@@ -150,7 +150,7 @@ fn behind_capture_loss(flow: &Flow, stage: Stage, place: usize, moment: &Moment)
     ))
 }
 
-/// The network reordered: the reset is seen before the last of the server's own data.
+/// Reorders as a network does: the reset is seen before the last of the server's own data.
 fn passes_own_data(
     flow: &Flow,
     stage: Stage,
@@ -166,7 +166,8 @@ fn passes_own_data(
     reset.time_ns = data.time_ns;
     let mut data = data.clone();
     data.time_ns += 60_000;
-    // Ahead of what it had, the client challenges it (RFC 5961 §3.2); the closed socket answers exactly.
+    // Where it is ahead, the client challenges it (RFC 5961 §3.2); the closed socket answers
+    // exactly.
     let client = flow.last_of(Side::Client, place)?;
     let challenge = moment.challenge(client, reset.time_ns + 40_000, data.seq);
     let mut acked = challenge.clone();
@@ -188,7 +189,7 @@ fn passes_own_data(
     ))
 }
 
-/// The reset was lost behind the recorder: the client retransmits, and is answered again.
+/// Loses the reset behind the recorder: the client retransmits, and is answered again.
 fn answers_retransmissions(
     flow: &Flow,
     stage: Stage,

@@ -1,4 +1,4 @@
-//! Rewrites hold what they promise: bytes, checksums, labels, and what stacks do.
+//! Rewrites keep their promises: bytes, checksums, labels, and the behaviour of stacks.
 
 mod resets;
 mod wireshark;
@@ -223,7 +223,7 @@ fn disorder_changes_order_and_nothing_passes_an_answer() {
     }
 }
 
-/// Nothing acknowledges what wasn't seen yet, but for what forgers guess.
+/// Nothing acknowledges bytes not seen yet, but for the guesses of forgers.
 fn assert_acknowledgments(flow: &Flow, what: &str) {
     for (index, segment) in flow.segments.iter().enumerate() {
         if segment.has(flag::ACK) && !segment.has(flag::RST) {
@@ -246,7 +246,7 @@ fn nothing_acknowledges_what_was_never_seen() {
         with_honest_resets(&success(), &truth),
     ];
     for variant in all.concat() {
-        // What the recorder missed is acknowledged all the same.
+        // Segments that the recorder missed are acknowledged all the same.
         let missed = [
             "snaplen",
             "client-only",

@@ -1,4 +1,4 @@
-//! Verdicts beside what is true.
+//! Verdicts beside the truth.
 
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ pub struct Placed {
     pub superseded: bool,
 }
 
-/// One thing that is labelled (a capture, or a connection of one) and what was said of it.
+/// A labelled capture or connection, and the verdicts on it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Case {
     /// The capture.
@@ -37,7 +37,7 @@ pub struct Case {
     pub verdict: Option<Verdict>,
     /// Additional verdicts that are wrong.
     pub extra: Vec<Verdict>,
-    /// Every verdict that counted, the extra ones too, and what it was worth.
+    /// Every verdict that counted, the extra ones too, and its judgement.
     #[serde(skip)]
     pub verdicts: Vec<(Verdict, Judgement)>,
     /// Verdicts that were replaced later.
@@ -84,8 +84,8 @@ pub fn place(verdicts: Vec<Verdict>, run: &[(&Capture, &Streams)]) -> Vec<Placed
     placed
 }
 
-/// The agent names the verdict it revises by time and Community ID. Where that finds none, it is
-/// the one on the same connection.
+/// Marks the verdict that another revises, named by time and Community ID. Where that finds none,
+/// it is the one on the same connection.
 fn supersede(placed: &mut [Placed], revised: &str, verdict: &Verdict, place: (usize, Option<u64>)) {
     let named = |one: &Placed| {
         format!("{} {}", one.verdict.time, one.verdict.community_id) == revised
@@ -104,8 +104,8 @@ fn supersede(placed: &mut [Placed], revised: &str, verdict: &Verdict, place: (us
     }
 }
 
-/// The capture and stream of a verdict: where its endpoints met when it was given, first of all in
-/// the capture that it names as its tap.
+/// Returns the capture and stream of a verdict: where its endpoints met when it was given, first of
+/// all in the capture that it names as its tap.
 fn find(verdict: &Verdict, run: &[(&Capture, &Streams)]) -> (usize, Option<u64>) {
     let tap = |capture: &Capture| capture.path.file_name().is_some_and(|n| *n == *verdict.tap);
     let candidates = run

@@ -159,7 +159,7 @@ fn a_verdict_is_about_the_connection_of_its_time() {
     let cases = judged(&captures, verdicts, Leniency::LoneFlow);
     let judgements: Vec<_> = cases.cases.iter().map(|case| case.judgement).collect();
     assert_eq!(judgements, [Judgement::Right, Judgement::Right]);
-    // Nobody says what is true of the third.
+    // The third has no label.
     assert_eq!(cases.unlabelled[0].stream, Some(2));
 }
 

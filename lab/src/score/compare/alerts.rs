@@ -18,8 +18,8 @@ pub fn says(case: &Case, dissected: &Dissected) -> Vec<Cause> {
         .collect()
 }
 
-/// The obvious reading of an alert (RFC 8446 §6, RFC 5246 §7.2), by who sent it: a server that
-/// calls a certificate bad means the client's. `None` where it ends nothing.
+/// Returns the obvious reading of an alert (RFC 8446 §6, RFC 5246 §7.2), by who sent it: a server
+/// that calls a certificate bad means the client's. `None` where it ends nothing.
 #[must_use]
 pub fn of_alert(code: u8, from_client: bool) -> Option<Cause> {
     Some(match code {

@@ -9,8 +9,8 @@ use crate::score::streams::Streams;
 /// OpenSSL's reason for an alert that was received: 1000 and the alert's code.
 const ALERT_REASONS: u32 = 1000;
 
-/// Phrases, the first that fits, and what they say. OpenSSL's names of alerts are the registry's
-/// with spaces.
+/// Phrases and their causes; the first that fits counts. OpenSSL's names of alerts are the
+/// registry's with spaces.
 const PHRASES: &[(&str, Cause)] = &[
     // mitmproxy of its origin (proxy/layers/tls.py)
     (
@@ -67,7 +67,7 @@ const PHRASES: &[(&str, Cause)] = &[
     ),
 ];
 
-/// The interceptors that logged something.
+/// Returns the interceptors that logged something.
 #[must_use]
 pub fn interceptors(folder: &Folder) -> Vec<String> {
     let mut names: Vec<String> = folder
@@ -115,8 +115,8 @@ fn names(line: &str, client: &str) -> bool {
     })
 }
 
-/// The cause that a line names. Squid's access log says `NONE_NONE/000` of every connection that
-/// it peeks at, so that says nothing.
+/// Returns the cause that a line names. Squid's access log says `NONE_NONE/000` of every connection
+/// that it peeks at, so that says nothing.
 fn of_line(line: &str) -> Option<Cause> {
     if let Some(reason) = library_error(line) {
         return of_reason(reason);
@@ -126,7 +126,8 @@ fn of_line(line: &str) -> Option<Cause> {
     phrase.map(|(_, cause)| *cause)
 }
 
-/// Squid writes OpenSSL's errors as numbers: `TLS_LIB_ERR=A000418`; the reason is the lower 12 bits.
+/// Reads OpenSSL's errors, which squid writes as numbers: `TLS_LIB_ERR=A000418`; the reason is the
+/// lower 12 bits.
 fn library_error(line: &str) -> Option<u32> {
     let (_, rest) = line.split_once("TLS_LIB_ERR=")?;
     let end = rest.find(|one: char| !one.is_ascii_hexdigit());
@@ -135,10 +136,10 @@ fn library_error(line: &str) -> Option<u32> {
     Some(error & 0xfff)
 }
 
-/// OpenSSL's reasons (include/openssl/sslerr.h).
+/// Returns the cause of one of OpenSSL's reasons (include/openssl/sslerr.h).
 fn of_reason(reason: u32) -> Option<Cause> {
     if let Some(code) = reason.checked_sub(ALERT_REASONS) {
-        // Squid writes this of the clients it accepts; what it reads is what they sent.
+        // Squid writes this of the clients it accepts; the alert is theirs.
         return of_alert(u8::try_from(code).ok()?, true);
     }
     Some(match reason {

@@ -16,7 +16,7 @@ use super::tally::Share;
 use crate::labels::Cause;
 use crate::labels::Folder;
 
-/// One way, and what it yields.
+/// A method and its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// Its name.
@@ -38,7 +38,7 @@ pub struct Row {
 /// The causes, any number, that a method names for a labelled capture or connection.
 pub type Says<'a> = dyn Fn(&Case) -> Vec<Cause> + 'a;
 
-/// All ways side by side, the agent's own first.
+/// Compares all methods, the agent's own first.
 ///
 /// # Errors
 /// If tshark cannot be run.
@@ -100,8 +100,8 @@ fn row(method: &str, cases: &[Case], asked: &dyn Fn(&Case) -> bool, says: &Says<
 }
 
 impl Row {
-    /// To every way's advantage: one right word among several is right, and so is a rejection,
-    /// also where others can tell whether that is pinning.
+    /// Counts a failure to every method's advantage: one right word among several is right, and so
+    /// is a rejection, also where others can tell whether that is pinning.
     fn failure(&mut self, truth: Cause, said: &[Cause]) {
         self.failures += 1;
         let judgements = said

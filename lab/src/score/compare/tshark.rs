@@ -94,7 +94,7 @@ fn dissect(path: &Path) -> anyhow::Result<BTreeMap<u64, Connection>> {
         .stdin(Stdio::null())
         .output()
         .context("cannot run tshark")?;
-    // It exits with 2 where a capture is cut, having written what is before the cut.
+    // It exits with 2 where a capture is cut, having written all before the cut.
     if !matches!(output.status.code(), Some(0 | 2)) {
         bail!(
             "tshark failed on {}: {}",

@@ -51,8 +51,9 @@ impl Pinned {
     }
 }
 
-/// TLS 1.2: any application data. TLS 1.3, where a Finished looks the same: more than two such
-/// records, or two of which the second isn't as long as an alert.
+/// Whether the connection is used: in TLS 1.2, any application data; in TLS 1.3, where a Finished
+/// looks the same, more than two such records, or two of which the second isn't as long as an
+/// alert.
 fn is_used(connection: &Connection) -> bool {
     match connection.client_data.as_slice() {
         data if !connection.is_tls13 => !data.is_empty(),

@@ -25,7 +25,7 @@ pub struct Stream {
     pub was_reset: bool,
 }
 
-/// All connections of a capture, by number, and what kept it from being read to the end.
+/// All connections of a capture, by number, and the reason if it was not read to the end.
 #[derive(Debug, Default)]
 pub struct Streams {
     /// By Wireshark's `tcp.stream`.
@@ -96,7 +96,7 @@ impl Streams {
         stream
     }
 
-    /// The connection between two endpoints that was there at a time: the latest that had begun.
+    /// Finds the connection between two endpoints at a time: the latest that had begun.
     #[must_use]
     pub fn at(&self, one: SocketAddr, other: SocketAddr, time_ns: u64) -> Option<usize> {
         let between = self

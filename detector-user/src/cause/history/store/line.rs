@@ -23,7 +23,7 @@ pub(in crate::cause::history) enum Line {
 }
 
 impl Line {
-    /// When it was seen, seconds since the UNIX epoch.
+    /// Returns the time when it was seen, seconds since the UNIX epoch.
     pub(super) fn time_s(&self) -> u64 {
         match self {
             Self::Fact { fact, .. } => fact.time_s,
@@ -40,7 +40,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header that this build writes.
+    /// Returns the header that this build writes.
     pub(super) fn ours() -> Self {
         Self {
             tlswhy_history: VERSION,

@@ -67,7 +67,7 @@ impl Store {
         (store, kept)
     }
 
-    /// Writes `lines` in place of what is there, and starts the thread that writes what follows.
+    /// Replaces the file's contents by `lines`, and starts the thread that appends.
     fn begin(directory: &Path, lines: &[Line]) -> io::Result<Self> {
         let mut writer = Writer::new(directory);
         writer.rewrite(lines)?;
@@ -89,7 +89,7 @@ impl Store {
         })
     }
 
-    /// Has a line written, or counts it as lost if too many wait.
+    /// Queues a line for writing, or counts it as lost if too many wait.
     pub(super) fn push(&self, line: Line) {
         let taken = self
             .to_writer
@@ -100,7 +100,7 @@ impl Store {
         }
     }
 
-    /// Facts that did not get to the disk.
+    /// Returns the number of facts that did not get to the disk.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -209,7 +209,7 @@ mod tests {
         let (store, _) = open(directory.path());
         store.push(line(1, NOW - 1));
         drop(store);
-        // What would be written first is in the way.
+        // A directory is in the way of the file that is written first.
         fs::create_dir(directory.path().join("history.jsonl.new")).unwrap();
         let (store, kept) = Store::open(directory.path(), WEEK, NOW);
         assert!(store.is_err());

@@ -27,7 +27,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer into `directory` that has no file yet.
+    /// Creates a writer into `directory` that has no file yet.
     pub(super) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),

@@ -38,8 +38,8 @@ impl AlertFact {
         match (self.level, self.description) {
             _ if self.after_close => false,
             (_, Some(CloseNotify | UserCanceled)) => false,
-            // In TLS 1.3 the level means nothing (RFC 8446 §6).
-            // What follows decides: some stacks refuse by a warning.
+            // In TLS 1.3 the level means nothing (RFC 8446 §6). The rest decides: some stacks
+            // refuse by a warning.
             (Some(AlertLevel::Warning), _) if self.last && self.is_about_certificate() => true,
             (Some(AlertLevel::Warning), Some(_)) => version.is_some_and(|it| it >= TLS_1_3),
             _ => self.description.is_some(),
@@ -73,7 +73,7 @@ impl AlertFact {
 }
 
 impl fmt::Display for AlertFact {
-    /// `fatal certificate_unknown (46)`, or `an encrypted alert of 26 bytes`.
+    /// Writes `fatal certificate_unknown (46)`, or `an encrypted alert of 26 bytes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(description) = self.description else {
             return write!(f, "an encrypted alert of {} bytes", self.length);

@@ -30,8 +30,8 @@ fn offers_early_data(timeline: &Timeline) -> bool {
     hello.is_some_and(|hello| hello.early_data)
 }
 
-/// Number of records up to the server's hello, if the client sends early data before it. They are use
-/// only if the server took them (RFC 8446 §4.2.10).
+/// Returns the number of records up to the server's hello, if the client sends early data before
+/// it. They are use only if the server took them (RFC 8446 §4.2.10).
 fn early_records(timeline: &Timeline) -> usize {
     if !offers_early_data(timeline) {
         return 0;
@@ -42,7 +42,8 @@ fn early_records(timeline: &Timeline) -> usize {
 }
 
 impl ClientRecords {
-    /// TLS 1.3 shows the client's Finished, alerts and data as one type; place and length tell.
+    /// Reads TLS 1.3, which shows the client's Finished, alerts and data as one type: place and
+    /// length tell.
     pub(super) fn of_tls13(timeline: &Timeline, lengths: &Lengths) -> Self {
         // Header, empty context, empty list (RFC 8446 §4.4.2) instead of the alert's two bytes.
         let empty_certificate = lengths.alert + 6;
@@ -85,7 +86,7 @@ impl ClientRecords {
         client
     }
 
-    /// Up to TLS 1.2 record types tell.
+    /// Reads versions up to TLS 1.2, where record types tell.
     pub(super) fn of_tls12(timeline: &Timeline) -> Self {
         let mut client = Self {
             sent_certificate: timeline.handshake.client_certificates.is_some(),

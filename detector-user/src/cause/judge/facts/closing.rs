@@ -29,7 +29,7 @@ pub(super) fn first_farewell_record(
     Some((record.at_us.into(), record.sender))
 }
 
-/// The first FIN or RST.
+/// Returns the first FIN or RST.
 pub(super) fn first_close(timeline: &Timeline) -> Option<&Close> {
     let mut closes = timeline.closes.iter();
     closes.find(|close| close.kind != CloseKind::SpeaksOn)
@@ -50,8 +50,8 @@ pub(super) fn is_reset_after_farewell(timeline: &Timeline, farewell: Option<Fare
         || farewell.is_some_and(|(at_us, _)| at_us <= reset_us)
 }
 
-/// When the connection failed, nanoseconds since the UNIX epoch: its first alert by type, or its first
-/// segment of closing.
+/// Returns the time when the connection failed, nanoseconds since the UNIX epoch: its first alert
+/// by type, or its first segment of closing.
 pub(super) fn failed_ns(timeline: &Timeline) -> Option<u64> {
     let alert = timeline
         .records
@@ -62,7 +62,8 @@ pub(super) fn failed_ns(timeline: &Timeline) -> Option<u64> {
     alert.into_iter().chain(close).min()
 }
 
-/// When the client closed, microseconds since the flow's beginning; `u64::MAX` if it did not.
+/// Returns the time when the client closed, microseconds since the flow's beginning; `u64::MAX` if
+/// it did not.
 pub(super) fn client_closed_us(timeline: &Timeline) -> u64 {
     timeline
         .closes

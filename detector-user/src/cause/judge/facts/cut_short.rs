@@ -38,7 +38,8 @@ impl CutShort {
     }
 }
 
-/// Sequence number after the side's last byte. A reset elsewhere than there says nothing about it.
+/// Returns the sequence number after the side's last byte. A reset elsewhere than there says
+/// nothing about it.
 fn end(side: &Side, close: &Close) -> Option<u32> {
     match close.kind {
         CloseKind::Fin => Some(side.next_seq.wrapping_sub(1)),

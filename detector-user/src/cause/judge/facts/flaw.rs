@@ -27,7 +27,7 @@ pub enum Flaw<'f> {
 }
 
 impl<'f> Flaw<'f> {
-    /// The first flaw of a leaf. Without a server name only its dates are looked at.
+    /// Returns the first flaw of a leaf. Without a server name only its dates are looked at.
     pub fn first(leaf: &'f Leaf, timeline: &'f Timeline) -> Option<Self> {
         Self::of_dates(leaf, timeline).or_else(|| {
             server_name(timeline)?;
@@ -35,7 +35,7 @@ impl<'f> Flaw<'f> {
         })
     }
 
-    /// Whether it is outdated, or not valid yet.
+    /// Returns the flaw of its dates: outdated, or not valid yet.
     pub fn of_dates(leaf: &Leaf, timeline: &Timeline) -> Option<Self> {
         let now_s = i64::try_from(timeline.started_ns / 1_000_000_000).ok()?;
         match leaf.validity_at(now_s) {
@@ -45,14 +45,14 @@ impl<'f> Flaw<'f> {
         }
     }
 
-    /// Whether it is for another name than the client asked for.
+    /// Returns the flaw of its name: another than the client asked for.
     pub fn of_name(leaf: &'f Leaf, timeline: &'f Timeline) -> Option<Self> {
         let name = server_name(timeline)?;
         let subject = &leaf.subject;
         (!leaf.is_for(name)).then_some(Self::OtherName { subject, name })
     }
 
-    /// Whether it is self-signed.
+    /// Returns the flaw of its issuer: itself.
     pub fn of_issuer(leaf: &'f Leaf) -> Option<Self> {
         let subject = &leaf.subject;
         leaf.is_self_signed()
@@ -66,7 +66,7 @@ fn server_name(timeline: &Timeline) -> Option<&str> {
 }
 
 impl fmt::Display for Flaw<'_> {
-    /// As it follows "the certificate".
+    /// Writes it as it follows "the certificate".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("has expired"),

@@ -69,7 +69,7 @@ impl Lengths {
         self.is_alert(record) && !(is_padded && self.client_pads(timeline) == Some(false))
     }
 
-    /// Whether the client's Finished is padded; `None` if none stands alone in its record.
+    /// Returns whether the client's Finished is padded; `None` if none stands alone in its record.
     fn client_pads(&self, timeline: &Timeline) -> Option<bool> {
         timeline
             .records_of(Sender::Client)

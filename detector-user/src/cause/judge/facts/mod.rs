@@ -158,19 +158,19 @@ impl<'a> Facts<'a> {
         u64::from(self.timeline.resets_outlived) + ignored
     }
 
-    /// The first alert in the clear that ends the connection for a reason.
+    /// Returns the first alert in the clear that ends the connection for a reason.
     pub fn failure_alert(&self) -> Option<&AlertFact> {
         self.alerts
             .iter()
             .find(|alert| alert.is_failure(self.version))
     }
 
-    /// Likewise, if this side sent it.
+    /// Returns the same, if this side sent it.
     pub fn failure_alert_of(&self, sender: Sender) -> Option<&AlertFact> {
         self.failure_alert().filter(|alert| alert.from == sender)
     }
 
-    /// The server's certificate, if it was seen and could be read.
+    /// Returns the server's certificate, if it was seen and could be read.
     pub fn leaf(&self) -> Option<&'a Leaf> {
         self.timeline.handshake.certificate.as_ref()?.as_ref().ok()
     }
@@ -180,14 +180,14 @@ impl<'a> Facts<'a> {
         self.first_close.is_some() && self.farewell == Some(sender)
     }
 
-    /// Time of the client's first answer, nanoseconds since the UNIX epoch.
+    /// Returns the time of the client's first answer, nanoseconds since the UNIX epoch.
     pub fn answered_ns(&self) -> Option<u64> {
         let record = server_records::after_client_data(self.timeline).next()?;
         Some(self.timeline.nanos_at(record.at_us.into()))
     }
 
-    /// Time of the client's last answer that is more than an alert or a frame of HTTP/2's settings,
-    /// nanoseconds since the UNIX epoch.
+    /// Returns the time of the client's last answer that is more than an alert or a frame of
+    /// HTTP/2's settings, nanoseconds since the UNIX epoch.
     pub fn last_answered_ns(&self) -> Option<u64> {
         const ANSWER_MIN: u16 = 96;
         let records = server_records::after_client_data(self.timeline);
@@ -197,8 +197,8 @@ impl<'a> Facts<'a> {
         Some(self.timeline.nanos_at(record.at_us.into()))
     }
 
-    /// Time of the failure, nanoseconds since the UNIX epoch: the first alert, in the clear or known
-    /// by its place, or close.
+    /// Returns the time of the failure, nanoseconds since the UNIX epoch: the first alert, in the
+    /// clear or known by its place, or close.
     pub fn failed_ns(&self) -> Option<u64> {
         closing::failed_ns(self.timeline)
             .into_iter()
@@ -206,8 +206,8 @@ impl<'a> Facts<'a> {
             .min()
     }
 
-    /// The server's answer to a whole ClientHello, if it is no TLS. Random bytes that look like a
-    /// hello's beginning, and a server that sent any record, are no case of it.
+    /// Returns the server's answer to a whole ClientHello, if it is no TLS. Random bytes that look
+    /// like a hello's beginning, and a server that sent any record, are no case of it.
     pub fn plain_answer(&self) -> Option<&'a PlainAnswer> {
         let handshake = &self.timeline.handshake;
         let asked = handshake.client_hello.as_ref()?.complete;
@@ -311,7 +311,7 @@ impl<'a> Facts<'a> {
             .is_some_and(|waited_ns| waited_ns <= AT_ONCE_NS)
     }
 
-    /// Time from the server's last record to the first leave-taking, nanoseconds.
+    /// Returns the time from the server's last record to the first leave-taking, nanoseconds.
     pub fn waited_ns(&self) -> Option<u64> {
         let server = self.timeline.records_of(Sender::Server);
         let closed_ns = self.farewell_ns.unwrap_or(u64::MAX);
@@ -343,8 +343,8 @@ impl<'a> Facts<'a> {
         self.timeline.side(sender).has(side_flags::GAP)
     }
 
-    /// The record that a side left unfinished by its FIN, or the server by its own RST, of a connection
-    /// in use. A client that resets a download has no use for the rest.
+    /// Returns the record that a side left unfinished by its FIN, or the server by its own RST, of
+    /// a connection in use. A client that resets a download has no use for the rest.
     pub fn left_unfinished(&self) -> Option<&CutShort> {
         let cut = self.cut_short.as_ref()?;
         let is_own = match cut.kind {

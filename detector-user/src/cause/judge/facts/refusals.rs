@@ -1,4 +1,4 @@
-//! Refusals that are told by the place of an alert, or by what the client had asked for.
+//! Refusals that are told by the place of an alert, or by the client's own requests.
 
 use detector_common::flow::Sender;
 use detector_common::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
@@ -20,8 +20,8 @@ impl Facts<'_> {
             && !self.is_before_tls12()
     }
 
-    /// Up to TLS 1.2: whether the server answered the client's first data by nothing but an encrypted alert,
-    /// and closed. That may be its close_notify, if it has nothing to say.
+    /// Whether, up to TLS 1.2, the server answered the client's first data by nothing but an
+    /// encrypted alert, and closed. That may be its close_notify, if it has nothing to say.
     pub fn answers_first_data_by_alert(&self) -> bool {
         const PROMPT_US: u32 = 1_000_000;
         const FIRST: usize = 2;

@@ -74,8 +74,8 @@ fn lost_its_socket(timeline: &Timeline, receiver: Sender, reset: &Close) -> bool
     })
 }
 
-/// The time from here to a side and back, microseconds: its quickest answer in the handshake, whose
-/// flights take turns. Later on, records that pass each other look like answers.
+/// Returns the time from here to a side and back, microseconds: its quickest answer in the
+/// handshake, whose flights take turns. Later on, records that pass each other look like answers.
 fn round_trip_us(timeline: &Timeline, side: Sender) -> Option<u64> {
     const HANDSHAKE_RECORDS: usize = 12;
     let records = timeline.records.get(..HANDSHAKE_RECORDS);

@@ -72,7 +72,7 @@ pub(super) fn sent_flight(timeline: &Timeline, tls13: bool, until_us: u64) -> bo
     }
 }
 
-/// The server's encrypted records since the client's first.
+/// Returns the server's encrypted records since the client's first.
 pub(super) fn after_client_data(timeline: &Timeline) -> impl Iterator<Item = &TimelineRecord> {
     let is_data = |record: &TimelineRecord| record.content_type == APPLICATION_DATA;
     timeline
@@ -82,7 +82,8 @@ pub(super) fn after_client_data(timeline: &Timeline) -> impl Iterator<Item = &Ti
         .filter(move |record| record.sender == Sender::Server && is_data(record))
 }
 
-/// Number of records at the beginning that may be session tickets: they are of one length.
+/// Returns the number of records at the beginning that may be session tickets: they are of one
+/// length.
 fn tickets(records: &[&TimelineRecord]) -> usize {
     let Some(first) = records.first().map(|record| record.length) else {
         return 0;

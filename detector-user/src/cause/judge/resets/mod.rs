@@ -50,12 +50,12 @@ impl ResetFacts<'_> {
         self.in_name_of.is_some()
     }
 
-    /// Sum of the tells' weights.
+    /// Returns the sum of the tells' weights.
     pub fn score(&self) -> f64 {
         self.tells.iter().map(Tell::weight).sum()
     }
 
-    /// The sender of an injected one: this gateway, if it was made between its taps.
+    /// Returns the sender of an injected one: this gateway, if it was made between its taps.
     pub fn injector(&self) -> Party {
         let made_here = |tell: &Tell<'_>| matches!(tell, Tell::NeverArrived { .. });
         if self.tells.iter().any(made_here) {
@@ -91,7 +91,7 @@ pub fn resets<'a>(here: &'a Timeline, elsewhere: Option<&'a Timeline>) -> ResetF
     }
 }
 
-/// The resets of one leg; `other` is the same connection seen at another tap.
+/// Returns the resets of one leg; `other` is the same connection seen at another tap.
 fn of_leg<'a>(timeline: &'a Timeline, other: Option<&'a Timeline>) -> ResetFacts<'a> {
     let [client, server] =
         [Sender::Client, Sender::Server].map(|side| of_side(timeline, other, side));
@@ -166,8 +166,8 @@ fn said_farewell(timeline: &Timeline, sender: Sender, reset: &Close) -> bool {
         .any(|record| record.content_type == ALERT && u64::from(record.at_us) <= reset_us)
 }
 
-/// A TTL never seen in that direction. After a FIN it means nothing: a load balancer often answers
-/// for a server that is done.
+/// Finds a TTL never seen in that direction. After a FIN it means nothing: a load balancer often
+/// answers for a server that is done.
 fn ttl(
     reset: &Close,
     baseline: Option<Baseline>,
@@ -186,8 +186,8 @@ fn ttl(
     })
 }
 
-/// Ahead of the data its sender had sent: a guess (RFC 5961 §3.2). Data that the capture lost but the
-/// peer acknowledged had been sent.
+/// Finds a sequence number ahead of the data its sender had sent: a guess (RFC 5961 §3.2). Data
+/// that the capture lost but the peer acknowledged had been sent.
 fn sequence(reset: &Close, timeline: &Timeline) -> Option<Tell<'static>> {
     let known = reset.measured.baseline;
     let [client, server] = &reset.sides;
@@ -210,7 +210,7 @@ fn sequence(reset: &Close, timeline: &Timeline) -> Option<Tell<'static>> {
     (known & baseline::STALE == 0 && ahead > 0).then_some(Tell::SequenceAhead(ahead))
 }
 
-/// It acknowledges data that the peer never sent, as a guess at the peer's numbers does.
+/// Finds an acknowledgement of data that the peer never sent, as a guess at the peer's numbers has.
 fn acknowledgement(reset: &Close) -> Option<Tell<'static>> {
     let measured = &reset.measured;
     let known = measured.baseline & baseline::ACK != 0 && measured.baseline & baseline::STALE == 0;
@@ -219,7 +219,8 @@ fn acknowledgement(reset: &Close) -> Option<Tell<'static>> {
         .then_some(Tell::AcknowledgementAhead(ahead))
 }
 
-/// Some stacks send their alert in the segment of the reset, which says nothing about its maker.
+/// Finds a payload that is no alert; some stacks send theirs in the segment of the reset, which
+/// says nothing about its maker.
 fn payload(timeline: &Timeline, reset: &Close) -> Option<Tell<'static>> {
     let len = reset.measured.payload_len;
     let reset_us = timeline.micros_until(reset.time_ns);
@@ -229,7 +230,7 @@ fn payload(timeline: &Timeline, reset: &Close) -> Option<Tell<'static>> {
     (len > 0 && !is_alert).then_some(Tell::Payload(len))
 }
 
-/// RST_SEQ_CHANGE of Weaver et al.: back-to-back resets at growing sequence numbers, which no
+/// Finds RST_SEQ_CHANGE of Weaver et al.: back-to-back resets at growing sequence numbers, which no
 /// conforming stack sends.
 fn sequence_change(resets: &[&Close]) -> Option<Tell<'static>> {
     resets.windows(2).find_map(|pair| {
@@ -252,9 +253,10 @@ fn ttls_differ(resets: &[&Close], side: &Side, had_fin: bool) -> Option<Tell<'st
     (min != max).then_some(Tell::TtlsDiffer(min, max))
 }
 
-/// The side's first reset has no ACK flag, at the number that its peer acknowledged: a host answers so
-/// where it knows no such connection (RFC 9293 §3.10.7.1), and resets with an ACK flag one that it knows
-/// (source: Linux, FreeBSD, lwIP). Yet the side had neither closed nor been reset, as far as this tap shows.
+/// Returns the side's first reset has no ACK flag, at the number that its peer acknowledged: a host
+/// answers so where it knows no such connection (RFC 9293 §3.10.7.1), and resets with an ACK flag
+/// one that it knows (source: Linux, FreeBSD, lwIP). Yet the side had neither closed nor been
+/// reset, as far as this tap shows.
 fn unknown_socket(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<'static>> {
     let measured = &reset.measured;
     let [client, server] = &reset.sides;
@@ -276,7 +278,7 @@ fn unknown_socket(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<
         .then_some(Tell::UnknownSocket)
 }
 
-/// Its "sender" continues.
+/// Finds segments by which its "sender" continues.
 fn speaks_on(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<'static>> {
     let later = timeline.closes.iter().filter(|close| {
         close.kind == CloseKind::SpeaksOn
@@ -300,8 +302,8 @@ fn ip_id(reset: &Close, baseline: Option<Baseline>) -> Option<Tell<'static>> {
     (seen != 0 && id != 0 && distance > 1000).then_some(Tell::IpId { id, seen })
 }
 
-/// It left by one tap and never arrived at the other. Nearer to its sender it would have been seen
-/// before, so the tap nearer to the sender is asked.
+/// Finds a reset that left by one tap and never arrived at the other. Nearer to its sender it would
+/// have been seen before, so the tap nearer to the sender is asked.
 fn never_arrived<'a>(
     timeline: &'a Timeline,
     other: Option<&'a Timeline>,

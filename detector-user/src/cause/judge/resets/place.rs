@@ -86,7 +86,7 @@ impl Stage {
 }
 
 impl fmt::Display for Stage {
-    /// As it follows "it came".
+    /// Writes it as it follows "it came".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Syn => "before the first byte",

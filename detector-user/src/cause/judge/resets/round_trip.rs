@@ -9,8 +9,9 @@ use crate::flow::timeline::{Close, Timeline};
 /// The least round trip that says anything, microseconds: hosts next door answer at any time.
 const ROUND_TRIP_MIN_US: u64 = 2000;
 
-/// A reset in the server's name, before anything else came of it since its SYN,ACK, after less than half of
-/// the round trip: behind the ClientHello if it acknowledges some of it, or else behind the SYN,ACK.
+/// Returns a reset in the server's name, before anything else came of it since its SYN,ACK, after
+/// less than half of the round trip: behind the ClientHello if it acknowledges some of it, or else
+/// behind the SYN,ACK.
 pub(super) fn too_soon(timeline: &Timeline, reset: &Close) -> Option<Tell<'static>> {
     let [client, server] = &reset.sides;
     if reset.sender != Sender::Server || server.has(side_flags::SEEN) {

@@ -54,7 +54,7 @@ pub enum Tell<'a> {
 }
 
 impl Tell<'_> {
-    /// Its stable name.
+    /// Returns its stable name.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Ttl { .. } => "ttl",

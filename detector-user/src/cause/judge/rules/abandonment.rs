@@ -18,7 +18,7 @@ pub(super) fn closed_unused(case: Case<'_>) -> Holds<'_> {
     (facts.unused() && telling).then_some((Evidence::ClosedUnused, weight))
 }
 
-/// A fatal alert whose code is not registered: it ended the connection and tells no more.
+/// Finds a fatal alert whose code is not registered: it ended the connection and tells no more.
 pub(super) fn unassigned_alert(case: Case<'_>) -> Holds<'_> {
     let alert = *case.facts.failure_alert()?;
     let unassigned = alert.description.is_some_and(|it| it.name().is_none());

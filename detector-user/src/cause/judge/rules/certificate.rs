@@ -22,8 +22,8 @@ pub(super) fn validity_alert(case: Case<'_>) -> Holds<'_> {
         .then_some((Evidence::ValidityAlert(alert), weight))
 }
 
-/// The leaf, if the client refused it, and the weight of a flaw of it. A client that leaves without a
-/// word may not have looked.
+/// Returns the leaf, if the client refused it, and the weight of a flaw of it. A client that leaves
+/// without a word may not have looked.
 fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
     let facts = case.facts;
     let quietly = !facts.idled && !facts.established;

@@ -18,7 +18,7 @@ pub(super) fn server_refuses_client(case: Case<'_>) -> Holds<'_> {
     (about_client || vague()).then_some((Evidence::ServerRefusesClient(alert), 3.0))
 }
 
-/// TLS 1.3: whether the server answered the client's last flight with nothing but an alert.
+/// Whether, in TLS 1.3, the server answered the client's last flight with nothing but an alert.
 pub(super) fn is_refused_by_server(facts: &Facts<'_>) -> bool {
     facts.is_tls13()
         && facts.client.finished

@@ -11,8 +11,8 @@ const SEGMENT_MAX: u32 = 1460;
 /// Retransmissions come sooner than this: it was lost more than once.
 const LOST_NS: u64 = 1_000_000_000;
 
-/// Whether the server never acknowledged the whole hello, or reset the connection upon it, though it
-/// answers smaller ones for the same name.
+/// Tests whether the server never acknowledged the whole hello, or reset the connection upon it,
+/// though it answers smaller ones for the same name.
 pub(super) fn too_large(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let timeline = facts.timeline;

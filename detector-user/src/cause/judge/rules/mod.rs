@@ -70,7 +70,7 @@ impl Rule {
 /// Applies all rules to a case.
 pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
     let mut findings: Vec<_> = RULES.iter().filter_map(|rule| rule.apply(case)).collect();
-    // It has no pins and no CA to lack but its own: what it refuses is the origin's certificate.
+    // It has no pins and no CA to lack but its own: it refuses the origin's certificate.
     if case.client_is_interceptor {
         for finding in &mut findings {
             if finding.cause == Cause::CertificateRejected {

@@ -8,7 +8,8 @@ pub(super) fn refused(case: Case<'_>) -> Holds<'_> {
     Some((Evidence::ProxyAnswer(refusal), 4.0))
 }
 
-/// A reset may answer the hello that came too late.
+/// Tests whether the proxy closed before the ClientHello; a reset may answer the hello that came
+/// too late.
 pub(super) fn closed(case: Case<'_>) -> Holds<'_> {
     let preamble = case.facts.timeline.preamble.as_deref()?;
     let unanswered = !case.facts.server_hello && case.facts.failure_alert().is_none();

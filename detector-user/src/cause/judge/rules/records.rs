@@ -42,8 +42,8 @@ pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
         .then_some((Evidence::DecryptAlert(alert), weight))
 }
 
-/// Up to TLS 1.2: handshake_failure or illegal_parameter once the server has chosen everything and
-/// signed it. A finite-field group is chosen as late, and refused as too small.
+/// Finds, up to TLS 1.2, handshake_failure or illegal_parameter once the server has chosen
+/// everything and signed it. A finite-field group is chosen as late, and refused as too small.
 pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let handshake = &facts.timeline.handshake;

@@ -93,7 +93,8 @@ pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
     Some((Evidence::SilentRefusal { after_ms }, weight))
 }
 
-/// Whether the client took leave in the clear, as the protocol that TLS was started in does.
+/// Returns whether the client took leave in the clear, as the protocol that TLS was started in
+/// does.
 pub(super) fn left_tls(case: Case<'_>) -> Holds<'_> {
     if !case.facts.left_tls() || case.facts.is_fragment_refused() {
         return None;
@@ -106,8 +107,8 @@ pub(super) fn left_tls(case: Case<'_>) -> Holds<'_> {
     Some((Evidence::LeftTls, weight))
 }
 
-/// Whether the client was silent for as long as s2n-tls is after a failure, and then took leave in the
-/// clear as if nothing had been.
+/// Tests whether the client was silent for as long as s2n-tls is after a failure, and then took
+/// leave in the clear as if nothing had been.
 pub(super) fn blinded(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let mut alerts = facts.alerts.iter();

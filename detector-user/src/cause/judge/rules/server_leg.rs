@@ -7,8 +7,8 @@ use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Flaw;
 use crate::verdict::Cause;
 
-/// Whether the leg behind the interceptor failed before its client's leg did: then the client's
-/// failure is the interceptor's answer to that.
+/// Tests whether the leg behind the interceptor failed before its client's leg did: then the
+/// client's failure is the interceptor's answer to that.
 pub(super) fn failed_first(case: Case<'_>) -> Holds<'_> {
     const SURE: f64 = 0.6;
     let leg = case.server_leg?;

@@ -51,7 +51,7 @@ fn both(client: &[Step], server: &[Step]) -> Judgement {
     crate::cause::judge::judge(&connection, interception).judgement
 }
 
-/// A client that asks, and is answered inside TLS at 26 ms, after what happened to its interceptor.
+/// A client that asks, and is answered inside TLS at 26 ms, after its interceptor's own end.
 fn served_late() -> Vec<Step> {
     let mut steps = handshaken(true, &[app(C, 53), app(C, 120)]);
     // Each step takes a millisecond.

@@ -1,5 +1,5 @@
-//! Handshakes of real clients and servers (see testdata/README.md). What is expected of them is
-//! what tshark 4.0 and openssl say.
+//! Handshakes of real clients and servers (see testdata/README.md). The expectations are what
+//! tshark 4.0 and openssl say.
 
 use rstest::rstest;
 
@@ -212,7 +212,7 @@ fn captures_cut_anywhere_do_no_harm() {
                 &client[..end.min(client.len())],
                 &server[..end.min(server.len())],
             );
-            // What is read of a part is never other than what the whole says.
+            // A part never reads as another value than the whole.
             if let Some(version) = handshake.version() {
                 assert_eq!(Some(version), whole.version());
             }

@@ -13,7 +13,7 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 /// The driver runs programs with all actions except redirection.
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 
-/// Whether the driver of this interface runs XDP programs itself.
+/// Returns whether the driver of this interface runs XDP programs itself.
 ///
 /// # Errors
 /// The kernel's error: it may be too old, or the interface gone.

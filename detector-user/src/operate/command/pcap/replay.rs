@@ -185,7 +185,7 @@ impl Merge {
         self.cut_captures += 1;
     }
 
-    /// Bytes read so far.
+    /// Returns the bytes read so far.
     fn offset(&self) -> u64 {
         self.captures.iter().map(|it| it.capture.offset()).sum()
     }

@@ -91,7 +91,7 @@ impl Carrier {
         self.batch.steps.push(step);
     }
 
-    /// A step that belongs to a frame: the time before it comes first.
+    /// Pushes a step that belongs to a frame; the time before it comes first.
     fn push(&mut self, step: Step) {
         if let Some(before_ns) = self.before_ns.take() {
             self.step(Step::AdvanceIfDue(before_ns));

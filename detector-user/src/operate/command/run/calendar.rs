@@ -8,8 +8,8 @@ use crate::source::tap::rings::Rings;
 /// Maximum difference of two readings of the clocks if neither was set.
 const READINGS_DIFFER_NS: u64 = 1_000_000;
 
-/// Updates the offset from the kernel's clock to UNIX time, for what is judged now and for what an
-/// agent may replay.
+/// Updates the offset from the kernel's clock to UNIX time, for this agent's verdicts and for those
+/// of an agent may replay.
 pub(super) fn follow_calendar(pipeline: &mut Pipeline, rings: &mut Rings) {
     let offset_ns = offset_to_use(unix_offset_ns(), pipeline.unix_offset());
     pipeline.set_unix_offset(offset_ns);

@@ -15,7 +15,7 @@ pub(super) struct CatchUp<'a, R> {
 }
 
 impl<'a, R: TimedReceiver> CatchUp<'a, R> {
-    /// `now_ns` is on the kernel's clock.
+    /// Begins at `now_ns`, on the kernel's clock.
     pub(super) fn new(receiver: &'a mut R, now_ns: u64) -> Self {
         Self {
             receiver,

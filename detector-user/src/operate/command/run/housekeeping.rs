@@ -36,7 +36,7 @@ impl Watch {
         }
     }
 
-    /// Reports what was lost, and updates status, metrics and clock.
+    /// Reports losses, and updates status, metrics and clock.
     pub(super) fn keep_house(&mut self) {
         let status = self.status();
         self.service_manager.alive(&status);

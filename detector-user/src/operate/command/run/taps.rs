@@ -32,7 +32,8 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Taps the chosen interfaces, adopting what is pinned. `root` is the directory for pins.
+    /// Taps the chosen interfaces, adopting pinned programs and maps. `root` is the directory for
+    /// pins.
     pub(super) fn start(
         wanted: Vec<Wanted>,
         interfaces: &[Interface],

@@ -17,7 +17,7 @@ pub(super) async fn noticed(notices: &AsyncFd<LinkNotices>) {
     }
 }
 
-/// As [`noticed`], no earlier than `from`.
+/// Does as [`noticed`], no earlier than `from`.
 pub(super) async fn noticed_after(from: Instant, notices: &AsyncFd<LinkNotices>) {
     sleep_until(from).await;
     noticed(notices).await;

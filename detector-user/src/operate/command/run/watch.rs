@@ -98,7 +98,7 @@ impl Watch {
         keep_history(settings, &mut pipeline);
         let mut rings = Rings::take(&mut taps.tap.kernel)?;
         let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
-        // An earlier agent has counted what was replayed.
+        // An earlier agent has counted the replayed items.
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();

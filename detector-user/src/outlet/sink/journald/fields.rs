@@ -132,7 +132,7 @@ fn add_known(entry: &mut Entry, name: &'static str, value: Option<&str>) {
     }
 }
 
-/// A flag as JSON writes it.
+/// Returns a flag as JSON writes it.
 const fn yes_no(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }

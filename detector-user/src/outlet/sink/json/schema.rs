@@ -30,7 +30,7 @@ impl Schema {
         self.0.pointer(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
-    /// The schema behind a `$ref`, or behind the alternative to null.
+    /// Returns the schema behind a `$ref`, or behind the alternative to null.
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
         if let Some(reference) = schema.get("$ref") {
             return self.definition(reference);
@@ -157,7 +157,7 @@ fn has_format(format: &str, text: &str) -> bool {
     }
 }
 
-/// A verdict in which nothing is unknown.
+/// Returns a verdict in which nothing is unknown.
 fn complete() -> Verdict {
     let pinned = pinning();
     let mut verdict = Verdict {

@@ -41,7 +41,7 @@ impl Situation {
         if std::mem::take(&mut state.reopen) {
             return Some(Step::Reopen);
         }
-        // With nothing but what is on disk, a sink that is away is not waited for.
+        // With verdicts on disk only, the queue does not wait for a sink that is away.
         let has_nothing = state.waiting.is_empty() && (self.is_away || !self.has_spilled);
         if state.closed || state.end.is_some_and(|end| has_nothing || self.now >= end) {
             return Some(Step::End);

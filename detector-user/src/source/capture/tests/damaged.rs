@@ -110,7 +110,7 @@ fn little_is_lost_before_damage_in_a_compressed_stream(
     );
 }
 
-/// Decompressors drop what they made of the input that holds the damage.
+/// Decompressors drop their output for the input that holds the damage.
 #[test]
 fn a_decompressor_gets_little_at_once() {
     let capture = hardly_compressible(1000);

@@ -89,7 +89,8 @@ fn reads_a_dripping_pipe(
     assert_eq!(frames, capture.expected());
 }
 
-/// Gives what there is and then fails the test: nobody may wait for more than a frame needs.
+/// Returns the bytes that are there and then fails the test: nobody may wait for more than a frame
+/// needs.
 struct Live(io::Cursor<Vec<u8>>);
 
 impl Read for Live {

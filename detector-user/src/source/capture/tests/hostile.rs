@@ -46,7 +46,7 @@ fn blocks() -> impl Strategy<Value = Vec<u8>> {
     vec(block, 0..20).prop_map(|blocks| blocks.concat())
 }
 
-/// Reads to the end and checks what must hold for any bytes.
+/// Reads to the end and checks the invariants of any bytes.
 fn survives(bytes: &[u8]) -> Result<(), TestCaseError> {
     let len = bytes.len() as u64;
     let (frames, error) = read_bytes(bytes);

@@ -61,7 +61,7 @@ fn name(options: &ObjectOptions, namespace: u64) -> String {
     bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Inode of this thread's network namespace.
+/// Returns the inode of this thread's network namespace.
 fn network_namespace() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map_or(0, |about| about.ino())
 }

@@ -54,8 +54,8 @@ pub(super) fn open(path: &Path) -> Option<FoundLink> {
     })
 }
 
-/// Index of the interface that a link is attached to, 0 if that is gone. It stands in the fdinfo of the
-/// link's descriptor, which aya does not expose: it is found by the link's ID.
+/// Returns the index of the interface that a link is attached to, 0 if that is gone. It stands in
+/// the fdinfo of the link's descriptor, which aya does not expose: it is found by the link's ID.
 fn interface_of(link: &FdLink) -> Option<u32> {
     let number = link.info().ok()?.id().to_string();
     let field = |about: &str, name: &str| {

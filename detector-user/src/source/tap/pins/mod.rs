@@ -50,7 +50,7 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// The generation of an object with these options, in this thread's network namespace.
+    /// Returns the generation of an object with these options, in this thread's network namespace.
     pub fn new(root: Root, options: &ObjectOptions) -> Self {
         let generation = generation::path_of(root.path(), options);
         Self { root, generation }
@@ -88,7 +88,7 @@ impl Pins {
         }
     }
 
-    /// Interfaces whose XDP program is pinned here, in any generation.
+    /// Returns the interfaces whose XDP program is pinned here, in any generation.
     pub(super) fn with_own_xdp(&self) -> BTreeSet<u32> {
         let generations = generation::list(self.root.path()).unwrap_or_default();
         let links = generations
@@ -134,7 +134,7 @@ impl Pins {
         Map::from_map_data(data).ok()
     }
 
-    /// The maps by name.
+    /// Returns the maps by name.
     pub(super) fn maps(&self) -> impl Iterator<Item = (String, Map)> + '_ {
         let with_map = |name: &str| Some((name.to_owned(), self.map(name)?));
         MAPS.into_iter().chain([LOGS]).filter_map(with_map)

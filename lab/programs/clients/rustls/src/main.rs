@@ -78,7 +78,7 @@ fn sha256_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// SHA-256 by the provider's own hash, so that no crate is needed for it.
+/// Returns SHA-256 by the provider's own hash, so that no crate is needed for it.
 fn aws_lc_rs_digest(bytes: &[u8]) -> Vec<u8> {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let rustls::SupportedCipherSuite::Tls13(suite) = suite else {
@@ -125,7 +125,7 @@ fn configuration(arguments: &[String]) -> Result<ClientConfig> {
     Ok(builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?)
 }
 
-/// One request over a connection of its own.
+/// Makes one request over a connection of its own.
 fn request(configuration: &Arc<ClientConfig>, host: &str, port: &str, path: &str) -> Result<()> {
     let mut addresses = (host, port.parse()?).to_socket_addrs()?;
     let address = addresses.next().ok_or("the name has no address")?;
@@ -140,7 +140,7 @@ fn request(configuration: &Arc<ClientConfig>, host: &str, port: &str, path: &str
     )?;
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
-        // Many a server closes without close_notify; what it said before counts.
+        // Many a server closes without close_notify; its data before that count.
         if answer.is_empty() || error.kind() != std::io::ErrorKind::UnexpectedEof {
             return Err(error.into());
         }

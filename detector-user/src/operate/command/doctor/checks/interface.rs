@@ -66,7 +66,7 @@ fn link(facts: &InterfaceFacts) -> Check {
     }
 }
 
-/// The frames that are seen on an interface which is stacked upon others, or under one.
+/// Returns the frames that are seen on an interface which is stacked upon others, or under one.
 pub(super) fn layer(facts: &InterfaceFacts) -> Option<Check> {
     let interface = &facts.interface;
     let kind = interface.kind.as_deref();
@@ -102,7 +102,7 @@ pub(super) fn layer(facts: &InterfaceFacts) -> Option<Check> {
     Some(Check::ok("layer", sees))
 }
 
-/// The hook at ingress, and the reason if it is not XDP.
+/// Checks the hook at ingress, and shows the reason if it is not XDP.
 pub(super) fn xdp_mode(facts: &InterfaceFacts, version: Option<Version>) -> Check {
     let interface = &facts.interface;
     let instead = if is_since(version, TCX) {
@@ -158,8 +158,8 @@ fn xdp_program(facts: &InterfaceFacts) -> Option<Check> {
     })
 }
 
-/// Programs at the classifier hooks. With TCX tlswhy attaches before those that exist; one that is
-/// attached before it later may hide packets from it.
+/// Checks the programs at the classifier hooks. With TCX tlswhy attaches before those that exist;
+/// one that is attached before it later may hide packets from it.
 fn classifiers(facts: &InterfaceFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut hidden: Vec<String> = Vec::new();

@@ -192,7 +192,8 @@ fn limits(limits: &Limits, facts: &Facts, version: Option<Version>) -> Vec<Check
     .collect()
 }
 
-/// Before Linux 5.11 the tables count as locked memory; with CAP_SYS_RESOURCE the agent lifts the limit.
+/// Checks the limit on locked memory, of which the tables are a part before Linux 5.11; with
+/// CAP_SYS_RESOURCE the agent lifts the limit.
 fn locked_memory(
     limits: &Limits,
     capabilities: Option<u64>,

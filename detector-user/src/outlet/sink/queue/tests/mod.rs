@@ -139,7 +139,7 @@ fn what_waits_for_one_that_is_away_spills_and_follows_in_order_once() {
     assert_eq!((sink.got().len(), queue.status().written), (31, 0));
 }
 
-/// The next process goes again through what the one before it had seen.
+/// The next process repeats the verdicts that the one before it had seen.
 #[test]
 fn each_comes_once_though_processes_are_killed_and_go_through_all_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn each_comes_once_though_processes_are_killed_and_go_through_all_again() {
         push_all(&queue, 1..=20);
         away.hang_after(0);
         kill(queue, &away);
-        // All but what is less than half a queue.
+        // All but less than half a queue.
         let spilled = std::fs::read_to_string(folder.path().join("spilled")).unwrap();
         assert_eq!(spilled.lines().count(), 1 + 17);
     }
