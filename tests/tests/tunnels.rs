@@ -11,7 +11,7 @@ fn end(namespace: &Namespace, own: &str, remote: &str, address: &str) -> anyhow:
     for line in [
         format!("ip link add vx0 type vxlan id 42 local {own} remote {remote} dstport 4789"),
         format!("ip address add {address}/24 dev vx0"),
-        format!("ip link set vx0 up"),
+        "ip link set vx0 up".to_owned(),
     ] {
         namespace.run(&line)?;
     }
