@@ -34,7 +34,7 @@ const CAUSES: [Cause; 3] = [
     Cause::ServerCertInvalid,
 ];
 /// Signs that move the odds by at least this factor's logarithm are evidence.
-const MOVES: f64 = 0.1;
+const MOVES: f64 = 0.15;
 /// A refusal so sure is told by more than silence.
 const SURE: f64 = 0.85;
 /// Share of the doubt about such a refusal that is a connection merely dropped, rather than another failure.
