@@ -1,7 +1,7 @@
 //! Several captures in one command: which of them are taps of one gateway.
 //!
 //! Two captures are taken for taps of one gateway if they overlap in time and show a connection in
-//! common; see [`kinship`]. Such captures are read together, in the order of their frames' times. All
+//! common; see `kinship`. Such captures are read together, in the order of their frames' times. All
 //! others are read one after another. A capture that follows another is of the same tap.
 
 mod kinship;
