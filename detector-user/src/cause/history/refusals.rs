@@ -194,7 +194,7 @@ impl Open {
         let (cause, confidence) = self.given;
         let now = outcome(&self.alone, decision);
         let left = left_of(cause, decision);
-        let mut back = false;
+        let mut decision = decision;
         if now.0 == cause {
             if now.1 < SURE || confidence >= SURE {
                 return None;
@@ -202,18 +202,15 @@ impl Open {
         } else if now.1 < SURE && left >= REFUTED {
             return None;
         } else if self.before.contains(&now.0) {
-            // It does not waver back; the cause it has becomes unlikely.
-            if left >= REFUTED || confidence <= REFUTED {
+            // It does not waver back: what is unlikely becomes the refusal alone, or stays.
+            let alone = self.alone.cause;
+            if left >= REFUTED || alone == cause || self.before.contains(&alone) {
                 return None;
             }
-            back = true;
+            decision = None;
         }
         let mut verdict = decided(&self.alone, decision);
         let revised = Arc::make_mut(&mut verdict);
-        if back {
-            revised.cause = cause;
-            revised.confidence = left;
-        }
         if !std::mem::take(&mut self.withheld) {
             // The name of the one it revises: a connection's verdicts share time and Community ID.
             revised.revises = Some(format!("{} {}", revised.time, revised.community_id));

@@ -175,9 +175,15 @@ impl Interceptors {
         knowledge: &Knowledge,
     ) -> Option<InterceptionEvidence> {
         let leg = &*connection.client_leg;
+        let certificate = || self.by_certificate(leaf(leg)?, marks, knowledge);
+        let legs = by_legs(connection);
+        // Both taps may be on one side of the interceptor.
+        let is_forwarded = matches!(legs, Some(InterceptionEvidence::SameRandom { .. }));
+        let is_intercepted = |it: &InterceptionEvidence| it.status() == Intercepted::Yes;
         by_operator(knowledge, connection)
-            .or_else(|| by_legs(connection))
-            .or_else(|| self.by_certificate(leaf(leg)?, marks, knowledge))
+            .or_else(|| certificate().filter(|it| is_forwarded && is_intercepted(it)))
+            .or(legs)
+            .or_else(certificate)
     }
 
     fn by_certificate(

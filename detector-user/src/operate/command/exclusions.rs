@@ -29,6 +29,7 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
     let last = last
         .map(|path| fs::read_to_string(path).with_context(|| reading(path)))
         .transpose()?;
+    let knowledge = Knowledge::from(arguments.knowledge);
     let criteria = Criteria {
         cause,
         min_confidence: arguments.min_confidence,
@@ -36,6 +37,7 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
         min_clients: arguments.min_clients,
         always: patterns(arguments.always.as_deref())?,
         never: patterns(arguments.never.as_deref())?,
+        proxies: knowledge.interceptors.clone(),
         max: arguments.max,
     };
     let mut selection = Selection::default();
@@ -52,7 +54,6 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
         }
     }
     if !captures.is_empty() {
-        let knowledge = Knowledge::from(arguments.knowledge);
         is_whole &= judge(&captures, knowledge, cause, &mut selection)?;
     }
     let selected = selection.select(&criteria);

@@ -22,8 +22,10 @@ pub struct Criteria {
     pub min_clients: usize,
     /// Listed in any case.
     pub always: Patterns,
-    /// Never listed.
+    /// Never listed: neither by name, nor by an address that connections to it went to.
     pub never: Patterns,
+    /// Proxies: their addresses are no destination's.
+    pub proxies: Vec<IpAddr>,
     /// Maximum entries beside those that are always listed; those of most connections stay.
     pub max: usize,
 }
@@ -88,6 +90,7 @@ impl Selection {
             }
         }
         let mut entries: Vec<Entry> = found.into_values().collect();
+        self.keep_addresses(criteria, &mut entries, &mut notices);
         entries.retain(|entry| {
             entry.connections >= criteria.min_connections
                 && entry.clients.len() >= criteria.min_clients
@@ -109,6 +112,33 @@ impl Selection {
             notices: notices.into_iter().collect(),
         }
     }
+
+    /// Removes the addresses of proxies, of hosts that are never listed, and those never listed
+    /// themselves: a list by address would exclude them under another's name.
+    fn keep_addresses(
+        &self,
+        criteria: &Criteria,
+        entries: &mut [Entry],
+        notices: &mut BTreeSet<String>,
+    ) {
+        let of_never = self.sightings.values().filter_map(|sighting| {
+            let host: Host = sighting.name.as_deref()?.parse().ok()?;
+            let server = sighting.server?.ip().to_canonical();
+            criteria.never.contain(&host).then_some(server)
+        });
+        let of_never: BTreeSet<IpAddr> = of_never.collect();
+        for entry in entries {
+            entry.servers.retain(|server| {
+                let ip = server.ip().to_canonical();
+                let never = of_never.contains(&ip) || criteria.never.contain(&Host::Address(ip));
+                if never {
+                    let host = &entry.host;
+                    notices.insert(format!("{ip} of {host} is not listed: --never names it"));
+                }
+                !never && !criteria.proxies.contains(&ip)
+            });
+        }
+    }
 }
 
 fn add(
@@ -117,11 +147,14 @@ fn add(
     found: &mut BTreeMap<Host, Entry>,
     notices: &mut BTreeSet<String>,
 ) {
+    let is_proxy = |server: &SocketAddr| criteria.proxies.contains(&server.ip().to_canonical());
     let host = match (&sighting.name, sighting.server) {
         (Some(name), _) => name.parse().map_err(|error| (name.clone(), error)),
-        (None, Some(server)) => Ok(Host::Address(server.ip().to_canonical())),
+        (None, Some(server)) if !is_proxy(&server) => {
+            Ok(Host::Address(server.ip().to_canonical()))
+        }
         // A proxy's own address would exclude all that is behind it.
-        (None, None) => return,
+        (None, _) => return,
     };
     let host = match host {
         Ok(host) => host,
@@ -148,10 +181,17 @@ fn add_always(criteria: &Criteria, entries: &mut Vec<Entry>, notices: &mut BTree
     let mut always = criteria.always.0.clone();
     always.sort_by_key(|pattern| (pattern.host.clone(), !pattern.with_subdomains));
     always.dedup_by(|later, earlier| later.host == earlier.host);
-    let listed = |host: &Host| criteria.never.contain(host);
     for pattern in &always {
-        if listed(&pattern.host) {
+        if criteria.never.contain(&pattern.host) {
             notices.insert(format!("{} is not listed: --never names it", pattern.host));
+            continue;
+        }
+        let mut never = criteria.never.0.iter().map(|it| &it.host);
+        if let Some(below) = never.find(|host| pattern.matches(host)) {
+            notices.insert(format!(
+                "{} is not listed with its subdomains: --never names {below}",
+                pattern.host
+            ));
             continue;
         }
         let above = always
@@ -213,6 +253,7 @@ mod tests {
             min_clients: 1,
             always: Patterns::default(),
             never: Patterns::default(),
+            proxies: vec![],
             max: 1000,
         }
     }
@@ -325,6 +366,44 @@ mod tests {
             selected.notices,
             ["bank.example is not listed: --never names it"]
         );
+    }
+
+    #[test]
+    fn a_subtree_with_a_host_that_is_never_listed_is_not_listed() {
+        let selected = selection([]).select(&Criteria {
+            always: patterns(".pay.example"),
+            never: patterns("bank.pay.example"),
+            ..criteria()
+        });
+        assert_eq!(hosts(&selected), [""; 0]);
+        assert_eq!(
+            selected.notices,
+            ["pay.example is not listed with its subdomains: --never names bank.pay.example"]
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_never_listed_is_not_under_another_name_either() {
+        let at = |id, name, ip: [u8; 4]| Sighting {
+            server: Some((ip, 443).into()),
+            ..sighting(id, name, 1)
+        };
+        let all = [
+            at("a", "one.example.com", [10, 0, 0, 1]),
+            at("b", "two.example.com", [10, 0, 0, 2]),
+            at("c", "bank.example.com", [10, 0, 0, 2]),
+            at("d", "three.example.com", [10, 0, 0, 3]),
+            at("e", "four.example.com", [10, 0, 0, 4]),
+        ];
+        let selected = selection(all).select(&Criteria {
+            never: patterns("10.0.0.1\nbank.example.com"),
+            proxies: vec![[10, 0, 0, 3].into()],
+            ..criteria()
+        });
+        let entries = selected.entries.iter();
+        let addresses: Vec<_> = entries.flat_map(|entry| entry.servers.clone()).collect();
+        assert_eq!(addresses, ["10.0.0.4:443".parse().unwrap()]);
+        assert_eq!(selected.notices.len(), 3, "{:?}", selected.notices);
     }
 
     #[test]

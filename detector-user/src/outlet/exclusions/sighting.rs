@@ -71,10 +71,17 @@ impl Sighting {
     /// [`SightingError`] if it is neither.
     pub fn parse(line: &str) -> Result<Option<Self>, SightingError> {
         // Every journal entry has its cursor.
-        if line.contains("\"__CURSOR\"") {
-            return Self::of_entry(serde_json::from_str(line)?);
+        let sighting = if line.contains("\"__CURSOR\"") {
+            Self::of_entry(serde_json::from_str(line)?)?
+        } else {
+            Some(Self::from(&serde_json::from_str::<Verdict>(line)?))
+        };
+        match sighting {
+            Some(it) if !(0.0..=1.0).contains(&it.confidence) => {
+                Err(SightingError::Field("confidence"))
+            }
+            sighting => Ok(sighting),
         }
-        Ok(Some(Self::from(&serde_json::from_str::<Verdict>(line)?)))
     }
 
     fn of_entry(entry: JournalEntry) -> Result<Option<Self>, SightingError> {
@@ -98,7 +105,7 @@ impl Sighting {
             other => other.to_string(),
         });
         let leg = entry.server_leg.and_then(|leg| leg.parse().ok());
-        let target = entry.target.as_deref().and_then(Target::parse);
+        let target = entry.target.as_deref().map(Target::parse);
         let (name, server, port) = destination(sni, target, leg, SocketAddr::new(ip, port));
         Ok(Some(Self {
             id: entry.id.unwrap_or_default(),
@@ -120,7 +127,7 @@ impl Sighting {
 impl From<&Verdict> for Sighting {
     fn from(verdict: &Verdict) -> Self {
         let address = |it: crate::verdict::Endpoint| SocketAddr::new(it.ip, it.port);
-        let target = verdict.target.as_deref().and_then(Target::parse);
+        let target = verdict.target.as_deref().map(Target::parse);
         let leg = verdict.server_leg.as_ref().map(|leg| address(leg.server));
         let sni = verdict.sni.clone();
         let (name, server, port) = destination(sni, target, leg, address(verdict.server));
@@ -137,16 +144,19 @@ impl From<&Verdict> for Sighting {
     }
 }
 
-/// Returns name, address and port of the server. Behind an explicit proxy the address is the
-/// proxy's own.
+/// Returns name, address and port of the server. Behind an explicit proxy, which has a target, be it
+/// one that cannot be read, the address is the proxy's own.
 fn destination(
     sni: Option<String>,
-    target: Option<Target>,
+    target: Option<Option<Target>>,
     leg: Option<SocketAddr>,
     server: SocketAddr,
 ) -> (Option<String>, Option<SocketAddr>, u16) {
     let Some(target) = target else {
         return (sni, Some(server), server.port());
+    };
+    let Some(target) = target else {
+        return (sni, leg, server.port());
     };
     let address = target.address().or(leg);
     let name = sni.or_else(|| target.is_name().then(|| target.host.clone()));
@@ -177,7 +187,9 @@ mod tests {
         let other = r#"{"__CURSOR":"s=1","MESSAGE":"Started."}"#;
         assert_eq!(Sighting::parse(other).unwrap(), None);
         let cut = r#"{"__CURSOR":"s=1","TLSWHY_CAUSE":"pinning"}"#;
-        for wrong in ["{}", "[]", "text", cut, &EXAMPLE[..200]] {
+        let certain = EXAMPLE.replacen("\"confidence\":0.97", "\"confidence\":97", 1);
+        assert_ne!(certain, EXAMPLE);
+        for wrong in ["{}", "[]", "text", cut, &EXAMPLE[..200], &certain] {
             assert!(Sighting::parse(wrong).is_err(), "{wrong}");
         }
         let bytes = r#"{"__CURSOR":"s=1","TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.97",
