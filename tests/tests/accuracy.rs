@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lab::labels::Folder;
+use lab::labels::{Cause, Folder};
 use lab::rewrite::command::rewrite_folder;
 use lab::score::agent::Agent;
+use lab::score::controls::{self, Outcomes, Without};
 use lab::score::goals::Goal;
 use lab::score::{Read, Score, score};
 use tests::gateway::agent;
@@ -17,14 +18,18 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus")
 }
 
-fn scored(folder: &Path) -> Score {
-    let folder = Folder::read(folder).unwrap();
-    let agent = Agent {
+/// The agent without hints.
+fn unhinted() -> Agent {
+    Agent {
         path: agent().to_owned(),
         inspection_ca: vec![],
         intercepted: None,
-    };
-    score(&folder, &Read::new(&folder).unwrap(), &agent, false).unwrap()
+    }
+}
+
+fn scored(folder: &Path) -> Score {
+    let folder = Folder::read(folder).unwrap();
+    score(&folder, &Read::new(&folder).unwrap(), &unhinted(), false).unwrap()
 }
 
 /// Every goal but those about `out_of_reach`.
@@ -45,6 +50,29 @@ fn the_corpus_is_judged_rightly() {
     let shown = score.goals.iter().filter(|goal| goal.met == Some(true));
     // All but the two about injected resets and hidden damage: those need rewrites, or cannot be.
     assert_eq!(shown.count(), score.goals.len() - 2, "{score}");
+}
+
+#[test]
+fn refusals_without_their_controls_are_told_rightly_or_left_open() {
+    let folder = Folder::read(&corpus()).unwrap();
+    let read = Read::new(&folder).unwrap();
+    // The pins and the missing CAs told at least (see docs/accuracy.md).
+    for (without, told) in [
+        (Without::NameAccepted, [29, 168]),
+        (Without::OtherNames, [0, 18]),
+        (Without::All, [0, 0]),
+    ] {
+        let score = controls::score(&folder, &read, &unhinted(), without).unwrap();
+        assert!(score.unread.is_empty(), "{:?}", score.unread);
+        assert_eq!(score.cases.len(), 204);
+        let controls = score.controls.as_ref().unwrap();
+        assert_eq!(controls.wrong_told(), 0, "{score}");
+        for (cause, told) in [Cause::Pinning, Cause::CaNotTrusted].into_iter().zip(told) {
+            let of = controls.outcomes.get(cause).copied();
+            let of: Outcomes = of.unwrap_or_default();
+            assert!(of.told >= told, "{cause}\n{score}");
+        }
+    }
 }
 
 /// Every third capture, so that it takes no minutes.

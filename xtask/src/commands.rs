@@ -242,6 +242,21 @@ fn score() -> Command {
         "alone",
         "Judge each capture alone, without its group",
     ))
+    .arg(
+        option(
+            "without",
+            "CONTROLS",
+            "Judge each refusal of a group without captures that would help to tell its cause \
+             [default: with its whole group]",
+        )
+        .value_parser([
+            PossibleValue::new("name-accepted")
+                .help("Without captures in which another app accepts the refused name"),
+            PossibleValue::new("other-names").help("Without captures of other names"),
+            PossibleValue::new("all").help("Alone"),
+        ])
+        .conflicts_with_all(["alone", "compare"]),
+    )
     .arg(flag(
         "compare",
         "Add the results of tshark's alerts, the IMC 2022 rule and interceptors' own logs on the \

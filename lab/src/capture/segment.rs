@@ -30,6 +30,12 @@ pub struct Segment {
 /// Returns the TCP segment in a frame, if there is one.
 #[must_use]
 pub fn segment(frame: &Frame<'_>) -> Option<Segment> {
+    segment_with_payload(frame).map(|(segment, _)| segment)
+}
+
+/// Returns the TCP segment in a frame, if there is one, and its payload as far as it was captured.
+#[must_use]
+pub fn segment_with_payload<'a>(frame: &Frame<'a>) -> Option<(Segment, &'a [u8])> {
     let packet = LaxSlicedPacket::from_ip(ip_packet(frame)?).ok()?;
     let (source, destination): (IpAddr, IpAddr) = match packet.net.as_ref()? {
         LaxNetSlice::Ipv4(ip) => (
@@ -45,14 +51,15 @@ pub fn segment(frame: &Frame<'_>) -> Option<Segment> {
     let Some(TransportSlice::Tcp(tcp)) = packet.transport else {
         return None;
     };
-    Some(Segment {
+    let segment = Segment {
         source: SocketAddr::new(source, tcp.source_port()),
         destination: SocketAddr::new(destination, tcp.destination_port()),
         sequence: tcp.sequence_number(),
         acknowledgement: tcp.ack().then(|| tcp.acknowledgment_number()),
         syn: tcp.syn(),
         rst: tcp.rst(),
-    })
+    };
+    Some((segment, tcp.payload()))
 }
 
 /// Returns the IP packet in a frame, by its link type (<https://www.tcpdump.org/linktypes.html>).

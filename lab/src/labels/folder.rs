@@ -33,6 +33,8 @@ pub struct Capture {
     pub truth: Truth,
     /// True of its connections by Wireshark's stream number, where they are labelled one by one.
     pub connections: Vec<(u64, Truth)>,
+    /// The client program, where that is labelled.
+    pub client: Option<String>,
     /// The interceptor in between, where that is labelled.
     pub interceptor: Option<String>,
     /// Captures of one group are given to the agent together.
@@ -203,6 +205,7 @@ fn capture(row: &Record<'_>, folder: &Path) -> anyhow::Result<Capture> {
         path,
         truth: truth(row)?,
         connections: Vec::new(),
+        client: owned("client"),
         interceptor: owned("interceptor").filter(|name| name != "none"),
         group: owned("group"),
         inspection_ca: owned("inspection_ca"),

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod cases;
 pub mod compare;
+pub mod controls;
 pub mod goals;
 pub mod judgement;
 mod report;
@@ -25,6 +26,7 @@ use crate::labels::{self, Capture, Folder};
 
 use self::agent::Agent;
 use self::cases::Case;
+use self::controls::{Controls, Without};
 use self::goals::Goal;
 use self::judgement::Leniency;
 use self::streams::Streams;
@@ -37,6 +39,7 @@ pub struct Arguments {
     inspection_ca: Vec<String>,
     intercepted: Option<String>,
     alone: bool,
+    without: Option<String>,
     compare: bool,
     json: bool,
     require_goals: bool,
@@ -53,6 +56,7 @@ impl Arguments {
             inspection_ca: values(matches, "inspection-ca"),
             intercepted: value(matches, "intercepted"),
             alone: matches.get_flag("alone"),
+            without: value(matches, "without"),
             compare: matches.get_flag("compare"),
             json: output.as_deref() == Some("json"),
             require_goals: matches.get_flag("require-goals"),
@@ -79,6 +83,8 @@ pub struct Score {
     pub cases: Vec<Case>,
     /// Captures that could not be read to their end, and why.
     pub unread: Vec<String>,
+    /// The refusals of groups without some of their captures, where that was asked for.
+    pub controls: Option<Controls>,
     /// Other ways on the same labels, where that was asked for.
     pub comparison: Vec<compare::Row>,
 }
@@ -99,7 +105,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         intercepted: arguments.intercepted.clone(),
     };
     let read = Read::new(&folder)?;
-    let mut score = score(&folder, &read, &agent, arguments.alone)?;
+    let mut score = match &arguments.without {
+        Some(word) => controls::score(&folder, &read, &agent, Without::parse(word)?)?,
+        None => score(&folder, &read, &agent, arguments.alone)?,
+    };
     if arguments.compare {
         score.comparison = compare::compare(&folder, &read.streams, &score.cases)?;
     }
@@ -174,41 +183,82 @@ pub fn score(
     agent: &Agent,
     ignore_groups: bool,
 ) -> anyhow::Result<Score> {
-    let mut cases = Vec::new();
-    let mut unread = read.unread.clone();
-    let (mut verdicts, mut unlabelled) = (0, 0);
+    let mut sum = Judged {
+        unread: read.unread.clone(),
+        ..Judged::default()
+    };
     let runs = folder.runs(ignore_groups);
     for run in &runs {
-        let members: Vec<(&Capture, &Streams)> = run
-            .iter()
-            .filter_map(|index| Some((folder.captures.get(*index)?, read.streams.get(*index)?)))
-            .collect();
-        let grouped = members.iter().any(|(capture, _)| capture.group.is_some());
+        let mut captures = run.iter().filter_map(|index| folder.captures.get(*index));
+        let grouped = captures.any(|capture| capture.group.is_some());
         let leniency = if grouped && !ignore_groups {
             Leniency::Group
         } else {
             Leniency::LoneFlow
         };
-        let paths: Vec<&Path> = members.iter().map(|(one, _)| one.path.as_path()).collect();
-        let said = agent.run(&paths, &inspection_cas(folder, &members));
-        let said = said.with_context(|| named(&members))?;
-        unread.extend(unread_by_agent(&members, said.failure));
-        verdicts += said.verdicts.len();
-        let judged = cases::judge(&members, cases::place(said.verdicts, &members), leniency);
-        unlabelled += judged.unlabelled.len();
-        cases.extend(judged.cases);
+        sum.add(judge(folder, read, agent, run, leniency)?);
     }
-    let tally = Tally::of(&cases);
-    Ok(Score {
-        captures: folder.captures.len(),
-        runs: runs.len(),
+    let tally = Tally::of(&sum.cases);
+    let goals = goals::goals(&tally);
+    Ok(sum.into_score(folder, runs.len(), tally, goals))
+}
+
+/// Judged runs.
+#[derive(Debug, Default)]
+struct Judged {
+    cases: Vec<Case>,
+    verdicts: usize,
+    unlabelled: usize,
+    unread: Vec<String>,
+}
+
+impl Judged {
+    fn add(&mut self, run: Self) {
+        self.cases.extend(run.cases);
+        self.verdicts += run.verdicts;
+        self.unlabelled += run.unlabelled;
+        self.unread.extend(run.unread);
+    }
+
+    fn into_score(self, folder: &Folder, runs: usize, tally: Tally, goals: Vec<Goal>) -> Score {
+        Score {
+            captures: folder.captures.len(),
+            runs,
+            verdicts: self.verdicts,
+            unlabelled: self.unlabelled,
+            tally,
+            goals,
+            cases: self.cases,
+            unread: self.unread,
+            controls: None,
+            comparison: Vec::new(),
+        }
+    }
+}
+
+/// Runs the agent over some captures together, named by their places in the folder, and judges its
+/// verdicts.
+fn judge(
+    folder: &Folder,
+    read: &Read,
+    agent: &Agent,
+    run: &[usize],
+    leniency: Leniency,
+) -> anyhow::Result<Judged> {
+    let members: Vec<(&Capture, &Streams)> = run
+        .iter()
+        .filter_map(|index| Some((folder.captures.get(*index)?, read.streams.get(*index)?)))
+        .collect();
+    let paths: Vec<&Path> = members.iter().map(|(one, _)| one.path.as_path()).collect();
+    let said = agent.run(&paths, &inspection_cas(folder, &members));
+    let said = said.with_context(|| named(&members))?;
+    let verdicts = said.verdicts.len();
+    let judged = cases::judge(&members, cases::place(said.verdicts, &members), leniency);
+    Ok(Judged {
+        cases: judged.cases,
         verdicts,
-        unlabelled,
-        goals: goals::goals(&tally),
-        tally,
-        cases,
-        unread,
-        comparison: Vec::new(),
+        unlabelled: judged.unlabelled.len(),
+        unread: Vec::from_iter(unread_by_agent(&members, said.failure)),
     })
 }
 

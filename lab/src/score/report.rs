@@ -16,6 +16,9 @@ impl fmt::Display for Score {
         calibration(f, &self.tally)?;
         errors_that_cost(f, &self.tally)?;
         fields(f, &self.tally)?;
+        if let Some(controls) = &self.controls {
+            write!(f, "\n{controls}")?;
+        }
         wrong(f, &self.cases)?;
         goals(f, self)?;
         trouble(f, self)

@@ -164,7 +164,7 @@ pub fn judge(run: &[(&Capture, &Streams)], placed: Vec<Placed>, leniency: Lenien
 
 impl Leniency {
     /// Returns the leniency that applies to one verdict.
-    fn of(self, verdict: &Verdict) -> Self {
+    pub(super) fn of(self, verdict: &Verdict) -> Self {
         match verdict.tls_version.as_deref() {
             Some("1.3") if self == Self::LoneFlow => Self::HiddenCertificate,
             _ => self,

@@ -50,6 +50,7 @@ fn capture(file: &str, cause: Cause, connections: &[(u64, Cause)]) -> Capture {
         path: PathBuf::from(file),
         truth: truth(cause),
         connections: connections.iter().map(|(n, c)| (*n, truth(*c))).collect(),
+        client: None,
         interceptor: None,
         group: None,
         inspection_ca: None,
