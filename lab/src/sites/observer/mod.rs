@@ -6,56 +6,27 @@
 //! hello, though not the one behind a connection. So it is a bound from above. The posterior doesn't
 //! factorise, since hosts, apps and names explain each other's refusals; Gibbs sampling approximates it.
 
+mod connections;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use detector_user::verdict::{AlertDescription, Cause, Intercepted};
 
 use super::parameters::unit;
-use super::site::{App, Host, Site, Stack};
+use super::site::{Site, Stack};
 use crate::rewrite::random::Random;
+pub use connections::Seen;
+use connections::{Placed, connections};
 
 /// Sweeps that are not counted, and those that are.
 const SWEEPS: [usize; 2] = [40, 160];
 /// Likelihood of the impossible: greater than nothing, so that the sampler gets from anywhere to
 /// anywhere.
 const IMPOSSIBLE: f64 = 1e-6;
-/// Connections of one kind in a group that are weighed: further ones say the same.
-const OF_A_KIND: usize = 4;
-
-/// One connection as the judge hands it on.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// Address, hello and name.
-    pub group: (u8, u16, usize),
-    /// When, as a share of the week.
-    pub when: f64,
-    /// Whether it was refused, or dropped.
-    pub refused: bool,
-    /// Whether no certificate was shown.
-    pub resumed: bool,
-    /// Knowledge of its interception.
-    pub status: Intercepted,
-    /// The alert in the clear.
-    pub alert: Option<AlertDescription>,
-    /// Whether it was refused after the handshake.
-    pub after_handshake: bool,
-    /// Whether it ended without an alert.
-    pub quiet: bool,
-    /// Whether another CA than the usual signed it; `None` if it could not be read.
-    pub other_ca: Option<bool>,
-}
-
 /// Shares of a group's samples in which a cause is among its first two.
 pub type Shares = [(Cause, f64); 3];
-
-/// A connection with the host and the program that it is of in the current sample.
-struct Placed {
-    seen: Seen,
-    host: usize,
-    app: usize,
-    hosts: Vec<usize>,
-    apps: Vec<usize>,
-}
 
 /// The sampled state.
 struct Sampler<'a> {
@@ -115,22 +86,6 @@ pub fn posterior(
             ];
             (group, shares)
         })
-        .collect()
-}
-
-/// Hosts that have an address.
-fn hosts_of(hosts: &[Host], address: u8) -> Vec<usize> {
-    (0..hosts.len())
-        .filter(|at| hosts[*at].address == address)
-        .collect()
-}
-
-/// Returns the apps that have a hello and visit a name on one of some hosts.
-fn apps_of(apps: &[App], hello: u16, name: usize, hosts: &[usize]) -> Vec<usize> {
-    let visits = |app: &App| app.visits.iter().any(|(it, _)| *it == name);
-    let runs = |app: &App| hosts.iter().any(|host| app.hosts.contains(host));
-    (0..apps.len())
-        .filter(|at| apps[*at].hello == hello && visits(&apps[*at]) && runs(&apps[*at]))
         .collect()
 }
 
@@ -430,41 +385,4 @@ impl<'a> Sampler<'a> {
             }
         }
     }
-}
-
-/// Returns the connections that say something, in the order of time: the first of each kind in a
-/// group, and the last refused.
-fn connections(site: &Site, seen: &[Seen]) -> Vec<Placed> {
-    let mut counts: HashMap<_, usize> = HashMap::new();
-    let mut last = HashMap::new();
-    for (at, it) in seen.iter().enumerate() {
-        if it.refused && !it.resumed {
-            last.insert(it.group, at);
-        }
-    }
-    let mut connections = Vec::new();
-    for (at, it) in seen.iter().enumerate() {
-        if it.resumed {
-            continue;
-        }
-        let kind = (it.group, it.refused, it.alert, it.other_ca, it.status);
-        let count = counts.entry(kind).or_default();
-        *count += 1;
-        if *count > OF_A_KIND && last.get(&it.group) != Some(&at) {
-            continue;
-        }
-        let hosts = hosts_of(&site.hosts, it.group.0);
-        let apps = apps_of(&site.apps, it.group.1, it.group.2, &hosts);
-        let (Some(host), Some(app)) = (hosts.first(), apps.first()) else {
-            continue;
-        };
-        connections.push(Placed {
-            seen: *it,
-            host: *host,
-            app: *app,
-            hosts,
-            apps,
-        });
-    }
-    connections
 }
