@@ -4,5 +4,6 @@ pub mod conversation;
 pub mod engines;
 pub mod foreign;
 pub mod gateway;
+pub mod made;
 pub mod tagging;
 pub mod wire;

@@ -1,17 +1,9 @@
 //! `tlswhy pcap` on captures that show a connection in part, in several places, or inside something.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use rstest::rstest;
 use serde_json::Value;
 use tests::conversation::{Conversation, From, Network, tls};
-use tests::gateway::agent;
-
-const ETHERNET: u32 = 1;
-/// Nanoseconds of the first frame, and between frames.
-const START: u64 = 1_700_000_000_000_000_000;
-const STEP: u64 = 1_000_000;
+use tests::made::{ETHERNET, START, STEP, judge, one_verdict, pcap};
 
 /// A frame, its sender and its time.
 type Sent = (u64, From, Vec<u8>);
@@ -49,20 +41,6 @@ fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     [&frame[..12], &tag, &frame[12..]].concat()
 }
 
-fn pcap(link_type: u32, frames: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Vec<u8> {
-    let mut bytes = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, link_type]
-        .map(u32::to_le_bytes)
-        .concat();
-    for (time, frame) in frames {
-        let (seconds, fraction) = (time / 1_000_000_000, time % 1_000_000_000);
-        let len = frame.len() as u32;
-        let head = [seconds as u32, fraction as u32, len, len];
-        bytes.extend(head.map(u32::to_le_bytes).concat());
-        bytes.extend(frame);
-    }
-    bytes
-}
-
 /// Frames of two interfaces, by the number before each.
 fn pcapng(frames: impl IntoIterator<Item = (u32, u64, Vec<u8>)>) -> Vec<u8> {
     fn block(kind: u32, body: &[u8]) -> Vec<u8> {
@@ -93,34 +71,6 @@ fn pcapng(frames: impl IntoIterator<Item = (u32, u64, Vec<u8>)>) -> Vec<u8> {
         bytes.extend(block(6, &body));
     }
     bytes
-}
-
-fn judge(capture: &[u8]) -> (Vec<Value>, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("made.pcap");
-    std::fs::write(&path, capture).unwrap();
-    let output = run(&path);
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let verdicts = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    (
-        verdicts.collect(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
-}
-
-fn run(path: &Path) -> Output {
-    let mut command = Command::new(agent());
-    command.args(["pcap", "--output", "json"]).arg(path);
-    command.output().unwrap()
-}
-
-/// Judges a capture of one connection.
-fn one_verdict(capture: &[u8]) -> Value {
-    let (mut verdicts, said) = judge(capture);
-    assert_eq!(verdicts.len(), 1, "{said}");
-    verdicts.remove(0)
 }
 
 fn frames(sent: Vec<Sent>) -> impl Iterator<Item = (u64, Vec<u8>)> {

@@ -43,6 +43,8 @@ pub struct Handshake {
     pub client_certificate_verify: bool,
     /// Whether the client sent ChangeCipherSpec; in TLS 1.3 that means nothing.
     pub client_change_cipher_spec: bool,
+    /// Level and description of the first alert of each side in the clear: client, server.
+    pub alerts: [Option<[u8; 2]>; 2],
     /// Whether client bytes are missing or end within a message.
     pub client_incomplete: bool,
     /// Whether server bytes are missing or end within a message.
@@ -63,6 +65,7 @@ impl Handshake {
         self.client_change_cipher_spec = plaintext.change_cipher_spec;
         self.client_incomplete = plaintext.is_incomplete();
         self.client_end = plaintext.end;
+        self.alerts[0] = plaintext.alert;
     }
 
     pub(super) fn read_server(&mut self, plaintext: &Plaintext<'_>) {
@@ -72,6 +75,7 @@ impl Handshake {
         self.server_change_cipher_spec = plaintext.change_cipher_spec;
         self.server_incomplete = plaintext.is_incomplete();
         self.server_end = plaintext.end;
+        self.alerts[1] = plaintext.alert;
     }
 
     fn read_client_message(&mut self, message: &Message<'_>) {

@@ -54,6 +54,8 @@ pub struct Plaintext<'a> {
     handshake: Cow<'a, [u8]>,
     /// Whether a ChangeCipherSpec record was seen.
     pub change_cipher_spec: bool,
+    /// Level and description of the first alert record that holds one alert.
+    pub alert: Option<[u8; 2]>,
     /// Its end.
     pub end: PlaintextEnd,
     /// Whole headers of records that were read.
@@ -77,6 +79,7 @@ impl<'a> Plaintext<'a> {
         let mut plaintext = Self {
             handshake: Cow::Borrowed(&[]),
             change_cipher_spec: false,
+            alert: None,
             end: PlaintextEnd::Open,
             records: 0,
         };
@@ -104,7 +107,9 @@ impl<'a> Plaintext<'a> {
                     changed = true;
                     plaintext.change_cipher_spec = true;
                 }
-                ALERT if !changed || header.length == 2 => {}
+                ALERT if !changed || header.length == 2 => {
+                    plaintext.alert = plaintext.alert.or(body.try_into().ok());
+                }
                 HANDSHAKE | ALERT | APPLICATION_DATA => {
                     return plaintext.ending(PlaintextEnd::Encrypted);
                 }
@@ -164,10 +169,18 @@ impl<'a> Plaintext<'a> {
 
 /// Splits a record into its header, as much of its body as came, and the rest.
 fn split_record(stream: &[u8]) -> Option<(RecordHeader, &[u8], &[u8])> {
-    let (head, rest) = stream.split_first_chunk::<{ HEADER_LEN as usize }>()?;
-    let [a, b, c, d, e] = *head;
+    let (chunk, rest) = stream.split_first_chunk::<{ HEADER_LEN as usize }>()?;
+    let [a, b, c, d, e] = *chunk;
     let head = first_bytes(u64::from_be_bytes([a, b, c, d, e, 0, 0, 0]), HEADER_LEN);
-    let header = RecordHeader::parse(head)?;
+    let header = match *chunk {
+        // Forbidden (RFC 8446 §5.1), and sent by some stacks.
+        [HANDSHAKE, 3, version_minor @ 0..=4, 0, 0] => RecordHeader {
+            content_type: HANDSHAKE,
+            version_minor,
+            length: 0,
+        },
+        _ => RecordHeader::parse(head)?,
+    };
     let (body, rest) = rest.split_at(usize::from(header.length).min(rest.len()));
     Some((header, body, rest))
 }
@@ -220,6 +233,14 @@ mod tests {
     fn a_message_is_joined_over_records() {
         let whole = message(1, &[5; 100]);
         let stream: Vec<u8> = whole.chunks(7).flat_map(|part| record(22, part)).collect();
+        assert_eq!(types(&stream), (vec![1], PlaintextEnd::Open, false));
+    }
+
+    #[test]
+    fn empty_handshake_records_change_nothing() {
+        let whole = message(1, &[5; 100]);
+        let (one, other) = whole.split_at(50);
+        let stream = [one, &[], other, &[]].map(|part| record(22, part)).concat();
         assert_eq!(types(&stream), (vec![1], PlaintextEnd::Open, false));
     }
 

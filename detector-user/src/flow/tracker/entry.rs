@@ -45,6 +45,8 @@ pub(super) struct Entry {
     earlier: Vec<TimelineRecord>,
     resumed: bool,
     records: Vec<TimelineRecord>,
+    /// Sender and time of the first alert for which its side's records left no place.
+    late_alert: Option<(Sender, u64)>,
     closes: Vec<Close>,
     resets_outlived: u8,
     sides: [Side; 2],
@@ -70,6 +72,7 @@ impl Entry {
             earlier: Vec::new(),
             resumed: false,
             records: buffers.records(),
+            late_alert: None,
             closes: Vec::new(),
             resets_outlived: 0,
             sides: [Side::default(); 2],
@@ -121,6 +124,9 @@ impl Entry {
             self.records = buffers.records();
         }
         merge_records(observation, &mut self.records);
+        if self.late_alert.is_none() && has_late_alert(observation) {
+            self.late_alert = Some((sender(observation.sender), observation.time_ns));
+        }
         let settles = observation.events & events::SETTLED != 0;
         self.settled |= settles;
         if settles {
@@ -246,7 +252,8 @@ impl Entry {
         let alert = self
             .records
             .iter()
-            .any(|record| record.content_type == ALERT);
+            .any(|record| record.content_type == ALERT)
+            || self.late_alert.is_some();
         if reset {
             Some(now_ns + AFTER_RESET_NS)
         } else if client && server {
@@ -280,6 +287,25 @@ impl Entry {
         buffers.recycle_view(self.view);
     }
 
+    /// Returns the alert behind a side's last record that has a place, if the handshake's bytes show it.
+    fn late_alert(&self, handshake: &Handshake) -> Option<TimelineRecord> {
+        let (sender, time_ns) = self.late_alert?;
+        let [client, server] = handshake.alerts;
+        let detail = match sender {
+            Sender::Client => client,
+            Sender::Server => server,
+        }?;
+        Some(TimelineRecord {
+            sender,
+            at_us: u32::try_from(time_ns.saturating_sub(self.started_ns) / 1000).ok()?,
+            content_type: ALERT,
+            version_minor: 3,
+            length: 2,
+            detail,
+            flags: 0,
+        })
+    }
+
     fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
         let [client, server] = &self.sides;
         let closed = client.is_reset()
@@ -290,6 +316,9 @@ impl Entry {
             Some(why) => why,
             None => Ending::Silent,
         };
+        let late_alert = self.late_alert(&handshake);
+        let mut records = [self.earlier.as_slice(), &self.records].concat();
+        records.extend(late_alert);
         Timeline {
             flow,
             tap: Arc::clone(&self.tap),
@@ -299,7 +328,7 @@ impl Entry {
             started_ns: self.started_ns,
             last_ns: self.last_ns,
             handshake,
-            records: [self.earlier.as_slice(), &self.records].concat(),
+            records,
             closes: self.closes.clone(),
             resets_outlived: self.resets_outlived,
             sides: self.sides,
@@ -342,6 +371,17 @@ fn sender(number: u8) -> Sender {
     } else {
         Sender::Server
     }
+}
+
+/// Whether an alert came for which its side's records have no place.
+fn has_late_alert(observation: &Observation) -> bool {
+    let number = usize::from(observation.sender & 1);
+    let watched = &observation.watched;
+    let side = watched.flow.sides.get(number);
+    let is_full = side.is_some_and(|side| usize::from(side.record_count) >= RECORDS_MAX);
+    let records = watched.records.get(number).map_or(&[][..], |it| it);
+    let is_told = records.iter().any(|it| it.content_type == ALERT);
+    observation.events & events::ALERT != 0 && is_full && !is_told
 }
 
 /// Merges both sides' records in the order they were seen.

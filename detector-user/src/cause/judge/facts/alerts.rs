@@ -96,18 +96,29 @@ pub(super) struct Alerts {
 impl Alerts {
     pub(super) fn of(timeline: &Timeline, suite: Option<u16>, tls13: bool) -> Self {
         let mut alerts = Self::default();
-        let mut encrypts = [false; 2];
+        let mut sides = [Progress::default(); 2];
         for record in &timeline.records {
-            let [client, server] = &mut encrypts;
-            let encrypts = match record.sender {
+            let [client, server] = &mut sides;
+            let side = match record.sender {
                 Sender::Client => client,
                 Sender::Server => server,
             };
+            let level = side.level.take();
             match record.content_type {
-                CHANGE_CIPHER_SPEC => *encrypts = true,
-                // Two bytes cannot be encrypted; before ChangeCipherSpec nothing is.
-                ALERT if record.length == 2 && (tls13 || !*encrypts) => {
-                    alerts.clear.push(in_the_clear(timeline, record));
+                CHANGE_CIPHER_SPEC => side.encrypts = true,
+                ALERT if is_in_the_clear(record.length) && (tls13 || !side.encrypts) => {
+                    let [first, second] = record.detail;
+                    match (record.length, level) {
+                        (1, None) => side.level = Some(first),
+                        (1, Some(level)) => {
+                            alerts
+                                .clear
+                                .push(in_the_clear(timeline, record, [level, first]));
+                        }
+                        _ => alerts
+                            .clear
+                            .push(in_the_clear(timeline, record, [first, second])),
+                    }
                 }
                 ALERT if can_be_alert(suite, record.length) => {
                     alerts.encrypted.push(encrypted(timeline, record));
@@ -119,6 +130,23 @@ impl Alerts {
     }
 }
 
+/// Progress of one side's records.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// It sent ChangeCipherSpec.
+    encrypts: bool,
+    /// The level of an alert whose description is to come in a record of its own.
+    level: Option<u8>,
+}
+
+/// Whether alerts of a record as long as this cannot be encrypted: it has one byte of an alert in two
+/// records, or some alerts, of which the first is read (RFC 5246 §6.2.1 allows both, RFC 8446 §5.1
+/// neither), and is shorter than any tag.
+const fn is_in_the_clear(length: u16) -> bool {
+    const TAG_MIN: u16 = 8;
+    length == 1 || (length < TAG_MIN && length.is_multiple_of(2))
+}
+
 /// Whether a record up to TLS 1.2 is as long as an alert under this suite, as far as that is known.
 fn can_be_alert(suite: Option<u16>, length: u16) -> bool {
     suite
@@ -126,8 +154,11 @@ fn can_be_alert(suite: Option<u16>, length: u16) -> bool {
         .unwrap_or(true)
 }
 
-fn in_the_clear(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
-    let [level, description] = record.detail;
+fn in_the_clear(
+    timeline: &Timeline,
+    record: &TimelineRecord,
+    [level, description]: [u8; 2],
+) -> AlertFact {
     AlertFact {
         level: AlertLevel::from_wire(level),
         description: Some(description.into()),
