@@ -284,12 +284,32 @@ fn speaks_on(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<
         close.kind == CloseKind::SpeaksOn
             && close.sender == sender
             && close.measured.flags & tcp_flags::SYN == 0
+            && !is_copy(close, reset)
             // Segments under way may come behind the reset; new ones may not.
             && (close.time_ns >= reset.time_ns + STILL_ON_ITS_WAY_NS
                 || close.measured.seq.wrapping_sub(reset.measured.seq) as i32 >= 0)
     });
     let count = later.count();
     (count > 0).then_some(Tell::SenderSpeaksOn(count))
+}
+
+/// Whether a segment behind a reset is the acknowledgement before it once more, as a mirror with two
+/// ports makes copies.
+fn is_copy(close: &Close, reset: &Close) -> bool {
+    const COPIED_NS: u64 = 1_000_000;
+    let [client, server] = &reset.sides;
+    let before = match reset.sender {
+        Sender::Client => client,
+        Sender::Server => server,
+    };
+    let copy = &close.measured;
+    before.has(side_flags::SEEN)
+        && copy.since_same_ns <= COPIED_NS
+        && copy.payload_len == 0
+        && copy.flags & (tcp_flags::FIN | tcp_flags::RST) == 0
+        && (copy.seq, copy.ack) == (before.next_seq, before.ack)
+        && (copy.window, copy.ip_id, copy.mac) == (before.window, before.ip_id, before.mac)
+        && (before.ttl_min..=before.ttl_max).contains(&copy.ttl)
 }
 
 fn mac(reset: &Close, baseline: Option<Baseline>) -> Option<Tell<'static>> {

@@ -178,7 +178,11 @@ fn add(timeline: &mut Timeline, step: Step, at_us: u32) {
             tcp_flags::RST | tcp_flags::ACK,
             40,
         ),
-        SpeaksOn(sender) => close(CloseKind::SpeaksOn, sender, tcp_flags::ACK, 0),
+        SpeaksOn(sender) => {
+            close(CloseKind::SpeaksOn, sender, tcp_flags::ACK, 0);
+            // New: too late for a mirror's copy.
+            timeline.closes.last_mut().unwrap().measured.since_same_ns = 2_000_000;
+        }
     }
 }
 
