@@ -13,9 +13,13 @@ const UNKNOWN_CA: [u8; 2] = [2, 48];
 
 /// A handshake of TLS 1.2 from the ClientHello to both sides' FIN, with these payloads in between.
 fn capture(between: &[(From, Vec<u8>)]) -> Vec<u8> {
+    capture_of(&tls::client_hello("app.example", 300), between)
+}
+
+fn capture_of(hello: &[u8], between: &[(From, Vec<u8>)]) -> Vec<u8> {
     let mut talk = Conversation::new(Network::Ipv4);
     let mut frames = talk.three_way_handshake();
-    frames.push(talk.data(Client, &tls::client_hello("app.example", 300)));
+    frames.push(talk.data(Client, hello));
     for (from, payload) in between {
         frames.push(talk.data(*from, payload));
         frames.push(talk.ack(match from {
@@ -149,4 +153,36 @@ fn a_farewell_is_no_refusal(#[case] farewell: Vec<u8>) {
     ];
     let (verdicts, said) = judge(&capture(&between));
     assert!(verdicts.is_empty(), "{verdicts:#?} {said}");
+}
+
+/// A ClientHello in the format of SSL 2.0 (RFC 5246 App. E.2) that offers TLS 1.0, with so many
+/// suites and a challenge of 16 bytes: as a hello of TLS it is longer or shorter.
+fn ssl2_hello(suites: u8) -> Vec<u8> {
+    let specs = (0..suites).flat_map(|suite| [0, 0, suite]);
+    let fixed = [3, 1, 0, 3 * suites, 0, 0, 0, 16];
+    let rest: Vec<u8> = fixed.into_iter().chain(specs).chain([7; 16]).collect();
+    [&[0x80, rest.len() as u8 + 1, 1][..], &rest].concat()
+}
+
+#[rstest]
+fn a_refusal_of_a_hello_in_the_format_of_ssl2_is_told(#[values(3, 40)] suites: u8) {
+    let alert = (Server, tls::record(ALERT, &[2, 70]));
+    let verdict = one_verdict(&capture_of(&ssl2_hello(suites), &[alert]));
+    assert_eq!(verdict["cause"], "unsupported-parameters", "{verdict:#}");
+    assert_eq!(
+        alert_of(&verdict),
+        ["server", "fatal", "protocol_version"],
+        "{verdict:#}"
+    );
+    assert_eq!(verdict["sni"], Value::Null);
+}
+
+#[rstest]
+fn a_certificate_refused_after_a_hello_in_the_format_of_ssl2_is_told(#[values(3, 40)] suites: u8) {
+    let alert = (Client, tls::record(ALERT, &UNKNOWN_CA));
+    let verdict = one_verdict(&capture_of(
+        &ssl2_hello(suites),
+        &[(Server, flight()), alert],
+    ));
+    is_refused(&verdict);
 }

@@ -1,4 +1,5 @@
-//! Preambles in captures: requests to explicit proxies, PROXY protocol headers, and TLS inside TDS.
+//! Preambles in captures: requests to explicit proxies, PROXY protocol headers, TLS inside TDS, and
+//! ClientHellos in the format of SSL 2.0.
 //!
 //! In: the frames of a capture, before the engine. Out: reports of targets and refusals, and of segments
 //! that hold a preamble and TLS together a frame without it, in which the engine finds the ClientHello.
@@ -7,6 +8,7 @@
 mod exchange;
 mod proxy_protocol;
 mod removed;
+mod ssl2_hello;
 mod tds;
 
 use detector_common::flow::FlowKey;
@@ -91,10 +93,13 @@ impl Preambles {
         let payload = payload
             .get(..segment.payload_len as usize)
             .unwrap_or(payload);
-        if self.0.is_empty() && !may_begin(payload) {
+        if self.0.is_empty() && !may_begin(payload) && !ssl2_hello::is_one(payload) {
             return None;
         }
         segment.order_endpoints();
+        if let Some(rewritten) = ssl2_hello::rewritten(&segment, payload) {
+            return Some(rewritten);
+        }
         if segment.has(tcp_flags::SYN) && !segment.has(tcp_flags::RST) {
             self.0.remove(&segment.key);
             return None;
@@ -141,7 +146,12 @@ fn may_hold_one(bytes: &[u8], link: LinkType) -> bool {
 
 /// Whether a preamble may begin with this byte.
 const fn may_be_first(byte: u8) -> bool {
-    matches!(byte, b'C' | b'P' | 4 | 5 | b'\r' | 0x12)
+    const FIRST_OF_SSL2: u8 = *ssl2_hello::FIRST.start();
+    const LAST_OF_SSL2: u8 = *ssl2_hello::FIRST.end();
+    matches!(
+        byte,
+        b'C' | b'P' | 4 | 5 | b'\r' | 0x12 | FIRST_OF_SSL2..=LAST_OF_SSL2
+    )
 }
 
 /// Whether a payload may begin a preamble that is read.
