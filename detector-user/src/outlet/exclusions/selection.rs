@@ -150,9 +150,7 @@ fn add(
     let is_proxy = |server: &SocketAddr| criteria.proxies.contains(&server.ip().to_canonical());
     let host = match (&sighting.name, sighting.server) {
         (Some(name), _) => name.parse().map_err(|error| (name.clone(), error)),
-        (None, Some(server)) if !is_proxy(&server) => {
-            Ok(Host::Address(server.ip().to_canonical()))
-        }
+        (None, Some(server)) if !is_proxy(&server) => Ok(Host::Address(server.ip().to_canonical())),
         // A proxy's own address would exclude all that is behind it.
         (None, _) => return,
     };

@@ -98,6 +98,9 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         cut_captures,
     };
     eprintln!("{summary}");
+    if !summary.tally.lost_verdicts.is_empty() {
+        code = EXIT_FAILED;
+    }
     Ok(code)
 }
 
