@@ -117,6 +117,25 @@ fn by_issuer(#[case] issuer: &str, #[case] ca: &str, #[case] status: Intercepted
     assert_eq!(seen.evidence.is_some(), status != Intercepted::Unknown);
 }
 
+/// Two taps on one side of an interceptor see one random, too.
+#[rstest]
+#[case("CN=Inspection CA", "Inspection CA", Intercepted::Yes)]
+#[case("CN=mitmproxy, O=mitmproxy", "", Intercepted::Yes)]
+#[case("CN=R3, O=Let's Encrypt, C=US", "Inspection CA", Intercepted::No)]
+#[case("CN=Private CA", "", Intercepted::No)]
+fn a_known_ca_outweighs_one_random(
+    #[case] issuer: &str,
+    #[case] ca: &str,
+    #[case] status: Intercepted,
+) {
+    let mut connection = connection("a.test", [10, 0, 2, 1], Some(leaf(issuer, 1, 1)), 64);
+    let mut server_leg = connection.client_leg.clone();
+    server_leg.flow.key.interface += 1;
+    connection.server_leg = Some((Passage::Forwarded, server_leg));
+    let seen = Interceptors::default().examine(&connection, &knowledge(ca));
+    assert_eq!(seen.status, status);
+}
+
 #[test]
 fn timestamps_show_a_public_ca() {
     let mut public = leaf("CN=Private CA", 1, 1);
