@@ -154,5 +154,9 @@ fn one_damaged_tap_leaves_the_other_one() {
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("2 TLS flows"), "{errors}");
-    assert_eq!(errors.matches("server ends within the record").count(), 1, "{errors}");
+    assert_eq!(
+        errors.matches("server ends within the record").count(),
+        1,
+        "{errors}"
+    );
 }
