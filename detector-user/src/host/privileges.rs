@@ -31,6 +31,18 @@ pub(crate) fn keep_for_tapping() {
     });
 }
 
+/// Drops the capabilities of this thread but the one that marks of sockets need.
+pub(crate) fn keep_for_marking() {
+    give_up(|set| {
+        let held = caps::read(None, set)?;
+        let kept = held
+            .into_iter()
+            .filter(|it| *it == Capability::CAP_NET_ADMIN)
+            .collect();
+        caps::set(None, set, &kept)
+    });
+}
+
 /// Drops all capabilities of this thread, for threads that only read and write files and sockets.
 pub(crate) fn give_up_all() {
     give_up(|set| caps::clear(None, set));

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use detector_common::observation::{ChunkHead, Observation};
+use jiff::Timestamp;
 
 use crate::cause::history::{History, Remembered};
 use crate::cause::interception::Interceptors;
@@ -20,6 +21,7 @@ use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
+use crate::operate::asker::{Asker, Asking};
 use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
@@ -44,6 +46,7 @@ pub struct Pipeline {
     scope: Scope,
     gate: Gate,
     settling: Settling,
+    asker: Asker,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -80,6 +83,7 @@ impl Pipeline {
             scope: Scope::default(),
             gate: Gate::default(),
             settling: Settling::default(),
+            asker: Asker::default(),
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -136,6 +140,14 @@ impl Pipeline {
         self.tracker.set_interceptors(&knowledge.interceptors);
         self.knowledge = knowledge;
         self.scope = scope;
+    }
+
+    /// Replaces the settings of probes that the pipeline makes by itself. Returns the reason why it makes
+    /// none though it should.
+    pub fn set_asking(&mut self, asking: &Asking) -> Option<&'static str> {
+        self.asker.set(asking, &self.knowledge.inspection_cas);
+        self.history.set_asks(self.asker.asks());
+        self.asker.obstacle()
     }
 
     /// Replaces the filter of verdicts that are written and counted.
@@ -258,6 +270,7 @@ impl Pipeline {
             joined: self.joined,
             filtered: self.filtered,
             records: self.records,
+            probes: self.asker.counts().clone(),
             causes: self.causes.clone(),
             lost_verdicts: self
                 .sinks
@@ -278,7 +291,8 @@ impl Pipeline {
             let leg = &connection.client_leg;
             let hello = leg.handshake.client_hello.as_ref();
             let name = hello.and_then(|hello| hello.server_name.as_deref());
-            if !self.scope.contains(leg.client, leg.server, name) {
+            let is_probe = self.asker.is_own(leg.client);
+            if is_probe || !self.scope.contains(leg.client, leg.server, name) {
                 self.ignored += u64::from(!connection.goes_on);
                 continue;
             }
@@ -308,11 +322,24 @@ impl Pipeline {
         self.legs.reuse(ready);
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
+        self.ask_origins(now_ns);
         // Flows may end at any time: the end of all of them settles nothing.
         if now_ns != u64::MAX {
             self.settle(now_ns);
         }
         self.unused = self.unused.saturating_sub(self.history.take_refused_late());
+    }
+
+    /// Asks the origins whose answers would decide, and writes the verdicts that answers revise.
+    fn ask_origins(&mut self, now_ns: u64) {
+        for question in self.history.take_questions() {
+            self.asker.ask(question, Instant::now());
+        }
+        for (name, answer) in self.asker.answers() {
+            let now_s = Timestamp::now().as_second().try_into().unwrap_or(0);
+            let verdicts = self.history.record_origin(&name, answer, now_s);
+            self.write(verdicts, now_ns);
+        }
     }
 
     fn count(&mut self, judged: &Judged) {

@@ -154,7 +154,7 @@ fn in_any(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-fn is_named(patterns: &[Pattern], name: Option<&str>) -> bool {
+pub(super) fn is_named(patterns: &[Pattern], name: Option<&str>) -> bool {
     // Names are compared without regard to case (RFC 4343).
     let options = MatchOptions {
         case_sensitive: false,

@@ -15,9 +15,11 @@ pub(crate) const PROGRAMS_REPLACED: &str = "programs-replaced";
 pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
 /// Configured metrics are not served.
 pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
+/// A probe shows nothing about its origin.
+pub(crate) const PROBE_FAILED: &str = "probe-failed";
 
 /// `MESSAGE_ID` by kind. They never change.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 8] = [
     (LOST, "1b3204477ca14660b266f72f525f7176"),
     (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
     (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
@@ -25,6 +27,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 7] = [
     (PROGRAMS_REPLACED, "9c2260cc3930400dad3b1e7100e5c590"),
     (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
+    (PROBE_FAILED, "cb332dea53f8449295133de9ebf9c11d"),
 ];
 
 /// `MESSAGE_ID` of an entry that counts repeats of a verdict. It never changes.

@@ -39,6 +39,31 @@ pub struct Tally {
     pub records: u64,
     /// Verdicts by cause, without those that replace earlier ones.
     pub causes: BTreeMap<&'static str, u64>,
+    /// Origins that were asked.
+    pub probes: ProbeCounts,
     /// Lost verdicts: sink, reason, number.
     pub lost_verdicts: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// Probes that the agent made by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeCounts {
+    /// Origins asked.
+    pub asked: u64,
+    /// Answers with a valid certificate.
+    pub valid: u64,
+    /// Answers with another.
+    pub invalid: u64,
+    /// Answers of an interceptor.
+    pub intercepted: u64,
+    /// Probes without an answer.
+    pub failed: u64,
+    /// Questions about a name that was asked within a day.
+    pub skipped_day: u64,
+    /// Questions beyond the hour's limit.
+    pub skipped_hour: u64,
+    /// Questions about names that are never asked.
+    pub skipped_never: u64,
+    /// Questions while too many waited.
+    pub skipped_busy: u64,
 }

@@ -56,7 +56,12 @@ pub(super) fn connect(
             &SockAddr::from(address),
             share.max(Duration::from_millis(1)),
         ) {
-            Ok(()) => return Ok((address, Stream::new(socket.into(), deadline))),
+            Ok(()) => {
+                if let Some(own) = socket.local_addr().ok().and_then(|it| it.as_socket()) {
+                    options.own.insert(own);
+                }
+                return Ok((address, Stream::new(socket.into(), deadline)));
+            }
             Err(source) => failure = Some(ProbeError::Connect { address, source }),
         }
     }

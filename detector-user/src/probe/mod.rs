@@ -2,12 +2,14 @@
 //!
 //! In: a [`Target`] and [`Options`]. Out: a [`Report`]. A probe is a handshake of this machine with the
 //! origin, without any application data; it is the only part of tlswhy that sends packets, and runs on
-//! request alone. Validity is judged by rustls with the platform's roots. Not here: the causes of failed
+//! request: of a user, or of the history where the configuration allows it. Validity is judged by rustls with the platform's roots. Not here: the causes of failed
 //! connections, and revocation, which most clients do not check either.
 
 mod connect;
 mod handshake;
+mod own;
 mod report;
+mod roots;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use rustls::pki_types::ServerName;
 
 use crate::cause::inspection_ca::InspectionCa;
 use handshake::{Attempt, Versions, handshake};
+pub use own::OwnConnections;
 pub use report::{Certificate, ClientCertificate, Outcome, Problem, Report, VersionSupport};
+pub use roots::{RootsError, roots};
 pub use target::{Target, TargetError};
 
 /// Options of a probe.
@@ -39,14 +43,8 @@ pub struct Options {
     pub roots: RootCertStore,
     /// CAs of interceptors: what they signed says nothing about the origin.
     pub inspection_cas: Vec<InspectionCa>,
-}
-
-/// Returns the platform's roots of trust: `/etc/ssl/certs` and the like, or what `SSL_CERT_FILE` names.
-#[must_use]
-pub fn platform_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+    /// Where the probe's own connections are recorded.
+    pub own: OwnConnections,
 }
 
 /// Asks the origin.

@@ -122,7 +122,7 @@ pub struct Certificate {
 }
 
 impl Report {
-    pub(super) fn new(target: &Target) -> Self {
+    pub(crate) fn new(target: &Target) -> Self {
         Self {
             name: target.name.clone(),
             port: target.port,

@@ -103,6 +103,7 @@ fn options(ca: &Ca) -> Options {
         timeout: Duration::from_secs(20),
         roots,
         inspection_cas: Vec::new(),
+        own: OwnConnections::default(),
     }
 }
 

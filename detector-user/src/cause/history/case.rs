@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::fact::{Name, Triple};
 use super::facts::Facts;
-use super::likelihoods::{BAD, PINS, STORE_WITHOUT_CA, WITHOUT_CA};
+use super::likelihoods::{BAD, BAD_BY_ORIGIN, PINS, STORE_WITHOUT_CA, WITHOUT_CA};
+use super::origins::{OriginAnswer, Origins};
 use super::refusals::Refusals;
 use super::tables::{Beside, Pair};
 use crate::flow::tls::app::App;
@@ -18,6 +19,7 @@ const DROPPED: f64 = 0.02;
 /// A refusal, and the facts that others show.
 pub(super) struct Case<'a> {
     pub(super) facts: &'a Facts,
+    pub(super) origins: &'a Origins,
     pub(super) triple: &'a Triple,
     pub(super) refusals: &'a Refusals,
     /// Seconds since the UNIX epoch.
@@ -337,6 +339,11 @@ impl Case<'_> {
         (count, when)
     }
 
+    /// Returns the answer of the name's origin, if it was asked.
+    pub(super) fn origin(&self) -> Option<OriginAnswer> {
+        self.origins.answer(self.triple.name.host, self.now_s)
+    }
+
     fn accepted(&self, client: IpAddr, app: App, name: Name) -> bool {
         let pair = self.facts.pair_of(client, app);
         pair.is_some_and(|pair| pair.accepted.any(self.now_s, |it| it.host == name.host))
@@ -404,6 +411,12 @@ impl Case<'_> {
     /// Returns the probability that the certificate of a name that an app refuses is bad.
     fn bad(&self, name: &Name, app: App) -> f64 {
         let [unknown, accepted, refused] = BAD;
+        let [valid, invalid] = BAD_BY_ORIGIN;
+        match self.origins.answer(name.host, self.now_s) {
+            Some(OriginAnswer::Valid) => return valid,
+            Some(OriginAnswer::Invalid) => return invalid,
+            _ => {}
+        }
         let is_accepted = self
             .facts
             .visitors_of(name)

@@ -9,7 +9,8 @@ use super::case::Case;
 use super::decision::Decision;
 use super::fact::Triple;
 use super::facts::Facts;
-use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, PRIOR, Q, Sign};
+use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, PRIOR, Q, Row, Sign};
+use super::origins::Origins;
 use super::refusals::Refusals;
 use super::signs::{Finding, findings};
 use crate::verdict::{Cause, Evidence};
@@ -39,6 +40,8 @@ const MOVES: f64 = 0.15;
 const SURE: f64 = 0.85;
 /// Share of the doubt about such a refusal that is a connection merely dropped, rather than another failure.
 const DROPPED_SURELY: f64 = 0.2;
+/// An origin is worth asking if its answer will decide with this probability.
+const WORTH_ASKING: f64 = 0.5;
 /// Least likelihood: nothing is impossible.
 const LEAST: f64 = 1e-12;
 
@@ -46,19 +49,21 @@ const LEAST: f64 = 1e-12;
 /// is told only if it is likely enough.
 pub(super) fn decide(
     facts: &Facts,
+    origins: &Origins,
     triple: &Triple,
     refusals: &Refusals,
     now_s: u64,
 ) -> Option<Decision> {
     let case = Case {
         facts,
+        origins,
         triple,
         refusals,
         now_s,
     };
     let reasons = Reasons::new(findings(&case), refusals.sureness());
     let (shares, own) = reasons.posterior(None);
-    let (cause, share) = shares.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let (cause, share) = likeliest(&shares)?;
     let confidence = match cause {
         Cause::Pinning if !is_acceptable(&reasons.findings) => share.min(UNSEEN_PINNING_MAX),
         Cause::Pinning if !is_checked(&reasons.findings, share) => share.min(UNCHECKED_PINNING_MAX),
@@ -67,13 +72,26 @@ pub(super) fn decide(
     Some(Decision {
         cause,
         confidence,
-        told: share >= TOLD_LEAST && share >= DECIDES * (1.0 - own),
+        told: is_told(share, own),
         shares,
         by_others: reasons.findings.iter().any(|it| it.row.sign.is_of_others()),
         interceptor_unseen: false,
+        origin: case.origin(),
         other_apps_accept: case.other_apps_here_accept().0 > 0,
         reasons,
     })
+}
+
+fn likeliest(shares: &Shares) -> Option<(Cause, f64)> {
+    shares
+        .iter()
+        .copied()
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
+/// Whether a cause with this posterior is told, beside that of the client's own reasons.
+fn is_told(share: f64, own: f64) -> bool {
+    share >= TOLD_LEAST && share >= DECIDES * (1.0 - own)
 }
 
 /// Whether the certificate that was refused is acceptable as far as one sees.
@@ -81,7 +99,10 @@ fn is_acceptable(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| {
         matches!(
             finding.row.sign,
-            Sign::CertificateInOrder | Sign::OthersAcceptName | Sign::GeneralAppAccepts
+            Sign::CertificateInOrder
+                | Sign::OthersAcceptName
+                | Sign::GeneralAppAccepts
+                | Sign::OriginValid
         )
     })
 }
@@ -109,6 +130,8 @@ fn is_checked(findings: &[Finding], share: f64) -> bool {
 
 /// The likelihood of one finding under each hypothesis.
 type Column = [f64; HYPOTHESES];
+/// The posterior of each cause.
+pub(super) type Shares = [(Cause, f64); 3];
 
 /// The findings about a refusal, with their likelihoods.
 pub(super) struct Reasons {
@@ -153,7 +176,7 @@ impl Reasons {
 
     /// Returns the probability of each cause, by all findings but the one at `without`.
     /// Also that of the client's own reasons.
-    fn posterior(&self, without: Option<usize>) -> ([(Cause, f64); 3], f64) {
+    fn posterior(&self, without: Option<usize>) -> (Shares, f64) {
         let odds = PRIOR.map(|prior| prior / (1.0 - prior));
         let own = self.own(&odds);
         let mut weights = [[0.0; HYPOTHESES]; HYPOTHESES];
@@ -196,6 +219,36 @@ impl Reasons {
         let all = all.max(f64::MIN_POSITIVE);
         let own = weights.as_flattened().last().map_or(0.0, |own| own / all);
         (of_causes.map(|(cause, share)| (cause, share / all)), own)
+    }
+
+    /// Whether the origin's answer, valid or not, will probably decide: whichever comes, a cause is told.
+    pub(super) fn origin_decides(&self, shares: &Shares) -> bool {
+        let bad = shares
+            .iter()
+            .find(|(cause, _)| *cause == Cause::ServerCertInvalid);
+        let bad = bad.map_or(0.0, |(_, share)| *share);
+        let answers = [Sign::OriginValid, Sign::OriginInvalid];
+        let decides = answers.into_iter().filter_map(|sign| {
+            let row = sign.row()?;
+            let [.., otherwise] = row.likelihood;
+            let if_bad = row.likelihood[Hypothesis::CertificateBad as usize];
+            let probability = bad * if_bad + (1.0 - bad) * otherwise;
+            let (shares, own) = self.with(row).posterior(None);
+            let (_, share) = likeliest(&shares)?;
+            is_told(share, own).then_some(probability)
+        });
+        decides.sum::<f64>() >= WORTH_ASKING
+    }
+
+    /// Returns the same with a sign that holds, too.
+    fn with(&self, row: &'static Row) -> Self {
+        let more = Finding {
+            row,
+            count: 1,
+            otherwise: 1.0,
+        };
+        let findings = self.findings.iter().cloned().chain([more]).collect();
+        Self::new(findings, self.refused)
     }
 
     /// Returns the findings that moved the odds of a cause, each with the log-odds that it brought.

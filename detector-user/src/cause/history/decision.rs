@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::decide::Reasons;
+use super::decide::{Reasons, Shares};
+use super::origins::{OriginAnswer, Question};
 use crate::cause::judge::CONFIDENCE_MAX;
 use crate::verdict::{Cause, Evidence, Verdict, When};
 
@@ -14,11 +15,13 @@ pub(super) struct Decision {
     /// Whether it is likely enough to be told.
     pub(super) told: bool,
     /// The posterior of each cause.
-    pub(super) shares: [(Cause, f64); 3],
+    pub(super) shares: Shares,
     /// Whether other connections speak to it, and not the refusal alone.
     pub(super) by_others: bool,
     /// Whether nothing shows if the connections were intercepted.
     pub(super) interceptor_unseen: bool,
+    /// The origin's answer, if it was asked.
+    pub(super) origin: Option<OriginAnswer>,
     /// Whether other apps on the client accept the interceptor.
     pub(super) other_apps_accept: bool,
     /// From which the evidence is told: sentences of decisions that change nothing are never needed.
@@ -40,8 +43,33 @@ impl Decision {
         evidence
     }
 
+    /// Whether the origin is worth asking: its answer will probably decide, and none is known.
+    pub(super) fn asks_origin(&self) -> bool {
+        let is_open = !self.told && !self.interceptor_unseen;
+        let is_unasked = self.origin.is_none_or(|it| it.sign().is_none());
+        is_open && is_unasked && self.reasons.origin_decides(&self.shares)
+    }
+
+    /// Returns the sentence about the origin of a connection, if it would decide.
+    fn by_origin(&self, alone: &Verdict) -> Option<String> {
+        let Question { name, port, .. } = Question::of(alone)?;
+        self.asks_origin().then(|| {
+            let met = match self.origin {
+                Some(OriginAnswer::Intercepted) => {
+                    " (a probe met the interceptor, which proves nothing: let it pass)"
+                }
+                Some(_) => " (a probe had no answer)",
+                None => "",
+            };
+            format!(
+                ", or the origin's own certificate, by `tlswhy probe {name}:{port}`{met}: valid, it is not at fault; \
+                 invalid, it is"
+            )
+        })
+    }
+
     /// Returns the observation that would decide between the two likeliest causes.
-    fn would_decide(&self) -> Evidence {
+    fn would_decide(&self, alone: &Verdict) -> Evidence {
         let mut shares = self.shares;
         shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let [(first, share), (second, other), _] = shares;
@@ -59,7 +87,8 @@ impl Decision {
             name: "would-decide".to_owned(),
             detail: format!(
                 "{first} at {share:.2} and {second} at {other:.2} cannot be told apart yet; what would \
-                 decide: {observation}"
+                 decide: {observation}{}",
+                self.by_origin(alone).unwrap_or_default()
             ),
             weight: 0.0,
         }
@@ -114,7 +143,7 @@ pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<
     if !decision.told || decision.cause != cause {
         if !decision.interceptor_unseen && cause == Cause::CertificateRejected {
             let changed = Arc::make_mut(&mut verdict);
-            changed.evidence.push(decision.would_decide());
+            changed.evidence.push(decision.would_decide(alone));
         }
         return verdict;
     }

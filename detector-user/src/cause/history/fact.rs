@@ -48,16 +48,22 @@ pub(super) struct Fact {
     pub(super) sure: bool,
 }
 
+impl Name {
+    pub(super) fn of(name: &str) -> Self {
+        Self {
+            host: hash(name),
+            domain: hash(&registrable_domain(name)),
+        }
+    }
+}
+
 impl Triple {
     /// Returns client, app and name of a connection; `None` if its app is not known.
     pub(super) fn of(subject: &Subject) -> Option<Self> {
         Some(Self {
             client: subject.client,
             app: subject.app?,
-            name: Name {
-                host: hash(&subject.name),
-                domain: hash(&registrable_domain(&subject.name)),
-            },
+            name: Name::of(&subject.name),
         })
     }
 }

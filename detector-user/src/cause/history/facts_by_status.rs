@@ -2,8 +2,9 @@
 
 use super::decide::decide;
 use super::decision::Decision;
-use super::fact::{Fact, Triple};
+use super::fact::{Fact, Name, Triple};
 use super::facts::{Change, Facts};
+use super::origins::{OriginAnswer, Origins};
 use super::refusals::Refusals;
 use crate::verdict::{Cause, Intercepted};
 
@@ -17,6 +18,8 @@ pub(super) struct FactsByStatus {
     intercepted: Facts,
     /// Of connections that may have been: their evidence of a missing CA holds either way.
     perhaps: Facts,
+    /// Origins' own answers, no matter which connections were intercepted.
+    pub(super) origins: Origins,
 }
 
 impl FactsByStatus {
@@ -39,6 +42,22 @@ impl FactsByStatus {
         facts.concerned(fact, change)
     }
 
+    /// Returns the refusals of a name, no matter which connections were intercepted.
+    pub(super) fn of_name(&self, name: &Name, now_s: u64) -> Vec<Triple> {
+        let mut triples = Vec::new();
+        for facts in [&self.intercepted, &self.perhaps] {
+            if let Some(visitors) = facts.visitors_of(name) {
+                let new = visitors.triples.still(now_s);
+                triples.extend(
+                    new.filter(|it| !triples.contains(*it))
+                        .copied()
+                        .collect::<Vec<_>>(),
+                );
+            }
+        }
+        triples
+    }
+
     /// Decides the cause of a refusal by the facts at `now_s`, seconds since the UNIX epoch.
     /// Pinning is only said of intercepted connections; a client that accepts no interceptor lacks
     /// the CA, no matter which CA signed, only less surely the inspection CA.
@@ -50,11 +69,17 @@ impl FactsByStatus {
         now_s: u64,
     ) -> Option<Decision> {
         match status {
-            Intercepted::Yes => decide(&self.intercepted, triple, refusals, now_s),
+            Intercepted::Yes => decide(&self.intercepted, &self.origins, triple, refusals, now_s),
             Intercepted::No => None,
             Intercepted::Unknown => {
-                let mut decision = decide(&self.perhaps, triple, refusals, now_s)?;
-                decision.told &= decision.cause == Cause::CaNotTrusted && decision.by_others;
+                let mut decision = decide(&self.perhaps, &self.origins, triple, refusals, now_s)?;
+                let is_invalid = decision.origin == Some(OriginAnswer::Invalid);
+                decision.told &= match decision.cause {
+                    Cause::CaNotTrusted => decision.by_others,
+                    // With or without an interceptor.
+                    Cause::ServerCertInvalid => is_invalid,
+                    _ => false,
+                };
                 decision.confidence *= UNSEEN_INTERCEPTOR;
                 decision.interceptor_unseen = true;
                 Some(decision)

@@ -137,6 +137,12 @@ pub(super) enum Sign {
     AccessDenied,
     /// The client refused once it had finished the handshake.
     AfterHandshake,
+    /// The origin was asked, and its own certificate is valid for the name.
+    OriginValid,
+    /// It was asked, and its certificate is expired, of another name, or signed by its own key.
+    OriginInvalid,
+    /// It was asked, and no root of the gateway's leads to its certificate: it may be a private CA's.
+    OriginUntrusted,
 }
 
 /// How a row's numbers of several explanations that hold at once are taken together.
@@ -213,6 +219,9 @@ pub(super) static TABLE: &[Row] = &[
     row(Sign::UnknownCa,                  Itself,   "unknown-ca",                   [0.40,  0.40,  0.40,  0.40,  1.00,  0.01,  0.01,  0.01,  0.05]),
     row(Sign::AccessDenied,               Itself,   "access-denied",                [0.02,  0.02,  0.02,  0.02,  0.04,  0.10,  0.10,  0.10,  0.02]),
     row(Sign::AfterHandshake,             Itself,   "after-handshake",              [0.12,  0.12,  0.12,  0.12,  0.12,  0.30,  0.30,  0.30,  0.30]),
+    row(Sign::OriginValid,                Accepted, "origin-valid",                 [0.95,  0.95,  0.95,  0.95,  0.06,  0.95,  0.95,  0.95,  0.95]),
+    row(Sign::OriginInvalid,              Refused,  "origin-invalid",               [0.02,  0.02,  0.02,  0.02,  0.80,  0.02,  0.02,  0.02,  0.02]),
+    row(Sign::OriginUntrusted,            Refused,  "origin-untrusted",             [0.03,  0.03,  0.03,  0.03,  0.14,  0.03,  0.03,  0.03,  0.03]),
 ];
 
 /// Probability that a client lacks the CA of which nothing is known, of one that accepts something, and of one
@@ -226,6 +235,8 @@ pub(super) const PINS: [f64; 3] = [0.25, 0.05, 0.60];
 /// Probability that a name's certificate is bad which nobody was seen to accept, of others, and of one that
 /// several apps refuse.
 pub(super) const BAD: [f64; 3] = [0.05, 0.002, 0.30];
+/// The same of one whose origin was asked and is valid, and of one that is not.
+pub(super) const BAD_BY_ORIGIN: [f64; 2] = [0.004, 0.70];
 
 impl Sign {
     /// Returns the maximum number of names or apps of a kind that count: further ones are like

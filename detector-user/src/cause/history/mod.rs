@@ -17,6 +17,7 @@ mod fact;
 mod facts;
 mod facts_by_status;
 mod likelihoods;
+mod origins;
 mod recent;
 mod refusals;
 mod regular_checks;
@@ -37,10 +38,12 @@ use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 use crate::verdict::{Intercepted, Verdict};
 use closings::Closings;
+use decision::Decision;
 use ech::EchOffers;
-use fact::{Fact, Triple};
+use fact::{Fact, Name, Triple};
 use facts::Change;
 use facts_by_status::FactsByStatus;
+pub use origins::{OriginAnswer, Question};
 use refusals::Refusals;
 use regular_checks::RegularChecks;
 use siblings::Siblings;
@@ -49,6 +52,8 @@ use undecided::{UNDECIDED_MAX, Undecided};
 
 /// Maximum (client, app, name) triples whose refusals are remembered.
 const REFUSALS_MAX: usize = 16_384;
+/// Maximum questions to origins that wait until they are taken.
+const QUESTIONS_MAX: usize = 64;
 
 /// The evidence of all connections so far.
 pub struct History {
@@ -67,6 +72,8 @@ pub struct History {
     is_kept: bool,
     /// Unused connections that turned out to be refusals since they were last asked for.
     refused_late: u64,
+    /// Origins whose answers would decide; `None` where nobody asks them.
+    questions: Option<Vec<Question>>,
 }
 
 /// The state restored from before a restart.
@@ -102,6 +109,7 @@ impl Default for History {
             unkept: 0,
             is_kept: false,
             refused_late: 0,
+            questions: None,
         }
     }
 }
@@ -122,6 +130,11 @@ impl History {
                     self.facts.record(&fact, intercepted);
                     remembered.facts += 1;
                 }
+                Line::Origin {
+                    host,
+                    answer,
+                    time_s,
+                } => self.facts.origins.insert(host, answer, time_s),
                 Line::Recognized { mark, .. } => {
                     self.recognized.insert(mark, ());
                     remembered.marks.push(mark);
@@ -177,6 +190,42 @@ impl History {
     /// Returns the number of connections judged unused that turned out to be refusals, and forgets it.
     pub fn take_refused_late(&mut self) -> u64 {
         std::mem::take(&mut self.refused_late)
+    }
+
+    /// Collects questions to origins from now on, or no longer.
+    pub fn set_asks(&mut self, asks: bool) {
+        self.questions = asks.then(Vec::new);
+    }
+
+    /// Returns the origins whose answers would decide, and forgets them.
+    pub fn take_questions(&mut self) -> Vec<Question> {
+        self.questions
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Records an origin's answer, which came at `now_s`, in seconds since the UNIX epoch. Returns the
+    /// verdicts that it revises.
+    pub fn record_origin(
+        &mut self,
+        name: &str,
+        answer: OriginAnswer,
+        now_s: u64,
+    ) -> Vec<Arc<Verdict>> {
+        let name = Name::of(name);
+        self.facts.origins.insert(name.host, answer, now_s);
+        self.persist(Line::Origin {
+            host: name.host,
+            answer,
+            time_s: now_s,
+        });
+        let mut verdicts = Vec::new();
+        if answer.sign().is_some() {
+            let triples = self.facts.of_name(&name, now_s);
+            self.revise_each(triples, now_s, &mut verdicts);
+        }
+        verdicts
     }
 
     fn weigh(&mut self, mut judged: Judged) -> Vec<Arc<Verdict>> {
@@ -279,7 +328,22 @@ impl History {
             subject.time_ns / 1_000_000_000,
         );
         let marks = subject.interception.marks;
-        refusals.open(verdict, if_intercepted, marks, decision.as_ref())
+        let given = refusals.open(verdict, if_intercepted, marks, decision.as_ref());
+        self.question(decision.as_ref(), &given, subject.time_ns / 1_000_000_000);
+        given
+    }
+
+    /// Asks the origin of a verdict's connection, if its answer would decide.
+    fn question(&mut self, decision: Option<&Decision>, verdict: &Verdict, now_s: u64) {
+        if let (Some(questions), Some(decision)) = (&mut self.questions, decision)
+            && questions.len() < QUESTIONS_MAX
+            && let Some(question) = Question::of(verdict)
+            && self.facts.origins.may_ask(&question.name, now_s)
+            && !questions.contains(&question)
+            && decision.asks_origin()
+        {
+            questions.push(question);
+        }
     }
 
     /// Keeps the verdict that an unused connection would have if its client refused the certificate,
@@ -310,17 +374,28 @@ impl History {
         change: Change,
         verdicts: &mut Vec<Arc<Verdict>>,
     ) {
-        for triple in self.facts.concerned(fact, intercepted, change) {
+        let triples = self.facts.concerned(fact, intercepted, change);
+        self.revise_each(triples, fact.time_s, verdicts);
+    }
+
+    fn revise_each(&mut self, triples: Vec<Triple>, now_s: u64, verdicts: &mut Vec<Arc<Verdict>>) {
+        for triple in triples {
             let Some(refusals) = self.refusals.peek_mut(&triple) else {
                 continue;
             };
             let decisions = [Intercepted::Yes, Intercepted::Unknown].map(|status| {
                 let decision = refusals
                     .has_open(status)
-                    .then(|| self.facts.decide(status, &triple, refusals, fact.time_s));
+                    .then(|| self.facts.decide(status, &triple, refusals, now_s));
                 (status, decision.flatten())
             });
             self.refused_late += refusals.revise(&decisions, verdicts);
+            if self.questions.is_some()
+                && let [(status, decision), _] = &decisions
+                && let Some(open) = refusals.last_open(*status)
+            {
+                self.question(decision.as_ref(), &open, now_s);
+            }
         }
     }
 

@@ -128,6 +128,13 @@ impl Refusals {
             .any(|open| open.alone.intercepted == status)
     }
 
+    /// Returns the latest verdict of a connection with this status, as it was by itself.
+    pub(super) fn last_open(&self, status: Intercepted) -> Option<Arc<Verdict>> {
+        let mut open = self.open.iter().rev();
+        let open = open.find(|open| open.alone.intercepted == status)?;
+        Some(Arc::clone(&open.alone))
+    }
+
     /// Revises the verdicts that `decisions`, by status, change, and appends them to `verdicts`.
     /// Returns the number of those that had not been given before.
     pub(super) fn revise(

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use super::case::{Accepted, Case, Refused};
 use super::likelihoods::{Row, Sign};
+use super::origins::OriginAnswer;
 use crate::verdict::AlertDescription;
 
 /// A sign that holds, how often, and how probable it is that something else explains it.
+#[derive(Clone)]
 pub(super) struct Finding {
     pub(super) row: &'static Row,
     /// Names, apps or clients that show it; at most [`Sign::most`].
@@ -117,6 +119,9 @@ fn of_the_refusal(case: &Case<'_>, findings: &mut Findings) {
         findings.holds(Sign::UsualIssuer, usual);
         findings.holds(Sign::OtherIssuer, !usual);
     }
+    if let Some(sign) = case.origin().and_then(OriginAnswer::sign) {
+        findings.holds(sign, true);
+    }
     match case.refusals.alert {
         Some(AlertDescription::UnknownCa) => findings.holds(Sign::UnknownCa, true),
         Some(AlertDescription::AccessDenied) => findings.holds(Sign::AccessDenied, true),
@@ -214,6 +219,15 @@ impl Finding {
             Sign::AfterHandshake => {
                 "it had finished the handshake, as pin checks do more often than others".into()
             }
+            Sign::OriginValid => {
+                "the origin was asked: its own certificate is valid for this name".into()
+            }
+            Sign::OriginInvalid => {
+                "the origin was asked: its own certificate is not valid for this name".into()
+            }
+            Sign::OriginUntrusted => "the origin was asked: no root of this gateway signed for \
+                                      its certificate"
+                .into(),
         }
     }
 }

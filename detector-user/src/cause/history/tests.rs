@@ -1,5 +1,7 @@
 //! Groups of connections, and the history's verdicts on them.
 
+mod origins;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -88,6 +90,7 @@ impl World {
                 let mut verdict = pinning();
                 verdict.cause = Cause::CertificateRejected;
                 verdict.confidence = 0.95;
+                verdict.sni = Some(name.to_owned());
                 verdict.intercepted = self.intercepted;
                 verdict.time = jiff::Timestamp::from_nanosecond(i128::from(self.time_ns)).unwrap();
                 verdict.community_id = format!("1:{}", self.time_ns);
@@ -419,16 +422,20 @@ fn many_strangers_do_not_fill_the_memory() {
     assert!(world.history.refusals.len() <= super::REFUSALS_MAX);
 }
 
+/// Begins again with the facts that are on disk.
+fn restart(world: &mut World, directory: &std::path::Path) -> super::Remembered {
+    world.history = History::default();
+    let week = std::time::Duration::from_secs(7 * 86_400);
+    world
+        .history
+        .restore(directory, week, world.time_ns / SECOND)
+}
+
 /// Before a restart the app accepted two names of the interceptor's; after it, it refuses a third.
 #[test]
 fn what_was_learned_before_a_restart_decides_after_it() {
     let directory = tempfile::tempdir().unwrap();
-    let restarted = |world: &mut World| {
-        world.history = History::default();
-        let now_s = world.time_ns / SECOND;
-        let week = std::time::Duration::from_secs(7 * 86_400);
-        world.history.restore(directory.path(), week, now_s)
-    };
+    let restarted = |world: &mut World| restart(world, directory.path());
     let mut world = World::new();
     assert_eq!(restarted(&mut world).facts, 0);
     world.recognized = vec![Mark::of_number(5)];

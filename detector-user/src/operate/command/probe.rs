@@ -2,18 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use super::show;
 use crate::cause::inspection_ca::InspectionCa;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_INVALID, ProbeArgs, ProbeOutput};
 use crate::operate::config::Config;
 use crate::operate::config::defaults::DEFAULT_FILE;
 use crate::outlet::sink::escaped;
-use crate::probe::{Options, Outcome, platform_roots, probe};
+use crate::probe::{Options, Outcome, OwnConnections, probe, roots};
 
 /// Asks the origin and prints the report.
 ///
@@ -25,8 +20,9 @@ pub fn run(arguments: &ProbeArgs) -> anyhow::Result<u8> {
         source: arguments.source,
         mark: arguments.mark,
         timeout: arguments.timeout,
-        roots: roots(arguments)?,
+        roots: roots(&arguments.roots)?,
         inspection_cas: inspection_cas(arguments)?,
+        own: OwnConnections::default(),
     };
     let report = probe(&arguments.target, &options);
     let text = match arguments.output {
@@ -46,19 +42,6 @@ pub fn run(arguments: &ProbeArgs) -> anyhow::Result<u8> {
         );
     }
     Ok(code)
-}
-
-fn roots(arguments: &ProbeArgs) -> anyhow::Result<RootCertStore> {
-    let mut roots = platform_roots();
-    for file in &arguments.roots {
-        let path = file.display();
-        let certificates = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .with_context(|| format!("cannot read certificates from {path}"))?;
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        anyhow::ensure!(added > 0, "{path} holds no X.509 certificate in PEM");
-    }
-    Ok(roots)
 }
 
 fn inspection_cas(arguments: &ProbeArgs) -> anyhow::Result<Vec<InspectionCa>> {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
+use crate::operate::asker::Asking;
 use crate::operate::scope::{Filter, Ignored, Scope};
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub tunnels: bool,
     /// The operator's knowledge about interception.
     pub knowledge: Knowledge,
+    /// Probes that the agent makes by itself.
+    pub probe: Asking,
     /// Connections that are ignored.
     pub ignored: Ignored,
     /// Verdicts that are written.
@@ -65,6 +68,7 @@ impl Default for Settings {
             netns: None,
             tunnels: false,
             knowledge: Knowledge::default(),
+            probe: Asking::default(),
             ignored: Ignored::default(),
             filter: Filter::default(),
             flows: defaults::DEFAULT_FLOWS,

@@ -34,6 +34,15 @@ ca = ["CN=Inspection CA"]
 interceptors = ["10.0.0.5"]
 intercepted = "always"
 
+[probe]
+enabled = true
+per_hour = 5
+never = ["*.bank.test"]
+source = "192.0.2.10"
+mark = 7
+timeout = "5s"
+ca = ["/etc/tlswhy/internal-ca.pem"]
+
 [ignore]
 ports = [22, 3_389]
 networks = ["198.51.100.0/24"]
@@ -102,6 +111,10 @@ clients = ["10.0.0.1/8", 7]
 ca = "CN=X"
 interceptors = ["proxy"]
 intercepted = "perhaps"
+[probe]
+source = "wan0"
+mark = 0
+ca = ["internal-ca.pem"]
 [ignore]
 ports = [0, 70000]
 names = ["["]

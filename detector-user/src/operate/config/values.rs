@@ -61,7 +61,7 @@ pub(super) fn list<T>(
     })
 }
 
-fn each<T>(
+pub(super) fn each<T>(
     value: &Spanned<DeValue<'_>>,
     read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Complaint>,
 ) -> Result<Vec<T>, Complaint> {

@@ -252,6 +252,42 @@ pub const FAMILIES: &[Family] = &[
         "Learned facts that could not be saved to the state directory",
         |scrape| one(scrape.unkept),
     ),
+    counter(
+        "tlswhy_probes",
+        &[],
+        "Origins that the agent asked for their own certificate",
+        |scrape| one(scrape.tally.probes.asked),
+    ),
+    counter(
+        "tlswhy_probes_answered",
+        &["answer"],
+        "Answers to these: the origin's certificate is valid or not, an interceptor answered instead, or nobody \
+         did (none)",
+        |scrape| {
+            let probes = &scrape.tally.probes;
+            vec![
+                labelled(&["valid"], probes.valid),
+                labelled(&["invalid"], probes.invalid),
+                labelled(&["interceptor"], probes.intercepted),
+                labelled(&["none"], probes.failed),
+            ]
+        },
+    ),
+    counter(
+        "tlswhy_probes_skipped",
+        &["reason"],
+        "Origins not asked though the answer would have decided: asked within a day (name), beyond the hour's \
+         limit (hour), in probe.never (never), or while too many waited (busy)",
+        |scrape| {
+            let probes = &scrape.tally.probes;
+            vec![
+                labelled(&["name"], probes.skipped_day),
+                labelled(&["hour"], probes.skipped_hour),
+                labelled(&["never"], probes.skipped_never),
+                labelled(&["busy"], probes.skipped_busy),
+            ]
+        },
+    ),
     in_unit(
         gauge(
             "tlswhy_kernel_memory",

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::hash::hash;
 use crate::cause::history::fact::Fact;
+use crate::cause::history::origins::OriginAnswer;
 use crate::cause::interception::Mark;
 
 const VERSION: u32 = 1;
@@ -18,6 +19,12 @@ pub(in crate::cause::history) enum Line {
         fact: Fact,
         intercepted: bool,
     },
+    /// An origin that was asked, by the hash of its name.
+    Origin {
+        host: u64,
+        answer: OriginAnswer,
+        time_s: u64,
+    },
     /// A mark is an interceptor's.
     Recognized { mark: Mark, time_s: u64 },
 }
@@ -27,7 +34,7 @@ impl Line {
     pub(super) fn time_s(&self) -> u64 {
         match self {
             Self::Fact { fact, .. } => fact.time_s,
-            Self::Recognized { time_s, .. } => *time_s,
+            Self::Origin { time_s, .. } | Self::Recognized { time_s, .. } => *time_s,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use tracing::{info, warn};
 
+use super::setup::warn_of;
 use super::watch::Watch;
 use crate::operate::config::{Config, Key};
 use crate::outlet::message_kind;
@@ -33,6 +34,7 @@ impl Watch {
         self.pipeline
             .set_knowledge(new.settings.knowledge.clone(), new.settings.scope());
         self.pipeline.set_filter(new.settings.filter.clone());
+        warn_of(self.pipeline.set_asking(&new.settings.probe));
         if live.iter().any(|key| key.path == "watch.interfaces") {
             self.taps
                 .want(new.settings.interfaces.clone(), &mut self.pipeline);

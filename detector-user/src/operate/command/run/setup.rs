@@ -30,11 +30,19 @@ pub(super) fn pipeline(
     let mut pipeline = Pipeline::new(flows, settings.knowledge.clone(), sinks, report);
     pipeline.set_knowledge(settings.knowledge.clone(), settings.scope());
     pipeline.set_filter(settings.filter.clone());
+    warn_of(pipeline.set_asking(&settings.probe));
     pipeline.set_knows_direction();
     for tapped in &taps.tap.tapped {
         pipeline.name_tap(tapped.index, &tapped.name);
     }
     pipeline
+}
+
+/// Logs the reason why the configuration's probes are not made.
+pub(super) fn warn_of(obstacle: Option<&str>) {
+    if let Some(obstacle) = obstacle {
+        warn!(target: message_kind::PROBE_FAILED, "{obstacle}");
+    }
 }
 
 /// Logs a sink's failure, once per kind. A closed reader is not a failure.

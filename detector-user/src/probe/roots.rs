@@ -1,0 +1,49 @@
+//! Roots of trust: the platform's, and those of files.
+
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+
+/// A file of root certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// It cannot be read.
+    #[error("cannot read certificates from {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: pem::Error,
+    },
+    /// It holds none.
+    #[error("{} holds no X.509 certificate in PEM", .0.display())]
+    Empty(PathBuf),
+}
+
+/// Returns the platform's roots of trust (`/etc/ssl/certs` and the like, or what `SSL_CERT_FILE` names) and
+/// those in files.
+///
+/// # Errors
+/// [`RootsError`]: a file cannot be used.
+pub fn roots(files: &[PathBuf]) -> Result<RootCertStore, RootsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for file in files {
+        let (added, _) = roots.add_parsable_certificates(read(file)?);
+        if added == 0 {
+            return Err(RootsError::Empty(file.clone()));
+        }
+    }
+    Ok(roots)
+}
+
+fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|source| RootsError::Unreadable {
+            path: file.to_owned(),
+            source,
+        })
+}
