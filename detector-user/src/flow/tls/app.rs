@@ -2,25 +2,42 @@
 //!
 //! JA4 changes when a client resumes a session, pads its hello or answers a HelloRetryRequest,
 //! since the extensions for that are counted and hashed. Here they are left out, and so are parts
-//! that depend on the destination: server name and ALPN.
+//! that depend on the destination: server name and ALPN. A client that falls back to TLS 1.2 keeps its
+//! offer of that version: parts that only TLS 1.3 knows are left out where the hello offers both.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::extensions::{
-    ALPN, COOKIE, EARLY_DATA, PADDING, PRE_SHARED_KEY, SERVER_NAME, is_grease,
+    ALPN, APPLICATION_SETTINGS, COOKIE, EARLY_DATA, ENCRYPTED_CLIENT_HELLO, KEY_SHARE, PADDING,
+    POST_HANDSHAKE_AUTH, PRE_SHARED_KEY, PSK_KEY_EXCHANGE_MODES, SERVER_NAME,
+    SIGNATURE_ALGORITHMS_CERT, SUPPORTED_VERSIONS, is_grease,
 };
 
 /// Extensions that come and go between connections of one application.
-const CHANGING: [u16; 6] = [
+const CHANGING: [u16; 8] = [
     SERVER_NAME,
     ALPN,
+    APPLICATION_SETTINGS[0],
+    APPLICATION_SETTINGS[1],
     PADDING,
     PRE_SHARED_KEY,
     EARLY_DATA,
     COOKIE,
 ];
+/// Extensions that only TLS 1.3 knows.
+const ONLY_TLS13: [u16; 6] = [
+    SUPPORTED_VERSIONS,
+    KEY_SHARE,
+    PSK_KEY_EXCHANGE_MODES,
+    POST_HANDSHAKE_AUTH,
+    SIGNATURE_ALGORITHMS_CERT,
+    ENCRYPTED_CLIENT_HELLO,
+];
+const TLS12: u16 = 0x0303;
+/// `TLS_FALLBACK_SCSV` (RFC 7507), which a second attempt with a lower version brings.
+const FALLBACK_SCSV: u16 = 0x5600;
 
 /// A client application, by its ClientHello's offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,19 +55,22 @@ pub fn app(hello: &ClientHello) -> Option<App> {
     if !hello.complete {
         return None;
     }
+    let only_13 = is_only_tls13(hello);
     let mut suites = hello.cipher_suites.clone();
     let mut extensions = hello.extensions.clone();
-    suites.retain(|suite| !is_grease(*suite));
-    extensions.retain(|kind| !is_grease(*kind) && !CHANGING.contains(kind));
+    let mut groups = hello.groups.clone();
+    suites.retain(|suite| {
+        let is_of_13 = is_suite_of_tls13(*suite);
+        !is_grease(*suite) && *suite != FALLBACK_SCSV && (only_13 || !is_of_13)
+    });
+    extensions.retain(|kind| {
+        let is_of_13 = ONLY_TLS13.contains(kind);
+        !is_grease(*kind) && !CHANGING.contains(kind) && (only_13 || !is_of_13)
+    });
+    groups.retain(|group| only_13 || !is_group_of_tls13(*group));
     // Some clients shuffle their extensions on purpose.
     extensions.sort_unstable();
-    let lists = [
-        &suites,
-        &extensions,
-        &hello.supported_versions,
-        &hello.groups,
-        &hello.signature_algorithms,
-    ];
+    let lists = [&suites, &extensions, &groups, &hello.signature_algorithms];
     let mut hash = Sha256::new();
     hash.update(hello.legacy_version.to_be_bytes());
     for list in lists {
@@ -62,6 +82,23 @@ pub fn app(hello: &ClientHello) -> Option<App> {
     let digest = hash.finalize();
     let head = digest.first_chunk()?;
     Some(App(u64::from_be_bytes(*head)))
+}
+
+/// Whether it offers no version below TLS 1.3, so that it has no offer that such a version would keep.
+fn is_only_tls13(hello: &ClientHello) -> bool {
+    let versions = &hello.supported_versions;
+    !versions.is_empty() && !versions.iter().any(|version| *version <= TLS12)
+}
+
+/// Suites of RFC 8446 §B.4.
+fn is_suite_of_tls13(suite: u16) -> bool {
+    suite >> 8 == 0x13
+}
+
+/// Groups with a post-quantum part, and those over finite fields (RFC 7919), which most clients offer
+/// from TLS 1.3 on.
+fn is_group_of_tls13(group: u16) -> bool {
+    matches!(group, 0x0100..=0x01ff | 0x0200..=0x02ff | 0x11eb..=0x11ed | 0x6399 | 0x639a)
 }
 
 #[cfg(test)]
@@ -85,12 +122,37 @@ mod tests {
         assert_eq!(first, app(&hello(&resumed)));
     }
 
+    /// Made of one client's hellos: with TLS 1.3 and after a fallback to TLS 1.2.
+    #[test]
+    fn is_the_same_after_a_fallback_to_tls12() {
+        let mut both = hello(&[0, 10, 11, 13, 16, 23, 43, 45, 51]);
+        both.cipher_suites = vec![0x1302, 0x1301, 0xc02f, 0xc030];
+        both.supported_versions = vec![0x0304, 0x0303];
+        both.groups = vec![0x11ec, 29, 23, 0x0100];
+        let mut fallback = hello(&[23, 10, 0, 13, 11]);
+        fallback.cipher_suites = vec![0xc02f, 0xc030, 0x5600];
+        fallback.groups = vec![29, 23];
+        assert_eq!(app(&both), app(&fallback));
+        fallback.cipher_suites.push(0x009c);
+        assert_ne!(app(&both), app(&fallback));
+    }
+
+    /// Hellos of TLS 1.3 alone have nothing else by which they could be told apart.
+    #[test]
+    fn differs_by_what_only_tls13_knows_where_nothing_else_is_offered() {
+        let mut only = hello(&[10, 13, 43, 51]);
+        only.supported_versions = vec![0x0304];
+        let mut other = only.clone();
+        other.cipher_suites.reverse();
+        assert_ne!(app(&only), app(&other));
+    }
+
     #[test]
     fn differs_when_the_offer_does() {
         let first = app(&hello(&[10, 13, 43, 51]));
         assert_ne!(first, app(&hello(&[10, 13, 43, 51, 35])));
         let mut other = hello(&[10, 13, 43, 51]);
-        other.cipher_suites.reverse();
+        other.signature_algorithms.push(0x0403);
         assert_ne!(first, app(&other));
     }
 

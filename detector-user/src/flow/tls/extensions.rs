@@ -30,6 +30,12 @@ pub const COOKIE: u16 = 44;
 pub const APPLICATION_SETTINGS: [u16; 2] = [17_513, 17_613];
 /// RFC 8446 §4.2.1.
 pub const SUPPORTED_VERSIONS: u16 = 43;
+/// RFC 8446 §4.2.9.
+pub const PSK_KEY_EXCHANGE_MODES: u16 = 45;
+/// RFC 8446 §4.2.6.
+pub const POST_HANDSHAKE_AUTH: u16 = 49;
+/// RFC 8446 §4.2.3.
+pub const SIGNATURE_ALGORITHMS_CERT: u16 = 50;
 /// RFC 8446 §4.2.8.
 pub const KEY_SHARE: u16 = 51;
 /// RFC 9849.
