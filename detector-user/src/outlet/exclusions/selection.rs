@@ -67,7 +67,7 @@ impl Selection {
     /// Records a verdict that may be listed for one of `cause`. In any order: the last word on each
     /// connection counts.
     pub fn record(&mut self, mut sighting: Sighting, cause: Cause) {
-        self.superseded.extend(sighting.supersedes.take());
+        self.superseded.extend(sighting.supersedes.drain(..));
         if sighting.cause != cause {
             return;
         }
@@ -287,11 +287,11 @@ mod tests {
         let first = sighting("a", "one.example.com", 1);
         let revised = Sighting {
             cause: Cause::CaNotTrusted,
-            supersedes: Some("a".to_owned()),
+            supersedes: vec!["a".to_owned()],
             ..sighting("b", "one.example.com", 1)
         };
         let again = Sighting {
-            supersedes: Some("c".to_owned()),
+            supersedes: vec!["c".to_owned()],
             ..sighting("d", "two.example.com", 1)
         };
         let all = [again, sighting("c", "two.example.com", 1), revised, first];

@@ -12,8 +12,8 @@ use crate::verdict::{Cause, Verdict};
 pub struct Sighting {
     /// Identifier of the verdict; empty of an old one.
     pub id: String,
-    /// Identifier of the verdict that it replaces.
-    pub supersedes: Option<String>,
+    /// Identifiers of the verdicts that it replaces: several where it stands for several.
+    pub supersedes: Vec<String>,
     /// Cause of the connection's end.
     pub cause: Cause,
     /// Probability of the cause.
@@ -46,6 +46,8 @@ struct JournalEntry {
     id: Option<String>,
     #[serde(rename = "TLSWHY_SUPERSEDES")]
     supersedes: Option<String>,
+    #[serde(rename = "TLSWHY_ALSO_SUPERSEDES")]
+    also_supersedes: Option<String>,
     #[serde(rename = "TLSWHY_CAUSE")]
     cause: Option<String>,
     #[serde(rename = "TLSWHY_CONFIDENCE")]
@@ -64,6 +66,13 @@ struct JournalEntry {
     target: Option<String>,
 }
 
+/// A line that stands for several revisions.
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(default)]
+    also_supersedes: Vec<String>,
+}
+
 impl Sighting {
     /// Reads one line of JSON: a verdict, or a journal entry. `None` of a journal entry that is no verdict.
     ///
@@ -74,7 +83,12 @@ impl Sighting {
         let sighting = if line.contains("\"__CURSOR\"") {
             Self::of_entry(serde_json::from_str(line)?)?
         } else {
-            Some(Self::from(&serde_json::from_str::<Verdict>(line)?))
+            let mut sighting = Self::from(&serde_json::from_str::<Verdict>(line)?);
+            if line.contains("\"also_supersedes\"") {
+                let counted: Counted = serde_json::from_str(line)?;
+                sighting.supersedes.extend(counted.also_supersedes);
+            }
+            Some(sighting)
         };
         match sighting {
             Some(it) if !(0.0..=1.0).contains(&it.confidence) => {
@@ -107,9 +121,11 @@ impl Sighting {
         let leg = entry.server_leg.and_then(|leg| leg.parse().ok());
         let target = entry.target.as_deref().map(Target::parse);
         let (name, server, port) = destination(sni, target, leg, SocketAddr::new(ip, port));
+        let also = entry.also_supersedes.unwrap_or_default();
+        let also = also.split_whitespace().map(str::to_owned);
         Ok(Some(Self {
             id: entry.id.unwrap_or_default(),
-            supersedes: entry.supersedes,
+            supersedes: entry.supersedes.into_iter().chain(also).collect(),
             cause,
             confidence: confidence
                 .parse()
@@ -133,7 +149,7 @@ impl From<&Verdict> for Sighting {
         let (name, server, port) = destination(sni, target, leg, address(verdict.server));
         Self {
             id: verdict.id.clone(),
-            supersedes: verdict.supersedes.clone(),
+            supersedes: verdict.supersedes.iter().cloned().collect(),
             cause: verdict.cause,
             confidence: verdict.confidence,
             client: verdict.client.ip,
@@ -180,6 +196,18 @@ mod tests {
             Sighting::parse(&entry.replace('\n', "")).unwrap(),
             Some(sighting)
         );
+    }
+
+    #[test]
+    fn a_count_of_revisions_replaces_several() {
+        let json = EXAMPLE.replacen('{', r#"{"also_supersedes":["a","b"],"repeats":2,"#, 1);
+        let sighting = Sighting::parse(&json).unwrap().unwrap();
+        assert_eq!(sighting.supersedes, ["a", "b"]);
+        let entry = r#"{"__CURSOR":"s=1","TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.97",
+            "TLSWHY_CLIENT_IP":"10.0.1.2","TLSWHY_SERVER_IP":"10.0.2.2","TLSWHY_SERVER_PORT":"443",
+            "TLSWHY_SUPERSEDES":"b","TLSWHY_ALSO_SUPERSEDES":"a b"}"#;
+        let sighting = Sighting::parse(&entry.replace('\n', "")).unwrap().unwrap();
+        assert_eq!(sighting.supersedes, ["b", "a", "b"]);
     }
 
     #[test]

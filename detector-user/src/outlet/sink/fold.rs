@@ -10,6 +10,8 @@ use crate::verdict::{Cause, Verdict};
 
 /// Maximum kinds of verdict; the least recently written is evicted, and its count is reported.
 const KINDS_MAX: usize = 4096;
+/// Maximum replaced verdicts that a count names; a revision beyond them is written.
+const SUPERSEDED_MAX: usize = 64;
 
 /// The fields by which a verdict repeats another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +20,8 @@ struct Kind {
     app: Option<String>,
     name: Result<String, IpAddr>,
     cause: Cause,
+    /// Whether it replaces another: of a group that is revised, one is written.
+    revises: bool,
 }
 
 struct Folded {
@@ -26,6 +30,7 @@ struct Folded {
     count: u64,
     first: Timestamp,
     last: Option<Verdict>,
+    superseded: Vec<String>,
 }
 
 /// Repeats of a verdict that were counted instead of written.
@@ -36,6 +41,8 @@ pub(super) struct Repeats {
     pub(super) count: u64,
     /// End of the first one's connection.
     pub(super) first: Timestamp,
+    /// Identifiers of the verdicts that they replace.
+    pub(super) superseded: Vec<String>,
 }
 
 pub(super) struct Fold {
@@ -62,9 +69,9 @@ impl Fold {
     }
 
     /// Counts a verdict if it is a repeat. Returns whether it was counted and so need not be written.
-    /// Revisions are always written: they bring new facts.
+    /// A revision repeats only another one: it brings new facts.
     pub(super) fn count(&mut self, verdict: &Verdict, now: Instant) -> bool {
-        if self.interval.is_zero() || verdict.revises.is_some() {
+        if self.interval.is_zero() {
             return false;
         }
         let Some(folded) = self.kinds.get_mut(&kind(verdict)) else {
@@ -76,6 +83,12 @@ impl Fold {
             }
             folded.first = verdict.time;
         }
+        if let Some(earlier) = &verdict.supersedes {
+            if folded.superseded.len() >= SUPERSEDED_MAX {
+                return false;
+            }
+            folded.superseded.push(earlier.clone());
+        }
         folded.count += 1;
         folded.last = Some(verdict.clone());
         self.unreported += 1;
@@ -84,7 +97,7 @@ impl Fold {
 
     /// Records that a verdict was written.
     pub(super) fn record_written(&mut self, verdict: &Verdict, now: Instant) {
-        if self.interval.is_zero() || verdict.revises.is_some() {
+        if self.interval.is_zero() {
             return;
         }
         let folded = Folded {
@@ -92,8 +105,11 @@ impl Fold {
             count: 0,
             first: verdict.time,
             last: None,
+            superseded: Vec::new(),
         };
-        self.kinds.insert(kind(verdict), folded);
+        if let Some(earlier) = self.kinds.insert(kind(verdict), folded) {
+            self.defer(repeats(earlier));
+        }
         if self.kinds.len() > KINDS_MAX
             && let Some((_, oldest)) = self.kinds.remove_lru()
         {
@@ -112,6 +128,7 @@ impl Fold {
                     verdict,
                     count: folded.count,
                     first: folded.first,
+                    superseded: std::mem::take(&mut folded.superseded),
                 }));
                 folded.count = 0;
                 folded.written = now;
@@ -173,6 +190,7 @@ impl Repeats {
     fn add(&mut self, more: Self) {
         self.count += more.count;
         self.first = self.first.min(more.first);
+        self.superseded.extend(more.superseded);
         if more.verdict.time > self.verdict.time {
             self.verdict = more.verdict;
         }
@@ -184,6 +202,7 @@ fn repeats(folded: Folded) -> Option<Repeats> {
         verdict: folded.last?,
         count: folded.count,
         first: folded.first,
+        superseded: folded.superseded,
     })
 }
 
@@ -196,6 +215,7 @@ fn kind(verdict: &Verdict) -> Kind {
             .map(str::to_owned)
             .ok_or(verdict.server.ip),
         cause: verdict.cause,
+        revises: verdict.revises.is_some(),
     }
 }
 
@@ -243,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_not_folded_and_revisions_never_are() {
+    fn what_differs_is_not_folded() {
         let mut folds = Fold::new(MINUTE);
         let now = Instant::now();
         let mut other_client = pinning();
@@ -252,17 +272,48 @@ mod tests {
         other_cause.cause = Cause::CaNotTrusted;
         let mut revision = pinning();
         revision.revises = Some("x".into());
-        for verdict in [
-            &pinning(),
-            &other_client,
-            &other_cause,
-            &revision,
-            &revision,
-        ] {
+        for verdict in [&pinning(), &other_client, &other_cause, &revision] {
             assert!(!fold(&mut folds, verdict, now));
         }
         let mut off = Fold::new(Duration::ZERO);
         assert!(!fold(&mut off, &pinning(), now) && !fold(&mut off, &pinning(), now));
+    }
+
+    /// Connections of one app to one name, all of them revised at once.
+    #[test]
+    fn of_a_revised_group_one_is_written_and_the_count_names_what_the_others_replace() {
+        let mut folds = Fold::new(MINUTE);
+        let now = Instant::now();
+        let revision = |port: u16| {
+            let mut verdict = pinning();
+            verdict.client.port = port;
+            verdict.community_id = format!("1:{port}");
+            verdict.set_revision(1);
+            verdict.revises = Some("earlier".to_owned());
+            verdict
+        };
+        assert!(!fold(&mut folds, &pinning(), now));
+        assert!(!fold(&mut folds, &revision(1), now), "it replaces another");
+        for port in 2..=8 {
+            assert!(fold(&mut folds, &revision(port), now));
+        }
+        let counts = folds.take_rest();
+        let ids: Vec<String> = (2..=8)
+            .filter_map(|port| revision(port).supersedes)
+            .collect();
+        assert_eq!((counts.len(), counts[0].count), (1, 7));
+        assert_eq!(counts[0].superseded, ids);
+        for port in 0..=SUPERSEDED_MAX as u16 + 1 {
+            let counted = fold(&mut folds, &revision(port), now);
+            assert_eq!(
+                counted,
+                (1..=SUPERSEDED_MAX as u16).contains(&port),
+                "{port}"
+            );
+        }
+        // The count of those before is not forgotten.
+        let counted: u64 = folds.take_rest().iter().map(|it| it.count).sum();
+        assert_eq!(counted, SUPERSEDED_MAX as u64);
     }
 
     #[test]
@@ -315,6 +366,7 @@ mod tests {
                 verdict,
                 count,
                 first,
+                superseded: Vec::new(),
             }
         });
         folds.unreported = 2 * (KINDS_MAX as u64 + 5);

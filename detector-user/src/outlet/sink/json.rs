@@ -50,6 +50,8 @@ struct Repeated<'a> {
     verdict: &'a Verdict,
     repeats: u64,
     first_time: String,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    also_supersedes: &'a [String],
 }
 
 impl<W: Write + Send> WriteRepeats for JsonLines<W> {
@@ -58,6 +60,7 @@ impl<W: Write + Send> WriteRepeats for JsonLines<W> {
             verdict: &repeats.verdict,
             repeats: repeats.count,
             first_time: format!("{:.9}", repeats.first),
+            also_supersedes: &repeats.superseded,
         };
         encode(&mut self.line, &repeated, NAME)?;
         stream::write(&mut self.to, &self.line, NAME)

@@ -28,6 +28,9 @@ pub(super) fn add_repeat_fields(entry: &mut Entry, repeats: &Repeats) {
     entry.field("TLSWHY_REPEATS", &repeats.count.to_string());
     entry.field("TLSWHY_FIRST_TIME", &format!("{:.9}", repeats.first));
     entry.field("TLSWHY_LAST_TIME", &format!("{:.9}", verdict.time));
+    if !repeats.superseded.is_empty() {
+        entry.field("TLSWHY_ALSO_SUPERSEDES", &repeats.superseded.join(" "));
+    }
 }
 
 pub(super) fn add_connection(entry: &mut Entry, verdict: &Verdict) {
