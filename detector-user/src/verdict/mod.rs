@@ -120,6 +120,49 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Creates a connection's first verdict of which no more is known than where, when and why it ended.
+    #[must_use]
+    pub fn new(
+        time: Timestamp,
+        tap: &str,
+        community_id: &str,
+        [client, server]: [Endpoint; 2],
+        cause: Cause,
+    ) -> Self {
+        let mut verdict = Self {
+            time,
+            tap: tap.to_owned(),
+            community_id: community_id.to_owned(),
+            client,
+            server,
+            vlan: Vec::new(),
+            sni: None,
+            alpn: None,
+            ja4: None,
+            tls_version: None,
+            cause,
+            confidence: 0.5,
+            intercepted: Intercepted::Unknown,
+            issuer: None,
+            ended_by: Party::Unknown,
+            alert: None,
+            reset: None,
+            duration_ms: None,
+            pan_os: None,
+            evidence: Vec::new(),
+            advice: None,
+            revises: None,
+            server_leg: None,
+            tunnel: None,
+            id: String::new(),
+            revision: 0,
+            supersedes: None,
+            target: None,
+        };
+        verdict.set_revision(0);
+        verdict
+    }
+
     /// Returns the name of the server that the client wants: that of its hello, or the target of a
     /// proxy.
     #[must_use]

@@ -8,7 +8,8 @@ use detector_user::cause::history::History;
 use detector_user::cause::interception::{Interception, Mark};
 use detector_user::cause::judge::subject::{Outcome, Subject};
 use detector_user::cause::judge::{Judged, Judgement};
-use detector_user::flow::tls::app::App;
+use detector_user::flow::tls::app::{App, app};
+use detector_user::flow::tls::client_hello::ClientHello;
 use detector_user::verdict::{Cause, Intercepted, Party, Verdict};
 use jiff::Timestamp;
 
@@ -92,6 +93,30 @@ impl Play {
         Ok(())
     }
 
+    /// Returns the app of one of a program's hellos: with both versions or after a fallback, with another
+    /// ALPN, and with its extensions in any order.
+    fn app(&mut self, number: u16) -> anyhow::Result<App> {
+        let mut hello = ClientHello::default();
+        hello.complete = true;
+        hello.legacy_version = 0x0303;
+        hello.cipher_suites = vec![0xc000 + number];
+        hello.groups = vec![29, 23];
+        hello.extensions = vec![0, 10, 13, 23];
+        if !self.random.one_in(4) {
+            hello.supported_versions = vec![0x0304, 0x0303];
+            hello.cipher_suites.insert(0, 0x1301);
+            hello.extensions.extend([43, 51]);
+            hello.groups.insert(0, 0x11ec);
+        }
+        if self.random.one_in(2) {
+            hello.alpn = vec!["h2".to_owned()];
+            hello.extensions.push(16);
+        }
+        let turn = self.random.below(hello.extensions.len());
+        hello.extensions.rotate_left(turn);
+        app(&hello).context("half a hello")
+    }
+
     fn wait(&mut self) {
         // Silent ones wait for a sibling that works.
         self.now_ns += 3 * SECOND_NS;
@@ -131,7 +156,7 @@ impl Play {
         };
         let subject = Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host.address)),
-            app: Some(self::app(u64::from(app.hello))?),
+            app: Some(self.app(app.hello)?),
             name: name.host.clone(),
             server: SocketAddr::from(([10, 1, 0, visit.name as u8], 443)),
             by_proxy: false,
@@ -273,10 +298,6 @@ fn issuer(site: &Site, visit: Visit, truth: Truth) -> u64 {
     }
 }
 
-fn app(number: u64) -> anyhow::Result<App> {
-    serde_json::from_value(number.into()).context("no app of this number")
-}
-
 fn mark(number: u64) -> anyhow::Result<Mark> {
     serde_json::from_value(number.into()).context("no mark of this number")
 }
@@ -287,34 +308,15 @@ fn rejected(subject: &Subject, id: &str) -> Verdict {
         Outcome::Refused { probability } => probability,
         _ => 0.0,
     };
+    let time = Timestamp::from_nanosecond(i128::from(subject.time_ns)).unwrap_or_default();
+    let client = SocketAddr::new(subject.client, 40_000).into();
+    let ends = [client, subject.server.into()];
     Verdict {
-        time: Timestamp::from_nanosecond(i128::from(subject.time_ns)).unwrap_or_default(),
-        tap: "site".to_owned(),
-        community_id: id.to_owned(),
-        client: SocketAddr::new(subject.client, 40_000).into(),
-        server: subject.server.into(),
-        vlan: vec![],
         sni: Some(subject.name.clone()),
-        alpn: None,
-        ja4: None,
-        tls_version: None,
-        cause: Cause::CertificateRejected,
         confidence: probability,
         intercepted: subject.interception.status,
-        issuer: None,
         ended_by: Party::Client,
-        alert: None,
-        reset: None,
-        duration_ms: None,
-        pan_os: None,
-        evidence: vec![],
-        advice: None,
-        revises: None,
-        server_leg: None,
         id: id.to_owned(),
-        revision: 0,
-        supersedes: None,
-        tunnel: None,
-        target: None,
+        ..Verdict::new(time, "site", id, ends, Cause::CertificateRejected)
     }
 }

@@ -91,22 +91,15 @@ fn every_field_is_read_back() {
 #[test]
 fn what_is_unknown_is_no_field() {
     let journal = PrivateJournal::start();
-    let unknown = Verdict {
-        sni: None,
-        alpn: None,
-        ja4: None,
-        tls_version: None,
-        issuer: None,
-        alert: None,
-        reset: None,
-        duration_ms: None,
-        pan_os: None,
-        evidence: vec![],
-        advice: None,
-        revises: None,
-        supersedes: None,
-        ..pinning()
-    };
+    let known = pinning();
+    let ends = [known.client, known.server];
+    let unknown = Verdict::new(
+        known.time,
+        &known.tap,
+        &known.community_id,
+        ends,
+        known.cause,
+    );
     Journald::open(DEFAULT_SOCKET)
         .unwrap()
         .write(&unknown)

@@ -134,6 +134,7 @@ type Column = [f64; HYPOTHESES];
 pub(super) type Shares = [(Cause, f64); 3];
 
 /// The findings about a refusal, with their likelihoods.
+#[derive(Default)]
 pub(super) struct Reasons {
     findings: Vec<Finding>,
     columns: Vec<(Kind, Column)>,

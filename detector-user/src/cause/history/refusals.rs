@@ -238,3 +238,113 @@ fn refusal(judged: Box<Judged>) -> Option<(Box<Verdict>, f64)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::history::decide::Reasons;
+    use crate::verdict::tests::pinning;
+
+    /// Numbers below `below`, the same each time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn next(&mut self, below: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (self.0 >> 33) % below
+        }
+    }
+
+    /// A decision as the facts may turn it.
+    fn decision(numbers: &mut Numbers) -> Option<Decision> {
+        let weights = [0, 1, 2].map(|_| (1 + numbers.next(1000)).pow(3) as f64);
+        let all = weights.iter().sum::<f64>() + numbers.next(1000).pow(3) as f64;
+        let causes = [
+            Cause::Pinning,
+            Cause::CaNotTrusted,
+            Cause::ServerCertInvalid,
+        ];
+        let mut shares = causes.map(|cause| (cause, 0.0));
+        for ((_, share), weight) in shares.iter_mut().zip(weights) {
+            *share = weight / all;
+        }
+        let (cause, confidence) = shares.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        (numbers.next(10) > 0).then(|| of_shares(cause, confidence, shares))
+    }
+
+    fn of_shares(cause: Cause, confidence: f64, shares: [(Cause, f64); 3]) -> Decision {
+        Decision {
+            cause,
+            confidence,
+            told: confidence >= 0.7,
+            shares,
+            by_others: true,
+            interceptor_unseen: false,
+            origin: None,
+            other_apps_accept: false,
+            reasons: Reasons::default(),
+        }
+    }
+
+    fn alone() -> Box<Verdict> {
+        let mut verdict = pinning();
+        verdict.cause = Cause::CertificateRejected;
+        verdict.confidence = 0.9;
+        verdict.set_revision(0);
+        Box::new(verdict)
+    }
+
+    #[test]
+    fn a_verdict_never_wavers_back_nor_loses_all_confidence() {
+        let mut numbers = Numbers(1);
+        let mut revised = 0;
+        for _ in 0..2000 {
+            let mut refusals = Refusals::default();
+            let first = decision(&mut numbers);
+            let mut given = vec![refusals.open(alone(), None, [None; 3], first.as_ref())];
+            for _ in 0..30 {
+                let now = decision(&mut numbers);
+                refusals.revise(&[(Intercepted::Yes, now)], &mut given);
+            }
+            assert!(given.len() <= 1 + REVISIONS_MAX);
+            revised += given.len() - 1;
+            for (at, verdict) in given.iter().enumerate() {
+                assert!(verdict.confidence >= 0.5, "{verdict:?}");
+                assert_eq!(verdict.revision as usize, at);
+                let before = at.checked_sub(1).map(|before| &given[before]);
+                assert_eq!(verdict.supersedes.as_ref(), before.map(|it| &it.id));
+                let is_new = before.is_some_and(|it| it.cause != verdict.cause);
+                let mut earlier = given.iter().take(at);
+                let was_told = earlier.any(|it| it.cause == verdict.cause);
+                assert!(!is_new || !was_told, "{given:?}");
+            }
+        }
+        assert!(revised > 1000, "{revised}");
+    }
+
+    /// What was told becomes improbable, and the other cause was told before.
+    #[test]
+    fn a_cause_that_falls_and_cannot_become_another_is_the_refusal_alone() {
+        let (pin, lacks) = (Cause::Pinning, Cause::CaNotTrusted);
+        let likely = |cause, other| {
+            let shares = [
+                (cause, 0.95),
+                (other, 0.03),
+                (Cause::ServerCertInvalid, 0.02),
+            ];
+            of_shares(cause, 0.95, shares)
+        };
+        let mut refusals = Refusals::default();
+        let first = likely(pin, lacks);
+        let mut given = vec![refusals.open(alone(), None, [None; 3], Some(&first))];
+        for now in [likely(lacks, pin), likely(pin, lacks)] {
+            refusals.revise(&[(Intercepted::Yes, Some(now))], &mut given);
+        }
+        let said: Vec<_> = given.iter().map(|it| (it.cause, it.confidence)).collect();
+        let alone = (Cause::CertificateRejected, 0.9);
+        assert_eq!(said, [(pin, 0.95), (lacks, 0.95), alone]);
+    }
+}
