@@ -43,11 +43,12 @@ impl Default for Refused {
 }
 
 impl Refused {
-    /// Adds one that something else explains with this probability; beyond `most` they say the same.
-    fn add(&mut self, otherwise: f64, most: u32) {
+    /// Adds one that something else explains with this probability; beyond `most` they say the same, and
+    /// the probability isn't asked for.
+    fn add(&mut self, most: u32, otherwise: impl FnOnce() -> f64) {
         if self.count < most {
             self.count += 1;
-            self.otherwise *= otherwise;
+            self.otherwise *= otherwise();
         }
     }
 }
@@ -126,7 +127,7 @@ impl Case<'_> {
         };
         let app = self.triple.app;
         for name in pair.refused_beside(self.triple.name, self.now_s) {
-            refused.add(self.pinned_or_bad(app, name), most);
+            refused.add(most, || self.pinned_or_bad(app, name));
         }
         refused
     }
@@ -139,7 +140,7 @@ impl Case<'_> {
             .this_pair()
             .is_some_and(|pair| pair.refuses_related(name, self.now_s));
         if related {
-            refused.add(PINS[0], 1);
+            refused.add(1, || PINS[0]);
         }
         refused
     }
@@ -197,7 +198,7 @@ impl Case<'_> {
         if let Some(visitors) = self.facts.visitors(self.triple) {
             for (other, same, _) in visitors.refused_by.still(self.now_s) {
                 if *other != client && *same == app && !self.accepted(*other, app, name) {
-                    refused.add(self.without_ca(*other), most);
+                    refused.add(most, || self.without_ca(*other));
                 }
             }
         }
@@ -212,8 +213,9 @@ impl Case<'_> {
             for (other, it) in everywhere.refused.still(self.now_s) {
                 if *other != client && it.domain != name.domain && !self.accepted(*other, app, *it)
                 {
-                    let of_name = self.pinned_or_bad(app, it);
-                    refused.add(either(self.without_ca(*other), of_name), most);
+                    refused.add(most, || {
+                        either(self.without_ca(*other), self.pinned_or_bad(app, it))
+                    });
                 }
             }
         }
@@ -232,15 +234,15 @@ impl Case<'_> {
             if *it == app || seen.contains(it) || self.accepted(*other, *it, name) {
                 continue;
             }
-            let of_app = either(self.store_without_ca(*it), self.pins_alone(*it));
+            let of_app = || either(self.store_without_ca(*it), self.pins_alone(*it));
             if *other == client {
-                refusers.here.add(of_app, most);
+                refusers.here.add(most, of_app);
             } else {
-                let otherwise = either(self.without_ca(*other), of_app);
+                let otherwise = || either(self.without_ca(*other), of_app());
                 if self.is_general(*other, *it) {
-                    refusers.general.add(otherwise, most);
+                    refusers.general.add(most, otherwise);
                 } else {
-                    refusers.elsewhere.add(otherwise, most);
+                    refusers.elsewhere.add(most, otherwise);
                 }
             }
             seen.push(*it);
@@ -267,20 +269,23 @@ impl Case<'_> {
             if others.iter().take(at).any(|(before, _)| before == other) {
                 continue;
             }
-            let mut of_names = 1.0;
-            let mut domains: [u64; 12] = [0; 12];
-            let mut count = 0;
-            for (_, it) in others.iter().filter(|(same, _)| same == other) {
-                if domains.contains(&it.domain) {
-                    continue;
+            let of_names = || {
+                let mut probability = 1.0;
+                let mut domains: [u64; 12] = [0; 12];
+                let mut count = 0;
+                for (_, it) in others.iter().filter(|(same, _)| same == other) {
+                    if domains.contains(&it.domain) {
+                        continue;
+                    }
+                    if let Some(place) = domains.get_mut(count) {
+                        *place = it.domain;
+                    }
+                    count += 1;
+                    probability *= self.pinned_or_bad(*other, it);
                 }
-                if let Some(place) = domains.get_mut(count) {
-                    *place = it.domain;
-                }
-                count += 1;
-                of_names *= self.pinned_or_bad(*other, it);
-            }
-            refused.add(either(self.store_without_ca(*other), of_names), most);
+                probability
+            };
+            refused.add(most, || either(self.store_without_ca(*other), of_names()));
         }
         refused
     }

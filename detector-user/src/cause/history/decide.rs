@@ -28,7 +28,7 @@ const UNSEEN_PINNING_MAX: f64 = 0.69;
 const CHECKED: f64 = 0.97;
 /// An app that refuses so many other domains may be two programs with one hello.
 const REFUSED_TOO: u32 = 2;
-/// Causes that are told from each other.
+/// Causes that are told from each other, as [`place`] numbers them.
 const CAUSES: [Cause; 3] = [
     Cause::Pinning,
     Cause::CaNotTrusted,
@@ -192,28 +192,24 @@ impl Reasons {
             }
         }
         for (at, (kind, likelihood)) in self.columns.iter().enumerate() {
-            if Some(at) == without {
-                continue;
-            }
-            for (one, row) in likelihood.iter().zip(&mut weights) {
-                for (other, weight) in likelihood.iter().zip(row) {
-                    *weight *= match kind {
-                        Kind::Accepted => one.min(*other),
-                        Kind::Refused => one.max(*other),
-                        Kind::Itself => *one,
-                    };
-                }
+            if Some(at) != without {
+                weigh(&mut weights, *kind, likelihood);
             }
         }
         let mut all: f64 = 0.0;
         let mut of_causes = CAUSES.map(|cause| (cause, 0.0));
         for (one, row) in Hypothesis::ALL.into_iter().zip(&weights) {
+            let one = place(one);
             for (other, weight) in Hypothesis::ALL.into_iter().zip(row) {
+                let other = place(other);
                 all += weight;
-                for (cause, share) in &mut of_causes {
-                    if one.cause() == Some(*cause) || other.cause() == Some(*cause) {
-                        *share += weight;
-                    }
+                if let Some((_, share)) = one.and_then(|at| of_causes.get_mut(at)) {
+                    *share += weight;
+                }
+                if other != one
+                    && let Some((_, share)) = other.and_then(|at| of_causes.get_mut(at))
+                {
+                    *share += weight;
                 }
             }
         }
@@ -278,12 +274,44 @@ impl Reasons {
     }
 }
 
+/// Weights of each two hypotheses that hold at once, the first in the order of checks first; of one alone
+/// on the diagonal.
+type Weights = [[f64; HYPOTHESES]; HYPOTHESES];
+
+/// Multiplies the weights by a finding's likelihoods. It runs for each finding of each decision.
+fn weigh(weights: &mut Weights, kind: Kind, likelihood: &Column) {
+    for (one, row) in likelihood.iter().zip(weights) {
+        let pairs = likelihood.iter().zip(row);
+        match kind {
+            Kind::Accepted => {
+                pairs.for_each(|(other, it)| *it *= if one < other { one } else { other })
+            }
+            Kind::Refused => {
+                pairs.for_each(|(other, it)| *it *= if one > other { one } else { other })
+            }
+            Kind::Itself => pairs.for_each(|(_, it)| *it *= one),
+        }
+    }
+}
+
+/// Returns the place of a hypothesis' cause among the causes.
+const fn place(hypothesis: Hypothesis) -> Option<usize> {
+    match hypothesis.cause() {
+        Some(Cause::Pinning) => Some(0),
+        Some(Cause::CaNotTrusted) => Some(1),
+        Some(Cause::ServerCertInvalid) => Some(2),
+        _ => None,
+    }
+}
+
 impl Finding {
     /// Returns its likelihood under each hypothesis.
     fn column(&self) -> (Kind, Column) {
         let likelihood = self.row.likelihood.map(|likelihood| {
             if likelihood == Q {
                 self.otherwise
+            } else if self.count == 1 {
+                likelihood
             } else {
                 likelihood.powi(self.count as i32)
             }

@@ -125,7 +125,7 @@ impl Refusals {
     pub(super) fn has_open(&self, status: Intercepted) -> bool {
         self.open
             .iter()
-            .any(|open| open.alone.intercepted == status)
+            .any(|open| open.alone.intercepted == status && open.before.len() < REVISIONS_MAX)
     }
 
     /// Returns the latest verdict of a connection with this status, as it was by itself.
