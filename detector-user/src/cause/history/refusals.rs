@@ -325,7 +325,7 @@ mod tests {
         assert!(revised > 1000, "{revised}");
     }
 
-    /// What was told becomes improbable, and the other cause was told before.
+    /// A cause that was told becomes improbable, and the other one was told before.
     #[test]
     fn a_cause_that_falls_and_cannot_become_another_is_the_refusal_alone() {
         let (pin, lacks) = (Cause::Pinning, Cause::CaNotTrusted);
