@@ -105,6 +105,22 @@ impl Gateway {
         command
     }
 
+    /// Lets the gateway's firewall end connections at their ClientHello by a statement of nftables.
+    ///
+    /// # Errors
+    /// If nft fails.
+    pub fn rejects_hellos(&self, statement: &str) -> anyhow::Result<()> {
+        let table = "add table inet rejects";
+        let chain = "add chain inet rejects forward { type filter hook forward priority 0; }";
+        // Of all segments towards the server only the hello is as long.
+        let rule =
+            format!("add rule inet rejects forward tcp dport 443 meta length > 200 {statement}");
+        for line in [table, chain, &rule] {
+            self.gateway.run(&format!("nft {line}"))?;
+        }
+        Ok(())
+    }
+
     /// Returns a folder that is removed with the lab.
     pub fn folder(&self) -> &Path {
         self.folder.path()

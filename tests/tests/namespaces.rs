@@ -164,3 +164,27 @@ fn a_large_download_works_and_settles() {
         "judged: 1 established, 0 failed, 0 unused, 0 unfinished"
     );
 }
+
+/// The gateway's own firewall refuses the ClientHello in the server's name, which is one router away and may
+/// answer from the same TTL or another.
+#[rstest]
+#[case::server_of_the_same_system("k", 64)]
+#[case::server_of_another("l", 128)]
+fn a_hello_rejected_by_the_gateways_firewall_is_told(#[case] lab: &str, #[case] ttl: u8) {
+    let lab = Gateway::new(lab).unwrap();
+    let _server = lab.serve(&[]).unwrap();
+    let set = format!("sysctl -qw net.ipv4.ip_default_ttl={ttl}");
+    lab.server.run(&set).unwrap();
+    lab.rejects_hellos("reject with tcp reset").unwrap();
+    let (agent, _) = lab.watch(&["--output", "json"]).unwrap();
+    fails(&mut lab.curl("10.78.2.2", &[]));
+    let verdict = next_verdict(&agent).unwrap();
+    assert_eq!(verdict["cause"], "injected-reset", "{verdict:#}");
+    assert_eq!(verdict["ended_by"], "gateway", "{verdict:#}");
+    let evidence = verdict["evidence"].as_array().unwrap();
+    let stage = evidence.iter().find(|it| it["name"] == "reset-stage");
+    assert_eq!(stage.unwrap()["detail"], "it came upon the ClientHello");
+    let distance = evidence.iter().find(|it| it["name"] == "reset-distance");
+    let distance = distance.unwrap()["detail"].as_str().unwrap();
+    assert!(distance.contains("a host no hop away"), "{distance}");
+}

@@ -42,6 +42,8 @@ pub struct ResetFacts<'a> {
     pub distance: Option<Distance>,
     /// Progress of the connection by then.
     pub stage: Stage,
+    /// Whether the first reset was seen as it left this host.
+    pub at_egress: bool,
 }
 
 impl ResetFacts<'_> {
@@ -55,9 +57,14 @@ impl ResetFacts<'_> {
         self.tells.iter().map(Tell::weight).sum()
     }
 
-    /// Returns the sender of an injected one: this gateway, if it was made between its taps.
+    /// Returns the sender of an injected one: this gateway, if it was made between its taps, or left it
+    /// with a TTL that no router has lowered, not this one either.
     pub fn injector(&self) -> Party {
-        let made_here = |tell: &Tell<'_>| matches!(tell, Tell::NeverArrived { .. });
+        let made_here = |tell: &Tell<'_>| match tell {
+            Tell::NeverArrived { .. } => true,
+            Tell::Ttl { ttl, seen } => self.at_egress && is_initial(*ttl) && !is_initial(seen.1),
+            _ => false,
+        };
         if self.tells.iter().any(made_here) {
             Party::Gateway
         } else {
@@ -156,6 +163,7 @@ fn of_side<'a>(
             named: sender,
         }),
         stage: Stage::of(timeline, first),
+        at_egress: first.egress,
     })
 }
 
@@ -178,12 +186,28 @@ fn ttl(
     let ttl = reset.measured.ttl;
     let (min, max) = (baseline.ttl_min, baseline.ttl_max);
     let distance = min.saturating_sub(ttl).max(ttl.saturating_sub(max));
-    // Routes don't change within a round trip.
-    let enough = if too_soon { 1 } else { TTL_DISTANCE };
+    // Routes don't change within a round trip, and none leads a router's segments here without a hop.
+    let near = is_next_door(reset, max);
+    let enough = if too_soon || near { 1 } else { TTL_DISTANCE };
     (distance >= enough).then_some(Tell::Ttl {
         ttl,
         seen: (min, max),
     })
+}
+
+/// Whether hosts send segments with this TTL.
+const fn is_initial(ttl: u8) -> bool {
+    matches!(ttl, 64 | 128 | u8::MAX)
+}
+
+/// Whether no router lies between here and the maker of the reset, but one between here and the sender of
+/// the other segments, whose TTLs are up to `others`.
+fn is_next_door(reset: &Close, others: u8) -> bool {
+    let ttl = reset.measured.ttl;
+    let hops = ttl.wrapping_sub(others);
+    is_initial(ttl)
+        && (1..TTL_DISTANCE).contains(&hops)
+        && reset.measured.baseline & baseline::STALE == 0
 }
 
 /// Finds a sequence number ahead of the data its sender had sent: a guess (RFC 5961 §3.2). Data

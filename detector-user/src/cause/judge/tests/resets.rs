@@ -251,3 +251,29 @@ fn an_answer_in_time_is_likelier_the_servers() {
     };
     assert!(confidence(31_000) > confidence(100));
 }
+
+/// A gateway's own reset, of a server one router behind it. A route that changes by a hop leads nobody's
+/// segments here without any.
+#[rstest]
+#[case::made_here(63, 64, true, Cause::InjectedReset, Party::Gateway)]
+#[case::made_next_door(63, 64, false, Cause::InjectedReset, Party::Middlebox)]
+#[case::two_hops(126, 128, false, Cause::InjectedReset, Party::Middlebox)]
+#[case::another_route(62, 63, true, Cause::EndpointReset, Party::Server)]
+#[case::of_a_neighbour(64, 64, true, Cause::EndpointReset, Party::Server)]
+fn a_reset_without_a_hop_is_not_of_a_server_behind_a_router(
+    #[case] server: u8,
+    #[case] ttl: u8,
+    #[case] egress: bool,
+    #[case] cause: Cause,
+    #[case] by: Party,
+) {
+    let mut timeline = reset_upon_hello(ttl, 31_000);
+    timeline.syns[1].ttl = server;
+    timeline.closes[0].egress = egress;
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(
+        (verdict.cause, verdict.ended_by),
+        (cause, by),
+        "{verdict:?}"
+    );
+}
