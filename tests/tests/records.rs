@@ -86,6 +86,39 @@ fn an_empty_handshake_record_hides_nothing(#[case] flight: Vec<u8>, #[case] answ
     is_refused(&verdict);
 }
 
+/// An alert acknowledges all that its sender had read: the ServerHello, and the certificate not yet.
+#[rstest]
+#[case::unknown_ca(48, 0, "unsupported-parameters")]
+#[case::internal_error(80, 0, "unsupported-parameters")]
+#[case::handshake_failure(40, 0, "unsupported-parameters")]
+#[case::all_but_a_byte(48, 1, "unsupported-parameters")]
+#[case::all(48, 2, "certificate-rejected")]
+fn an_alert_before_the_certificate_is_about_another_record(
+    #[case] description: u8,
+    #[case] received: usize,
+    #[case] cause: &str,
+) {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut frames = talk.three_way_handshake();
+    frames.push(talk.data(Client, &tls::client_hello("app.example", 300)));
+    let certificate = tls::record(HANDSHAKE, &certificate());
+    let (last, most) = certificate.split_last().unwrap();
+    frames.push(talk.data(Server, &hello()));
+    // On their way to the client, beyond this tap, when it sends its alert.
+    let begun = [&[][..], most, &certificate][received].to_vec();
+    let mut late = talk.clone();
+    late.data(Server, &begun);
+    frames.push(talk.data(Server, &[most, &[*last]].concat()));
+    frames.push(late.data(Client, &tls::record(ALERT, &[2, description])));
+    frames.push(late.fin(Client));
+    let times = (0..).map(|number| START + number * STEP);
+    let verdict = one_verdict(&pcap(ETHERNET, times.zip(frames)));
+    assert_eq!(verdict["cause"], cause, "{verdict:#}");
+    let evidence = verdict["evidence"].to_string();
+    let told = evidence.contains("alert-before-certificate");
+    assert_eq!(told, received < 2 && description != 40, "{verdict:#}");
+}
+
 /// One side's timeline holds sixteen records.
 #[test]
 fn an_alert_of_the_client_behind_sixteen_records_is_told() {

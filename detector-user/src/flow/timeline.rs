@@ -73,6 +73,9 @@ pub struct Timeline {
     pub closes: Vec<Close>,
     /// Resets after which the side that they were sent to acknowledged new data: they had no effect.
     pub resets_outlived: u8,
+    /// Bytes of the other side's stream that the segment of a side's first alert acknowledges: client,
+    /// server. Alerts of TLS 1.3 that look like data are none.
+    pub alert_acknowledges: [Option<u32>; 2],
     /// State of both sides at the last observation: client, server.
     pub sides: [Side; 2],
     /// SYN or SYN,ACK of both sides, as far as they were seen: client, server. Times as
@@ -111,6 +114,7 @@ impl Timeline {
             records: Vec::new(),
             closes: Vec::new(),
             resets_outlived: 0,
+            alert_acknowledges: [None; 2],
             sides: [Side::default(); 2],
             syns: [Syn::default(); 2],
             refused: false,

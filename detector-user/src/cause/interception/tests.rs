@@ -58,6 +58,7 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
         records: vec![],
         closes: vec![],
         resets_outlived: 0,
+        alert_acknowledges: [None; 2],
         sides: [64, ttl].map(|ttl| Side {
             flags: side_flags::SEEN,
             ttl_min: ttl,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use detector_common::flow::Sender;
 
 use crate::cause::interception::InterceptionEvidence;
-use crate::cause::judge::facts::{AlertFact, CutShort, Flaw};
+use crate::cause::judge::facts::{AlertAmidData, AlertFact, CutShort, Flaw, Sign};
 use crate::cause::judge::resets::{Distance, Stage, Tell};
 use crate::flow::preamble::{Refusal, Target};
 use crate::flow::timeline::CloseKind;
@@ -84,6 +84,12 @@ pub enum Evidence<'f> {
     KeyExchangeRefused(AlertFact),
     /// The server answered the client's data with nothing but an alert, by its length.
     ServerAlertForData,
+    /// An encrypted alert amid data that is hardly a close_notify.
+    AlertAmidData(AlertAmidData),
+    /// The client sent an encrypted alert while the server sent this record.
+    AlertAmidRecord(CutShort),
+    /// The client's alert came before it had received the certificate.
+    AlertBeforeCertificate(AlertFact),
     /// The server refused the client's certificate by an alert.
     ServerRefusesClient(AlertFact),
     /// The server answered the client's certificate with nothing but an alert, by its length.
@@ -163,6 +169,8 @@ impl Evidence<'_> {
             Self::DecryptAlert(_) => "decrypt-alert",
             Self::KeyExchangeRefused(_) => "key-exchange-refused",
             Self::ServerAlertForData => "server-alert-for-data",
+            Self::AlertAmidData(_) | Self::AlertAmidRecord(_) => "alert-amid-data",
+            Self::AlertBeforeCertificate(_) => "alert-before-certificate",
             Self::ServerRefusesClient(_) => "server-refuses-client",
             Self::ServerAlertAfterFlight => "server-alert-after-flight",
             Self::PreSharedKey(_) => "pre-shared-key",
@@ -370,6 +378,38 @@ impl fmt::Display for Evidence<'_> {
                 },
                 cut.missing,
                 cut.sent
+            ),
+            Self::AlertAmidData(alert) => {
+                let by = word(alert.by);
+                match alert.sign {
+                    Sign::Twice => write!(
+                        f,
+                        "{by} sent two encrypted alerts in a row, as a fatal one and close_notify: it could \
+                         not read a record"
+                    ),
+                    Sign::ForRequest => write!(
+                        f,
+                        "{by} answered a request that it had received with nothing but an encrypted alert, \
+                         and closed"
+                    ),
+                    Sign::WhileSending => write!(
+                        f,
+                        "{by} sent nothing but an encrypted alert while the other side was sending to it, \
+                         and closed"
+                    ),
+                }
+            }
+            Self::AlertAmidRecord(cut) => write!(
+                f,
+                "the other side sent an encrypted alert while {} was sending a record, of which {} bytes were \
+                 still to come: it could not read one, or hung up",
+                word(cut.by),
+                cut.missing
+            ),
+            Self::AlertBeforeCertificate(alert) => write!(
+                f,
+                "{} before it had received the server's certificate, by its acknowledgement number",
+                sent(alert)
             ),
             Self::HungUp(cut) => write!(
                 f,

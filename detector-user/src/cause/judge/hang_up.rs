@@ -49,6 +49,8 @@ impl FromStr for Endings {
 
 /// Log-odds of a side's own reset of a connection in use.
 const RESET: f64 = 2.0;
+/// Log-odds of either reading of a client's encrypted alert amid the server's record.
+const ALERT: f64 = 0.3;
 
 /// Turns the judgement on a connection that worked into a verdict on its end, if `endings` has it.
 #[must_use]
@@ -62,6 +64,18 @@ pub fn with_ending(judged: Judged, connection: &Connection, endings: Endings) ->
         return judged;
     };
     let facts = Facts::of(leg, None);
+    if let Some(cut) = amid_record(&facts, reset) {
+        let findings = [
+            (Cause::DecryptError, Evidence::AlertAmidRecord(cut)),
+            (Cause::Abandoned, Evidence::HungUp(cut)),
+        ];
+        let findings = findings.map(|(cause, evidence)| Finding {
+            cause,
+            evidence,
+            weight: ALERT,
+        });
+        return as_failed(judged, &facts, &findings);
+    }
     let is_own = reset.kind == CloseKind::Reset
         && !facts.resets.injected()
         && !facts.outlived_reset
@@ -79,23 +93,39 @@ pub fn with_ending(judged: Judged, connection: &Connection, endings: Endings) ->
             comparable: facts.resets.comparable,
         },
     };
-    let verdict = reset_in_use(&facts, evidence, &judged.subject.interception);
+    let findings = [Finding {
+        cause: Cause::EndpointReset,
+        evidence,
+        weight: RESET,
+    }];
+    as_failed(judged, &facts, &findings)
+}
+
+/// Returns the record that the server was sending when the client sent an encrypted alert and closed.
+fn amid_record(facts: &Facts<'_>, close: &Close) -> Option<CutShort> {
+    let left = facts.farewell == Some(Sender::Client) && facts.client.left_by_alert;
+    let cut = under_way(close).filter(|cut| cut.by == Sender::Server)?;
+    (left && close.sender == Sender::Client).then_some(cut)
+}
+
+/// Returns the judgement with a verdict on the connection's end, by the first of these findings.
+fn as_failed(judged: Judged, facts: &Facts<'_>, findings: &[Finding<'_>]) -> Judged {
+    let Some(cause) = findings.first().map(|finding| finding.cause) else {
+        return judged;
+    };
+    let verdict = ended_in_use(facts, findings, cause, &judged.subject.interception);
     Judged {
         judgement: Judgement::Failed(Box::new(verdict)),
         ..judged
     }
 }
 
-fn reset_in_use(
+fn ended_in_use(
     facts: &Facts<'_>,
-    evidence: Evidence<'_>,
+    findings: &[Finding<'_>],
+    cause: Cause,
     interception: &Interception,
 ) -> crate::verdict::Verdict {
-    let findings = [Finding {
-        cause: Cause::EndpointReset,
-        evidence,
-        weight: RESET,
-    }];
     let grounds = Grounds {
         case: Case {
             facts,
@@ -106,10 +136,10 @@ fn reset_in_use(
         },
         other_leg: None,
         interception,
-        findings: &findings,
+        findings,
     };
-    let confidence = weigh::share(&findings, Cause::EndpointReset);
-    grounds.verdict(Cause::EndpointReset, confidence)
+    let confidence = weigh::share(findings, cause);
+    grounds.verdict(cause, confidence)
 }
 
 /// Returns the record that one of the sides had begun when the connection was reset, where that is

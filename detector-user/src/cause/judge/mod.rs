@@ -194,8 +194,11 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
                 findings: &findings,
             };
             let (cause, confidence) = as_lone(&findings, cause, confidence);
-            let used =
-                case.facts.established && matches!(cause, Cause::Truncated | Cause::EndpointReset);
+            let used = case.facts.established
+                && matches!(
+                    cause,
+                    Cause::Truncated | Cause::EndpointReset | Cause::DecryptError
+                );
             outcome = if used {
                 Outcome::Accepted
             } else {
@@ -260,7 +263,7 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
         });
     }
     let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
-    let broke_off = cut_off || facts.left_unfinished().is_some();
+    let broke_off = cut_off || facts.left_unfinished().is_some() || facts.alert_amid_data.is_some();
     if facts.established && !broke_off && facts.failure_alert().is_none() {
         let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts);
         if !case.server_leg.is_some_and(broken_behind) {

@@ -191,6 +191,7 @@ fn ended_by(facts: &Facts<'_>, server_leg: Option<&ServerLeg<'_>>, cause: Cause)
     let first = facts
         .failure_alert()
         .map(|alert| alert.from)
+        .or(facts.alert_amid_data.map(|alert| alert.by))
         .or(facts.farewell)
         .or(facts.first_close.map(|(sender, _)| sender));
     first.map_or(Party::Unknown, party)
@@ -206,6 +207,9 @@ fn alert(facts: &Facts<'_>) -> Option<Alert> {
     }
     if facts.server_alert_at_end && !facts.server_answered {
         return Some(by_place(Sender::Server));
+    }
+    if let Some(alert) = facts.alert_amid_data {
+        return Some(by_place(alert.by));
     }
     // The alert that ends a connection that worked is close_notify.
     facts

@@ -72,6 +72,7 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
             .collect(),
         closes: vec![],
         resets_outlived: 0,
+        alert_acknowledges: [None; 2],
         sides: [Side::default(); 2],
         syns: Default::default(),
         refused: false,

@@ -23,6 +23,8 @@ pub struct Handshake {
     pub retry: Option<ServerHello>,
     /// The server's certificate, up to TLS 1.2.
     pub certificate: Option<Result<Leaf, CertificateError>>,
+    /// Position in the server's stream behind the record with the end of that certificate.
+    pub certificate_end: Option<u32>,
     /// Whether the server stapled an OCSP answer, up to TLS 1.2.
     pub certificate_status: bool,
     /// Whether the server sent a ServerKeyExchange, up to TLS 1.2.

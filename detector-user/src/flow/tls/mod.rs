@@ -84,6 +84,9 @@ impl HandshakeView {
             let stream = &self.server.stream;
             let plaintext = Plaintext::read(stream.contiguous());
             handshake.read_server(&plaintext);
+            handshake.certificate_end = plaintext
+                .message_end(records::CERTIFICATE)
+                .and_then(|end| records::record_end(stream.contiguous(), end));
             if plaintext.is_not_tls_at_all() {
                 let answer = PlainAnswer::read(stream.contiguous());
                 handshake.plain_answer = answer.map(Box::new);

@@ -159,12 +159,37 @@ impl<'a> Plaintext<'a> {
         Messages(&self.handshake)
     }
 
+    /// Returns the number of handshake bytes up to the end of the first whole message of this type.
+    pub fn message_end(&self, handshake_type: u8) -> Option<usize> {
+        let mut messages = self.messages();
+        let found = messages.find(|message| message.handshake_type == handshake_type)?;
+        found
+            .complete
+            .then(|| self.handshake.len() - messages.0.len())
+    }
+
     /// Whether it ends within a record or a message.
     pub fn is_incomplete(&self) -> bool {
         let mut messages = self.messages();
         let whole = messages.by_ref().all(|message| message.complete);
         !whole || !messages.0.is_empty() || self.end == PlaintextEnd::Cut
     }
+}
+
+/// Returns the position behind the record that has the last of so many handshake bytes of a stream.
+pub fn record_end(stream: &[u8], handshake_bytes: usize) -> Option<u32> {
+    let (mut rest, mut found) = (stream, 0);
+    while let Some((header, body, behind)) = split_record(rest) {
+        if header.content_type == HANDSHAKE {
+            found += body.len();
+        }
+        if found >= handshake_bytes {
+            let end = stream.len() - rest.len() + HEADER_LEN as usize + usize::from(header.length);
+            return u32::try_from(end).ok();
+        }
+        rest = behind;
+    }
+    None
 }
 
 /// Splits a record into its header, as much of its body as came, and the rest.

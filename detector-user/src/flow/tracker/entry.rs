@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
+use detector_common::headers::tcp_flags;
 use detector_common::observation::{ChunkHead, Observation, events};
 use detector_common::record::ALERT;
 use detector_common::syn::Syn;
@@ -49,6 +50,7 @@ pub(super) struct Entry {
     late_alert: Option<(Sender, u64)>,
     closes: Vec<Close>,
     resets_outlived: u8,
+    alert_acknowledges: [Option<u32>; 2],
     sides: [Side; 2],
     syns: [Syn; 2],
     preamble: Option<Arc<Preamble>>,
@@ -75,6 +77,7 @@ impl Entry {
             late_alert: None,
             closes: Vec::new(),
             resets_outlived: 0,
+            alert_acknowledges: [None; 2],
             sides: [Side::default(); 2],
             syns: [Syn::default(); 2],
             preamble: None,
@@ -127,6 +130,7 @@ impl Entry {
         if self.late_alert.is_none() && has_late_alert(observation) {
             self.late_alert = Some((sender(observation.sender), observation.time_ns));
         }
+        self.record_alert(observation);
         let settles = observation.events & events::SETTLED != 0;
         self.settled |= settles;
         if settles {
@@ -143,6 +147,26 @@ impl Entry {
         self.record_closes(observation, sides_before, buffers);
         if observation.events & events::OUTLIVED_RESET != 0 {
             self.forget_resets_to(sender(observation.sender));
+        }
+    }
+
+    /// Records how much of the other side's stream a side's first alert acknowledges.
+    fn record_alert(&mut self, observation: &Observation) {
+        let measured = &observation.measured;
+        let is_alert = observation.events & events::ALERT != 0;
+        if !is_alert || measured.flags & tcp_flags::ACK == 0 || self.resumed {
+            return;
+        }
+        let [client, server] = &observation.watched.flow.sides;
+        let [by_client, by_server] = &mut self.alert_acknowledges;
+        let (first, peer) = match sender(observation.sender) {
+            Sender::Client => (by_client, server),
+            Sender::Server => (by_server, client),
+        };
+        let is_known = peer.has(side_flags::STARTED);
+        let acknowledged = measured.ack.wrapping_sub(peer.start_seq);
+        if first.is_none() && is_known && acknowledged <= i32::MAX as u32 {
+            *first = Some(acknowledged);
         }
     }
 
@@ -201,12 +225,7 @@ impl Entry {
                     egress: observation.egress != 0,
                     records_before: side.record_count,
                     measured: observation.measured,
-                    // A reset moves no baseline; a FIN moves its own, so the state before counts.
-                    sides: if kind == CloseKind::Fin && sides_before != [Side::default(); 2] {
-                        sides_before
-                    } else {
-                        observation.watched.flow.sides
-                    },
+                    sides: sides_at(kind, sender, observation, sides_before),
                 });
             }
         }
@@ -331,6 +350,7 @@ impl Entry {
             records,
             closes: self.closes.clone(),
             resets_outlived: self.resets_outlived,
+            alert_acknowledges: self.alert_acknowledges,
             sides: self.sides,
             syns: self.syns,
             refused: false,
@@ -371,6 +391,25 @@ fn sender(number: u8) -> Sender {
     } else {
         Sender::Server
     }
+}
+
+/// Returns both sides' states at a close. A reset moves no baseline; a FIN moves its own, so its sender's
+/// state before counts.
+fn sides_at(
+    kind: CloseKind,
+    by: Sender,
+    observation: &Observation,
+    before: [Side; 2],
+) -> [Side; 2] {
+    let mut sides = observation.watched.flow.sides;
+    let own = by as usize;
+    if kind == CloseKind::Fin
+        && before != [Side::default(); 2]
+        && let (Some(side), Some(before)) = (sides.get_mut(own), before.get(own))
+    {
+        *side = *before;
+    }
+    sides
 }
 
 /// Whether an alert came for which its side's records have no place.

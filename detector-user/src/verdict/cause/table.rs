@@ -362,8 +362,9 @@ Compare captures of both sides of the gateway: `tlswhy pcap` judges them.
             signs: "bad_record_mac, decode_error, decrypt_error, record_overflow, \
                     unexpected_message; internal_error is weaker; up to TLS 1.2 also \
                     handshake_failure or illegal_parameter for the server's signed key exchange; \
-                    a server that answers data only with a record as long as an alert",
-            confidence: "69–94 %",
+                    a server that answers data only with a record as long as an alert; amid data \
+                    an encrypted alert that is hardly a close_notify (below)",
+            confidence: "62–94 %",
             advice: "capture on both sides of the interceptor",
         },
     };

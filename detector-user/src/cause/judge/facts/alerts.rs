@@ -142,7 +142,7 @@ struct Progress {
 /// Whether alerts of a record as long as this cannot be encrypted: it has one byte of an alert in two
 /// records, or some alerts, of which the first is read (RFC 5246 §6.2.1 allows both, RFC 8446 §5.1
 /// neither), and is shorter than any tag.
-const fn is_in_the_clear(length: u16) -> bool {
+pub(super) const fn is_in_the_clear(length: u16) -> bool {
     const TAG_MIN: u16 = 8;
     length == 1 || (length < TAG_MIN && length.is_multiple_of(2))
 }

@@ -20,6 +20,8 @@ pub struct ClientRecords {
     pub alerts_after_finished: u8,
     /// Application data of its own.
     pub used: bool,
+    /// Its last record is an encrypted alert, up to TLS 1.2 by its type, in TLS 1.3 by its length.
+    pub left_by_alert: bool,
 }
 
 /// Bytes by which a record with an EndOfEarlyData message is longer than one with an alert.
@@ -66,6 +68,7 @@ impl ClientRecords {
             early = false;
             let alert = lengths.is_clients_alert(timeline, record);
             let finished = lengths.is_finished(record);
+            client.left_by_alert = alert;
             match (client.finished, alert) {
                 (true, true) => client.count_alert(),
                 (true, false) => client.used = true,
@@ -93,6 +96,7 @@ impl ClientRecords {
             ..Self::default()
         };
         for record in timeline.records_of(Sender::Client) {
+            client.left_by_alert = record.content_type == ALERT;
             match record.content_type {
                 CHANGE_CIPHER_SPEC => client.finished = true,
                 ALERT if client.finished => client.count_alert(),

@@ -1,6 +1,8 @@
 //! Facts that a timeline shows, so that rules need not look at records.
 
 mod alerts;
+mod amid_data;
+mod before_certificate;
 mod client_records;
 mod closing;
 mod cut_short;
@@ -14,6 +16,7 @@ use detector_common::flow::{Sender, record_flags, side_flags};
 use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
 
 pub use self::alerts::AlertFact;
+pub use self::amid_data::{AlertAmidData, Sign};
 pub use self::client_records::ClientRecords;
 pub use self::cut_short::CutShort;
 pub use self::flaw::Flaw;
@@ -61,6 +64,10 @@ pub struct Facts<'a> {
     pub first_close: Option<(Sender, CloseKind)>,
     /// The record that the first FIN or RST cut short, where that is known.
     pub cut_short: Option<CutShort>,
+    /// An encrypted alert of a connection in use that is hardly a close_notify.
+    pub alert_amid_data: Option<AlertAmidData>,
+    /// The client sent its alert, or closed, before it had received the server's certificate.
+    pub before_certificate: bool,
     /// The first side to take leave: by an alert of any kind, in the clear or known by its place, by
     /// FIN, or by a reset that is its own.
     pub farewell: Option<Sender>,
@@ -115,6 +122,7 @@ impl<'a> Facts<'a> {
             && client.finished
             && sender == Some(Sender::Server)
             && !closing::is_late(timeline);
+        let before_certificate = before_certificate::is_left(timeline, tls13);
         let mut facts = Self {
             timeline,
             version,
@@ -123,12 +131,15 @@ impl<'a> Facts<'a> {
             encrypted_alerts: alerts.encrypted,
             client,
             server_hello: handshake.server_hello.is_some(),
-            server_flight: server_records::sent_flight(timeline, tls13, client_closed_us),
+            server_flight: server_records::sent_flight(timeline, tls13, client_closed_us)
+                && !before_certificate,
             idled: closing::is_idled(timeline, client_closed_us),
             server_answered: server.answered,
             server_alert_at_end: server.alert_at_end,
             first_close: first_close.map(|close| (close.sender, close.kind)),
             cut_short: first_close.and_then(|close| CutShort::of(timeline, close)),
+            alert_amid_data: None,
+            before_certificate,
             farewell: sender,
             farewell_ns: farewell.map(|(at_us, _)| timeline.nanos_at(at_us)),
             resets,
@@ -143,6 +154,9 @@ impl<'a> Facts<'a> {
         };
         // Bytes that are no records look like a gap to the tracking of records.
         facts.gaps &= facts.plain_answer().is_none();
+        if facts.established {
+            facts.alert_amid_data = AlertAmidData::of(timeline, &lengths, tls13);
+        }
         facts
     }
 

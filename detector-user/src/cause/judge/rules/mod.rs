@@ -169,6 +169,11 @@ pub static RULES: &[Rule] = &[
         parameters::parameter_alert,
     ),
     rule(
+        Cause::UnsupportedParameters,
+        "RFC 9293 §3.4: an acknowledgement covers all bytes received; a record is read once it is whole",
+        parameters::alert_before_certificate,
+    ),
+    rule(
         Cause::HelloTooLarge,
         "tldr.fail: ClientHellos with post-quantum key shares need two segments",
         hello_size::too_large,
@@ -203,6 +208,11 @@ pub static RULES: &[Rule] = &[
         Cause::DecryptError,
         "RFC 8446 §5.2: bad_record_mac; measured with a damaged record, OpenSSL and Go",
         records::server_alert_for_data,
+    ),
+    rule(
+        Cause::DecryptError,
+        "RFC 8446 §5.2, §6.1; measured with a damaged record amid a transfer: OpenSSL, Go, Java",
+        records::alert_amid_data,
     ),
     rule(
         Cause::Truncated,

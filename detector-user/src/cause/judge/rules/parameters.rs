@@ -7,7 +7,7 @@ use super::{client_auth, records};
 use crate::cause::judge::evidence::Evidence;
 use crate::verdict::AlertDescription::{
     self, HandshakeFailure, IllegalParameter, InappropriateFallback, InsufficientSecurity,
-    MissingExtension, NoApplicationProtocol, ProtocolVersion, UnrecognizedName,
+    InternalError, MissingExtension, NoApplicationProtocol, ProtocolVersion, UnrecognizedName,
     UnsupportedExtension,
 };
 
@@ -40,6 +40,16 @@ pub(super) fn parameter_alert(case: Case<'_>) -> Holds<'_> {
         2.8
     };
     Some((Evidence::ParameterAlert(alert), weight))
+}
+
+/// Tests whether the client refused by an alert, of any kind, what it had read by then: the ServerHello
+/// without the certificate.
+pub(super) fn alert_before_certificate(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let alert = *facts.failure_alert_of(Sender::Client)?;
+    let is_vague = alert.is_about_certificate() || alert.is_one_of(&[InternalError]);
+    (facts.before_certificate && is_vague && !facts.is_old_version_refused())
+        .then_some((Evidence::AlertBeforeCertificate(alert), 1.0))
 }
 
 pub(super) fn fragmented_certificate(case: Case<'_>) -> Holds<'_> {

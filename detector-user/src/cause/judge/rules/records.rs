@@ -5,6 +5,7 @@ use detector_common::flow::Sender;
 use super::case::{Case, Holds};
 use super::client_auth;
 use crate::cause::judge::evidence::Evidence;
+use crate::cause::judge::facts::Sign;
 use crate::flow::timeline::CloseKind;
 use crate::flow::tls::names::is_finite_field;
 use crate::verdict::AlertDescription::{
@@ -28,6 +29,7 @@ pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
     let alert = *facts.failure_alert()?;
     if facts.is_internal_error_after_flight()
         || facts.is_old_version_refused()
+        || (facts.before_certificate && alert.is_one_of(&[InternalError]))
         || client_auth::is_about_key(facts)
     {
         return None;
@@ -52,6 +54,7 @@ pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
     let refused = alert.is_one_of(&[HandshakeFailure, IllegalParameter])
         && handshake.server_hello_done
         && !facts.is_tls13()
+        && !facts.before_certificate
         && !finite_field;
     refused.then_some((Evidence::KeyExchangeRefused(alert), 1.8))
 }
@@ -59,6 +62,20 @@ pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
 pub(super) fn cut_short(case: Case<'_>) -> Holds<'_> {
     let cut = *case.facts.left_unfinished()?;
     (cut.kind == CloseKind::Fin).then_some((Evidence::CutShort(cut), 2.5))
+}
+
+/// Weighs an encrypted alert amid data. In TLS 1.3 only length and place show that it is one.
+pub(super) fn alert_amid_data(case: Case<'_>) -> Holds<'_> {
+    let facts = case.facts;
+    let alert = facts.alert_amid_data?;
+    let weight = match (alert.sign, facts.is_tls13()) {
+        (Sign::Twice, _) => 1.6,
+        (Sign::WhileSending, false) => 1.4,
+        (Sign::WhileSending, true) => 1.0,
+        (Sign::ForRequest, false) => 0.8,
+        (Sign::ForRequest, true) => 0.6,
+    };
+    Some((Evidence::AlertAmidData(alert), weight))
 }
 
 pub(super) fn server_alert_for_data(case: Case<'_>) -> Holds<'_> {

@@ -27,6 +27,9 @@ pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert_of(Sender::Client)?;
     let vague = facts.is_internal_error_after_flight();
+    if facts.before_certificate {
+        return None;
+    }
     if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) && !vague {
         return None;
     }

@@ -1,6 +1,7 @@
 //! Flows as each TLS stack shows them on the wire when it accepts or refuses.
 
 mod abandonment;
+mod amid_data;
 mod causes;
 mod client_auth;
 mod ech;
@@ -119,6 +120,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         records: vec![],
         closes: vec![],
         resets_outlived: 0,
+        alert_acknowledges: [None; 2],
         sides: [64, 57].map(|ttl| Side {
             flags: side_flags::SEEN,
             ttl_min: ttl,
