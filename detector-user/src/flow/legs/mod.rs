@@ -11,6 +11,7 @@
 //! One tap sees both legs of an explicit proxy, and of a relay on its own host: the first ends at the
 //! address where the second begins, which needs no order of answers.
 
+mod copies;
 mod pairing;
 #[cfg(test)]
 mod tests;
@@ -125,7 +126,15 @@ impl Legs {
             self.judge_alone(oldest);
         }
         let flow = beginning.flow;
-        let partner = self.partner(&beginning).or_else(|| self.again(&beginning));
+        let original = self.original(&beginning);
+        let partner = match original {
+            Some(original) => self.record_copy(original, flow),
+            None => self
+                .partner(&beginning)
+                .or_else(|| self.again(&beginning))
+                .or_else(|| self.partner_of_copies(&beginning)),
+        };
+        let is_copy = original.is_some() && partner.is_none();
         let mut meets = false;
         if let Some(partner) = partner
             && let Some(leg) = self.legs.get_mut(&partner)
@@ -133,7 +142,8 @@ impl Legs {
             leg.partner = Some(flow);
             meets = meet(&leg.beginning, &beginning) || meet(&beginning, &leg.beginning);
             leg.meets = meets;
-        } else {
+        }
+        if original.is_none() && !self.has_random(partner, &beginning) {
             self.by_random.insert(beginning.random, flow);
         }
         self.index(&beginning);
@@ -142,6 +152,8 @@ impl Legs {
             Leg {
                 beginning,
                 partner,
+                copy: None,
+                is_copy,
                 meets,
                 too_late: false,
                 over: None,
@@ -166,9 +178,9 @@ impl Legs {
     fn works(&mut self, timeline: Box<Timeline>) {
         let flow = timeline.flow;
         let is_server_leg = self.legs.peek(&flow).is_some_and(|leg| {
-            leg.partner
-                .and_then(|partner| self.legs.peek(&partner))
-                .is_some_and(|other| other.beginning.started_ns <= leg.beginning.started_ns)
+            let partner = leg.partner.and_then(|partner| self.legs.peek(&partner));
+            let is_later = |other: &Leg| other.beginning.started_ns <= leg.beginning.started_ns;
+            leg.is_copy || partner.is_some_and(is_later)
         });
         if !is_server_leg {
             if !self.several_taps {
@@ -197,7 +209,7 @@ impl Legs {
         let free = |flow: &FlowId| {
             self.legs
                 .peek(flow)
-                .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none())
+                .is_some_and(|leg| leg.partner.is_none() && leg.over.is_none() && !leg.is_copy)
         };
         if let Some(flow) = self.by_random.get(&beginning.random)
             && free(flow)
@@ -247,6 +259,10 @@ impl Legs {
 
     fn over(&mut self, timeline: Box<Timeline>, now_ns: u64) {
         let flow = timeline.flow;
+        if self.legs.peek(&flow).is_some_and(|leg| leg.is_copy) {
+            self.forget(flow);
+            return;
+        }
         let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
         let Some(partner) = partner.filter(|partner| self.legs.contains_key(partner)) else {
             if self.forget(flow).is_none_or(|leg| !leg.too_late) {

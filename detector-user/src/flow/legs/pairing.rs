@@ -1,17 +1,21 @@
 //! The question whether two flows are legs of one connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use detector_common::flow::Sender;
+use detector_common::flow::{Sender, side_flags};
 use detector_common::record::APPLICATION_DATA;
 
 use crate::flow::flow_id::FlowId;
-use crate::flow::timeline::{Beginning, Timeline};
+use crate::flow::timeline::{Beginning, Timeline, TimelineRecord};
+use crate::flow::tls::names::tls13_lengths;
 
 /// Longest time from a client's hello to its interceptor's own.
 const INTERCEPTOR_NS: u64 = 5_000_000_000;
 /// Longest time from a client's request to the hello of an interceptor that waits for it.
 const REQUESTED_NS: u64 = 2_000_000_000;
+
+/// Longest record with an alert and nothing else in TLS 1.3, padding included.
+const ALERT_MAX: u16 = 40;
 
 /// Fate of a connection between two taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +38,10 @@ pub(super) enum Destination {
 pub(super) struct Leg {
     pub(super) beginning: Beginning,
     pub(super) partner: Option<FlowId>,
+    /// The first copy of it: the same hello at another tap.
+    pub(super) copy: Option<FlowId>,
+    /// It is such a copy of a leg that has another partner, and tells nothing that the leg does not.
+    pub(super) is_copy: bool,
     /// One leg ends where the other begins.
     pub(super) meets: bool,
     /// Its connection was judged by the other leg alone: its end comes too late.
@@ -55,7 +63,13 @@ pub(super) fn joined(one: Ended, other: Ended) -> Result<Joined, Box<[Ended; 2]>
     } else {
         (other, one)
     };
-    match passage(&client.1, &server.1, meets) {
+    // Other clients' connections may pass the taps of a forwarded one: of an origin that did not answer,
+    // nothing tells the interceptor's leg from theirs.
+    let both_answered = answered_ns(&client.1).is_some() && answered_ns(&server.1).is_some();
+    let fits = |it: &Passage| {
+        *it == Passage::Forwarded || client.0.copy.is_none() || meets || both_answered
+    };
+    match passage(&client.1, &server.1, meets).filter(fits) {
         Some(passage) => Ok((client.1, (passage, server.1))),
         None => Err(Box::new([client, server])),
     }
@@ -101,19 +115,52 @@ pub(super) fn passage(
     if meets || is_requested(client_leg, server_leg) {
         return Some(Passage::Intercepted);
     }
-    let answered = |leg: &Timeline| {
-        let first = leg
-            .records
-            .iter()
-            .find(|record| record.sender == Sender::Server)?;
-        Some(leg.started_ns + u64::from(first.at_us) * 1000)
-    };
-    match (answered(client_leg), answered(server_leg)) {
+    if !may_have_asked(client_leg) && asked_after_its_handshake(server_leg) {
+        return None;
+    }
+    match (answered_ns(client_leg), answered_ns(server_leg)) {
         // To answer its client an interceptor needs its server's answer.
         (Some(client), Some(server)) => (server <= client).then_some(Passage::Intercepted),
         (Some(client), None) => (server_leg.started_ns <= client).then_some(Passage::Intercepted),
         (None, _) => Some(Passage::Intercepted),
     }
+}
+
+/// Returns the time of the server's first record.
+fn answered_ns(leg: &Timeline) -> Option<u64> {
+    let first = leg.records_of(Sender::Server).next()?;
+    Some(leg.nanos_at(first.at_us.into()))
+}
+
+/// Whether the client of a leg may have sent data of its own. A Finished and alerts behind it are none.
+fn may_have_asked(leg: &Timeline) -> bool {
+    let is_tls13 = leg.handshake.version_name() == Some("1.3");
+    let hello = leg.handshake.client_hello.as_ref();
+    let unseen = leg.settled || leg.side(Sender::Client).has(side_flags::GAP);
+    let mut data = leg.records_of(Sender::Client).filter(|record| {
+        record.content_type == APPLICATION_DATA && (!is_tls13 || record.length > ALERT_MAX)
+    });
+    let early = hello.is_none_or(|hello| hello.early_data);
+    unseen || early || data.nth(usize::from(is_tls13)).is_some()
+}
+
+/// Whether the client of a leg sent a request, and no part of its handshake. In TLS 1.3 that comes behind a
+/// record as long as a Finished, or behind the server's tickets: a client certificate may be as long.
+fn asked_after_its_handshake(leg: &Timeline) -> bool {
+    let handshake = &leg.handshake;
+    let is_tls13 = handshake.version_name() == Some("1.3");
+    let finished = handshake.cipher_suite().and_then(tls13_lengths);
+    let is_data = |it: &&TimelineRecord| it.content_type == APPLICATION_DATA;
+    let mut records = leg.records.iter().filter(is_data);
+    if is_tls13 {
+        let is_finished = |it: &TimelineRecord| finished.is_some_and(|at| at.finished == it.length);
+        let first = records.find(|it| it.sender == Sender::Client);
+        if !first.is_some_and(is_finished) {
+            records.find(|it| it.sender == Sender::Server || is_finished(it));
+        }
+    }
+    let mut asked = records.filter(|it| it.sender == Sender::Client);
+    asked.any(|it| it.length > ALERT_MAX)
 }
 
 /// Whether the server leg is that of an interceptor that answered its client by itself and waited for its
@@ -134,4 +181,24 @@ fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
     client_leg.server == server_leg.server
         && name(client_leg).is_some_and(|it| name(server_leg).as_ref() == Some(&it))
         && waited.is_some_and(|waited| waited <= REQUESTED_NS)
+        && !are_neighbours(client_leg.client.ip(), server_leg.client.ip())
+        && is_answered_later(client_leg, server_leg)
+}
+
+/// Whether nothing of the client leg's answer came before the server leg's, of which it is made.
+fn is_answered_later(client_leg: &Timeline, server_leg: &Timeline) -> bool {
+    let last = client_leg.records_of(Sender::Server).last();
+    let last_ns = last.map(|record| client_leg.nanos_at(record.at_us.into()));
+    last_ns >= answered_ns(server_leg)
+}
+
+/// Whether two addresses are different hosts of one network as most networks are: the second is another client
+/// then, and no gateway.
+fn are_neighbours(one: IpAddr, other: IpAddr) -> bool {
+    let same_network = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
+        _ => false,
+    };
+    one != other && same_network
 }

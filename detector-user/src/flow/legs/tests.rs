@@ -1,3 +1,5 @@
+mod copies;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use detector_common::flow::{FlowKey, Sender, Side};
