@@ -23,8 +23,8 @@ Examples:
 
 Several captures are taps of one gateway if they overlap in time and have a connection in common: the
 same ClientHello, a ClientHello and its answer, or an interceptor's connection to the same name while the
-client's is unanswered. They are read together, in the order of time. Others are read in the given order,
-one after another; a connection may continue in the next one, as in rotated captures.
+client's is unanswered. They are read together, in the order of time. Others are read one after another, in
+the order of their beginnings; a connection may continue in the next one, as in rotated captures.
 
 A damaged capture yields all verdicts up to the damage, an error with its position, and exit code 1.";
 

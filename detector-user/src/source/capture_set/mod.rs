@@ -2,7 +2,8 @@
 //!
 //! Two captures are taken for taps of one gateway if they overlap in time and show a connection in
 //! common; see `kinship`. Such captures are read together, in the order of their frames' times. All
-//! others are read one after another. A capture that follows another is of the same tap.
+//! others are read one after another, in the order of their beginnings: a shell sorts `cap.pcap10` before
+//! `cap.pcap2`. A capture that follows another is of the same tap.
 
 mod kinship;
 mod lanes;
@@ -10,6 +11,7 @@ mod outline;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use self::kinship::relatives;
@@ -43,8 +45,8 @@ impl TapCapture {
 /// Captures that are read together, in the order of their frames' times.
 pub type Round = Vec<TapCapture>;
 
-/// Returns the captures in rounds. `named` are those of named taps of one gateway; of `files`, in their
-/// order, taps of one gateway are recognised.
+/// Returns the captures in rounds. `named` are those of named taps of one gateway; of `files` taps of one
+/// gateway are recognised, and rounds are in the order of their beginnings.
 #[must_use]
 pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
     let mut rounds = Vec::new();
@@ -84,7 +86,7 @@ fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
     let related = relatives(&outlines);
     let mut lanes = Lanes::default();
     let mut rounds = Vec::new();
-    for group in related.groups() {
+    for group in in_order(related.groups(), &outlines) {
         if let [file] = group.as_slice() {
             let Some(path) = files.get(*file) else {
                 continue;
@@ -106,6 +108,19 @@ fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
         rounds.push(captures.collect());
     }
     rounds
+}
+
+/// Sorts groups by their beginnings. One without a time, such as a stream, keeps its place behind the one before.
+fn in_order(mut groups: Vec<Vec<usize>>, outlines: &[Option<Outline>]) -> Vec<Vec<usize>> {
+    let first_ns = |file: &usize| Some(outlines.get(*file)?.as_ref()?.first_ns);
+    let mut before_ns = 0;
+    let mut begin_ns = HashMap::new();
+    for group in &groups {
+        before_ns = group.iter().filter_map(first_ns).min().unwrap_or(before_ns);
+        begin_ns.insert(group.first().copied(), before_ns);
+    }
+    groups.sort_by_key(|group| begin_ns.get(&group.first().copied()).copied());
+    groups
 }
 
 fn alone(path: &std::path::Path, tap: u32) -> TapCapture {

@@ -178,6 +178,11 @@ fn captures_that_follow_each_other_are_of_one_tap() {
     assert_eq!(planned(&round), together);
     let alone = expected(&[&[("client-1", 0)], &[("client-2", 0)]]);
     assert_eq!(planned(&files[..2]), alone);
+    // A shell may give them in another order. A stream, whose beginning is not known, stays behind the one before.
+    let [first, second] = [files[0].clone(), files[1].clone()];
+    assert_eq!(planned(&[second.clone(), first.clone()]), alone);
+    let with_stream = expected(&[&[("client-1", 0)], &[("client-2", 0)], &[("-", 0)]]);
+    assert_eq!(planned(&[second, PathBuf::from("-"), first]), with_stream);
 }
 
 #[test]

@@ -38,8 +38,8 @@ pub(super) struct Reading {
     unread: BTreeMap<Unread, u64>,
 }
 
-/// Reads the captures as one run, those of one gateway's taps together, and otherwise in the given order:
-/// a connection may continue in the next file, unless that begins before this one ends. Learned facts
+/// Reads the captures as one run, those of one gateway's taps together, and otherwise in the order of their
+/// beginnings: a connection may continue in the next file, unless that begins before this one ends. Learned facts
 /// are kept in any case.
 ///
 /// # Errors
