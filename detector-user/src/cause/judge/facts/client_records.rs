@@ -18,10 +18,12 @@ pub struct ClientRecords {
     pub sent_certificate: bool,
     /// Records after the Finished as short as an alert.
     pub alerts_after_finished: u8,
-    /// Application data of its own.
+    /// Application data of its own, for which it may have waited for an answer.
     pub used: bool,
     /// Its last record is an encrypted alert, up to TLS 1.2 by its type, in TLS 1.3 by its length.
     pub left_by_alert: bool,
+    /// Its only data are a word sent together with its farewell: it waited for no answer.
+    pub parting_word: bool,
 }
 
 /// Bytes by which a record with an EndOfEarlyData message is longer than one with an alert.

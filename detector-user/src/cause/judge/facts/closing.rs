@@ -35,6 +35,34 @@ pub(super) fn first_close(timeline: &Timeline) -> Option<&Close> {
     closes.find(|close| close.kind != CloseKind::SpeaksOn)
 }
 
+/// Whether the client's only data are a parting word: short, and sent together with its farewell, so that it
+/// waited for no answer. A caller that checks the certificate after the handshake may take leave so of the
+/// protocol within (measured: lftp 4.9 on GnuTLS).
+pub(super) fn is_parting_word(
+    timeline: &Timeline,
+    lengths: &Lengths,
+    farewell: Option<Farewell>,
+) -> bool {
+    const WORD_MAX: u16 = 64;
+    const TOGETHER_US: u64 = 3_000;
+    let Some((left_us, Sender::Client)) = farewell else {
+        return false;
+    };
+    let mut data = timeline.records_of(Sender::Client).filter(|record| {
+        record.content_type == APPLICATION_DATA
+            && record.length > 0
+            && !lengths.is_finished(record)
+            && !lengths.is_clients_alert(timeline, record)
+    });
+    let (Some(word), None) = (data.next(), data.next()) else {
+        return false;
+    };
+    let said_us = u64::from(word.at_us);
+    let is_heard = |record: &TimelineRecord| (said_us..=left_us).contains(&record.at_us.into());
+    let together = said_us <= left_us && left_us - said_us <= TOGETHER_US;
+    word.length <= WORD_MAX && together && !timeline.records_of(Sender::Server).any(is_heard)
+}
+
 /// Whether a FIN or a farewell came before the first reset.
 pub(super) fn is_reset_after_farewell(timeline: &Timeline, farewell: Option<Farewell>) -> bool {
     let reset = timeline

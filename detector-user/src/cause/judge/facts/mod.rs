@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
         let tls13 = version.is_some_and(|version| version >= TLS_1_3);
         let lengths = Lengths::of(handshake, tls13);
         let alerts = Alerts::of(timeline, suite, tls13);
-        let client = if tls13 {
+        let mut client = if tls13 {
             ClientRecords::of_tls13(timeline, &lengths)
         } else {
             ClientRecords::of_tls12(timeline)
@@ -118,6 +118,12 @@ impl<'a> Facts<'a> {
             .chain(alert)
             .min_by_key(|(at_us, _)| *at_us);
         let sender = farewell.map(|(_, sender)| sender);
+        let resumed = handshake.is_resumed().unwrap_or(false);
+        let behind_finished = client.finished && client.used && !resumed;
+        if behind_finished && closing::is_parting_word(timeline, &lengths, farewell) {
+            client.used = false;
+            client.parting_word = true;
+        }
         let served = server.data
             && client.finished
             && sender == Some(Sender::Server)
@@ -126,7 +132,7 @@ impl<'a> Facts<'a> {
         let mut facts = Self {
             timeline,
             version,
-            resumed: handshake.is_resumed().unwrap_or(false),
+            resumed,
             alerts: alerts.clear,
             encrypted_alerts: alerts.encrypted,
             client,
@@ -323,6 +329,14 @@ impl<'a> Facts<'a> {
         const AT_ONCE_NS: u64 = 50_000_000;
         self.waited_ns()
             .is_some_and(|waited_ns| waited_ns <= AT_ONCE_NS)
+    }
+
+    /// Whether the client closed as soon as a check behind the handshake lets a program close, also
+    /// one that is far away.
+    pub fn left_soon(&self) -> bool {
+        const SOON_NS: u64 = 400_000_000;
+        self.waited_ns()
+            .is_some_and(|waited_ns| waited_ns <= SOON_NS)
     }
 
     /// Returns the time from the server's last record to the first leave-taking, nanoseconds.

@@ -34,7 +34,7 @@ fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
         3.2
     } else if (facts.turned_away() || facts.left_tls()) && quietly {
         2.2
-    } else if facts.unused() && quietly {
+    } else if facts.unused() && quietly && facts.left_soon() {
         1.6
     } else {
         return None;

@@ -133,6 +133,8 @@ pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
     let twice = facts.client.alerts_after_finished >= 2;
     let weight = match (case.intercepted, twice) {
         _ if has_flaw(case) => 0.3,
+        // It may as well have had no more to say.
+        _ if facts.client.parting_word => 0.5,
         (Intercepted::Yes, true) => 1.8,
         (Intercepted::Yes, false) => 1.4,
         (_, true) => 1.2,

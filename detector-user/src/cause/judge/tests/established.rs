@@ -63,3 +63,15 @@ fn the_clients_settings_before_its_finished_are_no_certificate(#[case] alps: u16
     let judged = judge(&timeline, &Knowledge::default());
     assert_eq!(judged, Judgement::Established, "{judged:?}");
 }
+
+/// A word sent together with the farewell waits for no answer, and the tickets that come behind it are none.
+#[rstest]
+#[case::word_and_farewell(&[app(C, 31), app(C, 19), Fin(C), app(S, 250), Reset(C)], Judgement::Unused)]
+#[case::word_and_fin(&[app(C, 31), Fin(C), app(S, 250), Reset(C)], Judgement::Unused)]
+#[case::message(&[app(C, 181), app(C, 19), Fin(C), app(S, 250), Reset(C)], Judgement::Established)]
+#[case::two_words(&[app(C, 31), app(C, 31), Fin(C), app(S, 250), Reset(C)], Judgement::Established)]
+#[case::answer_before(&[app(C, 31), app(S, 250), app(C, 19), Fin(C)], Judgement::Established)]
+fn a_parting_word_is_no_use(#[case] end: &[Step], #[case] expected: Judgement) {
+    let end = [&[CLIENT_CCS, app(C, 53)], end].concat();
+    assert_eq!(judged(true, &[&FLIGHT_13, &end]), expected);
+}

@@ -33,6 +33,7 @@ use crate::flow::flow_id::FlowId;
 use crate::flow::legs::Connection;
 use crate::flow::timeline::{Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::Handshake;
+use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::server_hello::ServerHello;
 use crate::verdict::{Cause, Party, Verdict};

@@ -269,3 +269,29 @@ fn a_client_may_leave_tls_for_plaintext(
         (other, expected) => assert_eq!(expected, None, "{other:?}"),
     }
 }
+
+/// A client that leaves a certificate for another name at once may have looked at it; one that waited looked
+/// for something else.
+#[test]
+fn a_late_farewell_is_no_answer_to_another_name() {
+    let end = [Record(C, 21, 26, [0; 2]), Fin(C), Fin(S)];
+    let mut timeline = timeline(false, &handshaken(false, &end));
+    let leaf = Leaf {
+        subject: "CN=other.test".to_owned(),
+        dns_names: vec!["other.test".to_owned()],
+        not_after: i64::MAX,
+        ..Leaf::default()
+    };
+    timeline.handshake.certificate = Some(Ok(leaf));
+    let direct = Knowledge {
+        intercepted: InterceptedWhen::Never,
+        ..Knowledge::default()
+    };
+    let at_once = verdict(judge(&timeline, &direct));
+    assert_eq!(at_once.cause, Cause::ServerCertInvalid, "{at_once:?}");
+    timeline.records.last_mut().unwrap().at_us += 800_000;
+    for close in &mut timeline.closes {
+        close.time_ns += 800_000_000;
+    }
+    assert_eq!(judge(&timeline, &direct), Judgement::Unused);
+}
