@@ -25,8 +25,8 @@ verdicts are no longer in the files are gone from the next list. docs/exclusions
 /// Arguments of `tlswhy exclusions`.
 #[derive(Debug, Args)]
 pub struct ExclusionsArgs {
-    /// Verdicts as JSON lines, of tlswhy or of journalctl; or captures, which are judged as one run; `-` is
-    /// standard input, as JSON lines
+    /// Verdicts as JSON lines or arrays, of tlswhy or of journalctl, optionally compressed; or captures, which are
+    /// judged as one run; `-` is standard input, as JSON
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 

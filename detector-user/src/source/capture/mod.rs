@@ -34,6 +34,7 @@ use self::window::Window;
 
 pub use self::error::CaptureError;
 pub use self::link_type::LinkType;
+pub use self::source::decompressed;
 
 /// Latest time of a frame, UNIX nanoseconds (in the year 2262): later ones are damage, and deadlines
 /// behind them must not overflow.

@@ -84,6 +84,14 @@ impl Source {
     }
 }
 
+/// Returns the bytes of `reader`, decompressed if they are compressed with gzip or zstd.
+///
+/// # Errors
+/// If its first bytes cannot be read.
+pub fn decompressed(reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    Ok(Source::new(reader)?.reader)
+}
+
 /// Returns the likely format of a file that is not a capture, and how to convert it.
 pub(super) fn describe_foreign(head: &[u8]) -> String {
     let (what, advice) = match head {

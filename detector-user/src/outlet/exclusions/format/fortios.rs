@@ -24,9 +24,11 @@ const HEADER: &str = "\
 
 pub(super) fn list(entries: &[Entry]) -> List {
     let mut list = List::default();
-    let mut objects = Vec::new();
+    // The first member is always the same: lists differ by their entries alone, and no group is empty.
+    let mut objects = vec![(format!("{GROUP}-none"), PLACEHOLDER.to_owned())];
+    // No name has an underscore: the object of `*.NAME` is none of `all.NAME`.
     let mut add = |fqdn: String, notices: &mut Vec<String>| {
-        let object = format!("{GROUP}-{}", fqdn.replace('*', "all"));
+        let object = format!("{GROUP}-{}", fqdn.replace('*', "all_"));
         if object.len() > OBJECT_MAX {
             notices.push(format!(
                 "{fqdn} is not listed: longer than the name of an object"
@@ -41,9 +43,6 @@ pub(super) fn list(entries: &[Entry]) -> List {
         if entry.with_subdomains {
             add(format!("*.{name}"), &mut list.notices);
         }
-    }
-    if objects.is_empty() {
-        objects.push((format!("{GROUP}-none"), PLACEHOLDER.to_owned()));
     }
     list.text = format!("{HEADER}config firewall wildcard-fqdn custom\n");
     for (object, fqdn) in &objects {

@@ -1,5 +1,7 @@
 //! Every format by its grammar.
 
+mod grammar;
+
 use std::collections::BTreeSet;
 
 use clap::ValueEnum as _;
@@ -7,6 +9,7 @@ use regex::RegexBuilder;
 use rstest::rstest;
 
 use super::*;
+use crate::outlet::exclusions::difference;
 use crate::outlet::exclusions::patterns::HostPattern;
 
 fn entry(pattern: &str, servers: &[&str]) -> Entry {
@@ -87,21 +90,25 @@ fn fortios_groups_its_names() {
     let list = list(Format::Fortios);
     let expected = "\
 config firewall wildcard-fqdn custom
+    edit \"tlswhy-none\"
+        set wildcard-fqdn \"tlswhy.invalid\"
+    next
     edit \"tlswhy-api.pinned.test\"
         set wildcard-fqdn \"api.pinned.test\"
     next
     edit \"tlswhy-pay.example\"
         set wildcard-fqdn \"pay.example\"
     next
-    edit \"tlswhy-all.pay.example\"
+    edit \"tlswhy-all_.pay.example\"
         set wildcard-fqdn \"*.pay.example\"
     next
 end
 config firewall wildcard-fqdn group
     edit \"tlswhy\"
-        set member \"tlswhy-api.pinned.test\"
+        set member \"tlswhy-none\"
+        append member \"tlswhy-api.pinned.test\"
         append member \"tlswhy-pay.example\"
-        append member \"tlswhy-all.pay.example\"
+        append member \"tlswhy-all_.pay.example\"
     next
 end";
     assert_eq!(lines(&list).join("\n"), expected);
@@ -171,6 +178,23 @@ fn an_empty_list_can_be_loaded(#[case] format: Format, #[case] expected: &str) {
         lines(&format.list(&[], Cause::Pinning)).join("\n"),
         expected
     );
+}
+
+/// An entry more is nothing but new lines, wherever it comes among the others.
+#[test]
+fn lists_differ_by_their_entries() {
+    for format in Format::value_variants() {
+        let more = entry("a.first.test", &["192.0.2.1:443"]);
+        let now = [vec![more], entries()].concat();
+        let now = format.list(&now, Cause::Pinning).text;
+        let difference = difference(&list(*format).text, &now);
+        assert!(!difference.is_empty(), "{format:?}");
+        let gone: Vec<&str> = difference
+            .lines()
+            .filter(|it| it.starts_with('-'))
+            .collect();
+        assert!(gone.is_empty(), "{format:?}: {gone:?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! `tlswhy exclusions`: a list of destinations that an interceptor should pass on.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+mod input;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 
+use self::input::Input;
 use super::{pcap, report, show};
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
@@ -15,9 +17,6 @@ use crate::outlet::exclusions::{Criteria, Patterns, Selection, Sighting, differe
 use crate::outlet::sink::{Sink, SinkError, Sinks};
 use crate::source::capture_set::rounds;
 use crate::verdict::{Cause, Verdict};
-
-/// Longest line that is read, bytes: a verdict has some hundreds.
-const LINE_MAX: u64 = 1 << 20;
 
 /// Writes the list; unread input and hosts that are not listed are named on standard error.
 ///
@@ -44,9 +43,9 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
     let mut is_whole = true;
     let mut captures = Vec::new();
     for file in &arguments.files {
-        match lines(file) {
-            Ok(Some(lines)) => is_whole &= read_lines(file, lines, cause, &mut selection),
-            Ok(None) => captures.push(file.clone()),
+        match Input::open(file) {
+            Ok(Input::Other) => captures.push(file.clone()),
+            Ok(input) => is_whole &= input.read(file, |it| selection.record(it, cause)),
             Err(error) => {
                 eprintln!("tlswhy: {}: {error}", reading(file));
                 is_whole = false;
@@ -76,56 +75,6 @@ fn patterns(path: Option<&Path>) -> anyhow::Result<Patterns> {
     };
     let text = fs::read_to_string(path).with_context(|| reading(path))?;
     Patterns::parse(&text).map_err(|(line, error)| anyhow!("{}:{line}: {error}", path.display()))
-}
-
-/// Opens a file of JSON lines; `None` of another.
-fn lines(path: &Path) -> io::Result<Option<Box<dyn BufRead>>> {
-    if path.as_os_str() == "-" {
-        return Ok(Some(Box::new(io::stdin().lock())));
-    }
-    let mut file = BufReader::new(File::open(path)?);
-    let begin = file.fill_buf()?;
-    let first = begin.iter().find(|byte| !byte.is_ascii_whitespace());
-    let is_json = first.is_none_or(|first| *first == b'{');
-    Ok(is_json.then(|| Box::new(file) as Box<dyn BufRead>))
-}
-
-/// Records the verdicts of JSON lines. Returns whether all lines were read.
-fn read_lines(
-    path: &Path,
-    mut lines: Box<dyn BufRead>,
-    cause: Cause,
-    selection: &mut Selection,
-) -> bool {
-    let mut is_whole = true;
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        match (&mut lines).take(LINE_MAX).read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                eprintln!("tlswhy: {}: {error}", reading(path));
-                return false;
-            }
-        }
-        let text = String::from_utf8_lossy(&line);
-        if text.trim().is_empty() {
-            continue;
-        }
-        match Sighting::parse(text.trim()) {
-            Ok(sighting) => {
-                if let Some(sighting) = sighting {
-                    selection.record(sighting, cause);
-                }
-            }
-            Err(error) => {
-                eprintln!("tlswhy: {}:{number}: {error}", path.display());
-                is_whole = false;
-            }
-        }
-    }
-    is_whole
 }
 
 /// Judges captures and records their verdicts. Returns whether all were read to their end.
