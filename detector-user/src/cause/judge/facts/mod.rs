@@ -255,13 +255,15 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether its first record seen of the client is no ClientHello: the capture began later, or missed
-    /// it. Of a settled flow nothing may be left but its end.
+    /// it. Of a settled flow nothing may be left but its end, and upon a proxy's refusal none is sent.
     pub fn misses_hello(&self) -> bool {
         let first = self.timeline.records_of(Sender::Client).next();
         let is_hello = first.is_some_and(|record| {
             record.content_type == HANDSHAKE && record.detail.first() == Some(&CLIENT_HELLO)
         });
-        !self.timeline.settled && self.timeline.handshake.client_hello.is_none() && !is_hello
+        let timeline = self.timeline;
+        let is_expected = !timeline.settled && timeline.refusal().is_none();
+        is_expected && timeline.handshake.client_hello.is_none() && !is_hello
     }
 
     /// Whether the handshake went through and the client left without having used it.

@@ -31,6 +31,8 @@ fn a_refusal_by_a_proxy_is_told_with_its_target() {
     assert_eq!(verdict.target.as_deref(), Some("api.test:443"));
     assert_eq!(verdict.ended_by, Party::Server);
     assert!(verdict.evidence[0].detail.contains("403 (Forbidden)"));
+    // No ClientHello follows a refusal: none was missed.
+    assert!(verdict.evidence.iter().all(|it| it.name != "hello-missed"));
     assert!(verdict.advice.unwrap().contains("api.test"));
 }
 
