@@ -177,19 +177,23 @@ fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
         // In TLS 1.3 the first is the Finished.
         .nth(usize::from(is_tls13))
         .map(|record| client_leg.nanos_at(record.at_us.into()));
-    let waited = requested.and_then(|at| server_leg.started_ns.checked_sub(at));
+    let Some(requested_ns) = requested else {
+        return false;
+    };
+    let waited = server_leg.started_ns.checked_sub(requested_ns);
     client_leg.server == server_leg.server
         && name(client_leg).is_some_and(|it| name(server_leg).as_ref() == Some(&it))
         && waited.is_some_and(|waited| waited <= REQUESTED_NS)
         && !are_neighbours(client_leg.client.ip(), server_leg.client.ip())
-        && is_answered_later(client_leg, server_leg)
+        && !is_answered_before(client_leg, server_leg, requested_ns)
 }
 
-/// Whether nothing of the client leg's answer came before the server leg's, of which it is made.
-fn is_answered_later(client_leg: &Timeline, server_leg: &Timeline) -> bool {
+/// Whether the client had its whole answer before the server leg had any.
+fn is_answered_before(client_leg: &Timeline, server_leg: &Timeline, requested_ns: u64) -> bool {
     let last = client_leg.records_of(Sender::Server).last();
     let last_ns = last.map(|record| client_leg.nanos_at(record.at_us.into()));
-    last_ns >= answered_ns(server_leg)
+    let answer_ns = last_ns.filter(|last_ns| *last_ns > requested_ns);
+    answer_ns.is_some_and(|at| answered_ns(server_leg).is_some_and(|server| at < server))
 }
 
 /// Whether two addresses are different hosts of one network as most networks are: the second is another client

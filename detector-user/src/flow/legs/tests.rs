@@ -319,13 +319,16 @@ fn one_tap_sees_both_legs_of_a_proxy(
 /// mitmproxy with `connection_strategy=lazy` answers its client by itself, and asks the origin once it has a
 /// request.
 #[rstest]
-#[case::at_once(41, SERVER, Some(Passage::Intercepted))]
-#[case::before_the_request(39, SERVER, None)]
-#[case::long_after(2041, SERVER, None)]
-#[case::elsewhere(41, SocketAddr::new(IpAddr::V4(PROXY), 443), None)]
+#[case::at_once(41, SERVER, None, Some(Passage::Intercepted))]
+#[case::answered_behind_it(41, SERVER, Some(60), Some(Passage::Intercepted))]
+#[case::answered_before_it(41, SERVER, Some(45), None)]
+#[case::before_the_request(39, SERVER, None, None)]
+#[case::long_after(2041, SERVER, None, None)]
+#[case::elsewhere(41, SocketAddr::new(IpAddr::V4(PROXY), 443), None, None)]
 fn an_interceptor_may_wait_for_a_request(
     #[case] second_ms: u64,
     #[case] second_server: SocketAddr,
+    #[case] answer_ms: Option<u32>,
     #[case] expected: Option<Passage>,
 ) {
     let mut legs = Legs::default();
@@ -334,8 +337,8 @@ fn an_interceptor_may_wait_for_a_request(
     legs.record(began(lan, 10 * MS, 1, None), 0);
     legs.record(began(wan, second_ns, 2, None), 0);
     let mut client_leg = timeline(lan, 10 * MS, 1, Some(20 * MS));
-    let sent = |at_ms: u32| TimelineRecord {
-        sender: Sender::Client,
+    let sent = |sender, at_ms: u32| TimelineRecord {
+        sender,
         at_us: (at_ms - 10) * 1000,
         content_type: APPLICATION_DATA,
         version_minor: 3,
@@ -348,7 +351,10 @@ fn an_interceptor_may_wait_for_a_request(
         ..ServerHello::default()
     });
     // Its Finished, then a request.
-    client_leg.records.extend([sent(21), sent(40)]);
+    let asked = [21, 40].map(|at_ms| sent(Sender::Client, at_ms));
+    client_leg.records.extend(asked);
+    let answer = answer_ms.map(|at_ms| sent(Sender::Server, at_ms));
+    client_leg.records.extend(answer);
     let mut server_leg = timeline(wan, second_ns, 2, Some(second_ns + 10 * MS));
     server_leg.server = second_server;
     for leg in [&mut client_leg, &mut server_leg] {

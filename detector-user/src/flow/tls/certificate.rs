@@ -215,7 +215,7 @@ impl Leaf {
     /// Matches it with a host name.
     pub fn name_match(&self, host: &str) -> NameMatch {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let address = host.parse().ok();
+        let address = host.trim_matches(['[', ']']).parse().ok();
         if address.is_some_and(|address| self.addresses.contains(&address)) {
             NameMatch::Address
         } else if self.dns_names.iter().any(|name| matches(name, host)) {
@@ -313,6 +313,7 @@ mod tests {
         let leaf = leaf(&["192.0.2.10", "2001:db8::1", "a.test"], "cn.test");
         assert_eq!(leaf.name_match("192.0.2.10"), NameMatch::Address);
         assert_eq!(leaf.name_match("2001:DB8:0::1"), NameMatch::Address);
+        assert_eq!(leaf.name_match("[2001:db8::1]"), NameMatch::Address);
         assert!(!leaf.is_for("192.0.2.11"));
         assert_eq!(leaf.dns_names, ["a.test"]);
     }
