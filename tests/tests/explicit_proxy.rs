@@ -103,7 +103,7 @@ impl Proxy {
     "eb", &["wan0"], &format!("intercepted = \"always\"\ninterceptors = [\"{UPSTREAM}\"]"), UPSTREAM,
     "interceptor-address"
 )]
-fn a_proxys_refusal_is_no_pin(
+fn the_refusal_of_a_proxy_is_no_pin(
     #[case] label: &str,
     #[case] interfaces: &[&str],
     #[case] inspection: &str,
