@@ -10,6 +10,7 @@
 //! room.
 
 pub mod asker;
+mod acceptance_counter;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -22,9 +22,11 @@ use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::asker::{Asker, Asking};
+use crate::operate::acceptance_counter::AcceptanceCounter;
 use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
+use crate::outlet::database::Acceptances;
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
@@ -47,6 +49,7 @@ pub struct Pipeline {
     gate: Gate,
     settling: Settling,
     asker: Asker,
+    acceptances: Option<AcceptanceCounter>,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -84,6 +87,7 @@ impl Pipeline {
             gate: Gate::default(),
             settling: Settling::default(),
             asker: Asker::default(),
+            acceptances: None,
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -153,6 +157,11 @@ impl Pipeline {
     /// Replaces the filter of verdicts that are written and counted.
     pub fn set_filter(&mut self, filter: Filter) {
         self.gate.set_filter(filter);
+    }
+
+    /// Counts connections that worked for the database, too.
+    pub fn count_acceptances(&mut self, acceptances: Acceptances) {
+        self.acceptances = Some(AcceptanceCounter::new(acceptances));
     }
 
     /// Writes of a connection's verdicts the last one alone, so long after the first.
@@ -313,6 +322,11 @@ impl Pipeline {
                 let other = other.map_or(0, |(_, leg)| leg.records.len());
                 self.records += (leg.records.len() + other) as u64;
                 self.count(&judged);
+                if judged.judgement == Judgement::Established
+                    && let Some(counter) = &mut self.acceptances
+                {
+                    counter.record(&connection, &judged.subject);
+                }
             } else if judged.judgement != Judgement::Established {
                 continue;
             }

@@ -9,10 +9,12 @@
 //! Not here: judging, changing a verdict, or anything that makes the agent wait for a reader. Each sink
 //! of `tlswhy run` has a thread behind a bounded queue; the metrics' server has a thread of its own.
 
+pub mod database;
 pub mod exclusions;
 pub(crate) mod message_kind;
 pub mod metrics;
 pub mod sink;
 pub mod status;
+pub mod story;
 pub mod summary;
 pub mod tally;

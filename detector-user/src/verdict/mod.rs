@@ -12,6 +12,7 @@ mod alert;
 mod cause;
 pub mod community_id;
 mod identity;
+mod ladder;
 pub(crate) mod named;
 mod party;
 mod written;
@@ -19,11 +20,14 @@ mod written;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use alert::{Alert, AlertDescription, AlertLevel};
 pub use cause::{Catalog, Cause, CauseRow, Reference, Scope, Severity, When, Wording};
+pub use ladder::{Ladder, Rung};
 pub use party::{Endpoint, Intercepted, Party};
 pub(crate) use written::{written_confidence, written_milliseconds, written_weight};
 
@@ -117,6 +121,9 @@ pub struct Verdict {
     /// its request was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Its records in order; in the database, and in no other output.
+    #[serde(skip)]
+    pub ladder: Arc<Ladder>,
 }
 
 impl Verdict {
@@ -156,6 +163,7 @@ impl Verdict {
             tunnel: None,
             id: String::new(),
             revision: 0,
+            ladder: Arc::default(),
             supersedes: None,
             target: None,
         };

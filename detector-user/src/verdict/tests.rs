@@ -60,6 +60,7 @@ pub(crate) fn pinning() -> Verdict {
         id: "0123456789abcdef".into(),
         revision: 0,
         supersedes: None,
+        ladder: Default::default(),
         tunnel: None,
         target: None,
     }

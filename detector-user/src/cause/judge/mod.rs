@@ -13,6 +13,7 @@
 pub mod evidence;
 pub mod facts;
 pub mod hang_up;
+mod ladder;
 pub mod offer;
 pub mod resets;
 pub mod rules;

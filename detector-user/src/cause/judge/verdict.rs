@@ -1,5 +1,7 @@
 //! The verdict on a connection that failed.
 
+use std::sync::Arc;
+
 use detector_common::flow::Sender;
 use detector_common::tunnel::TunnelTag;
 use jiff::Timestamp;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use crate::cause::interception::Interception;
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::{AlertFact, Facts};
+use crate::cause::judge::ladder::ladder;
 use crate::cause::judge::resets::Stage;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg};
 use crate::flow::timeline::Timeline;
@@ -66,6 +69,7 @@ impl Grounds<'_> {
             revision: 0,
             supersedes: None,
             target: timeline.target().map(ToString::to_string),
+            ladder: Arc::new(ladder(facts)),
         };
         verdict.set_revision(0);
         verdict
@@ -166,7 +170,7 @@ fn server_leg(leg: &Timeline) -> verdict::ServerLeg {
     }
 }
 
-const fn party(sender: Sender) -> Party {
+pub(super) const fn party(sender: Sender) -> Party {
     match sender {
         Sender::Client => Party::Client,
         Sender::Server => Party::Server,

@@ -23,6 +23,26 @@ pub fn cipher_suite(id: u16) -> Option<&'static str> {
     CIPHER_SUITES.get(at.ok()?).map(|(_, name)| *name)
 }
 
+/// Returns the name of a HandshakeType, as RFC 8446 §4 and RFC 5246 §7.4 call the message.
+pub const fn handshake_type(id: u8) -> Option<&'static str> {
+    Some(match id {
+        0 => "HelloRequest",
+        1 => "ClientHello",
+        2 => "ServerHello",
+        4 => "NewSessionTicket",
+        8 => "EncryptedExtensions",
+        11 => "Certificate",
+        12 => "ServerKeyExchange",
+        13 => "CertificateRequest",
+        14 => "ServerHelloDone",
+        15 => "CertificateVerify",
+        16 => "ClientKeyExchange",
+        20 => "Finished",
+        22 => "CertificateStatus",
+        _ => return None,
+    })
+}
+
 /// Lengths of encrypted records under a TLS 1.3 cipher suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLengths {

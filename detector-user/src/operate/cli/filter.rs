@@ -88,7 +88,7 @@ impl FilterArgs {
     }
 }
 
-fn port() -> clap::builder::RangedI64ValueParser<u16> {
+pub(super) fn port() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
 }
 
@@ -97,7 +97,7 @@ fn endings() -> impl TypedValueParser<Value = Endings> {
         .try_map(|name| name.parse::<Endings>())
 }
 
-fn cause() -> impl TypedValueParser<Value = Cause> {
+pub(super) fn cause() -> impl TypedValueParser<Value = Cause> {
     PossibleValuesParser::new(Filter::causes().map(Cause::name))
         .try_map(|name| Filter::cause(&name).ok_or("not a cause"))
 }

@@ -9,7 +9,7 @@ use crate::cause::inspection_ca::InspectionCa;
 use crate::cause::knowledge::{InterceptedWhen, Knowledge};
 
 /// The operator's knowledge about interception, as arguments.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Knowledge about the interceptor")]
 pub struct KnowledgeArgs {
     /// CA that signs intercepted certificates: a PEM or DER file, or its name; repeatable [default: none]

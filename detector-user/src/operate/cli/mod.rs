@@ -5,12 +5,16 @@ mod detach;
 mod doctor;
 mod exclusions;
 mod filter;
+mod groups;
 mod knowledge;
 mod outputs;
+mod past;
 mod pcap;
 mod probe;
 mod run;
 mod status;
+mod verdicts;
+mod why;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,12 +30,16 @@ pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
 pub use exclusions::{ExclusionsArgs, ListCause};
 pub use filter::FilterArgs;
+pub use groups::GroupsArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::{FoldWhen, WritingArgs, run_outputs};
+pub use past::{PastArgs, PastOutput};
 pub use pcap::PcapArgs;
 pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
 pub use run::{LogLevel, RunArgs};
 pub use status::StatusArgs;
+pub use verdicts::VerdictsArgs;
+pub use why::{Asked, WhyArgs};
 
 /// Exit code of success.
 pub const EXIT_DONE: u8 = 0;
@@ -88,6 +96,15 @@ pub enum Command {
     /// Read captures and write verdicts; needs neither root nor kernel support
     #[command(after_help = after(pcap::EXAMPLES, EXIT_CODES))]
     Pcap(Box<PcapArgs>),
+    /// Show verdicts found so far, one by one
+    #[command(after_help = after(verdicts::EXAMPLES, EXIT_CODES))]
+    Verdicts(Box<VerdictsArgs>),
+    /// Show who fails where: clients, apps and server names, with their failures' causes
+    #[command(after_help = after(groups::EXAMPLES, EXIT_CODES))]
+    Groups(Box<GroupsArgs>),
+    /// Tell in plain words why connections of a name, a client or one connection fail
+    #[command(after_help = after(why::EXAMPLES, why::EXIT_CODES))]
+    Why(Box<WhyArgs>),
     /// Write a list of destinations that an interceptor should pass on uninspected
     #[command(after_help = after(exclusions::EXAMPLES, EXIT_CODES))]
     Exclusions(Box<ExclusionsArgs>),

@@ -4,11 +4,16 @@ pub mod check_config;
 pub mod detach;
 pub mod doctor;
 pub mod exclusions;
+pub mod groups;
 pub(crate) mod messages;
+mod past;
 pub mod pcap;
 pub mod probe;
 pub mod run;
 pub mod status;
+mod table;
+pub mod verdicts;
+pub mod why;
 
 use std::io::{self, Write};
 

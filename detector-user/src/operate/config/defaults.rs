@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DEFAULT_FILE: &str = "/etc/tlswhy/tlswhy.toml";
 /// Directory for pinned programs and maps when run as a service.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/tlswhy";
+/// State directory of the packaged service.
+pub const STATE_DIRECTORY: &str = "/var/lib/tlswhy";
 /// Runtime directory of the packaged service.
 pub const RUNTIME_DIRECTORY: &str = "/run/tlswhy";
 /// Maximum tracked connections.
@@ -23,3 +25,7 @@ pub(super) const QUEUE: usize = 10_000;
 pub(super) const SPILL_MAX: u64 = 64 << 20;
 /// Time for which learned facts stay valid across restarts.
 pub(super) const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// Maximum age of verdicts and groups in the database.
+pub(super) const DATABASE_RETENTION: Duration = Duration::from_secs(90 * 86_400);
+/// Maximum size of the database, bytes.
+pub(super) const DATABASE_MAX: u64 = 1 << 30;

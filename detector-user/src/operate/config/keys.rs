@@ -537,6 +537,33 @@ pub const KEYS: &[Key] = &[
         show: |settings| Some(duration_value(settings.retention)),
     },
     Key {
+        path: "state.verdicts_retention",
+        expected: "a duration such as \"90d\"; \"0s\" for no database",
+        about: "Maximum age of verdicts, and of groups since their last connection, in the database in \
+                the state directory, which `tlswhy verdicts`, `groups` and `why` ask",
+        live: false,
+        read: |settings, value| {
+            settings.database.age = duration(value)?;
+            Ok(())
+        },
+        show: |settings| Some(duration_value(settings.database.age)),
+    },
+    Key {
+        path: "state.verdicts_max",
+        expected: "a size from \"1MiB\"",
+        about: "Maximum size of that database; the oldest verdicts are removed",
+        live: false,
+        read: |settings, value| {
+            let bytes = size(value)?;
+            if bytes < 1 << 20 {
+                return Err(Complaint::new(format!("{bytes} bytes is less than 1 MiB")));
+            }
+            settings.database.bytes = bytes;
+            Ok(())
+        },
+        show: |settings| Some(size_value(settings.database.bytes)),
+    },
+    Key {
         path: "state.pins",
         expected: "a directory on a BPF filesystem, such as \"/sys/fs/bpf/tlswhy\", or \"\" for none",
         about: "Directory where programs and maps are pinned, so that they keep running while the \

@@ -9,6 +9,7 @@ use super::defaults;
 use crate::cause::knowledge::Knowledge;
 use crate::operate::asker::Asking;
 use crate::operate::scope::{Filter, Ignored, Scope};
+use crate::outlet::database::Retention;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub runtime_directory: Option<PathBuf>,
     /// Maximum age of learned facts that are used after a restart.
     pub retention: Duration,
+    /// Limits of the database of verdicts in the state directory; an age of zero: there is none.
+    pub database: Retention,
     /// Directory where programs and maps are pinned, so that they keep running without the agent.
     pub pins: Option<PathBuf>,
 }
@@ -83,6 +86,10 @@ impl Default for Settings {
             state_directory: None,
             runtime_directory: None,
             retention: defaults::RETENTION,
+            database: Retention {
+                age: defaults::DATABASE_RETENTION,
+                bytes: defaults::DATABASE_MAX,
+            },
             pins: None,
         }
     }

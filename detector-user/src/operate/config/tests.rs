@@ -78,6 +78,8 @@ listen = "127.0.0.1:9745"
 directory = "/var/lib/tlswhy"
 runtime = "/run/tlswhy"
 retention = "2days"
+verdicts_retention = "30d"
+verdicts_max = "2GiB"
 pins = ""
 "#;
 

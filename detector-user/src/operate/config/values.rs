@@ -212,10 +212,19 @@ pub(super) fn path_value(path: &Path) -> Value {
 }
 
 pub(super) fn duration_value(duration: Duration) -> Value {
-    humantime::format_duration(duration)
-        .to_string()
-        .replace(' ', "")
-        .into()
+    const UNITS: [(u64, &str); 3] = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let seconds = duration.as_secs();
+    let is_whole = |unit: u64| seconds > 0 && seconds.is_multiple_of(unit);
+    let exact = UNITS.iter().find(|(unit, _)| is_whole(*unit));
+    match exact {
+        Some((unit, name)) if duration.subsec_nanos() == 0 => {
+            format!("{}{name}", seconds / unit).into()
+        }
+        _ => humantime::format_duration(duration)
+            .to_string()
+            .replace(' ', "")
+            .into(),
+    }
 }
 
 pub(super) fn size_value(bytes: u64) -> Value {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::outlet::database::DatabaseError;
+
 /// Failure of a sink.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -85,6 +87,25 @@ pub enum SinkError {
         /// The system's error.
         source: io::Error,
     },
+    /// The database takes nothing, or not this verdict.
+    #[error("{source}")]
+    Database {
+        /// The failure.
+        #[from]
+        source: DatabaseError,
+    },
+    /// The database was damaged.
+    #[error("the database was damaged: it is set aside as {}, and a new one is begun", .aside.display())]
+    DatabaseDamaged {
+        /// Its new name.
+        aside: PathBuf,
+    },
+    /// Connections that worked came from more groups than the database takes in a second.
+    #[error("the database is too slow: {dropped} connections that worked are not counted in it")]
+    AcceptancesDropped {
+        /// Their number.
+        dropped: u64,
+    },
     /// No journald listens.
     #[error(
         "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
@@ -130,6 +151,9 @@ impl SinkError {
             Self::SpillUnreadable { .. } => "spill-unreadable",
             Self::SpillDamaged { .. } => "spill-damaged",
             Self::Delivered { .. } => "delivered",
+            Self::Database { .. } => "database",
+            Self::DatabaseDamaged { .. } => "database-damaged",
+            Self::AcceptancesDropped { .. } => "acceptances-dropped",
             Self::JournalMissing { .. } => "journald-missing",
             Self::JournalForbidden { .. } => "journald-forbidden",
             Self::JournalBusy { .. } => "journald-busy",
@@ -138,7 +162,7 @@ impl SinkError {
     }
 
     /// Every kind that may lose verdicts.
-    pub const LOSSES: [&str; 12] = [
+    pub const LOSSES: [&str; 13] = [
         "write",
         "open",
         "overflow",
@@ -147,6 +171,7 @@ impl SinkError {
         "spill-full",
         "spill-damaged",
         "delivered",
+        "database",
         "journald-missing",
         "journald-forbidden",
         "journald-busy",
@@ -155,14 +180,15 @@ impl SinkError {
 
     /// Whether another attempt may succeed later.
     #[must_use]
-    pub const fn is_temporary(&self) -> bool {
-        matches!(
-            self,
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Database { source } => source.is_temporary(),
             Self::JournalMissing { .. }
-                | Self::JournalBusy { .. }
-                | Self::JournalForbidden { .. }
-                | Self::Open { .. }
-        )
+            | Self::JournalBusy { .. }
+            | Self::JournalForbidden { .. }
+            | Self::Open { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether this sink will never accept a verdict again.

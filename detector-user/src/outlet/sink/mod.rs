@@ -24,7 +24,7 @@ pub use journald::{DEFAULT_SOCKET, Journald};
 pub use json::JsonLines;
 pub use json_file::JsonFile;
 pub(crate) use native_protocol::Entry;
-pub use output::{Folds, Output, SinkOptions};
+pub use output::{DatabaseOptions, Folds, Output, SinkOptions};
 pub use queue::SinkStatus;
 pub use text::{Text, stdout_takes_colour};
 

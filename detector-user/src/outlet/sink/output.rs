@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::outlet::database::{Acceptances, DatabaseSink, Retention};
+
 use super::delivered::Delivered;
 use super::folding::Folding;
 use super::queue::{Extras, Queue};
@@ -83,6 +85,19 @@ pub struct SinkOptions {
     pub runtime_directory: Option<PathBuf>,
     /// Socket of journald.
     pub journal_socket: PathBuf,
+    /// Database of verdicts and of connections that worked.
+    pub database: Option<DatabaseOptions>,
+}
+
+/// Options of the database.
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    /// Its file.
+    pub path: PathBuf,
+    /// Limits of its content.
+    pub retention: Retention,
+    /// Connections that worked, which others count.
+    pub acceptances: Acceptances,
 }
 
 impl Sinks {
@@ -131,11 +146,38 @@ impl Sinks {
             };
             queues.push(options.queue(Box::new(sink), false, &mut warnings)?);
         }
+        if let Some(database) = &options.database {
+            queues.extend(options.database_queue(database, &mut warnings)?);
+        }
         Ok((Self::queued(queues), warnings))
     }
 }
 
 impl SinkOptions {
+    /// Starts the database, which knows by itself what it has; `None` if it cannot be used.
+    fn database_queue(
+        &self,
+        database: &DatabaseOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Queue>, SinkError> {
+        let acceptances = database.acceptances.clone();
+        let sink = match DatabaseSink::open(&database.path, database.retention, acceptances) {
+            Ok(sink) => Box::new(sink),
+            Err(error) => {
+                warnings.push(format!("{error}; verdicts are not kept in a database"));
+                return Ok(None);
+            }
+        };
+        let output = sink.name();
+        let extras = Extras {
+            capacity: self.queue,
+            ..Extras::default()
+        };
+        Queue::start(sink, extras)
+            .map(Some)
+            .map_err(|source| SinkError::Write { output, source })
+    }
+
     fn queue(
         &self,
         sink: Box<dyn Sink>,

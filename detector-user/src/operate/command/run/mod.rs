@@ -25,6 +25,7 @@ use crate::host::namespace;
 use crate::host::privileges::keep_for_tapping;
 use crate::operate::cli::{EXIT_DONE, RunArgs};
 use crate::operate::config::Config;
+use crate::outlet::database::Acceptances;
 use crate::outlet::message_kind;
 use crate::outlet::sink::Sinks;
 use crate::source::tap::object::lift_memory_limit;
@@ -51,7 +52,9 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     keep_for_tapping();
     // Before the sinks, which continue files that an earlier agent left.
     let root = taps::lock(&config)?;
-    let (sinks, warnings) = Sinks::start(&sink_options(&config.settings, &arguments))?;
+    let acceptances = Acceptances::default();
+    let options = sink_options(&config.settings, &arguments, &acceptances);
+    let (sinks, warnings) = Sinks::start(&options)?;
     for warning in warnings {
         warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }
@@ -62,7 +65,8 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     runtime.block_on(async {
         // From here on a signal ends the run in order, so that no filter is left behind.
         let signals = Signals::catch()?;
-        let watch = Watch::start(arguments, config, root, sinks)?;
+        let acceptances = options.database.is_some().then_some(acceptances);
+        let watch = Watch::start(arguments, config, root, sinks, acceptances)?;
         watch.until(signals).await
     })
 }

@@ -7,8 +7,9 @@ use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{RunArgs, run_outputs};
 use crate::operate::config::{Config, Origin, Settings};
 use crate::operate::pipeline::Pipeline;
+use crate::outlet::database::{Acceptances, FILE};
 use crate::outlet::message_kind;
-use crate::outlet::sink::{DEFAULT_SOCKET, SinkError, SinkOptions, Sinks};
+use crate::outlet::sink::{DEFAULT_SOCKET, DatabaseOptions, SinkError, SinkOptions, Sinks};
 use crate::source::tap::object::ObjectOptions;
 
 /// Whether all interfaces must exist at the start: they were named, or a person waits at a terminal.
@@ -52,7 +53,20 @@ fn report(error: &SinkError) {
     }
 }
 
-pub(super) fn sink_options(settings: &Settings, arguments: &RunArgs) -> SinkOptions {
+/// Returns the options of the outputs. The database takes the connections that worked from
+/// `acceptances`.
+pub(super) fn sink_options(
+    settings: &Settings,
+    arguments: &RunArgs,
+    acceptances: &Acceptances,
+) -> SinkOptions {
+    let directory = settings.state_directory.as_ref();
+    let directory = directory.filter(|_| !settings.database.age.is_zero());
+    let database = directory.map(|directory| DatabaseOptions {
+        path: directory.join(FILE),
+        retention: settings.database,
+        acceptances: acceptances.clone(),
+    });
     SinkOptions {
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
@@ -64,5 +78,6 @@ pub(super) fn sink_options(settings: &Settings, arguments: &RunArgs) -> SinkOpti
         spill_max: settings.spill_max,
         runtime_directory: settings.runtime_directory.clone(),
         journal_socket: DEFAULT_SOCKET.into(),
+        database,
     }
 }

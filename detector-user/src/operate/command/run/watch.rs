@@ -27,6 +27,7 @@ use crate::host::service_manager::ServiceManager;
 use crate::operate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
 use crate::operate::config::Config;
 use crate::operate::pipeline::Pipeline;
+use crate::outlet::database::Acceptances;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::Summary;
 use crate::source::tap::counters::{Counters, Losses, forgotten};
@@ -78,6 +79,7 @@ impl Watch {
         config: Config,
         root: Option<Root>,
         sinks: Sinks,
+        acceptances: Option<Acceptances>,
     ) -> anyhow::Result<Self> {
         let settings = &config.settings;
         // Before the interfaces are listed, so that none is missed that disappears meanwhile.
@@ -99,6 +101,9 @@ impl Watch {
         let mut rings = Rings::take(&mut taps.tap.kernel)?;
         let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
         // An earlier agent has counted the replayed items.
+        if let Some(acceptances) = acceptances {
+            pipeline.count_acceptances(acceptances);
+        }
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();

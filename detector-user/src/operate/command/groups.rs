@@ -1,0 +1,76 @@
+//! `tlswhy groups`: who fails where.
+
+use anyhow::Context;
+
+use super::table::{csv, table};
+use super::{past, show};
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, GroupsArgs, PastOutput};
+use crate::outlet::database::Group;
+use crate::verdict::written_confidence;
+
+const HEADS: [&str; 9] = [
+    "CLIENT",
+    "NAME",
+    "FAILED",
+    "WORKED",
+    "CAUSE",
+    "CONFIDENCE",
+    "INTERCEPTED",
+    "LAST",
+    "APP",
+];
+
+/// Shows the groups.
+///
+/// # Errors
+/// The past cannot be read, or the output cannot be written.
+pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
+    let (past, is_whole) = past::open(&arguments.past)?;
+    let groups = past.groups(&arguments.filters.query(arguments.all, arguments.limit))?;
+    if groups.is_empty() {
+        eprintln!("tlswhy: no group matches");
+    }
+    let text = match arguments.output {
+        PastOutput::Text if groups.is_empty() => String::new(),
+        PastOutput::Text => table(HEADS, &rows(&groups)),
+        PastOutput::Csv => {
+            let heads = HEADS.map(str::to_ascii_lowercase);
+            csv(Some(heads.each_ref().map(String::as_str)), &rows(&groups))?
+        }
+        PastOutput::Json => {
+            let mut text = String::new();
+            for group in &groups {
+                text.push_str(&serde_json::to_string(group)?);
+                text.push('\n');
+            }
+            text
+        }
+    };
+    show(&text).context("cannot write the groups")?;
+    Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
+}
+
+fn rows(groups: &[Group]) -> Vec<[String; 9]> {
+    groups.iter().map(row).collect()
+}
+
+fn row(group: &Group) -> [String; 9] {
+    let first = group.causes.first();
+    let more = match group.causes.len() {
+        0 | 1 => String::new(),
+        number => format!(" and {} more", number - 1),
+    };
+    [
+        group.client.to_string(),
+        group.name.clone(),
+        group.failed.to_string(),
+        group.worked.to_string(),
+        first.map_or_else(String::new, |it| format!("{}{more}", it.cause)),
+        first.map_or_else(String::new, |it| {
+            format!("{:.2}", written_confidence(it.confidence))
+        }),
+        group.intercepted.to_string(),
+        format!("{:.0}", group.last),
+        group.app.clone().unwrap_or_default(),
+    ]
+}

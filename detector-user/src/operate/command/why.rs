@@ -1,0 +1,156 @@
+//! `tlswhy why`: one story in plain words.
+
+use anyhow::Context;
+use ipnet::IpNet;
+
+use super::{past, show};
+use crate::operate::cli::{Asked, EXIT_DONE, EXIT_FAILED, WhyArgs};
+use crate::outlet::database::{Group, Past, Query, StoredVerdict};
+use crate::outlet::story::Story;
+
+/// Maximum number of groups that a story is compared with.
+const OTHERS_MAX: usize = 1_000;
+
+/// Tells the stories of the most frequent failures.
+///
+/// # Errors
+/// The past cannot be read, or the output cannot be written.
+pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
+    let (past, is_whole) = past::open(&arguments.past)?;
+    let stories = match &arguments.asked {
+        Asked::Name(name) => {
+            let names = vec![glob::Pattern::new(&glob::Pattern::escape(name))?];
+            of_groups(
+                &past,
+                &Query {
+                    names,
+                    ..query(arguments.limit)
+                },
+            )?
+        }
+        Asked::Client(address) => {
+            let clients = vec![IpNet::from(*address)];
+            of_groups(
+                &past,
+                &Query {
+                    clients,
+                    ..query(arguments.limit)
+                },
+            )?
+        }
+        Asked::CommunityId(id) => of_connection(past.verdicts_of_connection(id)?),
+        Asked::Ends(client, server) => of_connection(past.verdicts_between(*client, *server)?),
+    };
+    if stories.is_empty() {
+        eprintln!(
+            "tlswhy: no failure of {} is known",
+            described(&arguments.asked)
+        );
+        return Ok(EXIT_FAILED);
+    }
+    show(&written(&stories, arguments.json)?).context("cannot write the story")?;
+    Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
+}
+
+fn query(limit: usize) -> Query {
+    Query {
+        limit,
+        ..Query::default()
+    }
+}
+
+fn described(asked: &Asked) -> String {
+    match asked {
+        Asked::Name(name) => name.clone(),
+        Asked::Client(address) => format!("client {address}"),
+        Asked::CommunityId(id) => format!("connection {id}"),
+        Asked::Ends(client, server) => format!("a connection from {client} to {server}"),
+    }
+}
+
+fn written(stories: &[Story], is_json: bool) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for story in stories {
+        if is_json {
+            text.push_str(&serde_json::to_string(story)?);
+            text.push('\n');
+        } else {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&story.to_string());
+        }
+    }
+    Ok(text)
+}
+
+fn of_groups(past: &Past, query: &Query) -> anyhow::Result<Vec<Story>> {
+    let mut stories = Vec::new();
+    for group in past.groups(query)? {
+        let Some(cause) = group.causes.first() else {
+            continue;
+        };
+        let latest = past.verdict(&cause.verdict)?;
+        let verdicts = match latest {
+            Some(latest) => with_earlier(past, latest)?,
+            None => continue,
+        };
+        let Some(mut story) = Story::of(verdicts) else {
+            continue;
+        };
+        let everywhere = Query {
+            clients: vec![IpNet::from(group.client)],
+            apps: group.app.clone().into_iter().collect(),
+            all: true,
+            ..self::query(OTHERS_MAX)
+        };
+        story.same_app = past.groups(&everywhere)?;
+        story.same_app.retain(|it| it.name != group.name);
+        let name = glob::Pattern::new(&glob::Pattern::escape(&group.name))?;
+        let everybody = Query {
+            names: vec![name],
+            all: true,
+            ..self::query(OTHERS_MAX)
+        };
+        story.same_name = past.groups(&everybody)?;
+        story.same_name.retain(|it| !is_same(it, &group));
+        story.group = Some(group);
+        stories.push(story);
+    }
+    Ok(stories)
+}
+
+fn is_same(one: &Group, other: &Group) -> bool {
+    one.client == other.client && one.app == other.app
+}
+
+/// Returns a verdict after those that it replaced.
+fn with_earlier(past: &Past, latest: StoredVerdict) -> anyhow::Result<Vec<StoredVerdict>> {
+    let mut verdicts = vec![latest];
+    while let Some(earlier) = verdicts
+        .last()
+        .and_then(|it| it.verdict.supersedes.as_deref())
+        && let Some(earlier) = past.verdict(earlier)?
+    {
+        verdicts.push(earlier);
+    }
+    verdicts.reverse();
+    Ok(verdicts)
+}
+
+/// Returns the stories of the connections that these verdicts are about: ports are used again.
+fn of_connection(verdicts: Vec<StoredVerdict>) -> Vec<Story> {
+    let mut connections: Vec<Vec<StoredVerdict>> = Vec::new();
+    for verdict in verdicts {
+        let replaced = verdict.verdict.supersedes.as_deref();
+        let connection = connections.iter_mut().find(|it| {
+            let last = it.last().map(|last| last.verdict.id.as_str());
+            replaced.is_some() && last == replaced
+        });
+        match connection {
+            Some(connection) => connection.push(verdict),
+            None => connections.push(vec![verdict]),
+        }
+    }
+    connections.into_iter().filter_map(Story::of).collect()
+}

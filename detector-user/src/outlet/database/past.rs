@@ -1,0 +1,248 @@
+//! Reading the database.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params_from_iter};
+use serde::de::DeserializeOwned;
+
+use super::group::{Group, GroupCause};
+use super::query::{Conditions, Query};
+use super::{DatabaseError, Writer, address, schema};
+use crate::verdict::{Cause, Intercepted, Ladder, Verdict};
+
+/// The past, as the database has it.
+pub struct Past {
+    connection: Connection,
+}
+
+/// A verdict with its place in the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredVerdict {
+    /// Number in the order of writing: later verdicts have higher ones.
+    pub number: i64,
+    /// The verdict, with its ladder.
+    pub verdict: Verdict,
+    /// Identifier of the verdict that replaced it.
+    pub superseded_by: Option<String>,
+}
+
+const VERDICT: &str = "SELECT number, verdict, ladder, superseded_by FROM verdicts";
+const GROUP: &str = "SELECT number, client, app, name, intercepted, issuer, worked, failed, first_ns, \
+                     last_ns FROM groups";
+
+impl Past {
+    /// Opens the database in `path`, which the agent may be writing.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn open(path: &Path) -> Result<Self, DatabaseError> {
+        let connection = schema::open_for_reading(path)?;
+        Ok(Self { connection })
+    }
+
+    /// Reads what a writer has written; it must be committed.
+    #[must_use]
+    pub fn of(writer: Writer) -> Self {
+        Self {
+            connection: writer.into_connection(),
+        }
+    }
+
+    /// Returns the latest verdicts of a query, in the order of their times.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn verdicts(&self, query: &Query) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let mut verdicts = self.read_verdicts(
+            query.of_verdicts(),
+            "time_ns DESC, number DESC",
+            query.limit,
+        )?;
+        verdicts.reverse();
+        Ok(verdicts)
+    }
+
+    /// Returns verdicts of a query that were written after `number`, in that order.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn verdicts_after(
+        &self,
+        number: i64,
+        query: &Query,
+    ) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let mut conditions = query.of_verdicts();
+        conditions.push("number > ?", [number.into()]);
+        self.read_verdicts(conditions, "number", query.limit)
+    }
+
+    /// Returns the number of the last verdict that was written, 0 if there is none.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn last_number(&self) -> Result<i64, DatabaseError> {
+        let sql = "SELECT coalesce(max(number), 0) FROM verdicts";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Returns the verdict of an identifier.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn verdict(&self, id: &str) -> Result<Option<StoredVerdict>, DatabaseError> {
+        let mut conditions = Conditions::default();
+        conditions.push("id = ?", [id.to_owned().into()]);
+        Ok(self.read_verdicts(conditions, "number", 1)?.pop())
+    }
+
+    /// Returns the verdicts on connections of a Community ID, in the order of their times.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn verdicts_of_connection(
+        &self,
+        community_id: &str,
+    ) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let mut conditions = Conditions::default();
+        conditions.push("community_id = ?", [community_id.to_owned().into()]);
+        self.read_verdicts(conditions, "time_ns, number", usize::MAX)
+    }
+
+    /// Returns the verdicts between two endpoints, in the order of their times.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn verdicts_between(
+        &self,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let mut conditions = Conditions::default();
+        let blob = |ip| rusqlite::types::Value::Blob(address::stored(ip).to_vec());
+        conditions.push(
+            "client = ? AND client_port = ? AND server = ? AND server_port = ?",
+            [
+                blob(client.ip()),
+                i64::from(client.port()).into(),
+                blob(server.ip()),
+                i64::from(server.port()).into(),
+            ],
+        );
+        self.read_verdicts(conditions, "time_ns, number", usize::MAX)
+    }
+
+    /// Returns groups of a query, those with the most failures first.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn groups(&self, query: &Query) -> Result<Vec<Group>, DatabaseError> {
+        let conditions = query.of_groups();
+        let sql = format!(
+            "{GROUP} WHERE {} ORDER BY failed DESC, last_ns DESC, number LIMIT {}",
+            conditions.sql(),
+            limit(query.limit)
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(conditions.into_parameters()))?;
+        let mut groups = Vec::new();
+        while let Some(row) = rows.next()? {
+            groups.push(self.group(row)?);
+        }
+        Ok(groups)
+    }
+
+    fn read_verdicts(
+        &self,
+        conditions: Conditions,
+        order: &str,
+        number: usize,
+    ) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let sql = format!(
+            "{VERDICT} WHERE {} ORDER BY {order} LIMIT {}",
+            conditions.sql(),
+            limit(number)
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(conditions.into_parameters()))?;
+        let mut verdicts = Vec::new();
+        while let Some(row) = rows.next()? {
+            let mut verdict: Verdict = parsed(&row.get::<_, String>(1)?)?;
+            verdict.ladder = Arc::new(parsed::<Ladder>(&row.get::<_, String>(2)?)?);
+            verdicts.push(StoredVerdict {
+                number: row.get(0)?,
+                verdict,
+                superseded_by: row.get(3)?,
+            });
+        }
+        Ok(verdicts)
+    }
+
+    fn group(&self, row: &Row<'_>) -> Result<Group, DatabaseError> {
+        let causes = self.causes(row.get(0)?)?;
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        let latest = match causes.first() {
+            Some(cause) => self.verdict(&cause.verdict)?,
+            None => None,
+        };
+        Ok(Group {
+            client: address::restored(row.get(1)?),
+            app: known(row.get(2)?),
+            name: row.get(3)?,
+            intercepted: named(
+                &row.get::<_, String>(4)?,
+                &Intercepted::ALL,
+                Intercepted::name,
+            )?,
+            issuer: known(row.get(5)?),
+            worked: row.get::<_, i64>(6)?.unsigned_abs(),
+            failed: row.get::<_, i64>(7)?.unsigned_abs(),
+            first: timestamp(row.get(8)?),
+            last: timestamp(row.get(9)?),
+            causes,
+            advice: latest.and_then(|it| it.verdict.advice),
+        })
+    }
+
+    fn causes(&self, group: i64) -> Result<Vec<GroupCause>, DatabaseError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT cause, failed, confidence, last_ns, verdict FROM causes WHERE group_number = ?1
+             ORDER BY failed DESC, last_ns DESC",
+        )?;
+        let mut rows = statement.query([group])?;
+        let mut causes = Vec::new();
+        while let Some(row) = rows.next()? {
+            causes.push(GroupCause {
+                cause: named(&row.get::<_, String>(0)?, &Cause::ALL, Cause::name)?,
+                failed: row.get::<_, i64>(1)?.unsigned_abs(),
+                confidence: row.get(2)?,
+                last: timestamp(row.get(3)?),
+                verdict: row.get(4)?,
+            });
+        }
+        Ok(causes)
+    }
+}
+
+fn limit(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, DatabaseError> {
+    serde_json::from_str(text).map_err(|error| DatabaseError::Row(error.to_string()))
+}
+
+fn named<T: Copy>(
+    name: &str,
+    all: &[T],
+    name_of: impl Fn(T) -> &'static str,
+) -> Result<T, DatabaseError> {
+    let found = all.iter().copied().find(|it| name_of(*it) == name);
+    found.ok_or_else(|| DatabaseError::Row(format!("unknown name {name:?}")))
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! The database as a sink: in batches, on the thread of its queue.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::acceptances::{Acceptances, Pending};
+use super::retention::Retention;
+use super::{DatabaseError, Writer, schema};
+use crate::outlet::sink::{Sink, SinkError};
+use crate::verdict::Verdict;
+
+const NAME: &str = "database";
+/// Maximum verdicts in one transaction.
+const BATCH: usize = 256;
+/// Verdicts that come slower than this are in the database at once.
+const BATCH_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks for rows that are too old or too many.
+const CLEANING: Duration = Duration::from_secs(60);
+
+/// Writes verdicts and connections that worked to a database.
+pub struct DatabaseSink {
+    path: PathBuf,
+    retention: Retention,
+    acceptances: Acceptances,
+    writer: Writer,
+    /// Verdicts in the open transaction.
+    uncommitted: Vec<Verdict>,
+    /// Connections that worked and that the database has not taken.
+    pending: Pending,
+    committed: Instant,
+    clean_at: Instant,
+    /// A notice that loses no verdict.
+    notice: Option<SinkError>,
+}
+
+impl DatabaseSink {
+    /// Opens the database in `path`. A damaged one is set aside, and a new one is begun.
+    ///
+    /// # Errors
+    /// [`SinkError::Database`].
+    pub fn open(
+        path: &Path,
+        retention: Retention,
+        acceptances: Acceptances,
+    ) -> Result<Self, SinkError> {
+        let (writer, aside) = Writer::open(path)?;
+        let now = Instant::now();
+        Ok(Self {
+            path: path.to_owned(),
+            retention,
+            acceptances,
+            writer,
+            uncommitted: Vec::new(),
+            pending: Pending::default(),
+            committed: now,
+            clean_at: now,
+            notice: aside.map(|aside| SinkError::DatabaseDamaged { aside }),
+        })
+    }
+
+    fn insert(&mut self, verdict: &Verdict) -> Result<(), DatabaseError> {
+        self.writer.insert(verdict)?;
+        self.uncommitted.push(verdict.clone());
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), DatabaseError> {
+        self.writer.commit()?;
+        self.uncommitted.clear();
+        self.committed = Instant::now();
+        Ok(())
+    }
+
+    /// Begins the transaction again after a failure, in a new file if this one is damaged.
+    fn recover(&mut self, error: &DatabaseError) -> Result<(), DatabaseError> {
+        if error.is_damage() {
+            // Closes it: another connection would find it locked.
+            self.writer = Writer::in_memory()?;
+            let aside = schema::set_aside(&self.path)?;
+            (self.writer, _) = Writer::open(&self.path)?;
+            self.notice = Some(SinkError::DatabaseDamaged { aside });
+        } else {
+            self.writer.roll_back();
+        }
+        for verdict in &self.uncommitted {
+            self.writer.insert(verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Does something, and once more if the database was damaged.
+    fn attempt(
+        &mut self,
+        act: impl Fn(&mut Self) -> Result<(), DatabaseError>,
+    ) -> Result<(), SinkError> {
+        let Err(error) = act(self) else {
+            return Ok(());
+        };
+        self.recover(&error)?;
+        if !error.is_damage() {
+            return Err(error.into());
+        }
+        Ok(act(self)?)
+    }
+
+    fn add_acceptances(&mut self) -> Result<(), SinkError> {
+        if self.pending.groups.is_empty() {
+            self.pending = self.acceptances.take();
+        }
+        self.attempt(|sink| {
+            sink.writer.add(&sink.pending)?;
+            sink.commit()
+        })?;
+        let dropped = std::mem::take(&mut self.pending).dropped;
+        if dropped > 0 {
+            return Err(SinkError::AcceptancesDropped { dropped });
+        }
+        Ok(())
+    }
+
+    fn clean(&mut self) -> Result<(), SinkError> {
+        let now = Instant::now();
+        if now < self.clean_at {
+            return Ok(());
+        }
+        let time = jiff::Timestamp::now().as_nanosecond();
+        let time_ns = i64::try_from(time).unwrap_or(i64::MAX);
+        let has_more = self.writer.remove_old(self.retention, time_ns)?;
+        self.clean_at = if has_more { now } else { now + CLEANING };
+        Ok(())
+    }
+}
+
+impl Sink for DatabaseSink {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        self.attempt(|sink| sink.insert(verdict))?;
+        if self.uncommitted.len() >= BATCH || self.committed.elapsed() >= BATCH_PAUSE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.attempt(Self::commit)
+    }
+
+    fn tick(&mut self) -> Result<(), SinkError> {
+        self.add_acceptances()?;
+        self.clean()?;
+        self.notice.take().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,339 @@
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::outlet::sink::{Sink as _, SinkError};
+use crate::verdict::tests::{injected_reset, pinning};
+use crate::verdict::{Cause, Intercepted, Verdict};
+
+const ANY: Retention = Retention {
+    age: Duration::from_secs(365 * 86_400 * 100),
+    bytes: 1 << 30,
+};
+
+fn revised(mut verdict: Verdict, cause: Cause, revision: u32) -> Verdict {
+    verdict.cause = cause;
+    verdict.set_revision(revision);
+    verdict
+}
+
+fn first() -> Verdict {
+    revised(pinning(), Cause::CertificateRejected, 0)
+}
+
+fn all() -> Query {
+    Query {
+        all: true,
+        limit: 100,
+        ..Query::default()
+    }
+}
+
+fn current() -> Query {
+    Query {
+        limit: 100,
+        ..Query::default()
+    }
+}
+
+fn past(verdicts: &[Verdict]) -> Past {
+    let mut writer = Writer::in_memory().unwrap();
+    for verdict in verdicts {
+        writer.insert(verdict).unwrap();
+    }
+    writer.commit().unwrap();
+    Past::of(writer)
+}
+
+fn causes(group: &Group) -> Vec<(Cause, u64)> {
+    group
+        .causes
+        .iter()
+        .map(|it| (it.cause, it.failed))
+        .collect()
+}
+
+fn acceptance(name: &str) -> Acceptance {
+    Acceptance {
+        client: [10, 0, 1, 2].into(),
+        app: pinning().ja4,
+        name: name.to_owned(),
+        intercepted: Intercepted::Yes,
+        issuer: Some("CN=Inspection CA".to_owned()),
+        time_ns: 1_000,
+    }
+}
+
+#[test]
+fn a_verdict_is_read_as_it_was_written() {
+    let mut verdict = first();
+    let rung = crate::verdict::Rung {
+        at_us: 7,
+        from: crate::verdict::Party::Client,
+        what: "ClientHello, 512 bytes".to_owned(),
+        decides: true,
+    };
+    verdict.ladder = std::sync::Arc::new(crate::verdict::Ladder(vec![rung]));
+    let past = past(std::slice::from_ref(&verdict));
+    let read = past.verdicts(&current()).unwrap();
+    assert_eq!(read.len(), 1);
+    assert_eq!(read[0].verdict, verdict);
+    assert_eq!(past.verdict(&verdict.id).unwrap().unwrap().verdict, verdict);
+    let same = past.verdicts_of_connection(&verdict.community_id).unwrap();
+    assert_eq!(same.len(), 1);
+}
+
+#[test]
+fn a_verdict_counts_once_however_often_it_comes_and_is_revised() {
+    let second = revised(pinning(), Cause::Pinning, 1);
+    let past = past(&[first(), first(), second.clone(), second.clone()]);
+    let groups = past.groups(&current()).unwrap();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0].failed, 1);
+    assert_eq!(causes(&groups[0]), [(Cause::Pinning, 1)]);
+    assert_eq!(groups[0].causes[0].verdict, second.id);
+    assert_eq!(past.verdicts(&current()).unwrap().len(), 1);
+    let both = past.verdicts(&all()).unwrap();
+    assert_eq!(both.len(), 2);
+    assert_eq!(both[0].superseded_by, Some(second.id));
+}
+
+#[test]
+fn connections_that_worked_stand_beside_those_that_failed() {
+    let mut writer = Writer::in_memory().unwrap();
+    let acceptances = Acceptances::default();
+    acceptances.record(acceptance("works.example"));
+    acceptances.record(acceptance("WORKS.example"));
+    writer.insert(&first()).unwrap();
+    writer.take(&acceptances).unwrap();
+    writer.take(&acceptances).unwrap();
+    writer.commit().unwrap();
+    let past = Past::of(writer);
+    let groups = past.groups(&all()).unwrap();
+    let numbers: Vec<_> = groups.iter().map(|it| (it.failed, it.worked)).collect();
+    assert_eq!(numbers, [(1, 0), (0, 2)]);
+    assert_eq!(past.groups(&current()).unwrap().len(), 1);
+}
+
+#[test]
+fn filters_select() {
+    let mut other = revised(injected_reset(), Cause::InjectedReset, 0);
+    other.client.ip = "2001:db8::7".parse::<IpAddr>().unwrap();
+    other.sni = Some("Other.Example".to_owned());
+    other.time = first().time + SignedDuration::from_hours(1);
+    other.confidence = 0.9;
+    let past = past(&[first(), other.clone()]);
+    let name = |name: &str| glob::Pattern::new(name).unwrap();
+    let queries = [
+        Query {
+            since: Some(other.time),
+            ..current()
+        },
+        Query {
+            clients: vec!["2001:db8::/64".parse().unwrap()],
+            ..current()
+        },
+        Query {
+            names: vec![name("*.EXAMPLE")],
+            ..current()
+        },
+        Query {
+            names: vec![name("[!a-m]ther.example")],
+            ..current()
+        },
+        Query {
+            causes: vec![Cause::InjectedReset],
+            ..current()
+        },
+    ];
+    for query in queries {
+        let verdicts = past.verdicts(&query).unwrap();
+        assert_eq!(verdicts.len(), 1, "{query:?}");
+        assert_eq!(verdicts[0].verdict.id, other.id, "{query:?}");
+        let groups = past.groups(&query).unwrap();
+        assert_eq!(groups.len(), 1, "{query:?}");
+        assert_eq!(groups[0].client, other.client.ip);
+    }
+    let none = Query {
+        until: Some(Timestamp::UNIX_EPOCH),
+        ..current()
+    };
+    assert_eq!(past.verdicts(&none).unwrap(), []);
+    assert_eq!(past.groups(&none).unwrap(), []);
+    let one = Query {
+        limit: 1,
+        ..current()
+    };
+    assert_eq!(past.verdicts(&one).unwrap()[0].verdict.id, other.id);
+}
+
+#[test]
+fn a_reader_sees_what_the_writer_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    assert!(matches!(
+        Past::open(&path),
+        Err(DatabaseError::Missing { .. })
+    ));
+    let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+    let past = Past::open(&path).unwrap();
+    sink.write(&first()).unwrap();
+    sink.flush().unwrap();
+    assert_eq!(past.verdicts(&current()).unwrap().len(), 1);
+    let last = past.last_number().unwrap();
+    sink.write(&revised(pinning(), Cause::Pinning, 1)).unwrap();
+    sink.flush().unwrap();
+    assert_eq!(past.verdicts_after(last, &current()).unwrap().len(), 1);
+}
+
+#[test]
+fn verdicts_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    for _ in 0..2 {
+        let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+        sink.write(&first()).unwrap();
+        sink.flush().unwrap();
+    }
+    let groups = Past::open(&path).unwrap().groups(&current()).unwrap();
+    assert_eq!(groups[0].failed, 1);
+}
+
+fn damaged_files(folder: &Path) -> usize {
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains(".damaged-")).count()
+}
+
+#[test]
+fn a_file_that_is_no_database_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    fs::write(
+        &path,
+        "not a database, and long enough to be one".repeat(100),
+    )
+    .unwrap();
+    let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+    sink.write(&first()).unwrap();
+    sink.flush().unwrap();
+    assert!(matches!(
+        sink.tick(),
+        Err(SinkError::DatabaseDamaged { .. })
+    ));
+    assert_eq!(damaged_files(folder.path()), 1);
+    let past = Past::open(&path).unwrap();
+    assert_eq!(past.verdicts(&current()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_database_that_is_damaged_while_it_is_written_loses_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    {
+        let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+        sink.write(&first()).unwrap();
+        sink.flush().unwrap();
+    }
+    // The first page stays as it is: the file can be opened.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+    sink.write(&first()).unwrap();
+    sink.flush().unwrap();
+    assert_eq!(damaged_files(folder.path()), 1);
+    let past = Past::open(&path).unwrap();
+    assert_eq!(past.verdicts(&current()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_database_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    drop(Writer::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    for error in [Writer::open(&path).map(drop), Past::open(&path).map(drop)] {
+        assert!(matches!(
+            error,
+            Err(DatabaseError::Newer { version: 99, .. })
+        ));
+    }
+    assert_eq!(damaged_files(folder.path()), 0);
+}
+
+#[test]
+fn the_old_is_removed_and_the_new_stays() {
+    let mut writer = Writer::in_memory().unwrap();
+    let mut old = first();
+    old.time -= SignedDuration::from_hours(48);
+    old.client.port += 1;
+    old.set_revision(0);
+    writer.insert(&old).unwrap();
+    writer.insert(&first()).unwrap();
+    let now_ns = i64::try_from(first().time.as_nanosecond()).unwrap();
+    let day = Retention {
+        age: Duration::from_secs(86_400),
+        ..ANY
+    };
+    assert!(!writer.remove_old(day, now_ns).unwrap());
+    let past = Past::of(writer);
+    let left = past.verdicts(&current()).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].verdict.id, first().id);
+}
+
+#[test]
+fn a_database_that_is_too_large_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (mut writer, _) = Writer::open(&path).unwrap();
+    for number in 0..3_000_u16 {
+        let mut verdict = first();
+        verdict.client.port = number;
+        verdict.time += SignedDuration::from_secs(number.into());
+        verdict.set_revision(0);
+        writer.insert(&verdict).unwrap();
+    }
+    writer.commit().unwrap();
+    let small = Retention {
+        bytes: 1 << 20,
+        ..ANY
+    };
+    let size = || fs::metadata(&path).unwrap().len();
+    while writer.remove_old(small, 0).unwrap() {}
+    drop(writer);
+    assert!(size() <= 1 << 20, "{}", size());
+    let past = Past::open(&path).unwrap();
+    let latest = past.verdicts(&current()).unwrap();
+    assert_eq!(latest.last().unwrap().verdict.client.port, 2_999);
+}
+
+#[test]
+fn more_groups_than_fit_are_counted_as_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let acceptances = Acceptances::default();
+    let mut sink = DatabaseSink::open(&path, ANY, acceptances.clone()).unwrap();
+    for number in 0..65_540 {
+        acceptances.record(acceptance(&format!("{number}.example")));
+    }
+    assert!(matches!(
+        sink.tick(),
+        Err(SinkError::AcceptancesDropped { dropped: 4 })
+    ));
+    acceptances.record(acceptance("one.example"));
+    sink.tick().unwrap();
+    let past = Past::open(&path).unwrap();
+    let query = Query {
+        names: vec![glob::Pattern::new("one.example").unwrap()],
+        ..all()
+    };
+    assert_eq!(past.groups(&query).unwrap().len(), 1);
+}
