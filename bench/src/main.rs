@@ -6,6 +6,7 @@
 
 mod agent;
 mod captures;
+mod database;
 mod gateway;
 mod kernel;
 mod table;
@@ -39,6 +40,8 @@ enum Part {
     Agent,
     /// Traffic's loss through a gateway
     Gateway,
+    /// Questions to the database of past verdicts
+    Database,
     /// The agent's memory alone, as a number
     Memory,
 }
@@ -55,6 +58,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants(Part::Captures) {
         captures::measure(&mut table, &arguments.agent, arguments.quick)?;
+    }
+    if wants(Part::Database) {
+        database::measure(&mut table, arguments.quick)?;
     }
     if wants(Part::Gateway) && !arguments.quick {
         gateway::measure(&mut table, &arguments.agent)?;

@@ -13,7 +13,7 @@ use crate::verdict::{
 /// Number of other groups that are named.
 const NAMED_MAX: usize = 3;
 
-/// What is known of a failure.
+/// A failure with all that is known of it.
 #[derive(Debug, Serialize)]
 pub struct Story {
     /// The latest verdict.

@@ -33,6 +33,7 @@ fn options(folder: &Path) -> SinkOptions {
         spill_max: 1 << 20,
         runtime_directory: None,
         journal_socket: DEFAULT_SOCKET.into(),
+        database: None,
     }
 }
 

@@ -140,8 +140,10 @@ impl Past {
     /// [`DatabaseError`].
     pub fn groups(&self, query: &Query) -> Result<Vec<Group>, DatabaseError> {
         let conditions = query.of_groups();
+        // An index alone answers the inner question; only rows that are shown are read.
+        const ORDER: &str = "ORDER BY failed DESC, last_ns DESC, number";
         let sql = format!(
-            "{GROUP} WHERE {} ORDER BY failed DESC, last_ns DESC, number LIMIT {}",
+            "{GROUP} WHERE number IN (SELECT number FROM groups WHERE {} {ORDER} LIMIT {}) {ORDER}",
             conditions.sql(),
             limit(query.limit)
         );
@@ -161,7 +163,8 @@ impl Past {
         number: usize,
     ) -> Result<Vec<StoredVerdict>, DatabaseError> {
         let sql = format!(
-            "{VERDICT} WHERE {} ORDER BY {order} LIMIT {}",
+            "{VERDICT} WHERE number IN (SELECT number FROM verdicts WHERE {} ORDER BY {order} LIMIT {})
+             ORDER BY {order}",
             conditions.sql(),
             limit(number)
         );

@@ -29,10 +29,11 @@ CREATE TABLE groups (
     last_ns INTEGER NOT NULL,
     UNIQUE (client, app, name, intercepted, issuer)
 );
-CREATE INDEX groups_by_name ON groups (name);
-CREATE INDEX groups_by_app ON groups (app);
+CREATE INDEX groups_by_client ON groups (client, failed DESC, last_ns DESC);
+CREATE INDEX groups_by_name ON groups (name, failed DESC, last_ns DESC);
+CREATE INDEX groups_by_app ON groups (app, failed DESC, last_ns DESC);
 CREATE INDEX groups_by_last ON groups (last_ns);
-CREATE INDEX groups_by_failures ON groups (failed DESC, last_ns DESC) WHERE failed > 0;
+CREATE INDEX groups_by_failures ON groups (failed DESC, last_ns DESC);
 
 CREATE TABLE causes (
     group_number INTEGER NOT NULL REFERENCES groups (number) ON DELETE CASCADE,
@@ -65,8 +66,8 @@ CREATE TABLE verdicts (
     ladder TEXT NOT NULL
 );
 CREATE INDEX verdicts_by_time ON verdicts (time_ns);
-CREATE INDEX verdicts_by_name ON verdicts (name, time_ns);
-CREATE INDEX verdicts_by_client ON verdicts (client, time_ns);
+CREATE INDEX verdicts_by_name ON verdicts (name, time_ns, superseded_by);
+CREATE INDEX verdicts_by_client ON verdicts (client, time_ns, superseded_by);
 CREATE INDEX verdicts_by_community_id ON verdicts (community_id);
 CREATE INDEX verdicts_by_group ON verdicts (group_number, time_ns);
 ";

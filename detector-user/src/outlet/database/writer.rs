@@ -175,8 +175,8 @@ fn insert(connection: &Connection, verdict: &Verdict) -> Result<(), DatabaseErro
         "INSERT INTO causes (group_number, cause, failed, confidence, last_ns, verdict)
          VALUES (?1, ?2, 1, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET failed = failed + 1,
-            confidence = iif(excluded.last_ns >= last_ns, excluded.confidence, confidence),
-            verdict = iif(excluded.last_ns >= last_ns, excluded.verdict, verdict),
+            confidence = CASE WHEN excluded.last_ns >= last_ns THEN excluded.confidence ELSE confidence END,
+            verdict = CASE WHEN excluded.last_ns >= last_ns THEN excluded.verdict ELSE verdict END,
             last_ns = max(last_ns, excluded.last_ns)",
     )?;
     cause.execute(params![

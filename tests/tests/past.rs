@@ -1,0 +1,113 @@
+//! `tlswhy verdicts`, `groups` and `why` on captures.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tests::gateway::agent;
+
+/// An app that pins one name and accepts the interceptor for another.
+const CAPTURES: [&str; 2] = [
+    "pin-java-sslsplit-1.2.accepts-shop-java-sslsplit-tls12.pcap.gz",
+    "pin-java-sslsplit-1.2.pins-pinned-java-sslsplit-tls12.pcap.gz",
+];
+
+fn asked(command: &[&str]) -> Output {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus");
+    let mut asking = Command::new(agent());
+    asking.args(command);
+    asking.args(["--inspection-ca", "CN=Example Corp Inspection CA"]);
+    for capture in CAPTURES {
+        asking.arg("--pcap").arg(corpus.join(capture));
+    }
+    asking.output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = text(output);
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn groups_say_who_fails_where_and_who_does_not() {
+    let groups = lines(&asked(&["groups", "--all", "--output", "json"]));
+    let numbers: Vec<_> = groups
+        .iter()
+        .map(|it| {
+            (
+                &it["name"],
+                &it["failed"],
+                &it["worked"],
+                &it["causes"][0]["cause"],
+            )
+        })
+        .map(|(name, failed, worked, cause)| format!("{name} {failed} {worked} {cause}"))
+        .collect();
+    assert_eq!(
+        numbers,
+        [
+            r#""api.pinned.example" 1 0 "pinning""#,
+            r#""www.shop.test" 0 1 null"#
+        ]
+    );
+    let failing = text(&asked(&["groups", "--output", "csv"]));
+    assert_eq!(failing.lines().count(), 2, "{failing}");
+}
+
+#[test]
+fn verdicts_are_the_current_ones_unless_all_are_asked_for() {
+    let causes = |command: &[&str]| -> Vec<String> {
+        let verdicts = lines(&asked(command));
+        let causes = verdicts
+            .iter()
+            .map(|it| it["cause"].as_str().unwrap().to_owned());
+        causes.collect()
+    };
+    let current = causes(&["verdicts", "--output", "json"]);
+    assert_eq!(current, ["pinning"]);
+    let none = causes(&["verdicts", "--output", "json", "--cause", "injected-reset"]);
+    assert!(none.is_empty(), "{none:?}");
+    let of_name = causes(&["verdicts", "--output", "json", "--name", "*.PINNED.example"]);
+    assert_eq!(of_name, ["pinning"]);
+}
+
+#[test]
+fn why_tells_the_story_with_its_ladder() {
+    for subject in ["api.pinned.example", "10.9.1.15"] {
+        insta::assert_snapshot!("story", text(&asked(&["why", subject])));
+    }
+    let stories = lines(&asked(&["why", "--json", "api.pinned.example"]));
+    let connection = stories[0]["verdict"]["community_id"].as_str().unwrap();
+    let by_connection = text(&asked(&["why", connection]));
+    assert!(
+        by_connection.contains("alert fatal certificate_unknown (46)"),
+        "{by_connection}"
+    );
+}
+
+#[test]
+fn nothing_known_is_a_failure_with_its_reason() {
+    let output = asked(&["why", "www.shop.test"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "tlswhy: no failure of www.shop.test is known\n");
+    let output = Command::new(agent())
+        .args(["groups", "--database", "/nonexistent/verdicts.db"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.starts_with("tlswhy: no database at /nonexistent/verdicts.db"),
+        "{said}"
+    );
+}
