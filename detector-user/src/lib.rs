@@ -8,6 +8,7 @@
 //! Each room's documentation states its input, its output, and the work that does not belong there.
 
 pub mod cause;
+pub mod firewall;
 pub mod flow;
 pub mod host;
 pub mod operate;

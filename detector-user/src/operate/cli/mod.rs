@@ -4,6 +4,7 @@ mod check_config;
 mod detach;
 mod doctor;
 mod exclusions;
+mod explain;
 mod filter;
 mod groups;
 mod knowledge;
@@ -29,6 +30,7 @@ pub use check_config::CheckConfigArgs;
 pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
 pub use exclusions::{ExclusionsArgs, ListCause};
+pub use explain::ExplainArgs;
 pub use filter::FilterArgs;
 pub use groups::GroupsArgs;
 pub use knowledge::KnowledgeArgs;
@@ -105,6 +107,9 @@ pub enum Command {
     /// Tell in plain words why connections of a name, a client or one connection fail
     #[command(after_help = after(why::EXAMPLES, why::EXIT_CODES))]
     Why(Box<WhyArgs>),
+    /// Explain the rows of a firewall's log by the verdicts on their connections
+    #[command(after_help = after(explain::EXAMPLES, explain::EXIT_CODES))]
+    Explain(Box<ExplainArgs>),
     /// Write a list of destinations that an interceptor should pass on uninspected
     #[command(after_help = after(exclusions::EXAMPLES, EXIT_CODES))]
     Exclusions(Box<ExclusionsArgs>),

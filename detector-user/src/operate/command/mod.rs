@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod detach;
 pub mod doctor;
 pub mod exclusions;
+pub mod explain;
 pub mod groups;
 pub(crate) mod messages;
 mod past;

@@ -88,6 +88,19 @@ impl Past {
         Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
+    /// Returns the earliest and the latest end of a connection, nanoseconds since the UNIX epoch; `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn span(&self) -> Result<Option<(i64, i64)>, DatabaseError> {
+        let sql = "SELECT (SELECT min(first_ns) FROM groups), (SELECT max(last_ns) FROM groups)";
+        let span = self.connection.query_row(sql, [], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+        })?;
+        Ok(span.0.zip(span.1))
+    }
+
     /// Returns the verdict of an identifier.
     ///
     /// # Errors
