@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Verdicts(arguments) => command::verdicts::run(&arguments),
         Command::Groups(arguments) => command::groups::run(&arguments),
         Command::Why(arguments) => command::why::run(&arguments),
+        Command::Report(arguments) => command::report::run(&arguments),
         Command::Explain(arguments) => command::explain::run(&arguments),
         Command::Exclusions(arguments) => command::exclusions::run(*arguments),
         Command::Probe(arguments) => command::probe::run(&arguments),

@@ -9,8 +9,8 @@
 //! Not here: mechanisms. A command that parses packets, judges or formats verdicts has code of another
 //! room.
 
-pub mod asker;
 mod acceptance_counter;
+pub mod asker;
 pub mod cli;
 pub mod command;
 pub mod config;

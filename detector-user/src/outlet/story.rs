@@ -45,102 +45,93 @@ impl Story {
         })
     }
 
-    fn name(&self) -> String {
+    /// Returns the server's name, or its address.
+    #[must_use]
+    pub fn name(&self) -> String {
         let name = self.verdict.server_name().map(str::to_owned);
         name.unwrap_or_else(|| self.verdict.server.ip.to_string())
     }
 
-    fn app(&self) -> String {
-        match &self.verdict.ja4 {
-            Some(ja4) => format!("app {}", escaped(ja4)),
-            None => "an app whose hello was not seen whole".to_owned(),
+    /// Returns the facts about the group, its interception and the others, a sentence each, safe to show.
+    #[must_use]
+    pub fn facts(&self) -> Vec<String> {
+        let mut facts = Vec::new();
+        if let Some(group) = &self.group {
+            facts.extend(self.group(group));
         }
+        facts.push(self.interception());
+        if self.group.is_some() {
+            facts.push(self.same_app());
+            facts.push(self.same_name());
+        }
+        facts
     }
 
-    fn group(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(group) = &self.group else {
-            return Ok(());
+    fn group(&self, group: &Group) -> Vec<String> {
+        let app = match &self.verdict.ja4 {
+            Some(ja4) => format!("app {}", escaped(ja4)),
+            None => "an app whose hello was not seen whole".to_owned(),
         };
         let (failed, all) = (group.failed, group.failed + group.worked);
-        writeln!(
-            f,
-            "  {}, {}: {failed} of {all} connections failed, from {:.0} to {:.0}.",
-            group.client,
-            self.app(),
-            group.first,
-            group.last
-        )?;
-        if let [_, _, ..] = group.causes.as_slice() {
+        let mut lines = vec![format!(
+            "{}, {app}: {failed} of {all} connections failed, from {:.0} to {:.0}.",
+            group.client, group.first, group.last
+        )];
+        if group.causes.len() > 1 {
             let causes = group.causes.iter();
             let causes: Vec<_> = causes
                 .map(|it| format!("{} {}", it.failed, it.cause))
                 .collect();
-            writeln!(f, "  Causes: {}.", causes.join(", "))?;
+            lines.push(format!("Causes: {}.", causes.join(", ")));
         }
-        Ok(())
+        lines
     }
 
-    fn interception(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let issuer = self.verdict.issuer.as_deref();
+    fn interception(&self) -> String {
+        let issuer = self.verdict.issuer.as_deref().map(escaped);
         let text = match (self.verdict.intercepted, issuer) {
-            (Intercepted::Yes, Some(issuer)) => format!("intercepted by {}", escaped(issuer)),
+            (Intercepted::Yes, Some(issuer)) => format!("intercepted by {issuer}"),
             (Intercepted::Yes, None) => "intercepted".to_owned(),
             (Intercepted::No, Some(issuer)) => {
-                format!(
-                    "not intercepted; its certificate is from {}",
-                    escaped(issuer)
-                )
+                format!("not intercepted; its certificate is from {issuer}")
             }
             (Intercepted::No, None) => "not intercepted".to_owned(),
-            (Intercepted::Unknown, Some(issuer)) => format!(
-                "perhaps intercepted; its certificate is from {}",
-                escaped(issuer)
-            ),
+            (Intercepted::Unknown, Some(issuer)) => {
+                format!("perhaps intercepted; its certificate is from {issuer}")
+            }
             (Intercepted::Unknown, None) => {
                 "perhaps intercepted: no certificate could be read".to_owned()
             }
         };
-        writeln!(f, "  The connection was {text}.")
+        format!("The connection was {text}.")
     }
 
-    fn elsewhere(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.group.is_none() {
-            return Ok(());
-        }
-        writeln!(f)?;
-        let works = |groups: &[Group]| -> Vec<String> {
-            let groups = groups.iter().filter(|it| it.worked > 0);
+    fn same_app(&self) -> String {
+        let names = |works: bool| -> Vec<String> {
+            let groups = self.same_app.iter();
+            let groups = groups.filter(|it| (it.worked > 0) == works);
             groups.map(|it| escaped(&it.name).to_string()).collect()
         };
-        let fails = |groups: &[Group]| -> Vec<String> {
-            let groups = groups.iter().filter(|it| it.worked == 0);
-            groups.map(|it| escaped(&it.name).to_string()).collect()
-        };
-        match (works(&self.same_app), fails(&self.same_app)) {
-            (works, fails) if works.is_empty() && fails.is_empty() => {
-                writeln!(f, "  No other name was seen from this app on this client.")
-            }
+        let works = some("works with", &names(true));
+        let fails = some("fails with", &names(false));
+        match (works, fails) {
+            (None, None) => "No other name was seen from this app on this client.".to_owned(),
             (works, fails) => {
-                write!(f, "  This app on this client: ")?;
-                some(f, "works with", &works)?;
-                if !works.is_empty() && !fails.is_empty() {
-                    write!(f, "; ")?;
-                }
-                some(f, "fails with", &fails)?;
-                writeln!(f, ".")
+                let both: Vec<_> = works.into_iter().chain(fails).collect();
+                format!("This app on this client: {}.", both.join("; "))
             }
-        }?;
+        }
+    }
+
+    fn same_name(&self) -> String {
+        let name = self.name();
+        let name = escaped(&name);
         let working = self.same_name.iter().filter(|it| it.worked > 0).count();
         let failing = self.same_name.len() - working;
-        let name = self.name();
-        match (working, failing) {
-            (0, 0) => writeln!(f, "  Nobody else was seen at {}.", escaped(&name)),
-            _ => writeln!(
-                f,
-                "  Others at {}: {working} clients or apps work, {failing} fail.",
-                escaped(&name)
-            ),
+        if self.same_name.is_empty() {
+            return format!("Nobody else was seen at {name}.");
         }
+        format!("Others at {name}: {working} clients or apps work, {failing} fail.")
     }
 
     fn connection(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -208,9 +199,9 @@ impl Display for Story {
             verdict.cause.meaning()
         )?;
         writeln!(f)?;
-        self.group(f)?;
-        self.interception(f)?;
-        self.elsewhere(f)?;
+        for fact in self.facts() {
+            writeln!(f, "  {fact}")?;
+        }
         self.connection(f)?;
         self.evidence(f)?;
         writeln!(f)?;
@@ -229,17 +220,17 @@ fn percent(verdict: &Verdict) -> String {
     format!("{:.0} %", written_confidence(verdict.confidence) * 100.0)
 }
 
-/// Writes `works with a, b, c and 4 more`; nothing for an empty list.
-fn some(f: &mut Formatter<'_>, verb: &str, names: &[String]) -> fmt::Result {
-    if names.is_empty() {
-        return Ok(());
+/// Returns `works with a, b, c and 4 more`; `None` for an empty list.
+fn some(verb: &str, names: &[String]) -> Option<String> {
+    let (named, more) = names.split_at(names.len().min(NAMED_MAX));
+    if named.is_empty() {
+        return None;
     }
-    let named: Vec<_> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
-    write!(f, "{verb} {}", named.join(", "))?;
-    match names.len() - named.len() {
-        0 => Ok(()),
-        more => write!(f, " and {more} more"),
-    }
+    let named = named.join(", ");
+    Some(match more.len() {
+        0 => format!("{verb} {named}"),
+        more => format!("{verb} {named} and {more} more"),
+    })
 }
 
 fn write_rung(f: &mut Formatter<'_>, rung: &Rung) -> fmt::Result {

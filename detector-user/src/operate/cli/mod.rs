@@ -12,6 +12,7 @@ mod outputs;
 mod past;
 mod pcap;
 mod probe;
+mod report;
 mod run;
 mod status;
 mod verdicts;
@@ -38,6 +39,7 @@ pub use outputs::{FoldWhen, WritingArgs, run_outputs};
 pub use past::{PastArgs, PastOutput};
 pub use pcap::PcapArgs;
 pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
+pub use report::ReportArgs;
 pub use run::{LogLevel, RunArgs};
 pub use status::StatusArgs;
 pub use verdicts::VerdictsArgs;
@@ -107,6 +109,9 @@ pub enum Command {
     /// Tell in plain words why connections of a name, a client or one connection fail
     #[command(after_help = after(why::EXAMPLES, why::EXIT_CODES))]
     Why(Box<WhyArgs>),
+    /// Write a report as one self-contained HTML page
+    #[command(after_help = after(report::EXAMPLES, EXIT_CODES))]
+    Report(Box<ReportArgs>),
     /// Explain the rows of a firewall's log by the verdicts on their connections
     #[command(after_help = after(explain::EXAMPLES, explain::EXIT_CODES))]
     Explain(Box<ExplainArgs>),

@@ -10,6 +10,7 @@ pub(crate) mod messages;
 mod past;
 pub mod pcap;
 pub mod probe;
+pub mod report;
 pub mod run;
 pub mod status;
 mod table;

@@ -84,7 +84,11 @@ fn written(stories: &[Story], is_json: bool) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn of_groups(past: &Past, query: &Query) -> anyhow::Result<Vec<Story>> {
+/// Returns the stories of a query's groups.
+///
+/// # Errors
+/// The past cannot be read.
+pub(super) fn of_groups(past: &Past, query: &Query) -> anyhow::Result<Vec<Story>> {
     let mut stories = Vec::new();
     for group in past.groups(query)? {
         let Some(cause) = group.causes.first() else {

@@ -82,3 +82,18 @@ pub struct GroupCause {
     /// Identifier of the latest verdict.
     pub verdict: String,
 }
+
+/// Numbers of the connections of several groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Connections that worked.
+    pub worked: u64,
+    /// Connections that failed.
+    pub failed: u64,
+    /// Connections that are known to have been intercepted.
+    pub intercepted: u64,
+    /// Those of them that failed.
+    pub intercepted_failed: u64,
+    /// Failures by cause, the most frequent first.
+    pub causes: Vec<(Cause, u64)>,
+}

@@ -23,7 +23,7 @@ mod tests;
 
 pub use acceptances::{Acceptance, Acceptances};
 pub use error::DatabaseError;
-pub use group::{Group, GroupCause};
+pub use group::{Group, GroupCause, Totals};
 pub use past::{Past, StoredVerdict};
 pub use query::Query;
 pub use retention::Retention;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 
-use super::group::{Group, GroupCause};
+use super::group::{Group, GroupCause, Totals};
 use super::query::{Conditions, Query};
 use super::{DatabaseError, Writer, address, schema};
 use crate::verdict::{Cause, Intercepted, Ladder, Verdict};
@@ -99,6 +99,68 @@ impl Past {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
         })?;
         Ok(span.0.zip(span.1))
+    }
+
+    /// Returns the numbers of a query's groups, whatever its limit.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn totals(&self, query: &Query) -> Result<Totals, DatabaseError> {
+        let conditions = query.of_groups();
+        let selected = conditions.sql();
+        let parameters = conditions.into_parameters();
+        let sql = format!(
+            "SELECT coalesce(sum(worked), 0), coalesce(sum(failed), 0),
+                coalesce(sum((worked + failed) * (intercepted = 'yes')), 0),
+                coalesce(sum(failed * (intercepted = 'yes')), 0)
+             FROM groups WHERE {selected}"
+        );
+        let number = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let mut totals =
+            self.connection
+                .query_row(&sql, params_from_iter(parameters.iter()), |row| {
+                    Ok(Totals {
+                        worked: number(row, 0)?,
+                        failed: number(row, 1)?,
+                        intercepted: number(row, 2)?,
+                        intercepted_failed: number(row, 3)?,
+                        causes: Vec::new(),
+                    })
+                })?;
+        let sql = format!(
+            "SELECT cause, sum(failed) FROM causes
+             WHERE group_number IN (SELECT number FROM groups WHERE {selected})
+             GROUP BY cause ORDER BY 2 DESC, 1"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters.iter()))?;
+        while let Some(row) = rows.next()? {
+            let cause = named(&row.get::<_, String>(0)?, &Cause::ALL, Cause::name)?;
+            totals.causes.push((cause, number(row, 1)?));
+        }
+        Ok(totals)
+    }
+
+    /// Returns the times of a query's verdicts, nanoseconds since the UNIX epoch, and their causes; the
+    /// latest, if they are more than its limit.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn failures(&self, query: &Query) -> Result<Vec<(i64, Cause)>, DatabaseError> {
+        let conditions = query.of_verdicts();
+        let sql = format!(
+            "SELECT time_ns, cause FROM verdicts WHERE {} ORDER BY time_ns DESC LIMIT {}",
+            conditions.sql(),
+            limit(query.limit)
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(conditions.into_parameters()))?;
+        let mut failures = Vec::new();
+        while let Some(row) = rows.next()? {
+            let cause = named(&row.get::<_, String>(1)?, &Cause::ALL, Cause::name)?;
+            failures.push((row.get(0)?, cause));
+        }
+        Ok(failures)
     }
 
     /// Returns the verdict of an identifier.

@@ -1,0 +1,65 @@
+//! The report: one self-contained HTML page, without a script and without a request to anywhere.
+//!
+//! In: [`Report`], filled from the database. Out: [`Report::html`]. All text from the network is escaped
+//! twice over: what could move a cursor or turn the reading direction by [`escaped`], what is HTML by maud.
+//!
+//! Not here: selecting what is reported.
+
+mod chart;
+mod page;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+use super::database::{Group, Totals};
+use super::story::Story;
+use crate::verdict::Cause;
+
+pub use chart::Chart;
+
+/// All that a report shows.
+#[derive(Debug)]
+pub struct Report {
+    /// The database or captures that it is about.
+    pub source: String,
+    /// Time of the report.
+    pub made: Timestamp,
+    /// Earliest and latest end of a connection.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Numbers of connections.
+    pub totals: Totals,
+    /// Failures over time.
+    pub chart: Chart,
+    /// Failing groups, those with the most failures first.
+    pub groups: Vec<Group>,
+    /// The stories of the first of them, in the same order.
+    pub stories: Vec<Story>,
+    /// Destinations that an interceptor should pass on, each with the number of connections and clients.
+    pub exclusions: Vec<Exclusion>,
+}
+
+/// A destination that an interceptor should pass on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// The host.
+    pub host: String,
+    /// Connections that failed.
+    pub connections: usize,
+    /// Their clients.
+    pub clients: usize,
+}
+
+impl Report {
+    /// Returns the page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        page::page(self).into_string()
+    }
+
+    /// Returns the failures of each cause, the most frequent first.
+    fn causes(&self) -> &[(Cause, u64)] {
+        &self.totals.causes
+    }
+}

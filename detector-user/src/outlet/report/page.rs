@@ -1,0 +1,203 @@
+//! The page as HTML.
+
+use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::chart::class;
+use super::{Exclusion, Report};
+use crate::outlet::database::Group;
+use crate::outlet::sink::escaped;
+use crate::outlet::story::Story;
+use crate::verdict::{Cause, Party, Verdict, written_confidence, written_weight};
+
+const STYLE: &str = include_str!("style.css");
+/// Forbids scripts, and requests to anywhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+pub(super) fn page(report: &Report) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Broken TLS connections" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head(report))
+                main {
+                    (section("over-time", "Failures over time", &report.chart.markup()))
+                    (section("groups", "Who fails where", &groups(report)))
+                    (section("stories", "Why", &stories(report)))
+                    (section("exclusions", "Destinations to exclude from decryption", &exclusions(&report.exclusions)))
+                }
+                footer { p.dim { "Made by tlswhy " (env!("CARGO_PKG_VERSION")) " at " (time(report.made)) } }
+            }
+        }
+    }
+}
+
+fn section(id: &str, title: &str, content: &Markup) -> Markup {
+    html! { section aria-labelledby=(id) { h2 id=(id) { (title) } (content) } }
+}
+
+fn head(report: &Report) -> Markup {
+    let totals = &report.totals;
+    let all = totals.failed + totals.worked;
+    html! {
+        header {
+            h1 { "Broken TLS connections" }
+            p.dim {
+                (safe(&report.source))
+                @if let Some((first, last)) = report.span { ", from " (time(first)) " to " (time(last)) }
+            }
+            ul.numbers {
+                li { strong { (totals.failed) } " of " (all) " connections failed" @if all > 0 { " (" (share(totals.failed, all)) ")" } }
+                li { strong { (totals.intercepted_failed) } " of " (totals.intercepted) " intercepted ones failed" @if totals.intercepted > 0 { " (" (share(totals.intercepted_failed, totals.intercepted)) ")" } }
+                @for (cause, number) in report.causes() {
+                    li { strong { (number) } " " (named(*cause)) }
+                }
+            }
+            nav aria-label="Sections" {
+                a href="#over-time" { "Over time" } " · " a href="#groups" { "Who fails where" } " · "
+                a href="#stories" { "Why" } " · " a href="#exclusions" { "Destinations to exclude" }
+            }
+        }
+    }
+}
+
+fn groups(report: &Report) -> Markup {
+    html! {
+        @if report.groups.is_empty() { p { "No group fails." } } @else {
+            div.wide { table {
+                caption { "Groups of one client, one app, one server name and one interceptor" }
+                thead { tr {
+                    th scope="col" { "Server name" } th scope="col" { "Client" } th.number scope="col" { "Failed" }
+                    th.number scope="col" { "Worked" } th scope="col" { "Cause" } th scope="col" { "Last" }
+                    th scope="col" { "App (JA4)" }
+                } }
+                tbody { @for (number, group) in report.groups.iter().enumerate() { (row(number, group, report.stories.len())) } }
+            } }
+        }
+    }
+}
+
+fn row(number: usize, group: &Group, stories: usize) -> Markup {
+    html! { tr {
+        td { @if number < stories { a href={ "#story-" (number) } { (safe(&group.name)) } } @else { (safe(&group.name)) } }
+        td { (group.client.to_string()) }
+        td.number { (group.failed) }
+        td.number { (group.worked) }
+        td { @for cause in &group.causes { div { (named(cause.cause)) " " (cause.failed) " (" (percent(cause.confidence)) ")" } } }
+        td { (time(group.last)) }
+        td { code { (group.app.as_deref().map_or_else(String::new, safe)) } }
+    } }
+}
+
+fn stories(report: &Report) -> Markup {
+    html! {
+        @if report.stories.is_empty() { p { "Nothing to tell." } }
+        @for (number, story) in report.stories.iter().enumerate() {
+            details open[number == 0] {
+                summary id={ "story-" (number) } {
+                    (safe(&story.name())) ": " (named(story.verdict.cause)) " (" (percent(story.verdict.confidence)) "), "
+                    (story.verdict.client.ip.to_string())
+                }
+                (told(story))
+            }
+        }
+    }
+}
+
+fn told(story: &Story) -> Markup {
+    let verdict = &story.verdict;
+    html! {
+        p { (verdict.cause.meaning()) }
+        @for line in story.facts() { p { (line) } }
+        (ladder(story))
+        (evidence(verdict))
+        @for earlier in &story.earlier {
+            p { "Before, it was called " (named(earlier.cause)) " (" (percent(earlier.confidence)) ")." }
+        }
+        @if let Some(pan_os) = &verdict.pan_os { p { "PAN-OS would log " code { (safe(pan_os)) } "." } }
+        @if let Some(advice) = &verdict.advice { p { strong { "Advice: " } (safe(advice)) "." } }
+    }
+}
+
+fn ladder(story: &Story) -> Markup {
+    let verdict = &story.verdict;
+    html! {
+        p.dim {
+            (format!("{:.3}", verdict.time)) " on " (safe(&verdict.tap)) ": " (verdict.client.to_string()) " → "
+            (verdict.server.to_string()) ", " code { (safe(&verdict.community_id)) }
+        }
+        @if !story.ladder.0.is_empty() {
+            div.wide { table.ladder {
+                caption { "Records of the connection in order; the one that ended it is in bold" }
+                thead { tr { th.number scope="col" { "ms" } th scope="col" { "From" } th scope="col" { "Record or segment" } } }
+                tbody { @for rung in &story.ladder.0 {
+                    tr.decides[rung.decides] {
+                        td.number { (format!("{:.3}", rung.at_us as f64 / 1000.0)) }
+                        td { @if rung.from == Party::Client { "client →" } @else { "← server" } }
+                        td { (safe(&rung.what)) @if rung.decides { " (ended the connection)" } }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn evidence(verdict: &Verdict) -> Markup {
+    html! {
+        @if !verdict.evidence.is_empty() {
+            div.wide { table {
+                caption { "Evidence: log-odds for (+) or against (−) the cause" }
+                thead { tr { th.number scope="col" { "Weight" } th scope="col" { "Fact" } } }
+                tbody { @for evidence in &verdict.evidence {
+                    tr {
+                        td.number { (format!("{:+.2}", written_weight(evidence.weight))) }
+                        td { (safe(&evidence.detail)) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn exclusions(exclusions: &[Exclusion]) -> Markup {
+    html! {
+        @if exclusions.is_empty() { p { "None: no pin is sure enough." } } @else {
+            p.dim { "Excluded destinations are not inspected: read the list before an interceptor loads it." }
+            div.wide { table {
+                caption { "Pinned destinations with a confidence of at least 80 %" }
+                thead { tr { th scope="col" { "Host" } th.number scope="col" { "Connections" } th.number scope="col" { "Clients" } } }
+                tbody { @for entry in exclusions {
+                    tr { td { code { (safe(&entry.host)) } } td.number { (entry.connections) } td.number { (entry.clients) } }
+                } }
+            } }
+        }
+    }
+}
+
+fn named(cause: Cause) -> Markup {
+    html! { span class={ "cause " (class(cause)) } title=(cause.meaning()) { (cause.name()) } }
+}
+
+/// Returns text from the network without what is invisible or turns the reading direction.
+fn safe(text: &str) -> String {
+    escaped(text).to_string()
+}
+
+fn time(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+fn percent(confidence: f64) -> String {
+    format!("{:.0} %", written_confidence(confidence) * 100.0)
+}
+
+fn share(part: u64, all: u64) -> String {
+    format!("{:.1} %", part as f64 / all as f64 * 100.0)
+}

@@ -1,0 +1,77 @@
+use super::*;
+use crate::outlet::database::StoredVerdict;
+use crate::verdict::tests::pinning;
+
+fn report(name: &str) -> Report {
+    let mut verdict = pinning();
+    verdict.sni = Some(name.to_owned());
+    verdict.issuer = Some(format!("CN={name}"));
+    let stored = StoredVerdict {
+        number: 1,
+        verdict,
+        superseded_by: None,
+    };
+    Report {
+        source: name.to_owned(),
+        made: Timestamp::UNIX_EPOCH,
+        span: None,
+        totals: Totals {
+            failed: 1,
+            causes: vec![(Cause::Pinning, 1)],
+            ..Totals::default()
+        },
+        chart: Chart::of(&[
+            (0, Cause::Pinning),
+            (3_600_000_000_000, Cause::InjectedReset),
+        ]),
+        groups: Vec::new(),
+        stories: Story::of(vec![stored]).into_iter().collect(),
+        exclusions: vec![Exclusion {
+            host: name.to_owned(),
+            connections: 1,
+            clients: 1,
+        }],
+    }
+}
+
+#[test]
+fn hostile_names_are_text() {
+    let hostile = "<script>alert(1)</script>\"'&\u{202e}\u{1b}[2J<img src=http://evil.test/x>";
+    let html = report(hostile).html();
+    for forbidden in ["<script", "<img", "\u{202e}", "\u{1b}"] {
+        assert!(!html.contains(forbidden), "{forbidden:?}");
+    }
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let html = report("api.example").html();
+    assert!(!html.contains("http://") && !html.contains("https://"));
+    assert!(html.contains("default-src &#39;none&#39;") || html.contains("default-src 'none'"));
+}
+
+#[test]
+fn failures_fall_into_bars() {
+    let hour = 3_600_000_000_000;
+    let chart = Chart::of(&[
+        (0, Cause::Pinning),
+        (1, Cause::Pinning),
+        (hour, Cause::Truncated),
+    ]);
+    let text = chart.markup().into_string();
+    assert_eq!(text.matches("<rect").count(), 2);
+    assert!(text.contains("2 pinning") && text.contains("1 truncated"));
+    let html = Chart::of(&[]).markup().into_string();
+    assert!(html.contains("No failures."));
+    // One moment is one bar, and so are the ends of time.
+    assert_eq!(
+        Chart::of(&[(7, Cause::Pinning)])
+            .markup()
+            .into_string()
+            .matches("<rect")
+            .count(),
+        1
+    );
+    let _ = Chart::of(&[(0, Cause::Pinning), (i64::MAX, Cause::Pinning)]).markup();
+}
