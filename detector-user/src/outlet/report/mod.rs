@@ -1,7 +1,7 @@
 //! The report: one self-contained HTML page, without a script and without a request to anywhere.
 //!
 //! In: [`Report`], filled from the database. Out: [`Report::html`]. All text from the network is escaped
-//! twice over: what could move a cursor or turn the reading direction by [`escaped`], what is HTML by maud.
+//! twice over: what could move a cursor or turn the reading direction by [`crate::outlet::sink::escaped`], what is HTML by maud.
 //!
 //! Not here: selecting what is reported.
 
