@@ -193,3 +193,16 @@ fn the_alert_before_a_cut_is_told() {
     assert_eq!(verdicts.len(), 1, "{said}");
     assert_eq!(verdicts[0]["cause"], "certificate-rejected");
 }
+
+/// The summary says that frames were cut and where; of whole ones it says nothing.
+#[rstest]
+#[case::beside_the_headers(64, true)]
+#[case::within_the_hello(96, true)]
+#[case::within_the_certificate(128, true)]
+#[case::whole(65_535, false)]
+fn cut_frames_are_said(#[case] snap_len: usize, #[case] cut: bool) {
+    let (_, said) = judge(&snapped(ETHERNET, snap_len, refused()));
+    let line = format!("\nframes cut at {snap_len} bytes: ");
+    assert_eq!(said.contains(&line), cut, "{said}");
+    assert_eq!(said.contains("frames cut"), cut, "{said}");
+}

@@ -6,7 +6,7 @@ use detector_common::counter::Counter;
 use detector_user::cause::knowledge::Knowledge;
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
-use detector_user::outlet::summary::Summary;
+use detector_user::outlet::summary::{CutFrames, Summary};
 use detector_user::source::tap::counters::forgotten;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::verdict::{Cause, Verdict};
@@ -93,6 +93,7 @@ fn a_full_handshake_ring_costs_no_verdict() {
         counters,
         unread: Vec::new(),
         cut_captures: 0,
+        cut_frames: CutFrames::default(),
     }
     .to_string();
     assert!(

@@ -19,6 +19,27 @@ pub struct Summary {
     pub unread: Vec<(String, u64)>,
     /// Captures that could not be read to their end.
     pub cut_captures: usize,
+    /// Frames of which captures have only the beginning.
+    pub cut_frames: CutFrames,
+}
+
+/// Frames longer than the snap length that their capture was written with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutFrames {
+    /// Their number.
+    pub frames: u64,
+    /// Most bytes that are there of one.
+    pub longest: usize,
+}
+
+impl CutFrames {
+    /// Counts a frame if less is there than it had.
+    pub fn record(&mut self, captured: usize, original: usize) {
+        if captured < original {
+            self.frames += 1;
+            self.longest = self.longest.max(captured);
+        }
+    }
 }
 
 /// Kinds of frames that are named.
@@ -60,6 +81,19 @@ impl Summary {
             0 => f.write_str(")"),
             others => write!(f, ", {others} to others)"),
         }
+    }
+
+    fn fmt_cut_frames(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CutFrames { frames, longest } = self.cut_frames;
+        if frames == 0 {
+            return Ok(());
+        }
+        write!(
+            f,
+            "\nframes cut at {longest} bytes: {frames} of {}; a hello, certificate or alert in the rest of them \
+             is not seen (tcpdump -s 0)",
+            self.packets()
+        )
     }
 
     fn fmt_unread(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +174,7 @@ impl fmt::Display for Summary {
         }
         self.fmt_refused(f)?;
         self.fmt_unread(f)?;
+        self.fmt_cut_frames(f)?;
         let mut lost: Vec<String> = self
             .counters
             .iter()

@@ -18,7 +18,7 @@ use crate::operate::pipeline::Pipeline;
 use crate::operate::scope::Scope;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
-use crate::outlet::summary::Summary;
+use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::capture::LinkType;
 use crate::source::capture_set::{Round, rounds};
 use crate::source::capture_tap::SETTLED_MAX;
@@ -34,6 +34,7 @@ pub(super) const FLOWS: usize = 1 << 20;
 pub(super) struct Reading {
     /// Captures that could not be read to their end.
     pub(super) cut_captures: usize,
+    pub(super) cut_frames: CutFrames,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<Unread, u64>,
 }
@@ -66,6 +67,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let rounds = rounds(&arguments.taps, &arguments.files);
     let Reading {
         cut_captures,
+        cut_frames,
         counters,
         unread,
     } = read(&mut pipeline, &rounds, threads, progress)?;
@@ -96,6 +98,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         counters,
         unread: named(&unread),
         cut_captures,
+        cut_frames,
     };
     eprintln!("{summary}");
     if !summary.tally.lost_verdicts.is_empty() {
@@ -146,6 +149,7 @@ fn replay<R: TimedReceiver>(
     }
     Reading {
         cut_captures,
+        cut_frames: replay.cut_frames,
         counters: replay.tap.counters().collect(),
         unread: replay.tap.unread().clone(),
     }

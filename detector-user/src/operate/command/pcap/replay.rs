@@ -7,6 +7,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::flow::receiver::TimedReceiver;
+use crate::outlet::summary::CutFrames;
 use crate::source::capture::{CaptureError, CaptureFile, Frame};
 use crate::source::capture_set::{OVERLAP_NS, TapCapture};
 use crate::source::capture_tap::CaptureTap;
@@ -23,6 +24,7 @@ const BATCH: u64 = 4096;
 pub(super) struct Replay<'f, R> {
     pub(super) tap: CaptureTap,
     pub(super) receiver: &'f mut R,
+    pub(super) cut_frames: CutFrames,
     deadlines: DeadlineClock,
 }
 
@@ -57,6 +59,7 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         Self {
             tap: CaptureTap::default(),
             receiver,
+            cut_frames: CutFrames::default(),
             deadlines: DeadlineClock::default(),
         }
     }
@@ -79,6 +82,8 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                 self.deadlines = DeadlineClock::default();
             }
             is_first = false;
+            self.cut_frames
+                .record(frame.captured.len(), frame.original_len as usize);
             let due_ns = self.deadlines.advance(frame.time_ns);
             self.receiver.advance_if_due(due_ns);
             let number = frame.interface;

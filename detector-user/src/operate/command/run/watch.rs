@@ -29,7 +29,7 @@ use crate::operate::config::Config;
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::database::Acceptances;
 use crate::outlet::sink::Sinks;
-use crate::outlet::summary::Summary;
+use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::tap::counters::{Counters, Losses, forgotten};
 use crate::source::tap::diagnostics::Diagnostics;
 use crate::source::tap::link_notices::LinkNotices;
@@ -261,6 +261,7 @@ impl Watch {
             counters,
             unread: Vec::new(),
             cut_captures: 0,
+            cut_frames: CutFrames::default(),
         };
         for line in summary.to_string().lines() {
             info!("{line}");
