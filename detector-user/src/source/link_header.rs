@@ -65,7 +65,7 @@ fn known(link: LinkType, frame: &[u8]) -> Result<Peeled, Unread> {
     use headers::LinkType::{Ethernet, LinuxSll, LinuxSll2, Null, Raw};
     let raw_after = |len| Ok((len, Raw));
     match link {
-        LinkType::ETHERNET => Ok((0, Ethernet)),
+        LinkType::ETHERNET => Ok(behind_time_tag(frame).map_or((0, Ethernet), |len| (len, Raw))),
         LinkType::LINUX_SLL => Ok((0, LinuxSll)),
         LinkType::LINUX_SLL2 => Ok((0, LinuxSll2)),
         LinkType::NULL | LinkType::LOOP => Ok((0, Null)),
@@ -89,6 +89,35 @@ fn known(link: LinkType, frame: &[u8]) -> Result<Peeled, Unread> {
         LinkType::PPP_PPPD => ppp(frame, 2),
         _ => Err(Unread::LinkType(link.0)),
     }
+}
+
+/// Returns the place of the IP header in an Ethernet frame with Cisco's time tag (TTag, Nexus 9000): six bytes of
+/// time, then an EtherType. The tag's own EtherType is none that is registered: the operator sets it, so that what
+/// follows tells.
+fn behind_time_tag(frame: &[u8]) -> Option<usize> {
+    const TIME: usize = 6;
+    // IP, ARP, VLAN tags, and what else the engine or tunnels read.
+    const KNOWN: [u16; 15] = [
+        0x0800, 0x86dd, 0x0806, 0x8100, 0x88a8, 0x9100, 0x9200, 0x8847, 0x8848, 0x8864, 0x88e7,
+        0x8909, 0x8926, 0x892f, 0x894f,
+    ];
+    let word = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    let mut at = 12;
+    while matches!(word(at)?, 0x8100 | 0x88a8) && at < 20 {
+        at += 4;
+    }
+    let tag = word(at)?;
+    if tag <= 1500 || KNOWN.contains(&tag) {
+        return None;
+    }
+    let ip = at + 2 + TIME + 2;
+    let first = *frame.get(ip)?;
+    let is_ip = match word(ip - 2)? {
+        0x0800 => (0x45..=0x4f).contains(&first),
+        0x86dd => first >> 4 == 6,
+        _ => false,
+    };
+    is_ip.then_some(ip)
 }
 
 /// Parses PPP, with or without address and control (RFC 1662), or Cisco's HDLC in its place.
@@ -216,6 +245,8 @@ mod tests {
     #[case::ipv4(228, vec![])]
     #[case::pktap_of_raw(258, pktap_header(12))]
     #[case::pktap_of_ppp(149, [pktap_header(9), vec![0xff, 3, 0, 0x21]].concat())]
+    #[case::time_tag(1, tagged(&[0x88, 0xb5, 0, 1, 2, 3, 4, 5, 8, 0]))]
+    #[case::time_tag_in_vlan(1, tagged(&[0x81, 0, 0, 7, 0x12, 0x34, 0, 1, 2, 3, 4, 5, 8, 0]))]
     #[case::ppi(192, vec![0, 0, 8, 0, 101, 0, 0, 0])]
     fn ip_follows(#[case] link: u32, #[case] header: Vec<u8>) {
         let frame = [&header, IP].concat();
@@ -227,6 +258,22 @@ mod tests {
                 assert!(offset <= len);
             }
         }
+    }
+
+    /// MAC addresses, and what follows them.
+    fn tagged(tags: &[u8]) -> Vec<u8> {
+        [&[2; 12], tags].concat()
+    }
+
+    #[rstest]
+    #[case::arp(&[8, 6, 0, 1, 8, 0, 6, 4, 8, 0])]
+    #[case::no_ip_behind(&[0x88, 0xb5, 0, 1, 2, 3, 4, 5, 8, 6])]
+    #[case::length(&[0, 40, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0])]
+    #[case::security_tag(&[0x89, 9, 1, 1, 0, 1, 0, 16, 8, 0])]
+    fn other_tags_are_the_engines(#[case] tags: &[u8]) {
+        let frame = [&tagged(tags), IP].concat();
+        let ethernet = headers::LinkType::Ethernet;
+        assert_eq!(peel(LinkType::ETHERNET, &frame), Ok((0, ethernet)));
     }
 
     #[test]
