@@ -158,8 +158,9 @@ impl<'a> Facts<'a> {
             established: timeline.settled || (client.used && server.answered) || served,
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
         };
-        // Bytes that are no records look like a gap to the tracking of records.
-        facts.gaps &= facts.plain_answer().is_none();
+        // Bytes that are no records look like a gap to the tracking of records, and so do those of a settled
+        // flow, which are not looked at.
+        facts.gaps &= !timeline.settled && facts.plain_answer().is_none();
         if facts.established {
             facts.alert_amid_data = AlertAmidData::of(timeline, &lengths, tls13);
         }

@@ -1,6 +1,7 @@
 //! Connections of which one direction, or the beginning, was not seen.
 
 use super::*;
+use crate::cause::judge::facts::Facts;
 
 /// The client's part of a flight that it refuses.
 fn client_only(end: &[Step]) -> Timeline {
@@ -77,4 +78,18 @@ fn without_an_alert_a_missed_beginning_says_nothing(#[case] end: &[Step]) {
     let [_, rest @ ..] = &FLIGHT_12;
     let judgement = judge(&late(&[&rest[..], end].concat()), &Knowledge::default());
     assert_eq!(judgement, Judgement::Unfinished);
+}
+
+/// The data of a settled flow are not looked at: what is not known of them is not missing.
+#[rstest]
+#[case::settled(true)]
+#[case::watched(false)]
+fn a_settled_flow_misses_nothing(#[case] settled: bool) {
+    let end = [app(C, 300), app(S, 4000), Fin(C)];
+    let mut timeline = timeline(false, &handshaken(false, &end));
+    timeline.settled = settled;
+    for side in &mut timeline.sides {
+        side.flags |= side_flags::GAP;
+    }
+    assert_eq!(Facts::of(&timeline, None).gaps, !settled);
 }
