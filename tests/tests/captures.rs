@@ -340,3 +340,51 @@ fn verdicts_do_not_depend_on_the_number_of_threads() {
         );
     }
 }
+
+/// Verdicts and summary of a run with a filter expression.
+fn filtered(expression: &str, files: &[PathBuf]) -> Output {
+    let mut command = tlswhy_pcap();
+    command.args(["--filter", expression]).args(files);
+    command.output().unwrap()
+}
+
+/// Rewrites a capture by tcpdump, with the frames of an expression alone.
+fn by_tcpdump(expression: &str, file: &Path, folder: &Path) -> PathBuf {
+    let to = folder.join(file.file_name().unwrap());
+    let mut tcpdump = Command::new("tcpdump");
+    tcpdump.arg("-r").arg(file).arg("-w").arg(&to);
+    tcpdump.args(["-Z", "root", expression]);
+    assert!(tcpdump.output().unwrap().status.success());
+    to
+}
+
+#[rstest]
+#[case("tcp port 443")]
+#[case("src net 10.0.0.0/8 or ip6")]
+#[case("host 10.77.1.2 and not tcp[tcpflags] & tcp-rst != 0")]
+#[case("greater 300")]
+#[case("udp")]
+fn a_filter_expression_reads_the_frames_that_tcpdump_would(#[case] expression: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["story.pcap", "clients.pcap"].map(capture);
+    let output = filtered(expression, &files);
+    assert!(output.status.success());
+    let smaller = files.map(|file| by_tcpdump(expression, &file, folder.path()));
+    let smaller: Vec<&Path> = smaller.iter().map(PathBuf::as_path).collect();
+    let expected = pcap(&smaller);
+    assert_eq!(verdicts(&output), verdicts(&expected));
+    let seen = |output: &Output| {
+        let summary = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines = summary.lines().filter(|line| !line.starts_with("left out: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&output), seen(&expected));
+}
+
+#[test]
+fn a_wrong_filter_expression_is_wrong_usage() {
+    let output = filtered("host host", &[capture("story.pcap")]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "tlswhy: wrong filter expression 'host host': syntax error; pcap-filter(7) has the syntax\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+}

@@ -92,12 +92,13 @@ fn a_full_handshake_ring_costs_no_verdict() {
         forgotten: forgotten(&counters, 1),
         counters,
         unread: Vec::new(),
+        rejected: 0,
         cut_captures: 0,
         cut_frames: CutFrames::default(),
     }
     .to_string();
     assert!(
-        summary.ends_with(&format!("lost: {lost} handshake_lost")),
+        summary.contains(&format!("lost: {lost} pieces of handshakes (")),
         "{summary}"
     );
 }

@@ -17,6 +17,8 @@ pub struct Summary {
     /// Frames in which no TCP was looked for: names of their kinds, the most frequent first. Empty
     /// where kinds are not told apart.
     pub unread: Vec<(String, u64)>,
+    /// Frames that the filter expression rejected.
+    pub rejected: u64,
     /// Captures that could not be read to their end.
     pub cut_captures: usize,
     /// Frames of which captures have only the beginning.
@@ -114,6 +116,22 @@ impl Summary {
     }
 }
 
+/// Returns a noun phrase for a counter of the summary, to follow its number.
+const fn words(counter: Counter) -> &'static str {
+    match counter {
+        Counter::LaterFragment => "IP fragments behind the first",
+        Counter::TruncatedHeaders => "cut within their headers",
+        Counter::MalformedHeaders => "with contradictory lengths in their headers",
+        Counter::TooManyHeaders => "with too many VLAN tags or extension headers",
+        Counter::ObservationLost => "observations (the agent was slower than the traffic)",
+        Counter::HandshakeLost => "pieces of handshakes (not captured, or their ring was full)",
+        Counter::TableFull => "connections (the flow table was full)",
+        Counter::EvictedBusy => "connections under way (evicted for new ones)",
+        Counter::ObservationsCapped => "observations beyond the limit of a flow",
+        _ => counter.name(),
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = &self.tally;
@@ -132,7 +150,7 @@ impl fmt::Display for Summary {
         ];
         for counter in odd {
             if self.of(counter) > 0 {
-                write!(f, ", {} {}", self.of(counter), counter.name())?;
+                write!(f, ", {} {}", self.of(counter), words(counter))?;
             }
         }
         write!(
@@ -175,11 +193,14 @@ impl fmt::Display for Summary {
         self.fmt_refused(f)?;
         self.fmt_unread(f)?;
         self.fmt_cut_frames(f)?;
+        if self.rejected > 0 {
+            write!(f, "\nleft out: {} frames by the filter expression", self.rejected)?;
+        }
         let mut lost: Vec<String> = self
             .counters
             .iter()
             .filter(|(counter, count)| counter.is_loss() && *count > 0)
-            .map(|(counter, count)| format!("{count} {}", counter.name()))
+            .map(|(counter, count)| format!("{count} {}", words(*counter)))
             .collect();
         if tally.tracker.evicted > 0 {
             lost.push(format!("{} flows evicted", tally.tracker.evicted));
@@ -199,5 +220,30 @@ impl fmt::Display for Summary {
         }
         let nothing = if lost.is_empty() { "nothing" } else { "" };
         write!(f, "\nlost: {nothing}{}", lost.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_words() {
+        let counters = Counter::ALL.iter().map(|counter| (*counter, 7)).collect();
+        let summary = Summary {
+            tally: Tally::default(),
+            counters,
+            forgotten: 0,
+            unread: Vec::new(),
+            rejected: 3,
+            cut_captures: 0,
+        }
+        .to_string();
+        for counter in Counter::ALL {
+            let token = counter.name().contains('_').then_some(counter.name());
+            assert!(token.is_none_or(|it| !summary.contains(it)), "{summary}");
+        }
+        let rejected = "left out: 3 frames by the filter expression";
+        assert!(summary.contains(rejected), "{summary}");
     }
 }

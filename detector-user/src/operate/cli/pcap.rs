@@ -17,7 +17,7 @@ Examples:
   tlswhy pcap client-side.pcap server-side.pcap
   tlswhy pcap --tap lan=client-side.pcap --tap wan=server-side.pcap
   tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
-  tcpdump -r large.pcap -w - 'host 10.0.1.2 and port 443' | tlswhy pcap -
+  tlswhy pcap --filter 'host 10.0.1.2 or (vlan and host 10.0.1.2)' large.pcap
   tlswhy pcap --client 10.0.1.0/24 --name '*.example.com' incident.pcapng
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
 
@@ -39,6 +39,10 @@ pub struct PcapArgs {
     /// name are of the same tap; repeatable [default: recognised by common connections]
     #[arg(long = "tap", id = "taps", value_name = "NAME=FILE", value_parser = tap)]
     pub taps: Vec<(String, PathBuf)>,
+
+    /// Filter expression (pcap-filter(7)) for frames that are read; needs tcpdump [default: all frames]
+    #[arg(long = "filter", value_name = "EXPRESSION")]
+    pub expression: Option<String>,
 
     /// Output for verdicts; repeatable [default: text]
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]

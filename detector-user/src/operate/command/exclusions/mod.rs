@@ -91,7 +91,7 @@ fn judge(
     };
     let sinks = Sinks::new(vec![Box::new(collector)]);
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
-    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, false)?;
+    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, false)?;
     pipeline.finish();
     *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(reading.cut_captures == 0)

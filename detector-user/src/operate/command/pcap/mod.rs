@@ -13,7 +13,7 @@ use detector_common::counter::Counter;
 use super::report;
 use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
-use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PcapArgs};
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PcapArgs};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::scope::Scope;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
@@ -22,6 +22,7 @@ use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::capture::LinkType;
 use crate::source::capture_set::{Round, rounds};
 use crate::source::capture_tap::SETTLED_MAX;
+use crate::source::packet_filter::{FilterError, PacketFilter};
 use crate::source::tap::counters::forgotten;
 use crate::source::unread::Unread;
 use replay::Replay;
@@ -37,6 +38,7 @@ pub(super) struct Reading {
     pub(super) cut_frames: CutFrames,
     counters: Vec<(Counter, u64)>,
     unread: BTreeMap<Unread, u64>,
+    filter: Option<PacketFilter>,
 }
 
 /// Reads the captures as one run, those of one gateway's taps together, and otherwise in the order of their
@@ -46,6 +48,15 @@ pub(super) struct Reading {
 /// # Errors
 /// If an output cannot be opened.
 pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
+    let filter = arguments.expression.as_deref();
+    let filter = match filter.map(PacketFilter::new).transpose() {
+        Ok(filter) => filter,
+        Err(error @ FilterError::Expression { .. }) => {
+            eprintln!("tlswhy: {error}");
+            return Ok(EXIT_USAGE);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let sinks = Sinks::open(&arguments.outputs(), arguments.writing.folds())
         .context("cannot open an output")?;
     let progress = arguments.shows_progress();
@@ -70,7 +81,8 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         cut_frames,
         counters,
         unread,
-    } = read(&mut pipeline, &rounds, threads, progress)?;
+        mut filter,
+    } = read(&mut pipeline, &rounds, filter, threads, progress)?;
     let mut code = if cut_captures > 0 {
         EXIT_FAILED
     } else {
@@ -82,6 +94,10 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     pipeline.finish();
     if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
         eprintln!("tlswhy: {message}");
+    }
+    for error in filter.iter_mut().flat_map(PacketFilter::take_errors) {
+        eprintln!("tlswhy: {error}");
+        code = EXIT_FAILED;
     }
     for (kind, frames) in &unread {
         if let Unread::LinkType(link) = kind {
@@ -97,6 +113,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         forgotten: forgotten(&counters, SETTLED_MAX as u64),
         counters,
         unread: named(&unread),
+        rejected: filter.map_or(0, |filter| filter.rejected()),
         cut_captures,
         cut_frames,
     };
@@ -107,22 +124,24 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Reads captures into a pipeline, which is not finished yet, on so many threads.
+/// Reads the frames of captures that a filter accepts into a pipeline, which is not finished yet, on so
+/// many threads.
 ///
 /// # Errors
 /// If no thread can be started.
 pub(super) fn read(
     pipeline: &mut Pipeline,
     rounds: &[Round],
+    filter: Option<PacketFilter>,
     threads: Option<u16>,
     progress: bool,
 ) -> anyhow::Result<Reading> {
     Ok(if self::threads(rounds, threads) > 1 {
         side_by_side(pipeline, |carrier| {
-            replay(Replay::new(carrier), rounds, progress)
+            replay(Replay::new(carrier, filter), rounds, progress)
         })?
     } else {
-        replay(Replay::new(pipeline), rounds, progress)
+        replay(Replay::new(pipeline, filter), rounds, progress)
     })
 }
 
@@ -152,6 +171,7 @@ fn replay<R: TimedReceiver>(
         cut_frames: replay.cut_frames,
         counters: replay.tap.counters().collect(),
         unread: replay.tap.unread().clone(),
+        filter: replay.filter,
     }
 }
 

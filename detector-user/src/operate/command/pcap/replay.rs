@@ -11,6 +11,7 @@ use crate::outlet::summary::CutFrames;
 use crate::source::capture::{CaptureError, CaptureFile, Frame};
 use crate::source::capture_set::{OVERLAP_NS, TapCapture};
 use crate::source::capture_tap::CaptureTap;
+use crate::source::packet_filter::PacketFilter;
 
 /// A jump of time, nanoseconds, that may be a clock's: a connection that goes on must not be taken for
 /// one that lay idle for as long.
@@ -25,6 +26,8 @@ pub(super) struct Replay<'f, R> {
     pub(super) tap: CaptureTap,
     pub(super) receiver: &'f mut R,
     pub(super) cut_frames: CutFrames,
+    /// The frames that are read; all without one.
+    pub(super) filter: Option<PacketFilter>,
     deadlines: DeadlineClock,
 }
 
@@ -55,11 +58,12 @@ impl DeadlineClock {
 }
 
 impl<'f, R: TimedReceiver> Replay<'f, R> {
-    pub(super) fn new(receiver: &'f mut R) -> Self {
+    pub(super) fn new(receiver: &'f mut R, filter: Option<PacketFilter>) -> Self {
         Self {
             tap: CaptureTap::default(),
             receiver,
             cut_frames: CutFrames::default(),
+            filter,
             deadlines: DeadlineClock::default(),
         }
     }
@@ -71,11 +75,24 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         let bar = progress_bar(captures, progress);
         let mut is_first = true;
         let mut frames: u64 = 0;
-        while let Some(reading) = merge.next() {
+        loop {
+            if frames.is_multiple_of(BATCH) {
+                bar.set_position(merge.offset());
+                if self.receiver.is_closed() {
+                    break;
+                }
+            }
+            let Some(reading) = merge.next() else {
+                break;
+            };
             let taken = reading.capture.next_frame();
             let Ok(Some(frame)) = taken else {
                 continue;
             };
+            frames += 1;
+            if !self.filter.as_mut().is_none_or(|it| it.accepts(&frame)) {
+                continue;
+            }
             if is_first && frame.time_ns.saturating_add(OVERLAP_NS) < self.tap.now_ns() {
                 self.receiver.end_flows();
                 self.tap.restart();
@@ -108,13 +125,6 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                 self.tap.capture_frame(&frame, self.receiver);
             }
             self.receiver.advance_if_due(due_ns);
-            frames += 1;
-            if frames.is_multiple_of(BATCH) {
-                bar.set_position(merge.offset());
-                if self.receiver.is_closed() {
-                    break;
-                }
-            }
         }
         self.receiver.advance(self.tap.now_ns());
         bar.finish_and_clear();

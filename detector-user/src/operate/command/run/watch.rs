@@ -260,6 +260,7 @@ impl Watch {
             forgotten: forgotten(&counters, self.settled_max),
             counters,
             unread: Vec::new(),
+            rejected: 0,
             cut_captures: 0,
             cut_frames: CutFrames::default(),
         };
