@@ -375,7 +375,9 @@ fn a_filter_expression_reads_the_frames_that_tcpdump_would(#[case] expression: &
     assert_eq!(verdicts(&output), verdicts(&expected));
     let seen = |output: &Output| {
         let summary = String::from_utf8_lossy(&output.stderr).into_owned();
-        let lines = summary.lines().filter(|line| !line.starts_with("left out: "));
+        let lines = summary
+            .lines()
+            .filter(|line| !line.starts_with("left out: "));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(seen(&output), seen(&expected));

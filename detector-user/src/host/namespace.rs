@@ -1,8 +1,17 @@
 //! Entering another network namespace than the one this process was started in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
+/// Returns the file of a network namespace, from the name that `ip netns` has for it or from its path.
+pub(crate) fn path(name: &Path) -> PathBuf {
+    if name.components().count() == 1 {
+        Path::new("/run/netns").join(name)
+    } else {
+        name.to_owned()
+    }
+}
 
 /// Enters a network namespace, by the name that `ip netns` has for it or by its path. This concerns the
 /// calling thread and those it starts.
@@ -10,11 +19,7 @@ use anyhow::{Context, bail};
 /// # Errors
 /// It does not exist, or permission is denied.
 pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
-    let path = if name.components().count() == 1 {
-        Path::new("/run/netns").join(name)
-    } else {
-        name.to_owned()
-    };
+    let path = path(name);
     let shown = path.display();
     let file = match std::fs::File::open(&path) {
         Ok(file) => file,

@@ -194,7 +194,11 @@ impl fmt::Display for Summary {
         self.fmt_unread(f)?;
         self.fmt_cut_frames(f)?;
         if self.rejected > 0 {
-            write!(f, "\nleft out: {} frames by the filter expression", self.rejected)?;
+            write!(
+                f,
+                "\nleft out: {} frames by the filter expression",
+                self.rejected
+            )?;
         }
         let mut lost: Vec<String> = self
             .counters

@@ -17,6 +17,7 @@ use rustls::{
 
 use super::ProbeError;
 use super::connect::Stream;
+use crate::verdict;
 
 /// Protocols that are offered.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -196,7 +197,7 @@ fn verifier(
 /// The end of a handshake that was not completed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the server answered with alert {0:?}")]
+    #[error("the server answered with the alert {}", verdict::AlertDescription::from(u8::from(*.0)))]
     Alert(AlertDescription),
     #[error("the server does not speak TLS here: {0}")]
     Tls(Error),

@@ -254,6 +254,23 @@ fn what_is_no_tls_server_proves_nothing() {
 }
 
 #[test]
+fn an_alert_has_its_name_of_the_registry() {
+    let ca = ca("Origin CA");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread_of(listener, |mut stream| {
+        // It is read first: closing with unread bytes would send a reset.
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+        let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 112]);
+    });
+    let detail = asked(port, &options(&ca)).detail.unwrap();
+    assert!(
+        detail.contains("the server answered with the alert unrecognized_name (112)"),
+        "{detail}"
+    );
+}
+
+#[test]
 fn a_server_that_says_nothing_is_not_waited_for() {
     let ca = ca("Origin CA");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

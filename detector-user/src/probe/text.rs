@@ -7,7 +7,12 @@ use crate::outlet::sink::escaped;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", escaped(&self.name), self.port)?;
+        let name = escaped(&self.name);
+        if self.name.contains(':') {
+            write!(f, "[{name}]:{}", self.port)?;
+        } else {
+            write!(f, "{name}:{}", self.port)?;
+        }
         if let Some(address) = self.address {
             write!(f, " ({})", address.ip())?;
         }

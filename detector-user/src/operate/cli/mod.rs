@@ -153,9 +153,18 @@ impl Cli {
     }
 }
 
-/// Returns the text below the options: examples, then exit codes.
+/// Returns the text below the options: examples, then exit codes. A paragraph of prose is one line, which
+/// is wrapped once, to the terminal's width.
 fn after(examples: &str, exit_codes: &str) -> String {
-    format!("{examples}\n\n{exit_codes}")
+    let paragraphs = examples.split("\n\n").chain([exit_codes]);
+    let paragraphs = paragraphs.map(|paragraph| {
+        if paragraph.contains("\n ") {
+            paragraph.to_owned()
+        } else {
+            paragraph.replace('\n', " ")
+        }
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {

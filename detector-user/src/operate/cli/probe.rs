@@ -14,7 +14,7 @@ Examples:
   tlswhy probe www.example.com
   tlswhy probe internal.example:8443 --ca /etc/ssl/example-ca.pem
   tlswhy probe www.example.com --inspection-ca \"CN=Inspection CA\" --source 192.0.2.10
-  tlswhy probe www.example.com --mark 7 --output json | jq .outcome
+  tlswhy probe www.example.com --mark 0x7 --output json | jq .outcome
 
 One or two handshakes go to the origin, without a request. What an interceptor signed proves nothing
 about the origin: let the probe pass by its source address or mark, and name the inspection CA so that
@@ -45,8 +45,9 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub source: Option<IpAddr>,
 
-    /// Mark of the socket (SO_MARK), for rules that let the probe pass; needs CAP_NET_ADMIN
-    #[arg(long, value_name = "NUMBER")]
+    /// Mark of the socket (SO_MARK), decimal or as 0x7, for rules that let the probe pass; needs
+    /// CAP_NET_ADMIN
+    #[arg(long, value_name = "NUMBER", value_parser = mark)]
     pub mark: Option<u32>,
 
     /// Maximum time for the probe, in seconds
@@ -78,6 +79,17 @@ pub enum ProbeOutput {
     Text,
     /// One JSON object
     Json,
+}
+
+/// Parses a mark as ip-rule(8) and nft(8) write it.
+fn mark(given: &str) -> Result<u32, String> {
+    let hexadecimal = given.strip_prefix("0x").or(given.strip_prefix("0X"));
+    let number = match hexadecimal {
+        // A sign is none of its digits.
+        Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16),
+        _ => given.parse(),
+    };
+    number.map_err(|_| "not a number of 32 bits, such as 7 or 0x7".to_owned())
 }
 
 fn seconds(given: &str) -> Result<Duration, String> {

@@ -45,6 +45,25 @@ fn helps(#[case] line: &str) {
 }
 
 #[test]
+fn prose_is_wrapped_once_on_every_width() {
+    for width in 50..=110 {
+        for command in Cli::command().get_subcommands() {
+            let help = command.clone().term_width(width).render_long_help();
+            let help = help.to_string();
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let is_prose = pair
+                    .iter()
+                    .all(|line| line.starts_with(char::is_alphabetic) && !line.ends_with(':'));
+                let word = pair[1].split(' ').next().unwrap().chars().count();
+                let fits = pair[0].chars().count() + 1 + word <= width;
+                assert!(!(is_prose && fits), "{width}: {pair:#?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn run_takes_everything_it_documents() {
     let run = run(
         "tlswhy run --interface lan0 -i wan0 --output json --output journald \
@@ -116,7 +135,24 @@ fn filters_are_the_same_for_run_and_pcap() {
 }
 
 #[rstest]
+#[case("7", 7)]
+#[case("0x7", 7)]
+#[case("0XFFFFFFFF", u32::MAX)]
+fn a_mark_is_decimal_or_hexadecimal(#[case] given: &str, #[case] mark: u32) {
+    let Command::Probe(probe) = parsed(&format!("tlswhy probe a.test --mark {given}"))
+        .unwrap()
+        .command
+    else {
+        panic!("not probe")
+    };
+    assert_eq!(probe.mark, Some(mark));
+}
+
+#[rstest]
 #[case("tlswhy")]
+#[case("tlswhy probe a.test --mark 0x")]
+#[case("tlswhy probe a.test --mark 0x+7")]
+#[case("tlswhy probe a.test --mark 0x100000000")]
 #[case("tlswhy pcap --client 10.0.0.1/8 a.pcap")]
 #[case("tlswhy pcap --cause bad-luck a.pcap")]
 #[case("tlswhy pcap --min-confidence 1.5 a.pcap")]

@@ -149,12 +149,14 @@ impl Reading<'_> {
                 };
                 self.config.record_origin(key.path, origin);
             }
-            Err(complaint) => {
-                let message = format!(
-                    "invalid {}: {}; expected {}",
-                    key.path, complaint.why, key.expected
-                );
-                self.report(complaint.at.unwrap_or(at), message);
+            Err(complaints) => {
+                for complaint in complaints.0 {
+                    let message = format!(
+                        "invalid {}: {}; expected {}",
+                        key.path, complaint.why, key.expected
+                    );
+                    self.report(complaint.at.unwrap_or(at), message);
+                }
             }
         }
     }

@@ -8,11 +8,11 @@ use toml::{Spanned, Value};
 
 use super::settings::Settings;
 use super::values::{
-    Complaint, confidence_value, duration, duration_value, each, file, flag, list, name_glob,
-    network, number, path, path_value, port_values, ports, ring, size, size_value, text, texts,
+    Complaint, Complaints, confidence_value, duration, duration_value, each, file, flag, list,
+    metrics, name_glob, namespace, network, number, path, path_value, pins, port_values, ports,
+    ring, size, size_value, text, texts,
 };
 use crate::operate::scope::Filter;
-use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
 
@@ -26,7 +26,7 @@ pub struct Key {
     pub about: &'static str,
     /// Whether a reload applies a new value.
     pub live: bool,
-    pub(super) read: fn(&mut Settings, &Spanned<DeValue<'_>>) -> Result<(), Complaint>,
+    pub(super) read: fn(&mut Settings, &Spanned<DeValue<'_>>) -> Result<(), Complaints>,
     pub(super) show: fn(&Settings) -> Option<Value>,
 }
 
@@ -74,7 +74,7 @@ pub const KEYS: &[Key] = &[
         read: |settings, value| {
             settings.interfaces = list(value, Wanted::parse)?;
             if settings.interfaces.is_empty() {
-                return Err(Complaint::new("the list is empty"));
+                return Err(Complaint::new("the list is empty").into());
             }
             Ok(())
         },
@@ -93,12 +93,12 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "watch.netns",
-        expected: "the name (`ip netns`) or path of a network namespace",
+        expected: "the name (`ip netns`) or absolute path of a network namespace",
         about: "Network namespace whose interfaces are watched",
         live: false,
         read: |settings, value| {
             let given = text(value)?;
-            settings.netns = (!given.is_empty()).then(|| given.into());
+            settings.netns = (!given.is_empty()).then(|| namespace(given)).transpose()?;
             Ok(())
         },
         show: |settings| settings.netns.as_deref().map(path_value),
@@ -414,7 +414,7 @@ pub const KEYS: &[Key] = &[
             let on_stdout = settings.outputs.iter().filter(|it| it.is_on_stdout());
             if on_stdout.count() > 1 {
                 let why = "text and json both write to standard output, choose one";
-                return Err(Complaint::new(why));
+                return Err(Complaint::new(why).into());
             }
             Ok(())
         },
@@ -492,8 +492,7 @@ pub const KEYS: &[Key] = &[
         about: "Address that serves metrics for Prometheus; if not set, metrics are not served",
         live: true,
         read: |settings, value| {
-            let address: MetricsAddress = text(value)?.parse().map_err(Complaint::new)?;
-            settings.metrics = Some(address);
+            settings.metrics = Some(metrics(value)?);
             Ok(())
         },
         show: |settings| {
@@ -575,7 +574,7 @@ pub const KEYS: &[Key] = &[
             settings.pins = if given.is_empty() {
                 None
             } else {
-                Some(path(value)?)
+                Some(pins(value)?)
             };
             Ok(())
         },

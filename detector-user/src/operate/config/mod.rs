@@ -86,6 +86,20 @@ impl Config {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Takes from the configuration of a running agent, with their origins, all that a reload does not apply:
+    /// what remains is what is in force then.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.settings.keep_fixed(&running.settings);
+        for key in KEYS.iter().filter(|key| !key.live) {
+            match running.origins.get(key.path) {
+                Some(origin) => self.record_origin(key.path, origin.clone()),
+                None => {
+                    self.origins.remove(key.path);
+                }
+            }
+        }
+    }
+
     /// Returns the keys whose values differ between `self` and `other`.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<&'static Key> {

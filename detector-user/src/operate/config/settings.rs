@@ -96,6 +96,19 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Takes from another the settings that are not [`live`](super::Key::live).
+    pub(super) fn keep_fixed(&mut self, other: &Self) {
+        *self = Self {
+            interfaces: std::mem::take(&mut self.interfaces),
+            clients: std::mem::take(&mut self.clients),
+            knowledge: std::mem::take(&mut self.knowledge),
+            ignored: std::mem::take(&mut self.ignored),
+            filter: std::mem::take(&mut self.filter),
+            metrics: self.metrics.take(),
+            ..other.clone()
+        };
+    }
+
     /// Returns the connections that are judged.
     #[must_use]
     pub fn scope(&self) -> Scope {

@@ -106,8 +106,9 @@ fn all_mistakes_are_told_at_once_with_their_places() {
     let text = r#"
 [watch]
 interface = ["lan0"]
-interfaces = ["lan0", "a/b"]
+interfaces = ["lan0", "a/b", "c/d"]
 clients = ["10.0.0.1/8", 7]
+netns = "run/edge"
 [inspektion]
 [inspection]
 ca = "CN=X"
@@ -134,10 +135,47 @@ queue = "many"
 spill_max = "much"
 [metrics]
 listen = "192.0.2.1:9745"
+[state]
+pins = "/etc/tlswhy"
 "#;
     let problems = parsed(text, Path::new(HERE)).unwrap_err();
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[rstest]
+#[case(
+    "watch",
+    "netns",
+    "/etc/passwd",
+    "\"/etc/passwd\" is no network namespace"
+)]
+#[case("watch", "netns", "..", "neither a name nor an absolute path")]
+#[case("state", "pins", "/etc/passwd", "is not a directory")]
+#[case("state", "pins", "pins", "is not an absolute path")]
+#[case("metrics", "listen", "unix:", "is empty")]
+#[case("metrics", "listen", "unix:metrics.sock", "is not an absolute path")]
+#[case("metrics", "listen", "unix:/run", "is a directory")]
+#[case("metrics", "listen", "localhost:9745", "is not an address and port")]
+fn what_cannot_work_is_a_mistake(
+    #[case] section: &str,
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] why: &str,
+) {
+    let text = format!("[{section}]\n{name} = {value:?}\n");
+    let problems = parsed(&text, Path::new(HERE)).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains(why), "{problems:?}");
+}
+
+#[rstest]
+#[case("watch", "netns", "not-there-yet")]
+#[case("watch", "netns", "/proc/self/ns/net")]
+#[case("state", "pins", "/sys/fs/bpf/tlswhy/not-there-yet")]
+#[case("metrics", "listen", "unix:/run/not-there-yet/metrics.sock")]
+fn what_may_come_to_be_is_none(#[case] section: &str, #[case] name: &str, #[case] value: &str) {
+    config(&format!("[{section}]\n{name} = {value:?}\n"));
 }
 
 #[rstest]
@@ -183,6 +221,24 @@ fn what_differs_is_named() {
         .map(|key| key.path)
         .collect();
     assert_eq!(paths, ["watch.clients", "output.fold"]);
+}
+
+#[test]
+fn a_reload_keeps_what_only_a_restart_changes() {
+    let running =
+        config("[tables]\nflows = 1000\n[watch]\ntunnels = true\n[ignore]\nports = [22]\n");
+    let mut new = config(FULL);
+    new.keep_fixed(&running);
+    for key in KEYS {
+        let from = if key.live { &config(FULL) } else { &running };
+        assert_eq!(
+            key.value(&new.settings),
+            key.value(&from.settings),
+            "{}",
+            key.path
+        );
+        assert_eq!(new.origin(key.path), from.origin(key.path), "{}", key.path);
+    }
 }
 
 #[test]

@@ -8,8 +8,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use glob::Pattern;
 use ipnet::IpNet;
+use nix::sys::statfs::{BPF_FS_MAGIC, NSFS_MAGIC, SYSFS_MAGIC, statfs};
 use toml::de::DeValue;
 use toml::{Spanned, Value};
+
+use crate::host::namespace::path as namespace_path;
+use crate::outlet::metrics::MetricsAddress;
 
 /// A mistake in a value; `at` is its byte offset in the file if not all of the value is wrong.
 pub(super) struct Complaint {
@@ -23,6 +27,15 @@ impl Complaint {
             at: None,
             why: why.to_string(),
         }
+    }
+}
+
+/// All mistakes in a value.
+pub(super) struct Complaints(pub(super) Vec<Complaint>);
+
+impl From<Complaint> for Complaints {
+    fn from(complaint: Complaint) -> Self {
+        Self(vec![complaint])
     }
 }
 
@@ -50,11 +63,11 @@ pub(super) fn flag(value: &Spanned<DeValue<'_>>) -> Result<bool, Complaint> {
         .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))
 }
 
-/// Reads each text of a list.
+/// Reads each text of a list. All that are wrong are returned.
 pub(super) fn list<T>(
     value: &Spanned<DeValue<'_>>,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, Complaint> {
+) -> Result<Vec<T>, Complaints> {
     each(value, |item| {
         let given = text(item)?;
         read(given).map_err(Complaint::new)
@@ -64,18 +77,27 @@ pub(super) fn list<T>(
 pub(super) fn each<T>(
     value: &Spanned<DeValue<'_>>,
     read: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Complaint>,
-) -> Result<Vec<T>, Complaint> {
+) -> Result<Vec<T>, Complaints> {
     let found = value.get_ref();
     let items = found
         .as_array()
         .ok_or_else(|| Complaint::new(format!("found {}", with_article(found.type_str()))))?;
-    let one = |item: &Spanned<DeValue<'_>>| {
-        read(item).map_err(|complaint| Complaint {
-            at: Some(item.span().start),
-            ..complaint
-        })
-    };
-    items.iter().map(one).collect()
+    let mut values = Vec::new();
+    let mut complaints = Vec::new();
+    for item in items {
+        match read(item) {
+            Ok(value) => values.push(value),
+            Err(complaint) => complaints.push(Complaint {
+                at: Some(item.span().start),
+                ..complaint
+            }),
+        }
+    }
+    if complaints.is_empty() {
+        Ok(values)
+    } else {
+        Err(Complaints(complaints))
+    }
 }
 
 /// Parses a network, or an address as a network of its own.
@@ -135,7 +157,7 @@ pub(super) fn port_values(ports: &[u16]) -> Value {
     Value::Array(ports.map(|&port| Value::Integer(port.into())).collect())
 }
 
-pub(super) fn ports(value: &Spanned<DeValue<'_>>) -> Result<Vec<u16>, Complaint> {
+pub(super) fn ports(value: &Spanned<DeValue<'_>>) -> Result<Vec<u16>, Complaints> {
     each(value, |item| Ok(number(item, 1, u16::MAX.into())? as u16))
 }
 
@@ -200,6 +222,58 @@ pub(super) fn file(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
         return Err(Complaint::new(format!("{shown:?} is a directory")));
     }
     Ok(file)
+}
+
+/// Reads a network namespace: its name, or an absolute path. One that does not exist may be made later.
+pub(super) fn namespace(given: &str) -> Result<PathBuf, Complaint> {
+    let path = Path::new(given);
+    let is_name = path.components().count() == 1 && !given.contains('/');
+    if !is_name && !path.is_absolute() || [".", ".."].contains(&given) {
+        return Err(Complaint::new(format!(
+            "{given:?} is neither a name nor an absolute path"
+        )));
+    }
+    // A file that cannot be examined is judged at the start.
+    let file = namespace_path(path);
+    if statfs(&file).is_ok_and(|found| found.filesystem_type() != NSFS_MAGIC) {
+        let shown = file.display().to_string();
+        return Err(Complaint::new(format!("{shown:?} is no network namespace")));
+    }
+    Ok(path.to_owned())
+}
+
+/// Reads a directory for pins, which may be made later, but not outside a BPF filesystem.
+pub(super) fn pins(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Complaint> {
+    let path = path(value)?;
+    let shown = path.display().to_string();
+    if path.exists() && !path.is_dir() {
+        return Err(Complaint::new(format!("{shown:?} is not a directory")));
+    }
+    let existing = path.ancestors().find(|folder| folder.exists());
+    // The usual place is in sysfs until a BPF filesystem is mounted there.
+    let is_elsewhere = existing
+        .and_then(|folder| statfs(folder).ok())
+        .is_some_and(|found| ![BPF_FS_MAGIC, SYSFS_MAGIC].contains(&found.filesystem_type()));
+    if is_elsewhere {
+        let why = format!("{shown:?} is not on a BPF filesystem");
+        return Err(Complaint::new(why));
+    }
+    Ok(path)
+}
+
+/// Reads the address of metrics.
+pub(super) fn metrics(value: &Spanned<DeValue<'_>>) -> Result<MetricsAddress, Complaint> {
+    let address = text(value)?.parse().map_err(Complaint::new)?;
+    if let MetricsAddress::Unix(path) = &address {
+        let shown = path.display().to_string();
+        if !path.is_absolute() {
+            return Err(Complaint::new(format!("{shown:?} is not an absolute path")));
+        }
+        if path.is_dir() {
+            return Err(Complaint::new(format!("{shown:?} is a directory")));
+        }
+    }
+    Ok(address)
 }
 
 pub(super) fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Value {

@@ -50,7 +50,14 @@ impl FromStr for MetricsAddress {
 
     fn from_str(given: &str) -> Result<Self, String> {
         if let Some(path) = given.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
+            return match path.len() {
+                0 => Err("the path of the socket is empty".to_owned()),
+                // unix(7)
+                108.. => Err(format!(
+                    "{path:?} is longer than a socket's path may be, 107 bytes"
+                )),
+                _ => Ok(Self::Unix(path.into())),
+            };
         }
         let address: SocketAddr = given
             .parse()

@@ -35,6 +35,18 @@ pub struct Report {
     pub unused: u64,
     /// Connections without an end that shows a cause.
     pub unfinished: u64,
+    /// Connections of which two flows were seen: so many flows more than connections.
+    #[serde(default)]
+    pub joined: u64,
+    /// Connections that are ignored.
+    #[serde(default)]
+    pub ignored: u64,
+    /// Verdicts that the filter kept from being written.
+    #[serde(default)]
+    pub filtered: u64,
+    /// Connections refused before their first byte, which are none of the flows.
+    #[serde(default)]
+    pub refused: Refused,
     /// Connections that failed, by cause.
     pub failed: BTreeMap<String, u64>,
     /// Verdicts that replaced earlier ones.
@@ -64,6 +76,15 @@ pub struct Tap {
     pub egress: Option<String>,
     /// Verdicts on its connections, without those that replace earlier ones.
     pub verdicts: u64,
+}
+
+/// Connections refused before their first byte, on any port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// By a reset.
+    pub reset: u64,
+    /// By silence.
+    pub unanswered: u64,
 }
 
 /// Rates over the last minute, or since the start if that is less long ago.

@@ -110,6 +110,7 @@ impl Text<'_> {
             let label = if index == 0 { "failed" } else { "" };
             writeln!(f, "{label:<12} {count} {}", escaped(cause))?;
         }
+        self.others(f)?;
         let rates = report.rates;
         writeln!(
             f,
@@ -119,6 +120,26 @@ impl Text<'_> {
             rates.verdicts_per_minute,
             rates.seconds
         )
+    }
+
+    /// Writes the difference between flows and connections, and what is none of them.
+    fn others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.report;
+        let refused = report.refused;
+        let others = [
+            (report.joined, "of these connections were seen as two flows"),
+            (report.ignored, "connections were ignored"),
+            (report.filtered, "verdicts were not wanted by the filter"),
+            (
+                refused.reset,
+                "connections were refused by reset before their first byte",
+            ),
+            (refused.unanswered, "connections were not answered"),
+        ];
+        for (count, meaning) in others.iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "{:<12} {count} {meaning}", "")?;
+        }
+        Ok(())
     }
 
     fn losses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,7 +227,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::outlet::status::{Configured, LastVerdict, Loss, Memory, Output, Rates, Tap};
+    use crate::outlet::status::{
+        Configured, LastVerdict, Loss, Memory, Output, Rates, Refused, Tap,
+    };
     use crate::verdict::tests::pinning;
 
     fn report() -> Report {
@@ -228,6 +251,12 @@ mod tests {
             established: 5,
             unused: 1,
             unfinished: 1,
+            joined: 1,
+            ignored: 2,
+            refused: Refused {
+                reset: 4,
+                unanswered: 3,
+            },
             failed: BTreeMap::from([("pinning".into(), 2), ("abandoned".into(), 1)]),
             rates: Rates {
                 seconds: 60.0,

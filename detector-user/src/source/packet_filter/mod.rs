@@ -26,7 +26,9 @@ const COMMON: [LinkType; 3] = [LinkType::ETHERNET, LinkType::LINUX_SLL2, LinkTyp
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// There is no compiler.
-    #[error("cannot compile filter expressions: tcpdump is not installed; `apt-get install tcpdump`")]
+    #[error(
+        "cannot compile filter expressions: tcpdump is not installed; `apt-get install tcpdump`"
+    )]
     NoCompiler,
     /// The compiler cannot be run.
     #[error("cannot run tcpdump to compile a filter expression: {0}")]
@@ -182,7 +184,9 @@ fn empty_capture(link: LinkType) -> Vec<u8> {
 
 /// Returns tcpdump's error without the lines before it.
 fn message(text: &str) -> String {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("tcpdump: "));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("tcpdump: "));
     let last = lines.last().unwrap_or("tcpdump failed without a message");
     let cause = last.strip_prefix("can't parse filter expression: ");
     cause.unwrap_or(last).to_owned()
@@ -196,8 +200,8 @@ mod tests {
 
     /// TCP from 10.0.0.1:1000 to 10.0.0.2:443 without payload.
     const IP: [u8; 40] = [
-        0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x03, 0xe8, 0x01, 0xbb, 0,
-        0, 0, 0, 0, 0, 0, 0, 0x50, 0x02, 0, 0, 0, 0, 0, 0,
+        0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x03, 0xe8, 0x01, 0xbb,
+        0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x02, 0, 0, 0, 0, 0, 0,
     ];
 
     fn behind(header: &[u8]) -> Vec<u8> {
@@ -250,7 +254,11 @@ mod tests {
     fn frames_with_a_vlan_tag_are_asked_for() {
         let tagged = ethernet(&[0x81, 0, 0, 5]);
         assert!(!accepts("host 10.0.0.1", LinkType::ETHERNET, &tagged));
-        assert!(accepts("vlan 5 and host 10.0.0.1", LinkType::ETHERNET, &tagged));
+        assert!(accepts(
+            "vlan 5 and host 10.0.0.1",
+            LinkType::ETHERNET,
+            &tagged
+        ));
     }
 
     #[rstest]
@@ -262,7 +270,9 @@ mod tests {
         let error = PacketFilter::new(expression).expect_err("no expression");
         assert_eq!(
             error.to_string(),
-            format!("wrong filter expression '{expression}': {cause}; pcap-filter(7) has the syntax")
+            format!(
+                "wrong filter expression '{expression}': {cause}; pcap-filter(7) has the syntax"
+            )
         );
     }
 

@@ -49,7 +49,10 @@ impl Program {
                 k: number()?,
             })
         };
-        (0..len).map(|_| instruction()).collect::<Option<_>>().map(Self)
+        (0..len)
+            .map(|_| instruction())
+            .collect::<Option<_>>()
+            .map(Self)
     }
 
     /// Returns whether the program accepts a frame. A frame that ends before a byte that is asked for is
@@ -183,7 +186,10 @@ mod tests {
     /// Runs code and returns `A`, by comparing it with the value at the end.
     fn leaves(code: &str, expected: u32) -> bool {
         let lines = code.split(';').count() + 3;
-        let text = format!("{lines}\n{}\n21 0 1 {expected}\n6 0 0 1\n6 0 0 0\n", code.replace(';', "\n"));
+        let text = format!(
+            "{lines}\n{}\n21 0 1 {expected}\n6 0 0 1\n6 0 0 0\n",
+            code.replace(';', "\n")
+        );
         let program = Program::parse(&text).expect("a program");
         program.accepts(FRAME, 1500)
     }

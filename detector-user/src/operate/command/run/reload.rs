@@ -12,7 +12,7 @@ impl Watch {
     /// Taps and flows are kept. Sinks reopen their files in any case.
     pub(super) fn reload(&mut self) {
         self.pipeline.reopen();
-        let new = match Config::load(&self.arguments) {
+        let mut new = match Config::load(&self.arguments) {
             Ok(new) => new,
             Err(error) => {
                 for line in error.to_string().lines() {
@@ -49,6 +49,8 @@ impl Watch {
         if !later.is_empty() {
             warn!("a restart is required for {}", named(&later));
         }
+        // Later reloads are compared with what is in force.
+        new.keep_fixed(&self.config);
         self.config = new;
     }
 }

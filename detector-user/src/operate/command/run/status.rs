@@ -15,7 +15,7 @@ use crate::outlet::message_kind;
 use crate::outlet::metrics::{Process, Snapshot};
 use crate::outlet::status::server::{Latest, Server};
 use crate::outlet::status::{
-    Configured, LastVerdict, Loss, Memory, Output, Rates, Report, SOCKET, Tap,
+    Configured, LastVerdict, Loss, Memory, Output, Rates, Refused, Report, SOCKET, Tap,
 };
 use crate::source::tap::counters::meaning;
 
@@ -152,6 +152,13 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
         established: tally.established,
         unused: tally.unused,
         unfinished: tally.unfinished,
+        joined: tally.joined,
+        ignored: tally.ignored,
+        filtered: tally.filtered,
+        refused: Refused {
+            reset: tally.refused.reset,
+            unanswered: tally.refused.unanswered,
+        },
         failed: tally
             .causes
             .iter()
