@@ -341,6 +341,41 @@ fn verdicts_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// Cause and interception of the last verdict on each connection, with the inspection CA named or not.
+fn causes(files: &[PathBuf], options: &[&str]) -> Vec<(String, String)> {
+    let mut command = Command::new(agent());
+    command.args(["pcap", "--output", "json", "--final"]);
+    let output = command.args(options).args(files).output().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let verdicts = verdicts(&output);
+    let verdicts = verdicts.iter();
+    verdicts
+        .map(|it| (text(&it["cause"]), text(&it["intercepted"])))
+        .collect()
+}
+
+/// One client refuses one name; or several apps several names. A fleet shows interception by itself.
+#[rstest]
+#[case("no-ca-curl-sslsplit-1.2.rejects-shop-", &[("certificate-rejected", "unknown")], &[("ca-not-trusted", "yes")])]
+#[case("pin-go-sslsplit-1.2.pins-", &[("certificate-rejected", "unknown")], &[("certificate-rejected", "yes")])]
+#[case("pin-go-sslsplit-1.2.", &[("pinning", "yes")], &[("pinning", "yes")])]
+#[case("own-store-java-sslsplit-1.2.", &[("ca-not-trusted", "yes"); 3], &[("ca-not-trusted", "yes"); 3])]
+fn a_named_inspection_ca_decides_where_nothing_else_shows_interception(
+    #[case] fleet: &str,
+    #[case] without: &[(&str, &str)],
+    #[case] with: &[(&str, &str)],
+) {
+    let files = group(fleet);
+    let owned = |expected: &[(&str, &str)]| {
+        let expected = expected.iter();
+        let owned = expected.map(|(cause, known)| ((*cause).to_owned(), (*known).to_owned()));
+        owned.collect::<Vec<_>>()
+    };
+    assert_eq!(causes(&files, &[]), owned(without));
+    let named = ["--inspection-ca", "CN=Example Corp Inspection CA"];
+    assert_eq!(causes(&files, &named), owned(with));
+}
+
 /// Verdicts and summary of a run with a filter expression.
 fn filtered(expression: &str, files: &[PathBuf]) -> Output {
     let mut command = tlswhy_pcap();

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use crate::cross;
+
 pub use clap::ArgMatches;
 
 const SCORE_EXAMPLES: &str = "\
@@ -33,6 +35,10 @@ pub fn xtask() -> Command {
         .subcommand(bench())
         .subcommand(old_kernel())
         .subcommand(package())
+        .subcommand(command(
+            "test-arm64",
+            "Cross-build the unit tests for arm64, and run them in an emulator",
+        ))
         .subcommand(score())
         .subcommand(sites())
         .subcommand(corpus_rewrite())
@@ -315,6 +321,14 @@ fn old_kernel() -> Command {
 fn package() -> Command {
     command("package", "Make a .deb and an .rpm")
         .arg(option("revision", "N", "Debian's revision, and the RPM's release").default_value("1"))
+        .arg(
+            option(
+                "target",
+                "TARGET",
+                "Machine that the packages are for [default: this one's kind]",
+            )
+            .value_parser([cross::TARGET]),
+        )
 }
 
 fn inject_reset() -> Command {

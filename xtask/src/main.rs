@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use xtask::commands::{ArgMatches, value, values};
 use xtask::setup::{self, Group};
-use xtask::{call, commands, is_root, package};
+use xtask::{call, commands, cross, is_root, package};
 
 const TEST_COST: &str = "\
 On two cores the first run takes about half an hour: 5 minutes to install packages, 10 to build, 15 to
@@ -36,7 +36,11 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "setup" => Ok(()),
         "test" => call::tests(&values::<String>(arguments, "rest")),
         "bench" => call::bench(arguments.get_flag("quick")),
-        "package" => package::make(&value::<String>(arguments, "revision").unwrap_or_default()),
+        "package" => package::make(
+            &value::<String>(arguments, "revision").unwrap_or_default(),
+            value::<String>(arguments, "target").as_deref(),
+        ),
+        "test-arm64" => cross::test(),
         "old-kernel" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),
     }

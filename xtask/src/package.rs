@@ -1,10 +1,12 @@
 //! `cargo xtask package`: a .deb and an .rpm.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
 use crate::call::{cargo, run};
+use crate::cross::{self, Cross};
 use crate::setup::{self, Group};
 use crate::{root, target};
 
@@ -21,59 +23,70 @@ pub struct Packages {
 ///
 /// # Errors
 /// If something needed is missing or fails.
-pub fn make(revision: &str) -> anyhow::Result<()> {
+pub fn make(revision: &str, target: Option<&str>) -> anyhow::Result<()> {
     setup::ensure(&[Group::Packaging])?;
-    let packages = build(revision)?;
+    let cross = match target {
+        Some(cross::TARGET) if std::env::consts::ARCH != ARM64 => Some(Cross::prepare()?),
+        _ => None,
+    };
+    let packages = build(revision, cross.as_ref())?;
     println!("{}", packages.deb.display());
     println!("{}", packages.rpm.display());
     Ok(())
 }
 
-/// Builds the agent as it is shipped, its man pages and completions, and both packages.
+/// Builds the agent as it is shipped, its man pages and completions, and both packages; for arm64 with a
+/// toolchain for it.
 ///
 /// # Errors
 /// If a step fails.
-pub fn build(revision: &str) -> anyhow::Result<Packages> {
+pub fn build(revision: &str, cross: Option<&Cross>) -> anyhow::Result<Packages> {
     let documents = root().join("target/documents");
     let folder = target().join("packages");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
-    run(
-        &mut cargo("build --quiet --profile dist --package detector-user"),
-        "the agent did not build",
-    )?;
+    let prepare = |command: &mut Command| {
+        if let Some(cross) = cross {
+            cross.with(command);
+        }
+    };
+    let mut agent = cargo("build --quiet --profile dist --package detector-user");
+    prepare(&mut agent);
+    run(&mut agent, "the agent did not build")?;
     let mut writer = cargo("run --quiet --package detector-user --example documents --");
     writer.arg(&documents);
     run(&mut writer, "man pages and completions were not made")?;
     let mut deb = cargo("deb --quiet --no-build --profile dist --package detector-user");
+    prepare(&mut deb);
     deb.args(["--deb-revision", revision]);
     deb.arg("--output").arg(&folder);
     run(&mut deb, "the .deb was not made")?;
     let mut rpm = cargo("generate-rpm --profile dist --package detector-user");
+    prepare(&mut rpm);
     rpm.args(["--set-metadata", &format!("release = \"{revision}\"")]);
-    rpm.arg("--target-dir").arg(target());
+    let built = cross.map_or_else(target, |_| cross::folder());
+    rpm.arg("--target-dir").arg(built);
     rpm.arg("--output").arg(folder.join(""));
     run(&mut rpm, "the .rpm was not made")?;
+    let arch = cross.map_or(std::env::consts::ARCH, |_| ARM64);
+    let debian_arch = debian_name(arch)?;
     Ok(Packages {
-        deb: folder.join(format!(
-            "tlswhy_{VERSION}-{revision}_{}.deb",
-            debian_name()?
-        )),
-        rpm: folder.join(format!(
-            "tlswhy-{VERSION}-{revision}.{}.rpm",
-            std::env::consts::ARCH
-        )),
+        deb: folder.join(format!("tlswhy_{VERSION}-{revision}_{debian_arch}.deb")),
+        rpm: folder.join(format!("tlswhy-{VERSION}-{revision}.{arch}.rpm")),
     })
 }
 
 /// All packages of the workspace share it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Returns Debian's name of this architecture.
-fn debian_name() -> anyhow::Result<&'static str> {
-    match std::env::consts::ARCH {
+/// The kind of machine that is cross-built for.
+const ARM64: &str = "aarch64";
+
+/// Returns Debian's name of an architecture.
+fn debian_name(arch: &str) -> anyhow::Result<&'static str> {
+    match arch {
         "x86_64" => Ok("amd64"),
-        "aarch64" => Ok("arm64"),
+        ARM64 => Ok("arm64"),
         other => bail!("packages are made for x86_64 and aarch64, not for {other}"),
     }
 }

@@ -14,7 +14,7 @@ use xtask::package::{self, Packages};
 /// Two packages that differ in their revision.
 pub(super) fn packages() -> &'static [Packages; 2] {
     static PACKAGES: OnceLock<[Packages; 2]> = OnceLock::new();
-    PACKAGES.get_or_init(|| ["1", "2"].map(|revision| package::build(revision).unwrap()))
+    PACKAGES.get_or_init(|| ["1", "2"].map(|revision| package::build(revision, None).unwrap()))
 }
 
 pub(super) fn folder() -> &'static Path {

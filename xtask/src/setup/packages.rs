@@ -13,6 +13,8 @@ pub enum Group {
     Interceptors,
     /// Making packages and trying them on a clean machine.
     Packaging,
+    /// Building for arm64, and running its unit tests.
+    Cross,
     /// Booting an older kernel.
     OldKernel,
     /// Debian's compiler with a precompiled core library for eBPF.
@@ -98,6 +100,9 @@ pub const PACKAGES: &[Package] = &[
     package(Group::Packaging, "rpm", &["rpm"], "reading the .rpm"),
     package(Group::Packaging, "cargo-deb@3.8.0", &["cargo-deb"], "making packages"),
     package(Group::Packaging, "cargo-generate-rpm@0.21.1", &["cargo-generate-rpm"], "making packages"),
+    package(Group::Cross, "gcc-aarch64-linux-gnu", &["aarch64-linux-gnu-gcc"], "building for arm64"),
+    package(Group::Cross, "libc6-dev-arm64-cross", &["/usr/aarch64-linux-gnu/include/stdio.h"], "building for arm64"),
+    package(Group::Cross, "qemu-user-static", &["qemu-aarch64-static"], "running unit tests for arm64"),
     package(Group::OldKernel, "qemu-system-x86", &["qemu-system-x86_64"], "booting an older kernel"),
     package(Group::OldKernel, "bpftool", &["bpftool"], "running programs on an older kernel"),
     package(Group::OldKernel, "binutils", &["strip"], "making programs small for an older kernel's machine"),
