@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use nix::errno::Errno;
 
 /// Returns the file of a network namespace, from the name that `ip netns` has for it or from its path.
 pub(crate) fn path(name: &Path) -> PathBuf {
@@ -31,7 +32,10 @@ pub(crate) fn enter(name: &Path) -> anyhow::Result<()> {
                 .with_context(|| format!("cannot open the network namespace {shown}"));
         }
     };
-    nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).with_context(|| {
-        format!("cannot enter the network namespace {shown}, which requires CAP_SYS_ADMIN")
-    })
+    match nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET) {
+        Err(Errno::EINVAL) => bail!("{shown} is no network namespace: `ip netns` lists them"),
+        result => result.with_context(|| {
+            format!("cannot enter the network namespace {shown}, which requires CAP_SYS_ADMIN")
+        }),
+    }
 }

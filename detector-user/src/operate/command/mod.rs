@@ -19,6 +19,8 @@ pub mod why;
 
 use std::io::{self, Write};
 
+use anyhow::Context as _;
+
 use crate::host::service_manager::connected_to_journal;
 use crate::outlet::sink::SinkError;
 
@@ -26,13 +28,15 @@ use crate::outlet::sink::SinkError;
 ///
 /// # Errors
 /// The text cannot be written.
-pub(crate) fn show(text: &str) -> io::Result<()> {
+pub(crate) fn show(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(()),
     }
 }

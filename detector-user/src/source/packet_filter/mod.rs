@@ -184,10 +184,12 @@ fn empty_capture(link: LinkType) -> Vec<u8> {
 
 /// Returns tcpdump's error without the lines before it.
 fn message(text: &str) -> String {
-    let lines = text
+    let mut lines = text
         .lines()
         .filter_map(|line| line.strip_prefix("tcpdump: "));
-    let last = lines.last().unwrap_or("tcpdump failed without a message");
+    let last = lines
+        .next_back()
+        .unwrap_or("tcpdump failed without a message");
     let cause = last.strip_prefix("can't parse filter expression: ");
     cause.unwrap_or(last).to_owned()
 }
