@@ -160,3 +160,37 @@ fn a_configuration_is_checked() {
     );
     assert!(said.contains(":3:2: unknown section \"x\""), "{said}");
 }
+
+#[test]
+fn a_directory_for_state_is_made_or_its_lack_is_said_once() {
+    let (_client, gateway) = pair();
+    let folder = tempfile::tempdir().unwrap();
+    let (made, file) = (folder.path().join("a/state"), folder.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    let runtime = file.join("run");
+    let options = [
+        "-i",
+        "g0",
+        "--state-directory",
+        made.to_str().unwrap(),
+        "--runtime-directory",
+        runtime.to_str().unwrap(),
+    ];
+    let (mut agent, said) = start(&gateway, &options);
+    assert!(made.join("history.jsonl").exists());
+    let lack = format!("cannot make the runtime directory {}: ", runtime.display());
+    let about: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains("cannot "))
+        .collect();
+    assert!(about.len() == 1 && about[0].contains(&lack), "{said:?}");
+    assert!(agent.stop(Signal::SIGTERM).unwrap().0.success());
+}
+
+#[test]
+fn a_file_is_no_network_namespace() {
+    let mut run = Command::new(agent());
+    let said = crate::failure(run.args(["run", "--netns", "/etc/passwd"]));
+    let expected = "tlswhy: /etc/passwd is no network namespace: `ip netns` lists them\n";
+    assert_eq!(said, expected);
+}

@@ -24,7 +24,7 @@ use super::show;
 use crate::host::namespace;
 use crate::host::privileges::keep_for_tapping;
 use crate::operate::cli::{EXIT_DONE, RunArgs};
-use crate::operate::config::Config;
+use crate::operate::config::{Config, Settings};
 use crate::outlet::database::Acceptances;
 use crate::outlet::message_kind;
 use crate::outlet::sink::Sinks;
@@ -38,7 +38,7 @@ use watch::Watch;
 /// # Errors
 /// If the configuration is invalid, no interface can be tapped or an output cannot be opened.
 pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
-    let config = Config::load(&arguments)?;
+    let mut config = Config::load(&arguments)?;
     if arguments.print_config {
         show(&config.to_string())?;
         return Ok(EXIT_DONE);
@@ -48,6 +48,7 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     if let Some(name) = &config.settings.netns {
         namespace::enter(name)?;
     }
+    make_directories(&mut config.settings);
     lift_memory_limit();
     keep_for_tapping();
     // Before the sinks, which continue files that an earlier agent left.
@@ -69,4 +70,26 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
         let watch = Watch::start(arguments, config, root, sinks, acceptances)?;
         watch.until(signals).await
     })
+}
+
+/// Makes the directories for state, as systemd does for a service. Without one the agent keeps nothing
+/// there, and says so once.
+fn make_directories(settings: &mut Settings) {
+    let directories = [
+        ("state", &mut settings.state_directory),
+        ("runtime", &mut settings.runtime_directory),
+    ];
+    for (kind, directory) in directories {
+        let Some(path) = directory else {
+            continue;
+        };
+        if let Err(error) = std::fs::create_dir_all(&*path) {
+            let shown = path.display();
+            warn!(
+                target: message_kind::STATE_UNUSABLE,
+                "cannot make the {kind} directory {shown}: {error}; running without it"
+            );
+            *directory = None;
+        }
+    }
 }
