@@ -392,3 +392,28 @@ fn pins_elsewhere_than_on_a_bpf_file_system_are_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("mount -t bpf bpf /sys/fs/bpf"), "{said}");
 }
+
+/// A service may not list the machine's programs, by which the library finds the ring of messages.
+#[test]
+fn adopted_programs_whose_messages_cannot_be_read_are_watched_all_the_same() {
+    let lab = Gateway::new("mute").unwrap();
+    let kept = Kept::new();
+    let (mut first, _) = start(&lab, &kept, &["--log", "info"]);
+    assert!(first.stop(Signal::SIGTERM).unwrap().0.success());
+    let mut command = lab.gateway.command("setpriv");
+    command.args([
+        "--bounding-set=-all,+bpf,+net_admin,+perfmon",
+        "--inh-caps=-all",
+    ]);
+    command
+        .arg(agent())
+        .args(["run", "-i", "lan0", "--log", "info", "--pins"]);
+    let second = Process::start(command.arg(kept.pins())).unwrap();
+    let said = second.wait_for(PATIENCE, |line| line == "ready").unwrap();
+    assert!(
+        has_line(&said, "adopted the programs of an earlier agent"),
+        "{said:?}"
+    );
+    let lack = "cannot read the messages of adopted eBPF programs: ";
+    assert!(has_line(&said, lack), "{said:?}");
+}

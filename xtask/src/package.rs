@@ -1,7 +1,7 @@
 //! `cargo xtask package`: a .deb and an .rpm.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -59,7 +59,8 @@ pub fn build(revision: &str, cross: Option<&Cross>) -> anyhow::Result<Packages> 
     let mut deb = cargo("deb --quiet --no-build --profile dist --package detector-user");
     prepare(&mut deb);
     deb.args(["--deb-revision", revision]);
-    deb.arg("--output").arg(&folder);
+    // It prints the path, which the caller does.
+    deb.arg("--output").arg(&folder).stdout(Stdio::null());
     run(&mut deb, "the .deb was not made")?;
     let mut rpm = cargo("generate-rpm --profile dist --package detector-user");
     prepare(&mut rpm);

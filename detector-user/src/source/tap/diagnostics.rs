@@ -61,7 +61,18 @@ impl Diagnostics {
                     .next()
                     .context("no program in the eBPF object")?;
                 let id = id_of(program)?;
-                EbpfLogger::init_from_id_with_logger(id, Messages)?
+                match EbpfLogger::init_from_id_with_logger(id, Messages) {
+                    Ok(logger) => logger,
+                    // The library looks for them among all programs of the machine, which a service may not
+                    // list, and says then that there is none. Its messages are not worth an agent.
+                    Err(error) => {
+                        warn!(
+                            "cannot read the messages of adopted eBPF programs: {error}; they are read with \
+                             CAP_SYS_ADMIN, or after `tlswhy detach`"
+                        );
+                        return Ok(Self(None));
+                    }
+                }
             }
         };
         Ok(Self(Some(AsyncFd::with_interest(
