@@ -1,6 +1,7 @@
 //! The table of configuration keys, from which the file is read, checked, printed and documented.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use toml::de::DeValue;
@@ -228,7 +229,12 @@ pub const KEYS: &[Key] = &[
         about: "Maximum time for one probe",
         live: true,
         read: |settings, value| {
-            settings.probe.timeout = duration(value)?;
+            let given = duration(value)?;
+            // As for `tlswhy probe`.
+            if !(Duration::from_millis(100)..=Duration::from_secs(300)).contains(&given) {
+                return Err(Complaint::new("not between 100ms and 5m").into());
+            }
+            settings.probe.timeout = given;
             Ok(())
         },
         show: |settings| Some(duration_value(settings.probe.timeout)),

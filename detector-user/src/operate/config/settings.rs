@@ -102,6 +102,7 @@ impl Settings {
             interfaces: std::mem::take(&mut self.interfaces),
             clients: std::mem::take(&mut self.clients),
             knowledge: std::mem::take(&mut self.knowledge),
+            probe: std::mem::take(&mut self.probe),
             ignored: std::mem::take(&mut self.ignored),
             filter: std::mem::take(&mut self.filter),
             metrics: self.metrics.take(),

@@ -153,6 +153,7 @@ pins = "/etc/tlswhy"
 #[case("watch", "netns", "..", "neither a name nor an absolute path")]
 #[case("state", "pins", "/etc/passwd", "is not a directory")]
 #[case("state", "pins", "pins", "is not an absolute path")]
+#[case("probe", "timeout", "0s", "not between 100ms and 5m")]
 #[case("metrics", "listen", "unix:", "is empty")]
 #[case("metrics", "listen", "unix:metrics.sock", "is not an absolute path")]
 #[case("metrics", "listen", "unix:/run", "is a directory")]
