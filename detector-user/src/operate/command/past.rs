@@ -53,7 +53,7 @@ fn judge(captures: &[PathBuf], knowledge: Knowledge) -> anyhow::Result<(Past, bo
     let acceptances = Acceptances::default();
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
     pipeline.count_acceptances(acceptances.clone());
-    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, false)
+    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, false)
         .context("cannot read the captures")?;
     pipeline.finish();
     drop(pipeline);

@@ -561,7 +561,7 @@ pub const KEYS: &[Key] = &[
         read: |settings, value| {
             let bytes = size(value)?;
             if bytes < 1 << 20 {
-                return Err(Complaint::new(format!("{bytes} bytes is less than 1 MiB")));
+                return Err(Complaint::new(format!("{bytes} bytes is less than 1 MiB")).into());
             }
             settings.database.bytes = bytes;
             Ok(())
