@@ -241,6 +241,7 @@ mod tests {
             unread: Vec::new(),
             rejected: 3,
             cut_captures: 0,
+            cut_frames: CutFrames::default(),
         }
         .to_string();
         for counter in Counter::ALL {
