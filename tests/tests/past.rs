@@ -1,6 +1,6 @@
 //! `tlswhy verdicts`, `groups` and `why` on captures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -110,4 +110,59 @@ fn nothing_known_is_a_failure_with_its_reason() {
         said.starts_with("tlswhy: no database at /nonexistent/verdicts.db"),
         "{said}"
     );
+}
+
+/// The captures of a set, by the beginning of their names.
+fn set(beginning: &str) -> Vec<PathBuf> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus");
+    let paths = std::fs::read_dir(corpus).unwrap();
+    let mut paths: Vec<_> = paths.map(|it| it.unwrap().path()).collect();
+    paths.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(beginning) && name.ends_with(".pcap.gz")
+    });
+    paths.sort();
+    assert!(paths.len() > 1, "{beginning}");
+    paths
+}
+
+/// Verdicts are replaced by later ones, in part of other groups.
+#[rstest::rstest]
+#[case("no-ca-curl-squid-1.")]
+#[case("no-ca-rustls-sslsplit-1.")]
+#[case("own-store-java-mitmproxy-1.")]
+#[case("pin-go-squid-1.")]
+fn groups_count_each_connection_once(#[case] beginning: &str) {
+    let captures = set(beginning);
+    let judged = Command::new(agent())
+        .args(["pcap", "--output", "json"])
+        .args(&captures)
+        .output()
+        .unwrap();
+    let verdicts = lines(&judged);
+    let replaced: Vec<_> = verdicts.iter().map(|it| &it["supersedes"]).collect();
+    let standing = verdicts.iter().filter(|it| !replaced.contains(&&it["id"]));
+    let mut asking = Command::new(agent());
+    asking.args(["groups", "--all", "--output", "json"]);
+    for capture in &captures {
+        asking.arg("--pcap").arg(capture);
+    }
+    let groups = lines(&asking.output().unwrap());
+    let sum = |of: &dyn Fn(&Value) -> u64| groups.iter().map(of).sum::<u64>();
+    assert_eq!(
+        sum(&|it| it["failed"].as_u64().unwrap()),
+        standing.count() as u64
+    );
+    let summary = String::from_utf8_lossy(&judged.stderr).into_owned();
+    let worked = sum(&|it| it["worked"].as_u64().unwrap());
+    assert!(
+        summary.contains(&format!("{worked} established")),
+        "{worked}: {summary}"
+    );
+    for group in &groups {
+        let causes = group["causes"].as_array().unwrap();
+        let failed: u64 = causes.iter().map(|it| it["failed"].as_u64().unwrap()).sum();
+        assert_eq!(group["failed"], failed, "{group}");
+        assert!(failed + group["worked"].as_u64().unwrap() > 0, "{group}");
+    }
 }

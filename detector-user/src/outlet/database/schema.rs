@@ -1,5 +1,7 @@
 //! The database's tables, and opening it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +49,7 @@ CREATE TABLE causes (
 CREATE INDEX causes_by_cause ON causes (cause);
 
 CREATE TABLE verdicts (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     group_number INTEGER NOT NULL,
     time_ns INTEGER NOT NULL,
@@ -77,6 +79,7 @@ CREATE INDEX verdicts_by_group ON verdicts (group_number, time_ns);
 /// # Errors
 /// [`DatabaseError`]; see [`DatabaseError::is_damage`].
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, DatabaseError> {
+    make_private(path);
     let opened = Connection::open(path).map_err(|source| DatabaseError::Open {
         path: path.to_owned(),
         source,
@@ -89,6 +92,17 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, DatabaseError>
     opened.pragma_update(None, "journal_mode", "WAL")?;
     prepare(&opened, version)?;
     Ok(opened)
+}
+
+/// Makes the file, if there is none, as one that others may not read: it says who visits which server. Files
+/// that SQLite makes beside it have the same permissions.
+fn make_private(path: &Path) {
+    // SQLite reports why a file cannot be made.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
 }
 
 /// Opens the database in `path` for reading.

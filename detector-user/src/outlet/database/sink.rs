@@ -25,6 +25,8 @@ pub struct DatabaseSink {
     writer: Writer,
     /// Verdicts in the open transaction.
     uncommitted: Vec<Verdict>,
+    /// Whether the transaction was begun again, and may not have all of them.
+    is_partial: bool,
     /// Connections that worked and that the database has not taken.
     pending: Pending,
     committed: Instant,
@@ -51,6 +53,7 @@ impl DatabaseSink {
             acceptances,
             writer,
             uncommitted: Vec::new(),
+            is_partial: false,
             pending: Pending::default(),
             committed: now,
             clean_at: now,
@@ -65,6 +68,7 @@ impl DatabaseSink {
     }
 
     fn commit(&mut self) -> Result<(), DatabaseError> {
+        self.complete()?;
         self.writer.commit()?;
         self.uncommitted.clear();
         self.committed = Instant::now();
@@ -82,8 +86,17 @@ impl DatabaseSink {
         } else {
             self.writer.roll_back();
         }
-        for verdict in &self.uncommitted {
-            self.writer.insert(verdict)?;
+        self.is_partial = true;
+        self.complete()
+    }
+
+    /// Inserts again the verdicts that the transaction has lost; those that it has stay as they are.
+    fn complete(&mut self) -> Result<(), DatabaseError> {
+        if self.is_partial {
+            for verdict in &self.uncommitted {
+                self.writer.insert(verdict)?;
+            }
+            self.is_partial = false;
         }
         Ok(())
     }
@@ -152,5 +165,38 @@ impl Sink for DatabaseSink {
         self.add_acceptances()?;
         self.clean()?;
         self.notice.take().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::database::{FILE, Past, Query};
+    use crate::verdict::tests::pinning;
+
+    #[test]
+    fn a_failure_while_the_transaction_begins_again_loses_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let retention = Retention {
+            age: Duration::MAX,
+            bytes: u64::MAX,
+        };
+        let mut sink = DatabaseSink::open(&path, retention, Acceptances::default()).unwrap();
+        sink.insert(&pinning()).unwrap();
+        // As SQLite does by itself when the disk is full.
+        sink.writer.roll_back();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let failure = DatabaseError::Row(String::new());
+        assert!(sink.recover(&failure).is_err());
+        other.execute_batch("ROLLBACK").unwrap();
+        sink.flush().unwrap();
+        let query = Query {
+            limit: 1,
+            ..Query::default()
+        };
+        let past = Past::open(&path).unwrap();
+        assert_eq!(past.verdicts(&query).unwrap().len(), 1);
     }
 }

@@ -103,6 +103,54 @@ fn a_verdict_counts_once_however_often_it_comes_and_is_revised() {
 }
 
 #[test]
+fn a_verdict_that_moves_to_another_group_leaves_no_empty_one() {
+    let unknown = Verdict {
+        intercepted: Intercepted::Unknown,
+        ..first()
+    };
+    let past = past(&[unknown, revised(pinning(), Cause::Pinning, 1)]);
+    let groups = past.groups(&all()).unwrap();
+    let numbers: Vec<_> = groups
+        .iter()
+        .map(|it| (it.intercepted, it.failed))
+        .collect();
+    assert_eq!(numbers, [(Intercepted::Yes, 1)]);
+}
+
+#[test]
+fn a_cause_is_shown_by_a_verdict_that_stands() {
+    let other = |revision| {
+        let mut verdict = first();
+        verdict.client.port += 1;
+        verdict.time += SignedDuration::from_secs(1);
+        verdict.set_revision(revision);
+        verdict
+    };
+    let replacement = revised(other(1), Cause::Pinning, 1);
+    let past = past(&[first(), other(0), replacement.clone()]);
+    let group = past.groups(&current()).unwrap().remove(0);
+    let shown: Vec<_> = group.causes.iter().map(|it| &it.verdict).collect();
+    assert_eq!(shown, [&replacement.id, &first().id]);
+}
+
+#[test]
+fn a_number_is_given_once() {
+    let mut writer = Writer::in_memory().unwrap();
+    writer.insert(&first()).unwrap();
+    let none = Retention {
+        age: Duration::ZERO,
+        ..ANY
+    };
+    writer.remove_old(none, i64::MAX).unwrap();
+    writer
+        .insert(&revised(injected_reset(), Cause::InjectedReset, 0))
+        .unwrap();
+    writer.commit().unwrap();
+    let past = Past::of(writer);
+    assert_eq!(past.verdicts_after(1, &current()).unwrap().len(), 1);
+}
+
+#[test]
 fn connections_that_worked_stand_beside_those_that_failed() {
     let mut writer = Writer::in_memory().unwrap();
     let acceptances = Acceptances::default();
@@ -188,6 +236,21 @@ fn a_reader_sees_what_the_writer_commits() {
     sink.write(&revised(pinning(), Cause::Pinning, 1)).unwrap();
     sink.flush().unwrap();
     assert_eq!(past.verdicts_after(last, &current()).unwrap().len(), 1);
+}
+
+#[test]
+fn others_may_not_read_who_visits_which_server() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
+    sink.write(&first()).unwrap();
+    sink.flush().unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file:?}");
+    }
 }
 
 #[test]

@@ -227,19 +227,27 @@ fn supersede(connection: &Connection, id: &str, by: &str) -> Result<(), Database
     let Some((group, cause)) = counted else {
         return Ok(());
     };
-    connection
-        .prepare_cached(
-            "UPDATE causes SET failed = failed - 1 WHERE group_number = ?1 AND cause = ?2",
-        )?
-        .execute(params![group, cause])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM causes WHERE group_number = ?1 AND cause = ?2 AND failed <= 0",
-        )?
-        .execute(params![group, cause])?;
-    connection
-        .prepare_cached("UPDATE groups SET failed = failed - 1 WHERE number = ?1")?
-        .execute([group])?;
+    for sql in [
+        "UPDATE causes SET failed = failed - 1 WHERE group_number = ?1 AND cause = ?2",
+        "DELETE FROM causes WHERE group_number = ?1 AND cause = ?2 AND failed <= 0",
+        // The cause is shown by a verdict that stands, if one is left.
+        "UPDATE causes SET (confidence, last_ns, verdict) = (latest.confidence, latest.time_ns, latest.id)
+         FROM (SELECT confidence, time_ns, id FROM verdicts
+               WHERE group_number = ?1 AND cause = ?2 AND superseded_by IS NULL
+               ORDER BY time_ns DESC, number DESC LIMIT 1) AS latest
+         WHERE group_number = ?1 AND causes.cause = ?2",
+    ] {
+        connection
+            .prepare_cached(sql)?
+            .execute(params![group, cause])?;
+    }
+    for sql in [
+        "UPDATE groups SET failed = failed - 1 WHERE number = ?1",
+        // The verdict that replaces the last one may be of another group.
+        "DELETE FROM groups WHERE number = ?1 AND failed <= 0 AND worked = 0",
+    ] {
+        connection.prepare_cached(sql)?.execute([group])?;
+    }
     Ok(())
 }
 
