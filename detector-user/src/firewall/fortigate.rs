@@ -69,7 +69,7 @@ fn began(pairs: &HashMap<String, String>) -> Option<RowTime> {
     RowTime::parse(&format!("{} {}", pairs.get("date")?, pairs.get("time")?))
 }
 
-/// Splits `key=value key="value with spaces"`.
+/// Splits `key=value key="value with spaces"`, with commas between them as `set format csv` writes them.
 fn pairs(line: &str) -> HashMap<String, String> {
     let mut pairs = HashMap::new();
     let mut rest = line;
@@ -77,7 +77,7 @@ fn pairs(line: &str) -> HashMap<String, String> {
         let key = before.rsplit([' ', '\t', ',']).next().unwrap_or_default();
         let (value, left) = match after.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once([' ', '\t']).unwrap_or((after, "")),
+            None => after.split_once([' ', '\t', ',']).unwrap_or((after, "")),
         };
         pairs.insert(key.to_owned(), value.to_owned());
         rest = left;
@@ -102,6 +102,14 @@ mod tests {
         assert_eq!(row.field("session_end_reason"), "handshake failure");
         assert_eq!(row.field("sni"), "api.pinned.test");
         assert_eq!(row.began, Some(RowTime::Zoned(1_795_422_601_000_000_000)));
+    }
+
+    #[test]
+    fn pairs_may_have_commas_between_them() {
+        let spaces = by_keys(ROW, 1).unwrap().unwrap();
+        let (head, message) = ROW.split_once("reason=").unwrap();
+        let commas = format!("{}reason={message}", head.replace(' ', ","));
+        assert_eq!(by_keys(&commas, 1).unwrap().unwrap().ends, spaces.ends);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod row;
 mod separated;
 mod time;
 
+pub use pan_os::TRAFFIC_KIND as PAN_OS_TRAFFIC;
 pub use reader::{LogReader, Unread};
 pub use row::{Ends, Row, RowError};
 pub use time::RowTime;

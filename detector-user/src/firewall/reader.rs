@@ -53,12 +53,14 @@ impl<R: BufRead> LogReader<R> {
                 continue;
             }
             let line = self.line;
-            // Below a header columns are as that says.
+            let by_itself = || by_position(text, line).or_else(|| by_keys(text, line));
+            // Below a header columns are as that says, but for rows of another log behind the export.
             let row = match &self.header {
-                Some(header) => header.row(text, line),
-                None => by_position(text, line)
-                    .or_else(|| by_keys(text, line))
-                    .unwrap_or(Err(RowError::Unknown)),
+                Some(header) => header.row(text, line).or_else(|error| match by_itself() {
+                    Some(Ok(row)) => Ok(row),
+                    _ => Err(error),
+                }),
+                None => by_itself().unwrap_or(Err(RowError::Unknown)),
             };
             return Ok(Some(row.map_err(|error| Unread { line, error })));
         }

@@ -59,6 +59,22 @@ impl Row {
         self.fields.get(name).map_or("", String::as_str)
     }
 
+    /// Returns the firewall's serial number or name; empty if the row has neither.
+    #[must_use]
+    pub fn firewall(&self) -> &str {
+        match self.field("serial") {
+            "" => self.field("device_name"),
+            serial => serial,
+        }
+    }
+
+    /// Whether the row may be about a TCP connection.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        let protocol = self.field("proto").trim();
+        matches!(protocol, "" | "6") || protocol.eq_ignore_ascii_case("tcp")
+    }
+
     /// Returns the firewall's words: action, type and reason, as far as the row has them.
     #[must_use]
     pub fn words(&self) -> String {

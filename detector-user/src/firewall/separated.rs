@@ -8,8 +8,11 @@ pub(super) fn fields(line: &str) -> Vec<String> {
     let mut field = String::new();
     let mut in_quotes = false;
     let mut in_braces = false;
+    // A name may begin with a brace that nothing closes.
+    let mut to_close = line.matches('}').count();
     let mut rest = line.chars().peekable();
     while let Some(c) = rest.next() {
+        to_close -= usize::from(c == '}');
         match c {
             '\\' if rest.peek() == Some(&'"') => {}
             '"' if in_quotes && rest.peek() == Some(&'"') => {
@@ -17,7 +20,7 @@ pub(super) fn fields(line: &str) -> Vec<String> {
                 rest.next();
             }
             '"' if in_quotes || field.is_empty() => in_quotes = !in_quotes,
-            '{' if !in_quotes && field.is_empty() => {
+            '{' if !in_quotes && field.is_empty() && to_close > 0 => {
                 in_braces = true;
                 field.push(c);
             }
@@ -41,6 +44,7 @@ mod tests {
     #[case("a,b,,c", &["a", "b", "", "c"])]
     #[case("a,\"b,c\",d", &["a", "b,c", "d"])]
     #[case("a,{b, c},d", &["a", "{b, c}", "d"])]
+    #[case("a,{b,c,d", &["a", "{b", "c", "d"])]
     #[case("a,\\\"b,c\\\",d", &["a", "b,c", "d"])]
     #[case("a,\"say \"\"no\"\"\",d", &["a", "say \"no\"", "d"])]
     #[case("a,corp\\user,d", &["a", "corp\\user", "d"])]

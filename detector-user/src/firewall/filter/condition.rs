@@ -43,7 +43,7 @@ impl Condition {
     /// # Errors
     /// The mistake, and whether it is in the field, the operator or the value: 0 to 2.
     pub(super) fn new(field: &str, operator: &str, value: &str) -> Result<Self, (usize, String)> {
-        let fields = match field {
+        let fields = match field.to_ascii_lowercase().as_str() {
             "addr" => vec!["addr.src", "addr.dst"],
             "port" => vec!["port.src", "port.dst"],
             "zone" => vec!["zone.src", "zone.dst"],
@@ -59,7 +59,8 @@ impl Condition {
                 .map_err(|_| (2, format!("{value:?} is no address or network")))
         };
         let text = || value.to_ascii_lowercase();
-        let (test, negated) = match operator {
+        let operator = operator.to_ascii_lowercase();
+        let (test, negated) = match operator.as_str() {
             "eq" | "neq" if is_address => (Test::Within(network()?), operator == "neq"),
             "eq" | "neq" => (Test::Equal(text()), operator == "neq"),
             "in" | "notin" if is_address => (Test::Within(network()?), operator == "notin"),

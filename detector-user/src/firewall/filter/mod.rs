@@ -12,7 +12,7 @@ use std::str::FromStr;
 use super::row::Row;
 use condition::Condition;
 
-/// The filter of a traffic log's rows that call for an explanation.
+/// The filter of a PAN-OS traffic log's rows that call for an explanation.
 pub const DEFAULT: &str = "( subtype neq end ) and ( action eq allow )";
 
 /// A filter of rows.

@@ -46,7 +46,9 @@ impl Parser {
 
     /// Takes the next word if it is this one.
     fn take(&mut self, text: &str) -> bool {
-        let is_it = self.peek().is_some_and(|it| !it.quoted && it.text == text);
+        let is_it = self
+            .peek()
+            .is_some_and(|it| !it.quoted && it.text.eq_ignore_ascii_case(text));
         self.next += usize::from(is_it);
         is_it
     }

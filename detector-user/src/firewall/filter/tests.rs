@@ -17,6 +17,7 @@ fn row() -> Row {
 #[case("action eq drop or subtype eq deny", true)]
 #[case("action eq drop or subtype eq deny and port.dst eq 80", false)]
 #[case("not (action eq allow)", false)]
+#[case("(ACTION EQ allow) AND NOT (Addr.Src IN 10.9.0.0/16)", true)]
 #[case("!(addr in 10.0.9.0/24)", true)]
 #[case("(addr.src in 10.0.0.0/16) and (addr.dst notin 10.0.1.0/24)", true)]
 #[case("addr eq 10.0.2.2", true)]

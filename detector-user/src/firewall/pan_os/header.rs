@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::layout::field_name;
-use super::row;
+use super::{TRAFFIC_KIND, row};
 use crate::firewall::row::{Row, RowError};
 use crate::firewall::separated::fields;
 
@@ -41,7 +41,7 @@ impl Header {
         let kind = if is_decryption {
             "PAN-OS decryption"
         } else {
-            "PAN-OS traffic"
+            TRAFFIC_KIND
         };
         row(named, kind, number)
     }

@@ -16,19 +16,24 @@ use layout::{DECRYPTION, Layout, TRAFFIC};
 pub(super) use header::Header;
 pub(super) use layout::field_name;
 
+/// Kind of the rows of traffic logs.
+pub const TRAFFIC_KIND: &str = "PAN-OS traffic";
 /// Bit of `flags`: the firewall decrypted the session.
 const DECRYPTED: u32 = 0x0100_0000;
-/// Names of kinds, as rows show them.
+/// Types of logs, and the names of their rows.
 const KINDS: [(&str, &str, Layout); 2] = [
-    (",TRAFFIC,", "PAN-OS traffic", TRAFFIC),
-    (",DECRYPTION,", "PAN-OS decryption", DECRYPTION),
+    ("TRAFFIC", TRAFFIC_KIND, TRAFFIC),
+    ("DECRYPTION", "PAN-OS decryption", DECRYPTION),
 ];
 
 /// Reads a line by its positions; `None` if it is of no PAN-OS log.
 pub(super) fn by_position(line: &str, number: u64) -> Option<Result<Row, RowError>> {
-    let (at, kind, layout) = KINDS
-        .iter()
-        .find_map(|(mark, kind, layout)| Some((line.find(mark)?, *kind, *layout)))?;
+    let marks = KINDS.iter().flat_map(|(name, kind, layout)| {
+        let marks = [format!(",{name},"), format!(",\"{name}\",")];
+        marks.map(|mark| Some((line.find(&mark)?, *kind, *layout)))
+    });
+    // The type is before any field that holds a stranger's words.
+    let (at, kind, layout) = marks.flatten().min_by_key(|(at, ..)| *at)?;
     let values = fields(line.get(body(line, at)?..)?);
     let mut named = HashMap::new();
     for (position, name) in layout {

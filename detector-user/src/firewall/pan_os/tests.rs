@@ -27,6 +27,30 @@ fn a_row_is_read_by_position() {
     assert_eq!(row.began, RowTime::parse("2026/11/23 09:30:01"));
 }
 
+#[rstest::rstest]
+#[case("1,2026/11/23 09:30:05")]
+#[case("<14>1 2026-11-23T09:30:05+01:00 fw-1 - - - - 1,2026/11/23 09:30:05")]
+#[case("Nov 23 09:30:05 1,2026/11/23 09:30:05")]
+#[case("<190>1,2026/11/23 09:30:05")]
+fn the_header_of_syslog_may_be_any(#[case] head: &str) {
+    let body = ROW.split_once("1,2026/11/23 09:30:05").unwrap().1;
+    let row = row(&format!("{head}{body}"));
+    assert_eq!(row.field("receive_time"), "2026/11/23 09:30:05");
+    assert_eq!(row.ends.client, "10.0.1.2:40112".parse().unwrap());
+}
+
+#[test]
+fn quoted_fields_and_hostile_names_shift_nothing() {
+    let body = ROW.split_once("fw-1 ").unwrap().1;
+    let quoted: Vec<_> = body.split(',').map(|it| format!("\"{it}\"")).collect();
+    assert_eq!(row(&quoted.join(",")).ends, row(ROW).ends);
+    for rule in ["\"a,DECRYPTION,b\"", "{a", "\"{a, \"\"b\"\"}\""] {
+        let named = row(&ROW.replace("Decrypt web", rule));
+        assert_eq!(named.ends, row(ROW).ends, "{rule}");
+        assert_eq!(named.kind, "PAN-OS traffic", "{rule}");
+    }
+}
+
 #[test]
 fn link_switches_in_braces_shift_no_later_field() {
     let fields: Vec<_> = (55..=102).map(|number| number.to_string()).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 
 use super::past::{PastArgs, PastOutput};
-use crate::firewall::filter::{DEFAULT, Filter};
+use crate::firewall::filter::Filter;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -13,7 +13,7 @@ Examples:
   tlswhy explain --traffic-log /var/log/pan/traffic.log --pcap incident.pcapng
   tlswhy explain --traffic-log traffic.csv --filter '( session_end_reason eq decrypt-error )'
   tlswhy explain --traffic-log traffic.csv --filter '( addr.src in 10.0.1.0/24 ) and !( port.dst eq 8443 )'
-  tlswhy explain --traffic-log ssl.log --all --output json
+  tlswhy explain --traffic-log traffic.log.1.gz --all --output json
 
 Logs of PAN-OS 7.1 to 11 (traffic and decryption; as syslog or exported with a header) and of FortiGate
 (UTM, SSL). A row belongs to the connection between its ends, translated or not, that began at its time;
@@ -32,9 +32,10 @@ pub struct ExplainArgs {
     #[arg(long = "traffic-log", value_name = "FILE", required = true, action = ArgAction::Append)]
     pub logs: Vec<PathBuf>,
 
-    /// Rows that are explained, in PAN-OS's filter language
-    #[arg(long, value_name = "FILTER", default_value = DEFAULT, conflicts_with = "all")]
-    pub filter: Filter,
+    /// Rows that are explained, in PAN-OS's filter language [default: of PAN-OS traffic logs those of
+    /// `( subtype neq end ) and ( action eq allow )`, of other logs every row]
+    #[arg(long, value_name = "FILTER", conflicts_with = "all")]
+    pub filter: Option<Filter>,
 
     /// Explain every row
     #[arg(long)]

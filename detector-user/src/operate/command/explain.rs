@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,9 +11,11 @@ use serde::Serialize;
 use super::table::csv;
 use super::{past, show};
 use crate::firewall::explain::{Clock, Explained, explain};
-use crate::firewall::{LogReader, Row, Unread};
+use crate::firewall::filter::{DEFAULT, Filter};
+use crate::firewall::{LogReader, PAN_OS_TRAFFIC, Row, Unread};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExplainArgs, PastOutput};
 use crate::outlet::sink::escaped;
+use crate::source::capture::decompressed;
 use crate::verdict::{Endpoint, Verdict, written_confidence};
 
 /// Broken lines of a log that are named one by one.
@@ -29,9 +31,9 @@ pub fn run(arguments: &ExplainArgs) -> anyhow::Result<u8> {
     for path in &arguments.logs {
         let log = read(path, arguments)?;
         is_whole &= log.broken == 0;
-        let (clock, explained) = explain(log.selected, &past)?;
+        let (clocks, explained) = explain(log.selected, &past)?;
         let text = match arguments.output {
-            PastOutput::Text => text(path, log.rows, clock, &explained),
+            PastOutput::Text => text(path, log.rows, &clocks, &explained),
             PastOutput::Json => json(path, &explained)?,
             PastOutput::Csv => csv(
                 is_first.then_some(HEADS),
@@ -65,18 +67,23 @@ struct Log {
 
 fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
     let reading = || format!("cannot read {}", path.display());
-    let from: Box<dyn BufRead> = if path.as_os_str() == "-" {
-        Box::new(io::stdin().lock())
+    let bytes = if path.as_os_str() == "-" {
+        decompressed(io::stdin())
     } else {
-        Box::new(BufReader::new(File::open(path).with_context(reading)?))
+        File::open(path).and_then(decompressed)
     };
-    let mut reader = LogReader::new(from);
+    let mut reader = LogReader::new(BufReader::new(bytes.with_context(reading)?));
+    let default: Filter = DEFAULT.parse()?;
+    let selects = |row: &Row| match &arguments.filter {
+        Some(filter) => filter.selects(row),
+        None => arguments.all || row.kind != PAN_OS_TRAFFIC || default.selects(row),
+    };
     let mut log = Log::default();
     while let Some(row) = reader.next_row().with_context(reading)? {
         match row {
             Ok(row) => {
                 log.rows += 1;
-                if arguments.all || arguments.filter.selects(&row) {
+                if selects(&row) {
                     log.selected.push(row);
                 }
             }
@@ -95,10 +102,14 @@ fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
     Ok(log)
 }
 
-fn text(path: &Path, rows: u64, clock: Option<Clock>, explained: &[Explained]) -> String {
+fn text(path: &Path, rows: u64, clocks: &[Clock], explained: &[Explained]) -> String {
     let mut text = String::new();
-    if let Some(clock) = clock {
-        let _ = writeln!(text, "{}: {clock}", path.display());
+    for clock in clocks {
+        let firewall = match clocks {
+            [_] => String::new(),
+            _ => format!("{}: ", escaped(&clock.firewall)),
+        };
+        let _ = writeln!(text, "{}: {firewall}{clock}", path.display());
     }
     for explained in explained {
         block(&mut text, explained);
