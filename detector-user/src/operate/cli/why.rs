@@ -73,7 +73,9 @@ impl FromStr for Asked {
         if given.is_empty() || given.contains(char::is_whitespace) {
             return Err("neither a name, an address, a Community ID nor two ends".to_owned());
         }
-        Ok(Self::Name(given.to_ascii_lowercase()))
+        // A name of DNS may be written with its root.
+        let name = given.strip_suffix('.').unwrap_or(given);
+        Ok(Self::Name(name.to_ascii_lowercase()))
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
     fn a_subject_is_told_by_its_form() {
         let asked = |given: &str| given.parse::<Asked>().unwrap();
         assert_eq!(
-            asked("Api.Example.com"),
+            asked("Api.Example.com."),
             Asked::Name("api.example.com".into())
         );
         assert_eq!(asked("a-1.example"), Asked::Name("a-1.example".into()));

@@ -28,7 +28,11 @@ pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
     Ok((Past::open(&database(arguments)?)?, true))
 }
 
-fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
+/// Returns the agent's database.
+///
+/// # Errors
+/// The configuration that is given cannot be read.
+pub(super) fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
     if let Some(path) = &arguments.database {
         return Ok(path.clone());
     }

@@ -1,5 +1,7 @@
 //! `tlswhy verdicts`: verdicts found so far, one by one.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use anyhow::Context;
 use super::table::{csv, table};
 use super::{past, show};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PastOutput, VerdictsArgs};
-use crate::outlet::database::{Past, StoredVerdict};
+use crate::outlet::database::{DatabaseError, Past, Query, StoredVerdict};
 use crate::verdict::written_confidence;
 
 /// Pause between two looks for verdicts that are new.
@@ -31,27 +33,69 @@ const HEADS: [&str; 8] = [
 pub fn run(arguments: &VerdictsArgs) -> anyhow::Result<u8> {
     let (past, is_whole) = past::open(&arguments.past)?;
     // Before the first look, so that none is missed that comes between.
-    let last = past.last_number()?;
+    let mut last = past.last_number()?;
     let verdicts = past.verdicts(&arguments.query())?;
+    last = verdicts.iter().map(|it| it.number).fold(last, i64::max);
     if verdicts.is_empty() && !arguments.follow {
         eprintln!("tlswhy: no verdict matches");
     }
     write(&verdicts, arguments.output, true)?;
     if arguments.follow {
-        follow(&past, last, arguments)?;
+        let path = past::database(&arguments.past)?;
+        follow(Following::new(path, past, last), arguments)?;
     }
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
-fn follow(past: &Past, mut last: i64, arguments: &VerdictsArgs) -> anyhow::Result<()> {
+fn follow(mut following: Following, arguments: &VerdictsArgs) -> anyhow::Result<()> {
     loop {
         thread::sleep(PAUSE);
-        let verdicts = past.verdicts_after(last, &arguments.query())?;
-        if let Some(newest) = verdicts.last() {
-            last = newest.number;
+        let verdicts = following.next(&arguments.query())?;
+        if !verdicts.is_empty() {
             write(&verdicts, arguments.output, false)?;
         }
     }
+}
+
+/// The verdicts that the agent writes, also to a database that takes a damaged one's place.
+struct Following {
+    path: PathBuf,
+    file: Option<u64>,
+    past: Past,
+    last: i64,
+}
+
+impl Following {
+    fn new(path: PathBuf, past: Past, last: i64) -> Self {
+        Self {
+            file: inode(&path),
+            path,
+            past,
+            last,
+        }
+    }
+
+    /// Returns the verdicts of a query that are new.
+    fn next(&mut self, query: &Query) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let file = inode(&self.path);
+        if file.is_some() && file != self.file {
+            match Past::open(&self.path) {
+                Ok(past) => (self.past, self.last, self.file) = (past, 0, file),
+                // The agent is making it.
+                Err(DatabaseError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let verdicts = self.past.verdicts_after(self.last, query)?;
+        if let Some(newest) = verdicts.last() {
+            self.last = newest.number;
+        }
+        Ok(verdicts)
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    Some(std::fs::metadata(path).ok()?.ino())
 }
 
 fn write(verdicts: &[StoredVerdict], output: PastOutput, is_first: bool) -> anyhow::Result<()> {
@@ -93,4 +137,36 @@ fn row(stored: &StoredVerdict) -> [String; 8] {
         format!("{:.2}", written_confidence(verdict.confidence)),
         verdict.ja4.clone().unwrap_or_default(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::database::{FILE, Writer};
+    use crate::verdict::tests::{injected_reset, pinning};
+
+    #[test]
+    fn another_database_in_the_place_of_the_first_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let write = |verdict| {
+            let (mut writer, _) = Writer::open(&path).unwrap();
+            writer.insert(&verdict).unwrap();
+            writer.commit().unwrap();
+        };
+        write(pinning());
+        let past = Past::open(&path).unwrap();
+        let last = past.last_number().unwrap();
+        let mut following = Following::new(path.clone(), past, last);
+        let query = Query {
+            limit: 10,
+            ..Query::default()
+        };
+        assert_eq!(following.next(&query).unwrap(), []);
+        std::fs::rename(&path, folder.path().join("aside")).unwrap();
+        assert_eq!(following.next(&query).unwrap(), []);
+        write(injected_reset());
+        assert_eq!(following.next(&query).unwrap().len(), 1);
+        assert_eq!(following.next(&query).unwrap(), []);
+    }
 }

@@ -1,5 +1,7 @@
 //! `tlswhy why`: one story in plain words.
 
+use std::net::IpAddr;
+
 use anyhow::Context;
 use ipnet::IpNet;
 
@@ -18,28 +20,17 @@ const OTHERS_MAX: usize = 1_000;
 pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
     let (past, is_whole) = past::open(&arguments.past)?;
     let stories = match &arguments.asked {
-        Asked::Name(name) => {
-            let names = vec![glob::Pattern::new(&glob::Pattern::escape(name))?];
-            of_groups(
-                &past,
-                &Query {
-                    names,
-                    ..query(arguments.limit)
-                },
-            )?
-        }
-        Asked::Client(address) => {
-            let clients = vec![IpNet::from(*address)];
-            of_groups(
-                &past,
-                &Query {
-                    clients,
-                    ..query(arguments.limit)
-                },
-            )?
-        }
+        Asked::Name(name) => of_name(&past, name, arguments.limit)?,
+        Asked::Client(address) => of_address(&past, *address, arguments.limit)?,
         Asked::CommunityId(id) => of_connection(past.verdicts_of_connection(id)?),
-        Asked::Ends(client, server) => of_connection(past.verdicts_between(*client, *server)?),
+        Asked::Ends(client, server) => {
+            let mut verdicts = past.verdicts_between(*client, *server)?;
+            if verdicts.is_empty() {
+                // Logs and tools write the ends in either order.
+                verdicts = past.verdicts_between(*server, *client)?;
+            }
+            of_connection(verdicts)
+        }
     };
     if stories.is_empty() {
         eprintln!(
@@ -52,6 +43,33 @@ pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
+fn of_name(past: &Past, name: &str, limit: usize) -> anyhow::Result<Vec<Story>> {
+    let names = vec![glob::Pattern::new(&glob::Pattern::escape(name))?];
+    of_groups(
+        past,
+        &Query {
+            names,
+            ..query(limit)
+        },
+    )
+}
+
+/// Returns the stories of a client, or of the servers without a name at this address.
+fn of_address(past: &Past, address: IpAddr, limit: usize) -> anyhow::Result<Vec<Story>> {
+    let clients = vec![IpNet::from(address)];
+    let stories = of_groups(
+        past,
+        &Query {
+            clients,
+            ..query(limit)
+        },
+    )?;
+    if stories.is_empty() {
+        return of_name(past, &address.to_string(), limit);
+    }
+    Ok(stories)
+}
+
 fn query(limit: usize) -> Query {
     Query {
         limit,
@@ -62,7 +80,7 @@ fn query(limit: usize) -> Query {
 fn described(asked: &Asked) -> String {
     match asked {
         Asked::Name(name) => name.clone(),
-        Asked::Client(address) => format!("client {address}"),
+        Asked::Client(address) => format!("client or server {address}"),
         Asked::CommunityId(id) => format!("connection {id}"),
         Asked::Ends(client, server) => format!("a connection from {client} to {server}"),
     }
