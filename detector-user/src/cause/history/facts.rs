@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hashlink::LruCache;
 
 use super::fact::{Fact, Name, Triple};
+use super::likelihoods::Sign;
 use super::recent::Recent;
 use super::tables::{Client, Concerned, Everywhere, Pair, TRIPLES, Visitors};
 use crate::cause::interception::Mark;
@@ -32,6 +33,8 @@ pub(super) struct Change {
     client: bool,
     /// The apps that accept and refuse its name.
     name: bool,
+    /// The same, of its app's refusals on other clients.
+    name_elsewhere: bool,
     /// Whether its app accepts anything anywhere.
     app: bool,
 }
@@ -54,6 +57,7 @@ impl Change {
         pair: true,
         client: true,
         name: true,
+        name_elsewhere: true,
         app: true,
     };
 }
@@ -80,6 +84,7 @@ impl Facts {
             .last_seen(fact)
             .is_some_and(|seen| seen / DAY_S == now / DAY_S);
         let (news, name);
+        let mut name_elsewhere = true;
         let app = fact.accepted && !concerned.app.accepted.any(now, |_| true);
         if fact.accepted {
             name = !concerned.name.is_saturated(fact.issuer, now);
@@ -89,7 +94,10 @@ impl Facts {
             if !fact.counts {
                 return Change::default();
             }
-            name = true;
+            let known = concerned.name.refusals_by(fact.triple, now);
+            // Of an app that refuses a name, one client is enough, unless a better witness comes.
+            name = known == 0 || before.0.accepts > 0;
+            name_elsewhere = name || known < Sign::AppRefusesElsewhere.most();
             news = concerned.insert_refused(fact);
         }
         let after = concerned.view(now);
@@ -104,6 +112,7 @@ impl Facts {
             pair: before.0 != after.0,
             client: before.1 != after.1 || (before.0.accepts > 0) != (after.0.accepts > 0),
             name,
+            name_elsewhere,
             app,
         }
     }
@@ -138,14 +147,15 @@ impl Facts {
         add(by_client, &|it| {
             change.client || (it.app == app && (change.pair || same_host(it)))
         });
-        if change.name {
-            let by_name = self.names.peek(&name).map(|it| &it.triples);
-            add(by_name, &|_| true);
-        }
+        let by_name = self.names.peek(&name).map(|it| &it.triples);
+        add(by_name, &|it| {
+            change.name || (!fact.accepted && it.client == client)
+        });
         let by_app = self.apps.peek(&app).map(|it| &it.triples);
         // Of an app's behaviour on other clients only the same name counts.
         add(by_app, &|it| {
-            change.app || same_host(it) || (change.pair && it.client == client)
+            let elsewhere = change.name_elsewhere && same_host(it);
+            change.app || elsewhere || (change.pair && it.client == client)
         });
         concerned
     }

@@ -184,6 +184,15 @@ impl Visitors {
     }
 }
 
+impl Visitors {
+    /// Returns the number of other clients on which the app refuses the name.
+    pub(super) fn refusals_by(&self, triple: Triple, now_s: u64) -> u32 {
+        let by = self.refused_by.still(now_s);
+        by.filter(|(client, app, _)| *app == triple.app && *client != triple.client)
+            .count() as u32
+    }
+}
+
 /// The tables' entries for one fact.
 pub(super) struct Concerned<'a> {
     pub(super) pair: &'a mut Pair,
