@@ -239,6 +239,30 @@ fn explained() -> String {
     String::from_utf8(shown.stdout).unwrap()
 }
 
+/// Connections of one app to one name, each with an earlier verdict that later facts revised.
+#[test]
+fn of_a_revised_group_one_is_written_and_a_count_names_what_the_others_replace() {
+    let journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut sinks = sinks(folder.path(), Duration::from_secs(3600));
+    for port in 1..=5 {
+        let revision = Verdict {
+            revises: Some(format!("earlier 1:{port}")),
+            supersedes: Some(format!("{port:016x}")),
+            revision: 1,
+            ..from_port(port)
+        };
+        let _ = sinks.write(&revision);
+    }
+    until("four are counted", || sinks.status()[0].folded == 4);
+    let _ = sinks.close(PATIENCE);
+    let entries = journal.entries(2);
+    assert_eq!(entries[0]["TLSWHY_SUPERSEDES"], "0000000000000001");
+    assert_eq!(entries[1]["TLSWHY_REPEATS"], "4");
+    let others = [2, 3, 4, 5].map(|port| format!("{port:016x}"));
+    assert_eq!(entries[1]["TLSWHY_ALSO_SUPERSEDES"], others.join(" "));
+}
+
 #[test]
 fn repeats_are_counted_and_the_catalog_says_what_to_do() {
     let journal = PrivateJournal::start();
