@@ -372,17 +372,20 @@ impl Case<'_> {
 
     /// Returns the probability that an app's own store lacks it, or that it pins all.
     fn store_without_ca(&self, app: App) -> f64 {
-        let accepts = self
-            .facts
-            .everywhere_of(app)
-            .is_some_and(|it| it.accepted.any(self.now_s, |_| true));
-        STORE_WITHOUT_CA[usize::from(accepts)]
+        STORE_WITHOUT_CA[usize::from(self.accepts_anything(app))]
+    }
+
+    /// Whether an app accepts anything on any client.
+    fn accepts_anything(&self, app: App) -> bool {
+        let everywhere = self.facts.everywhere_of(app);
+        everywhere.is_some_and(|it| it.accepted.any(self.now_s, |_| true))
     }
 
     /// Returns the probability that an app pins a name, or that the name's certificate is bad.
     fn pinned_or_bad(&self, app: App, name: &Name) -> f64 {
         let [.., repeated] = PINS;
-        if self.refused_by_another(name, |other| other == app) {
+        // An app that accepts nothing anywhere refuses it elsewhere for the same reason as all others.
+        if self.accepts_anything(app) && self.refused_by_another(name, |other| other == app) {
             return repeated;
         }
         either(self.pins(app, *name), self.bad(name, app))

@@ -176,6 +176,11 @@ fn orders(stories: &[Story]) -> Vec<Vec<Story>> {
       Story(2, 9, A, Accepted), Story(2, 9, B, Accepted)],
     Cause::CaNotTrusted, 0.7
 )]
+#[case::an_apps_own_store_on_two_clients(
+    &[Story(2, 9, A, Accepted), Story(3, 9, B, Accepted), Story(2, 1, A, REFUSED), Story(3, 1, A, REFUSED),
+      Story(2, 1, B, REFUSED), Story(3, 1, B, REFUSED), Story(2, 1, C, REFUSED), Story(3, 1, C, REFUSED)],
+    Cause::CaNotTrusted, 0.7
+)]
 #[case::no_app_of_a_client(
     &[Story(2, 1, A, REFUSED), Story(2, 9, B, REFUSED), Story(2, 1, B, REFUSED), Story(2, 9, C, REFUSED)],
     Cause::CaNotTrusted, 0.75
