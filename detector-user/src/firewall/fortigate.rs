@@ -60,11 +60,8 @@ fn began(pairs: &HashMap<String, String>) -> Option<RowTime> {
     let event: Option<i64> = pairs.get("eventtime").and_then(|it| it.parse().ok());
     if let Some(time) = event {
         let is_seconds = time < SECONDS_MAX;
-        return Some(RowTime::Zoned(if is_seconds {
-            time.saturating_mul(1_000_000_000)
-        } else {
-            time
-        }));
+        let unit = if is_seconds { 1_000_000_000 } else { 1 };
+        return RowTime::zoned(i128::from(time) * unit);
     }
     RowTime::parse(&format!("{} {}", pairs.get("date")?, pairs.get("time")?))
 }

@@ -106,17 +106,19 @@ fn began(fields: &HashMap<&'static str, String>) -> Option<RowTime> {
     };
     if let (Some(RowTime::Zoned(exact)), Some(RowTime::Local(local))) =
         (time("high_res_timestamp"), generated)
+        && let Some(zone_ns) = zone(local - exact)
     {
-        return Some(RowTime::Zoned(began_ns - zone(local - exact)));
+        return RowTime::zoned(i128::from(began_ns - zone_ns));
     }
     Some(began)
 }
 
-/// Returns the offset of a zone, of which all are multiples of a quarter of an hour, from a difference that
-/// has part of a second too much.
-fn zone(difference_ns: i64) -> i64 {
+/// Returns the offset of a zone, of which all are multiples of a quarter of an hour and none is beyond 14
+/// hours, from a difference that has part of a second too much.
+fn zone(difference_ns: i64) -> Option<i64> {
     const QUARTER: i64 = 900_000_000_000;
-    (difference_ns + QUARTER / 2).div_euclid(QUARTER) * QUARTER
+    let zone_ns = (difference_ns + QUARTER / 2).div_euclid(QUARTER) * QUARTER;
+    (zone_ns.abs() <= 14 * 4 * QUARTER).then_some(zone_ns)
 }
 
 #[cfg(test)]
