@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::firewall::LogReader;
-use crate::outlet::database::Writer;
+use crate::outlet::database::tests::past;
 use crate::verdict::Verdict;
 use crate::verdict::tests::pinning;
 
@@ -12,15 +12,6 @@ fn verdict(port: u16, seconds: i64) -> Verdict {
     verdict.time += SignedDuration::from_secs(seconds);
     verdict.set_revision(0);
     verdict
-}
-
-fn past(verdicts: &[Verdict]) -> Past {
-    let mut writer = Writer::in_memory().unwrap();
-    for verdict in verdicts {
-        writer.insert(verdict).unwrap();
-    }
-    writer.commit().unwrap();
-    Past::of(writer)
 }
 
 /// A row of a firewall two hours east of UTC, whose clock is four seconds ahead.

@@ -3,12 +3,11 @@
 /// Positions and names.
 pub(super) type Layout = &'static [(usize, &'static str)];
 
-/// Fields of traffic logs.
-pub(super) const TRAFFIC: Layout = &[
+/// Fields that both logs have.
+pub(super) const COMMON: Layout = &[
     (2, "receive_time"),
     (3, "serial"),
     (4, "type"),
-    (5, "subtype"),
     (7, "time_generated"),
     (8, "addr.src"),
     (9, "addr.dst"),
@@ -33,6 +32,11 @@ pub(super) const TRAFFIC: Layout = &[
     (29, "flags"),
     (30, "proto"),
     (31, "action"),
+];
+
+/// Further fields of traffic logs.
+pub(super) const TRAFFIC: Layout = &[
+    (5, "subtype"),
     (32, "bytes"),
     (33, "bytes_sent"),
     (34, "bytes_received"),
@@ -50,35 +54,8 @@ pub(super) const TRAFFIC: Layout = &[
     (103, "high_res_timestamp"),
 ];
 
-/// Fields of decryption logs; up to 31 they are those of traffic logs.
+/// Further fields of decryption logs.
 pub(super) const DECRYPTION: Layout = &[
-    (2, "receive_time"),
-    (3, "serial"),
-    (4, "type"),
-    (7, "time_generated"),
-    (8, "addr.src"),
-    (9, "addr.dst"),
-    (10, "natsrc"),
-    (11, "natdst"),
-    (12, "rule"),
-    (13, "user.src"),
-    (14, "user.dst"),
-    (15, "app"),
-    (16, "vsys"),
-    (17, "zone.src"),
-    (18, "zone.dst"),
-    (19, "interface.src"),
-    (20, "interface.dst"),
-    (21, "log_action"),
-    (23, "sessionid"),
-    (24, "repeatcnt"),
-    (25, "port.src"),
-    (26, "port.dst"),
-    (27, "natsport"),
-    (28, "natdport"),
-    (29, "flags"),
-    (30, "proto"),
-    (31, "action"),
     (38, "stage_client"),
     (39, "stage_server"),
     (40, "tls-version"),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use super::row::{Ends, Row, RowError, ends, is_given};
 use super::separated::fields;
 use super::time::RowTime;
-use layout::{DECRYPTION, Layout, TRAFFIC};
+use layout::{COMMON, DECRYPTION, Layout, TRAFFIC};
 
 pub(super) use header::Header;
 pub(super) use layout::field_name;
@@ -36,7 +36,7 @@ pub(super) fn by_position(line: &str, number: u64) -> Option<Result<Row, RowErro
     let (at, kind, layout) = marks.flatten().min_by_key(|(at, ..)| *at)?;
     let values = fields(line.get(body(line, at)?..)?);
     let mut named = HashMap::new();
-    for (position, name) in layout {
+    for (position, name) in COMMON.iter().chain(layout) {
         if let Some(value) = values.get(position - 1) {
             named.insert(*name, value.clone());
         }

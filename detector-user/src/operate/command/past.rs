@@ -1,6 +1,6 @@
 //! The past that `tlswhy verdicts`, `groups` and `why` ask: the agent's database, or captures.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow};
@@ -9,7 +9,7 @@ use super::{pcap, report};
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::PastArgs;
 use crate::operate::config::Config;
-use crate::operate::config::defaults::{DEFAULT_FILE, STATE_DIRECTORY};
+use crate::operate::config::defaults::STATE_DIRECTORY;
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::database::{Acceptances, FILE, Past, Writer};
 use crate::outlet::sink::{Sink, SinkError, Sinks};
@@ -36,13 +36,7 @@ pub(super) fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
     if let Some(path) = &arguments.database {
         return Ok(path.clone());
     }
-    let default = Path::new(DEFAULT_FILE);
-    let configured = match &arguments.config {
-        Some(file) => Some(Config::from_file(file)?),
-        // A file that this user may not read, or that is wrong, need not be the agent's.
-        None if default.exists() => Config::from_file(default).ok(),
-        None => None,
-    };
+    let configured = Config::of_agent(arguments.config.as_deref())?;
     let directory = configured.and_then(|config| config.settings.state_directory);
     Ok(directory
         .unwrap_or_else(|| STATE_DIRECTORY.into())

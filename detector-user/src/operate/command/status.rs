@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::show;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, StatusArgs};
 use crate::operate::config::Config;
-use crate::operate::config::defaults::{DEFAULT_FILE, RUNTIME_DIRECTORY};
+use crate::operate::config::defaults::RUNTIME_DIRECTORY;
 use crate::outlet::status::{REPORT_MAX, Report, SOCKET};
 
 /// Longest wait for an answer.
@@ -52,13 +52,7 @@ fn socket(arguments: &StatusArgs) -> anyhow::Result<PathBuf> {
     if let Some(socket) = &arguments.socket {
         return Ok(socket.clone());
     }
-    let default = Path::new(DEFAULT_FILE);
-    let configured = match &arguments.config {
-        Some(file) => Some(Config::from_file(file)?),
-        // A file that this user may not read, or that is wrong, need not be the agent's.
-        None if default.exists() => Config::from_file(default).ok(),
-        None => None,
-    };
+    let configured = Config::of_agent(arguments.config.as_deref())?;
     let directory = configured.and_then(|config| config.settings.runtime_directory);
     Ok(directory
         .unwrap_or_else(|| RUNTIME_DIRECTORY.into())

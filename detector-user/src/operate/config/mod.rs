@@ -71,6 +71,20 @@ impl Config {
         file::read(path)
     }
 
+    /// Reads the agent's configuration for a command that asks the agent: the file that is given, or the
+    /// default one if it exists and can be read. One that cannot be, or is wrong, need not be the agent's.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of the file that is given.
+    pub fn of_agent(given: Option<&Path>) -> Result<Option<Self>, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        match given {
+            Some(file) => Self::from_file(file).map(Some),
+            None if default.exists() => Ok(Self::from_file(default).ok()),
+            None => Ok(None),
+        }
+    }
+
     /// Whether a setting was given anywhere.
     fn is_set(&self, key: &str) -> bool {
         self.origins.contains_key(key)

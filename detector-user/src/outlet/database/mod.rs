@@ -19,7 +19,7 @@ mod sink;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use acceptances::{Acceptance, Acceptances};
 pub use error::DatabaseError;

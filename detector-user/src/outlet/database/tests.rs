@@ -40,7 +40,8 @@ fn current() -> Query {
     }
 }
 
-fn past(verdicts: &[Verdict]) -> Past {
+/// A past that has these verdicts.
+pub(crate) fn past(verdicts: &[Verdict]) -> Past {
     let mut writer = Writer::in_memory().unwrap();
     for verdict in verdicts {
         writer.insert(verdict).unwrap();
