@@ -121,13 +121,25 @@ fn failures(rest: &[String]) -> usize {
     number.unwrap().parse().unwrap()
 }
 
-/// Connections fail all the while; in their midst the agent ends and another begins.
+/// The identities of verdicts that revise none.
+fn ids_of_new(lines: &[String]) -> Vec<String> {
+    let verdicts = lines.iter().filter(|line| line.starts_with('{'));
+    verdicts
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|verdict| verdict["revises"].is_null())
+        .map(|verdict| verdict["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Connections fail all the while; in their midst the agent ends and another begins. A kill may come
+/// between writing a verdict and noting that it was written: that one comes twice, under one identity.
 #[rstest]
-#[case("kill", Signal::SIGKILL)]
-#[case("term", Signal::SIGTERM)]
+#[case("kill", Signal::SIGKILL, 1)]
+#[case("term", Signal::SIGTERM, 0)]
 fn every_verdict_comes_though_the_agent_ends_in_the_midst(
     #[case] name: &str,
     #[case] signal: Signal,
+    #[case] in_flight: usize,
 ) {
     const FIRST: u16 = 41_000;
     const LAST: u16 = 41_060;
@@ -176,12 +188,16 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
         ports(&lines).len() >= usize::from(LAST - FIRST + 1)
     });
     assert_eq!(ports(&lines), (FIRST..=LAST).collect());
-    let verdicts = lines.iter().filter(|line| line.starts_with('{'));
-    let new = verdicts.filter(|line| line.contains("\"revises\":null"));
+    let ids = ids_of_new(&lines);
+    let distinct: BTreeSet<_> = ids.iter().collect();
     assert_eq!(
-        new.count(),
+        distinct.len(),
         usize::from(LAST - FIRST + 1),
-        "none comes twice"
+        "a connection has two identities"
+    );
+    assert!(
+        ids.len() - distinct.len() <= in_flight,
+        "written twice: {ids:?}"
     );
     let (_, rest) = second.stop(Signal::SIGTERM).unwrap();
     assert!(
