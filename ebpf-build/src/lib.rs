@@ -62,7 +62,32 @@ fn build(object: &str) -> Result<PathBuf, String> {
         .find_map(|(cargo, rustc)| usable(cargo, rustc, target))
         .ok_or_else(|| format!("no Rust compiler here can build eBPF: {INSTALL}"))?;
     let out = required("OUT_DIR")?;
-    compile(&toolchain, workspace, target, object, &out.join("bpf"))
+    let built = compile(
+        &toolchain,
+        workspace,
+        target,
+        object,
+        &shared(workspace, &out),
+    )?;
+    let own = out.join(object);
+    std::fs::copy(&built, &own)
+        .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
+    Ok(own)
+}
+
+/// Returns the folder in which eBPF is built for all crates, profiles and targets: the object is the same
+/// for all, and its dependencies take hundreds of megabytes.
+///
+/// That is `bpf` in cargo's target folder; in the outermost one where one lies within another in the
+/// workspace, as that for other targets does.
+fn shared(workspace: &Path, out: &Path) -> PathBuf {
+    let targets: Vec<&Path> = out
+        .ancestors()
+        .filter(|folder| folder.join("CACHEDIR.TAG").exists())
+        .collect();
+    let outermost = targets.iter().rfind(|folder| folder.starts_with(workspace));
+    let target = outermost.or(targets.first());
+    target.map_or(out, |target| *target).join("bpf")
 }
 
 fn required(variable: &str) -> Result<PathBuf, String> {
@@ -221,4 +246,44 @@ fn linker_libraries() -> OsString {
         paths.push(Path::new(&sysroot).join("lib"));
     }
     env::join_paths(paths).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Makes folders, those named `target` as cargo marks its own, and returns the last one.
+    fn made(root: &Path, folders: &[&str]) -> PathBuf {
+        let mut path = root.to_owned();
+        for folder in folders {
+            path.push(folder);
+            fs::create_dir_all(&path).unwrap();
+            if ["target", "cross"].contains(folder) {
+                fs::write(path.join("CACHEDIR.TAG"), "").unwrap();
+            }
+        }
+        path
+    }
+
+    #[test]
+    fn all_builds_of_a_workspace_share_one_folder() {
+        let root = env::temp_dir().join(format!("ebpf-build-{}", std::process::id()));
+        let clone = made(&root, &["target", "clone"]);
+        let out = made(&clone, &["target", "debug", "build", "agent-1", "out"]);
+        assert_eq!(shared(&clone, &out), clone.join("target/bpf"));
+        let out = made(
+            &clone,
+            &["target", "cross", "debug", "build", "agent-2", "out"],
+        );
+        assert_eq!(shared(&clone, &out), clone.join("target/bpf"));
+        let elsewhere = made(&root, &["x", "target"]);
+        let out = made(&elsewhere, &["debug", "build", "agent-3", "out"]);
+        assert_eq!(shared(&clone, &out), elsewhere.join("bpf"));
+        let out = made(&root, &["unmarked", "out"]);
+        let nothing = shared(&clone, &out);
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(nothing, out.join("bpf"));
+    }
 }
