@@ -20,8 +20,7 @@ pub enum Profile {
 /// If it does not build.
 pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
     match profile {
-        // With the workspace's features, so that `cargo test`'s dependencies are used again.
-        Profile::Debug => build("build --workspace --bin tlswhy", "debug/tlswhy"),
+        Profile::Debug => build(&call::as_tests("--bin tlswhy"), "debug/tlswhy"),
         // Beside the laboratory, as `xtask` builds that.
         Profile::Release => build(
             "build --release --package lab --package detector-user --bin tlswhy",
@@ -35,7 +34,7 @@ pub fn build_agent(profile: Profile) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// If it does not build.
 pub fn build_lab() -> anyhow::Result<PathBuf> {
-    build("build --workspace --bin lab", "debug/lab")
+    build(&call::as_tests("--bin lab"), "debug/lab")
 }
 
 fn build(line: &str, path: &'static str) -> anyhow::Result<PathBuf> {

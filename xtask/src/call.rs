@@ -22,11 +22,22 @@ pub fn cargo(line: &str) -> Command {
 /// # Errors
 /// If it cannot be run, or `failed` if it does not succeed.
 pub fn run(command: &mut Command, failed: &'static str) -> anyhow::Result<()> {
-    let status = command.status().context("cannot run cargo")?;
+    let status = command.status();
+    let status = status.with_context(|| format!("cannot run {:?}", command.get_program()))?;
     if !status.success() {
         bail!(failed);
     }
     Ok(())
+}
+
+/// Returns the arguments that build something with the features of `cargo test`, whose dependencies are
+/// used again.
+///
+/// An example has them chosen as tests have: with the features that tests ask for, which change a procedural
+/// macro's dependency and so nearly all others.
+#[must_use]
+pub fn as_tests(wanted: &str) -> String {
+    format!("build --workspace {wanted} --example documents")
 }
 
 /// Builds and runs all tests of the workspace, and checks that nothing of them is left.
@@ -78,13 +89,13 @@ pub fn bench(quick: bool) -> anyhow::Result<()> {
 pub fn lab(release: bool, arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let (line, program) = if release {
         (
-            "build --release --package lab --package detector-user --bin lab",
+            "build --release --package lab --package detector-user --bin lab".to_owned(),
             "release/lab",
         )
     } else {
-        ("build --workspace --bin lab", "debug/lab")
+        (as_tests("--bin lab"), "debug/lab")
     };
-    run(&mut cargo(line), "the laboratory did not build")?;
+    run(&mut cargo(&line), "the laboratory did not build")?;
     let mut lab = Command::new(target().join(program));
     Err(lab.args(arguments).exec()).context("cannot run the laboratory")
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::call::{cargo, run};
+use crate::call::{as_tests, cargo, run};
 use crate::cross::{self, Cross};
 use crate::setup::{self, Group};
 use crate::{root, target};
@@ -53,7 +53,9 @@ pub fn build(revision: &str, cross: Option<&Cross>) -> anyhow::Result<Packages> 
     let mut agent = cargo("build --quiet --profile dist --package detector-user");
     prepare(&mut agent);
     run(&mut agent, "the agent did not build")?;
-    let mut writer = cargo("run --quiet --package detector-user --example documents --");
+    let mut writer = cargo(&as_tests("--quiet"));
+    run(&mut writer, "the writer of man pages did not build")?;
+    let mut writer = Command::new(target().join("debug/examples/documents"));
     writer.arg(&documents);
     run(&mut writer, "man pages and completions were not made")?;
     let mut deb = cargo("deb --quiet --no-build --profile dist --package detector-user");
