@@ -11,7 +11,7 @@ use lab::host::{Authority, Namespace, Process, connect};
 use serde_json::Value;
 
 /// The longest that things in the lab may take; nothing measures it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns the agent's binary: built once, or where there is no compiler the one that
 /// `TLSWHY_AGENT` names.
@@ -99,7 +99,7 @@ impl Gateway {
     /// Returns the command of curl for `https://www.lab.test/` at an address.
     pub fn curl(&self, address: &str, arguments: &[&str]) -> Command {
         let mut command = self.client.command("curl");
-        command.args(["-sS", "-o", "/dev/null", "--max-time", "10", "--resolve"]);
+        command.args(["-sS", "-o", "/dev/null", "--max-time", "60", "--resolve"]);
         command.arg(format!("www.lab.test:443:{address}"));
         command.args(arguments).arg("https://www.lab.test/");
         command

