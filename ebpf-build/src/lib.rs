@@ -4,6 +4,8 @@
 //! Ubuntu's `libstd-rust-web-dev-bpf`), or one with `rust-src`, from which core is built. Both need
 //! `bpf-linker`. The system's compiler is tried first, then rustup's toolchains, nightly first.
 
+mod elf;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -69,9 +71,12 @@ fn build(object: &str) -> Result<PathBuf, String> {
         object,
         &shared(workspace, &out),
     )?;
+    let whole = std::fs::read(&built)
+        .map_err(|error| format!("cannot read {}: {error}", built.display()))?;
     let own = out.join(object);
-    std::fs::copy(&built, &own)
-        .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
+    // In big-endian order it stays whole.
+    std::fs::write(&own, elf::without_debug(&whole).unwrap_or(whole))
+        .map_err(|error| format!("cannot write {}: {error}", own.display()))?;
     Ok(own)
 }
 
