@@ -10,10 +10,22 @@ use crate::left_behind::{Before, TEST_RUN};
 use crate::{root, target};
 
 /// Returns a call of cargo in the repository's root; no argument may have white space.
+///
+/// Variables that an outer cargo set for this process or a test are left out: build scripts that name them
+/// in `rerun-if-env-changed`, as ring's does, would run again, and all that depends on them would be compiled again.
 #[must_use]
 pub fn cargo(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root()).args(line.split_whitespace());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"]
+            .iter()
+            .any(|it| text.starts_with(it))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -126,6 +126,9 @@ fn install_crate(package: &Package) -> anyhow::Result<()> {
 fn cargo_install() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.arg("install");
+    // They run for seconds: optimizing them fully takes longer than it saves.
+    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    command.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
     command
 }
 
