@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use detector_user::operate::cli::{Cli, Command, EXIT_FAILED, EXIT_USAGE};
+use detector_user::operate::cli::{Cli, Command, EXIT_DONE, EXIT_FAILED, EXIT_USAGE};
 use detector_user::operate::command;
 use detector_user::operate::config::ConfigError;
 
@@ -11,8 +11,15 @@ use detector_user::operate::config::ConfigError;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
+    match Cli::parse_arguments(std::env::args_os()) {
+        Ok(cli) => ended(run(cli.command)),
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        Err(help) => ended(command::show_help(&help).map(|()| EXIT_DONE)),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
         Command::Run(arguments) => command::run::run(*arguments),
         Command::CheckConfig(arguments) => command::check_config::run(&arguments),
         Command::Status(arguments) => command::status::run(&arguments),
@@ -26,7 +33,11 @@ fn main() -> ExitCode {
         Command::Exclusions(arguments) => command::exclusions::run(*arguments),
         Command::Probe(arguments) => command::probe::run(&arguments),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
-    };
+    }
+}
+
+/// Prints a failure, and returns the exit code.
+fn ended(result: anyhow::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -311,6 +311,45 @@ fn a_reader_that_stops_is_no_failure() {
     );
 }
 
+/// Output that cannot be written is a failure with a reason; a reader that stops is none, and nothing is said.
+#[rstest]
+#[case(&["--help"])]
+#[case(&["--version"])]
+#[case(&["pcap", "--output", "json"])]
+#[case(&["pcap", "--output", "text"])]
+fn output_that_is_not_taken(#[case] arguments: &[&str]) {
+    let tlswhy = |stdout: Stdio| {
+        let mut command = Command::new(agent());
+        command.args(arguments).stdout(stdout);
+        if arguments[0] == "pcap" {
+            command.arg(capture("story.pcap"));
+        }
+        command.output().unwrap()
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let failed = tlswhy(full.unwrap().into());
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("No space left on device").count(), 1, "{said}");
+    let (read, written) = std::io::pipe().unwrap();
+    drop(read);
+    let unread = tlswhy(written.into());
+    let said = String::from_utf8_lossy(&unread.stderr);
+    assert_eq!(unread.status.code(), Some(0), "{said}");
+    assert!(!said.contains("tlswhy: "), "{said}");
+}
+
+#[test]
+fn messages_that_nobody_reads_cost_no_verdict() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut command = Command::new(agent());
+    command.args(["pcap", "--output", "json"]);
+    command.arg(capture("story.pcap")).stderr(full.unwrap());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(verdicts(&output).len(), 4);
+}
+
 /// The committed corpus as one run, and verdicts that need many of its connections.
 #[test]
 fn verdicts_do_not_depend_on_the_number_of_threads() {

@@ -66,6 +66,16 @@ fn an_origin_is_asked_and_believed_unless_it_is_an_interceptor() {
     );
     assert_eq!(said.lines().count(), 1, "{said}");
 
+    let mut text: Command = lab.gateway.command(agent());
+    let text = output(text.args(["probe", "www.lab.test:444"]).args(to)).unwrap();
+    let shown = [text.stdout, text.stderr].map(|it| String::from_utf8(it).unwrap());
+    let [report, said] = &shown;
+    let reason = "cannot connect to 10.78.2.2:444";
+    assert!(
+        said.contains(reason) && !report.contains(reason) && report.contains("no answer"),
+        "{shown:?}"
+    );
+
     let (code, report, said) = probe(&lab, "www.lab.test:444", &to);
     assert_eq!(
         (code, &report["outcome"]),

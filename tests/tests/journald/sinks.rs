@@ -38,7 +38,9 @@ fn options(folder: &Path) -> SinkOptions {
 }
 
 fn start(options: SinkOptions) -> Sinks {
-    let (sinks, warnings) = Sinks::start(&options).unwrap();
+    let (sinks, mut warnings) = Sinks::start(&options).unwrap();
+    // A test may have stopped it.
+    warnings.retain(|it| !it.contains("cannot reach journald"));
     assert!(warnings.is_empty(), "{warnings:?}");
     sinks
 }
@@ -102,6 +104,30 @@ fn while_journald_is_away_verdicts_wait_on_disk_and_follow_in_order_each_once() 
     let _ = third.write(&from_port(66));
     let _ = third.close(PATIENCE);
     assert_eq!(ports(&journal.entries(66)), (1..=66).collect::<Vec<u16>>());
+}
+
+#[test]
+fn a_journald_that_is_away_at_the_start_is_told_once() {
+    let mut journal = PrivateJournal::start();
+    let folder = tempfile::tempdir().unwrap();
+    journal.stop();
+    let (mut sinks, warnings) = Sinks::start(&options(folder.path())).unwrap();
+    let expected = format!(
+        "cannot reach journald at {DEFAULT_SOCKET}; start systemd-journald or use --output text; \
+         verdicts for it wait"
+    );
+    assert_eq!(warnings, [expected]);
+    let mut told = Vec::new();
+    for port in 1..=12 {
+        told.extend(sinks.write(&from_port(port)));
+    }
+    // Which happens only once it was tried.
+    until("some wait on disk", || sinks.status()[0].spilled_bytes > 0);
+    told.extend(sinks.flush());
+    assert!(told.is_empty(), "{told:?}");
+    journal.restart();
+    journal.entries(12);
+    assert!(sinks.close(PATIENCE).is_empty());
 }
 
 /// Each agent repeats the verdicts of the one before it, also those on disk.

@@ -46,7 +46,7 @@ pub fn run(arguments: &ExplainArgs) -> anyhow::Result<u8> {
         is_first = false;
         show(&text).context("cannot write the explanations")?;
         if log.broken > 0 {
-            eprintln!(
+            complain!(
                 "tlswhy: {}: {} of {} lines are no rows",
                 path.display(),
                 log.broken,
@@ -90,7 +90,7 @@ fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
             Err(Unread { line, error }) => {
                 log.broken += 1;
                 if log.broken <= NAMED_MAX {
-                    eprintln!(
+                    complain!(
                         "tlswhy: {}:{line}: {}",
                         path.display(),
                         escaped(&error.to_string())

@@ -1,7 +1,5 @@
 //! `tlswhy groups`: who fails where.
 
-use anyhow::Context;
-
 use super::table::{csv, table};
 use super::{past, show};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, GroupsArgs, PastOutput};
@@ -28,7 +26,7 @@ pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
     let (past, is_whole) = past::open(&arguments.past)?;
     let groups = past.groups(&arguments.filters.query(arguments.all, arguments.limit))?;
     if groups.is_empty() {
-        eprintln!("tlswhy: no group matches");
+        complain!("tlswhy: no group matches");
     }
     let text = match arguments.output {
         PastOutput::Text if groups.is_empty() => String::new(),
@@ -46,7 +44,7 @@ pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
             text
         }
     };
-    show(&text).context("cannot write the groups")?;
+    show(&text)?;
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 

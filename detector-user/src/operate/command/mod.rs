@@ -1,5 +1,13 @@
 //! The commands: each takes its arguments and returns its exit code.
 
+/// Prints a line on standard error. A full disk or a reader that stopped there is no failure of the command.
+macro_rules! complain {
+    ($($message:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($message)*);
+    }};
+}
+
 pub mod check_config;
 pub mod detach;
 pub mod doctor;
@@ -30,10 +38,20 @@ use crate::outlet::sink::SinkError;
 /// The text cannot be written.
 pub(crate) fn show(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    let written = stdout.write_all(text.as_bytes());
+    shown(written.and_then(|()| stdout.flush()))
+}
+
+/// Prints what `--help` and `--version` ask for, in colour on a terminal; a reader that stops is no failure.
+///
+/// # Errors
+/// The text cannot be written.
+pub fn show_help(help: &clap::Error) -> anyhow::Result<()> {
+    shown(help.print().and_then(|()| io::stdout().flush()))
+}
+
+fn shown(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
@@ -46,7 +64,7 @@ pub fn print_error(error: &anyhow::Error) {
     let prefix = if connected_to_journal() { "<3>" } else { "" };
     let text = format!("tlswhy: {}", described(error));
     for line in text.lines() {
-        eprintln!("{prefix}{line}");
+        complain!("{prefix}{line}");
     }
 }
 
@@ -67,7 +85,7 @@ fn described(error: &anyhow::Error) -> String {
 /// Prints a sink's failure, once per kind. A closed reader is not a failure.
 fn report(error: &SinkError) {
     if !matches!(error, SinkError::Closed { .. }) {
-        eprintln!("tlswhy: {error}");
+        complain!("tlswhy: {error}");
     }
 }
 

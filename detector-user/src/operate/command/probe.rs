@@ -24,22 +24,26 @@ pub fn run(arguments: &ProbeArgs) -> anyhow::Result<u8> {
         inspection_cas: inspection_cas(arguments)?,
         own: OwnConnections::default(),
     };
-    let report = probe(&arguments.target, &options);
-    let text = match arguments.output {
-        ProbeOutput::Text => report.to_string(),
-        ProbeOutput::Json => serde_json::to_string(&report)? + "\n",
-    };
-    show(&text)?;
+    let mut report = probe(&arguments.target, &options);
     let code = match report.outcome {
         Outcome::Valid => EXIT_DONE,
         Outcome::Invalid => EXIT_INVALID,
         Outcome::Intercepted | Outcome::Failed => EXIT_FAILED,
     };
+    let failure = report.detail.clone().unwrap_or_else(|| "no answer".into());
+    let text = match arguments.output {
+        ProbeOutput::Text => {
+            if code == EXIT_FAILED {
+                // Standard error has it.
+                report.detail = None;
+            }
+            report.to_string()
+        }
+        ProbeOutput::Json => serde_json::to_string(&report)? + "\n",
+    };
+    show(&text)?;
     if code == EXIT_FAILED {
-        eprintln!(
-            "tlswhy: {}",
-            escaped(report.detail.as_deref().unwrap_or("no answer"))
-        );
+        complain!("tlswhy: {}", escaped(&failure));
     }
     Ok(code)
 }

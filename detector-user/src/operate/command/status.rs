@@ -39,7 +39,7 @@ pub fn run(arguments: &StatusArgs) -> anyhow::Result<u8> {
         show(&report.text(now, arguments.configuration).to_string())?;
     }
     if report.is_old(now) {
-        eprintln!(
+        complain!(
             "tlswhy: the agent hangs: its last report is of {}",
             report.time
         );

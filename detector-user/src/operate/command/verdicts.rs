@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
-
 use super::table::{csv, table};
 use super::{past, show};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PastOutput, VerdictsArgs};
@@ -37,7 +35,7 @@ pub fn run(arguments: &VerdictsArgs) -> anyhow::Result<u8> {
     let verdicts = past.verdicts(&arguments.query())?;
     last = verdicts.iter().map(|it| it.number).fold(last, i64::max);
     if verdicts.is_empty() && !arguments.follow {
-        eprintln!("tlswhy: no verdict matches");
+        complain!("tlswhy: no verdict matches");
     }
     write(&verdicts, arguments.output, true)?;
     if arguments.follow {
@@ -117,7 +115,7 @@ fn write(verdicts: &[StoredVerdict], output: PastOutput, is_first: bool) -> anyh
             text
         }
     };
-    show(&text).context("cannot write the verdicts")
+    show(&text)
 }
 
 fn row(stored: &StoredVerdict) -> [String; 8] {

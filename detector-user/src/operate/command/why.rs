@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use anyhow::Context;
 use ipnet::IpNet;
 
 use super::{past, show};
@@ -33,13 +32,13 @@ pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
         }
     };
     if stories.is_empty() {
-        eprintln!(
+        complain!(
             "tlswhy: no failure of {} is known",
             described(&arguments.asked)
         );
         return Ok(EXIT_FAILED);
     }
-    show(&written(&stories, arguments.json)?).context("cannot write the story")?;
+    show(&written(&stories, arguments.json)?)?;
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 

@@ -118,7 +118,7 @@ impl Sinks {
     }
 
     /// Starts every output on a thread of its own, so that none delays another or the caller. A journald
-    /// that is unavailable is retried. Also returns warnings.
+    /// that is unavailable is retried, and among the warnings.
     ///
     /// # Errors
     /// [`SinkError`] if a file cannot be opened.
@@ -134,7 +134,12 @@ impl Sinks {
                 }
             };
             let spills = *output == Output::Journald;
-            queues.push(options.queue(sink, spills, &mut warnings)?);
+            let queue = options.queue(sink, spills, &mut warnings)?;
+            if spills && let Err(error) = Journald::open(&options.journal_socket) {
+                queue.mark_reported(&error);
+                warnings.push(format!("{error}; verdicts for it wait"));
+            }
+            queues.push(queue);
         }
         if let Some(path) = &options.json_file {
             let sink = match JsonFile::open(path) {

@@ -84,7 +84,7 @@ impl Input {
             Self::Other => Ok(()),
         };
         if let Err(error) = &read {
-            eprintln!("tlswhy: {}: {error}", super::reading(path));
+            complain!("tlswhy: {}: {error}", super::reading(path));
         }
         mistakes.finish() && read.is_ok()
     }
@@ -105,7 +105,7 @@ impl Mistakes<'_> {
     fn record(&mut self, place: impl fmt::Display, error: impl fmt::Display) {
         self.count += 1;
         if self.count <= MISTAKES_MAX {
-            eprintln!("tlswhy: {}{place}: {error}", self.path.display());
+            complain!("tlswhy: {}{place}: {error}", self.path.display());
         }
     }
 
@@ -113,7 +113,7 @@ impl Mistakes<'_> {
     fn finish(self) -> bool {
         let path = self.path.display();
         match self.count.checked_sub(MISTAKES_MAX) {
-            Some(more) if more > 0 => eprintln!("tlswhy: {path}: {more} more are no verdicts"),
+            Some(more) if more > 0 => complain!("tlswhy: {path}: {more} more are no verdicts"),
             _ => {}
         }
         self.count == 0

@@ -47,7 +47,7 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
             Ok(Input::Other) => captures.push(file.clone()),
             Ok(input) => is_whole &= input.read(file, |it| selection.record(it, cause)),
             Err(error) => {
-                eprintln!("tlswhy: {}: {error}", reading(file));
+                complain!("tlswhy: {}: {error}", reading(file));
                 is_whole = false;
             }
         }
@@ -58,10 +58,10 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
     let selected = selection.select(&criteria);
     let list = arguments.format.list(&selected.entries, cause);
     for notice in selected.notices.iter().chain(&list.notices) {
-        eprintln!("tlswhy: {notice}");
+        complain!("tlswhy: {notice}");
     }
     let text = last.map_or(list.text.clone(), |last| difference(&last, &list.text));
-    show(&text).context("cannot write the list")?;
+    show(&text)?;
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 

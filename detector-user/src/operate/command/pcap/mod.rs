@@ -52,7 +52,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     let filter = match filter.map(PacketFilter::new).transpose() {
         Ok(filter) => filter,
         Err(error @ FilterError::Expression { .. }) => {
-            eprintln!("tlswhy: {error}");
+            complain!("tlswhy: {error}");
             return Ok(EXIT_USAGE);
         }
         Err(error) => return Err(error.into()),
@@ -93,15 +93,15 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     }
     pipeline.finish();
     if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
-        eprintln!("tlswhy: {message}");
+        complain!("tlswhy: {message}");
     }
     for error in filter.iter_mut().flat_map(PacketFilter::take_errors) {
-        eprintln!("tlswhy: {error}");
+        complain!("tlswhy: {error}");
         code = EXIT_FAILED;
     }
     for (kind, frames) in &unread {
         if let Unread::LinkType(link) = kind {
-            eprintln!(
+            complain!(
                 "tlswhy: skipped {frames} frames of unsupported link type {}",
                 LinkType(*link)
             );
@@ -117,7 +117,7 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         cut_captures,
         cut_frames,
     };
-    eprintln!("{summary}");
+    complain!("{summary}");
     if !summary.tally.lost_verdicts.is_empty() {
         code = EXIT_FAILED;
     }

@@ -196,7 +196,7 @@ impl Merge {
     }
 
     fn report(&mut self, error: &CaptureError) {
-        eprintln!("tlswhy: {error}");
+        complain!("tlswhy: {error}");
         self.cut_captures += 1;
     }
 

@@ -90,6 +90,12 @@ impl Queue {
         std::mem::take(&mut self.shared.lock().errors)
     }
 
+    /// Records that failures of a kind were reported.
+    pub(super) fn mark_reported(&self, error: &SinkError) {
+        let mut state = self.shared.lock();
+        state.status.lost.entry(error.kind()).or_default();
+    }
+
     pub(super) fn reopen(&self) {
         self.shared.lock().reopen = true;
         self.shared.changed.notify_one();
