@@ -15,4 +15,5 @@ pub mod operate;
 pub mod outlet;
 pub mod probe;
 pub mod source;
+pub mod stages;
 pub mod verdict;

@@ -2,9 +2,9 @@
 
 use std::io::{self, BufRead};
 
-use super::fortigate::by_keys;
 use super::pan_os::{Header, by_position};
 use super::row::{Row, RowError};
+use super::{aws, fortigate, ftd};
 
 /// Longest line that is read, bytes.
 const LINE_MAX: usize = 64 * 1024;
@@ -53,7 +53,12 @@ impl<R: BufRead> LogReader<R> {
                 continue;
             }
             let line = self.line;
-            let by_itself = || by_position(text, line).or_else(|| by_keys(text, line));
+            let by_itself = || {
+                by_position(text, line)
+                    .or_else(|| fortigate::by_keys(text, line))
+                    .or_else(|| ftd::by_keys(text, line))
+                    .or_else(|| aws::by_keys(text, line))
+            };
             // Below a header columns are as that says, but for rows of another log behind the export.
             let row = match &self.header {
                 Some(header) => header.row(text, line).or_else(|error| match by_itself() {

@@ -15,34 +15,44 @@ const APPS_MAX: usize = 4_096;
 
 /// Counts connections that worked for the database.
 pub(super) struct AcceptanceCounter {
-    acceptances: Acceptances,
+    /// Where they are counted for the database, if there is one.
+    acceptances: Option<Acceptances>,
     /// JA4 of each app when it resumes no session, which changes a fingerprint.
     fingerprints: LruCache<App, String>,
 }
 
 impl AcceptanceCounter {
-    pub(super) fn new(acceptances: Acceptances) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            acceptances,
+            acceptances: None,
             fingerprints: LruCache::new(APPS_MAX),
         }
     }
 
-    /// Counts a connection that worked.
-    pub(super) fn record(&mut self, connection: &Connection, subject: &Subject) {
+    /// Counts for the database from now on.
+    pub(super) fn count_for(&mut self, acceptances: Acceptances) {
+        self.acceptances = Some(acceptances);
+    }
+
+    /// Counts a connection that worked, and returns it.
+    pub(super) fn record(&mut self, connection: &Connection, subject: &Subject) -> Acceptance {
         let leg = &connection.client_leg;
         let hello = leg.handshake.client_hello.as_ref();
         let leaf = leg.handshake.certificate.as_ref();
         let leaf = leaf.and_then(|leaf| leaf.as_ref().ok());
         let app = hello.and_then(|hello| self.fingerprint(hello, subject.app));
-        self.acceptances.record(Acceptance {
+        let acceptance = Acceptance {
             client: subject.client,
             app,
             name: subject.name.clone(),
             intercepted: subject.interception.status,
             issuer: leaf.map(|leaf| leaf.issuer.to_string()),
             time_ns: leg.last_ns,
-        });
+        };
+        if let Some(acceptances) = &self.acceptances {
+            acceptances.record(acceptance.clone());
+        }
+        acceptance
     }
 
     fn fingerprint(&mut self, hello: &ClientHello, app: Option<App>) -> Option<String> {

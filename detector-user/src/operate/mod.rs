@@ -15,6 +15,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod pipeline;
+mod progress;
 pub mod scope;
 pub mod settling;
 pub mod unseen_ca;

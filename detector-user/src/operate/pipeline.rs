@@ -28,6 +28,7 @@ use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::database::Acceptances;
 use crate::outlet::metrics::{Meter, VerdictCounts};
+use crate::outlet::recent_groups::{RecentGroup, RecentGroups};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
@@ -50,6 +51,8 @@ pub struct Pipeline {
     settling: Settling,
     asker: Asker,
     acceptances: Option<AcceptanceCounter>,
+    /// Groups that fail, for those who watch.
+    groups: Option<RecentGroups>,
     sinks: Sinks,
     causes: BTreeMap<&'static str, u64>,
     established: u64,
@@ -88,6 +91,7 @@ impl Pipeline {
             settling: Settling::default(),
             asker: Asker::default(),
             acceptances: None,
+            groups: None,
             sinks,
             causes: BTreeMap::new(),
             established: 0,
@@ -161,7 +165,20 @@ impl Pipeline {
 
     /// Counts connections that worked for the database, too.
     pub fn count_acceptances(&mut self, acceptances: Acceptances) {
-        self.acceptances = Some(AcceptanceCounter::new(acceptances));
+        let counter = self.acceptances.get_or_insert_with(AcceptanceCounter::new);
+        counter.count_for(acceptances);
+    }
+
+    /// Keeps the groups that fail.
+    pub fn keep_groups(&mut self) {
+        self.acceptances.get_or_insert_with(AcceptanceCounter::new);
+        self.groups.get_or_insert_default();
+    }
+
+    /// Returns the groups that fail at `now`, at most so many; none if they are not kept.
+    pub fn failing_groups(&self, now: Timestamp, max: usize) -> Vec<RecentGroup> {
+        let groups = self.groups.as_ref();
+        groups.map_or_else(Vec::new, |groups| groups.failing(now, max))
     }
 
     /// Writes of a connection's verdicts the last one alone, so long after the first.
@@ -325,7 +342,10 @@ impl Pipeline {
                 if judged.judgement == Judgement::Established
                     && let Some(counter) = &mut self.acceptances
                 {
-                    counter.record(&connection, &judged.subject);
+                    let acceptance = counter.record(&connection, &judged.subject);
+                    if let Some(groups) = &mut self.groups {
+                        groups.record_acceptance(&acceptance);
+                    }
                 }
             } else if judged.judgement != Judgement::Established {
                 continue;
@@ -386,6 +406,9 @@ impl Pipeline {
             self.revised += 1;
         } else {
             *self.causes.entry(verdict.cause.name()).or_default() += 1;
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.record(verdict);
         }
         self.recent.truncate(RECENT_MAX - 1);
         self.recent.push_front(Arc::clone(verdict));

@@ -13,6 +13,7 @@ pub mod database;
 pub mod exclusions;
 pub(crate) mod message_kind;
 pub mod metrics;
+pub mod recent_groups;
 pub mod report;
 pub mod sink;
 pub mod status;

@@ -17,7 +17,7 @@ pub(super) use header::Header;
 pub(super) use layout::field_name;
 
 /// Kind of the rows of traffic logs.
-pub const TRAFFIC_KIND: &str = "PAN-OS traffic";
+pub(super) const TRAFFIC_KIND: &str = "PAN-OS traffic";
 /// Bit of `flags`: the firewall decrypted the session.
 const DECRYPTED: u32 = 0x0100_0000;
 /// Types of logs, and the names of their rows.

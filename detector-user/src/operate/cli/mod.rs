@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check_config;
+mod compare;
 mod detach;
 mod doctor;
 mod exclusions;
@@ -15,6 +16,7 @@ mod probe;
 mod report;
 mod run;
 mod status;
+mod top;
 mod verdicts;
 mod why;
 
@@ -28,6 +30,7 @@ use crate::outlet::sink::Output;
 use outputs::each_once;
 
 pub use check_config::CheckConfigArgs;
+pub use compare::{CompareArgs, CompareOutput};
 pub use detach::DetachArgs;
 pub use doctor::{DoctorArgs, DoctorOutput};
 pub use exclusions::{ExclusionsArgs, ListCause};
@@ -39,9 +42,10 @@ pub use outputs::{FoldWhen, WritingArgs, run_outputs};
 pub use past::{PastArgs, PastOutput};
 pub use pcap::PcapArgs;
 pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
-pub use report::ReportArgs;
+pub use report::{GROUPS as REPORT_GROUPS, ReportArgs, STORIES as REPORT_STORIES};
 pub use run::{LogLevel, RunArgs};
 pub use status::StatusArgs;
+pub use top::TopArgs;
 pub use verdicts::VerdictsArgs;
 pub use why::{Asked, WhyArgs};
 
@@ -94,6 +98,9 @@ pub enum Command {
     /// Ask the running agent: taps, rates, losses, memory, the latest verdicts
     #[command(after_help = after(status::EXAMPLES, status::EXIT_CODES))]
     Status(StatusArgs),
+    /// Watch failing groups live in the terminal: rates, causes, advice, what broke just now
+    #[command(after_help = after(top::EXAMPLES, top::EXIT_CODES))]
+    Top(Box<TopArgs>),
     /// Detach the pinned programs of `tlswhy run` from all interfaces
     #[command(after_help = after(detach::EXAMPLES, EXIT_CODES))]
     Detach(DetachArgs),
@@ -112,6 +119,9 @@ pub enum Command {
     /// Write a report as one self-contained HTML page
     #[command(after_help = after(report::EXAMPLES, EXIT_CODES))]
     Report(Box<ReportArgs>),
+    /// Compare captures of two stages of one device: what it forwarded, inserted, dropped or rewrote
+    #[command(after_help = after(compare::EXAMPLES, compare::EXIT_CODES))]
+    Compare(Box<CompareArgs>),
     /// Explain the rows of a firewall's log by the verdicts on their connections
     #[command(after_help = after(explain::EXAMPLES, explain::EXIT_CODES))]
     Explain(Box<ExplainArgs>),
@@ -142,6 +152,12 @@ impl Cli {
             Command::Pcap(pcap) => {
                 check_outputs("pcap", &pcap.outputs)?;
                 check_files("pcap", pcap.paths())?;
+            }
+            Command::Compare(compare) => {
+                let further = [&compare.firewall, &compare.drop];
+                let files = [&compare.receive, &compare.transmit];
+                let files = files.into_iter().chain(further.into_iter().flatten());
+                check_files("compare", files.map(PathBuf::as_path))?;
             }
             Command::Exclusions(exclusions) => {
                 let files = exclusions.files.iter().map(PathBuf::as_path);

@@ -1,6 +1,5 @@
 //! Arguments of `tlswhy pcap`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -19,6 +18,7 @@ Examples:
   tcpdump -i lan0 -w - tcp port 443 | tlswhy pcap -
   tlswhy pcap --filter 'host 10.0.1.2 or (vlan and host 10.0.1.2)' large.pcap
   tlswhy pcap --client 10.0.1.0/24 --name '*.example.com' incident.pcapng
+  tlswhy pcap --report incident.html incident.pcapng
   tlswhy pcap --output json --inspection-ca inspection-ca.pem incident.pcap
 
 Several captures are taps of one gateway if they overlap in time and have a connection in common: the
@@ -47,6 +47,10 @@ pub struct PcapArgs {
     /// Output for verdicts; repeatable [default: text]
     #[arg(short, long = "output", value_name = "OUTPUT", value_enum)]
     pub(super) outputs: Vec<Output>,
+
+    /// File for a report on the captures as one HTML page, see `tlswhy report`; all verdicts are written as well
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 
     /// Suppress the progress bar
     #[arg(short, long)]
@@ -81,12 +85,6 @@ impl PcapArgs {
     #[must_use]
     pub fn outputs(&self) -> Vec<Output> {
         each_once(&self.outputs, Output::Text)
-    }
-
-    /// Whether to show progress: only a person at a terminal reads it.
-    #[must_use]
-    pub fn shows_progress(&self) -> bool {
-        !self.quiet && std::io::stderr().is_terminal()
     }
 }
 

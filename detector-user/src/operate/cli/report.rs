@@ -15,6 +15,11 @@ Examples:
 The page has no script and loads nothing: it can be mailed, printed and opened anywhere. It names clients
 and the servers they asked for.";
 
+/// Failing groups that a report shows by default.
+pub const GROUPS: usize = 200;
+/// Groups that a report tells of in detail by default.
+pub const STORIES: usize = 25;
+
 /// Arguments of `tlswhy report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
@@ -27,11 +32,11 @@ pub struct ReportArgs {
     pub to: Option<PathBuf>,
 
     /// Maximum number of failing groups
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = GROUPS)]
     pub limit: usize,
 
     /// Maximum number of groups that are told of in detail; those with the most failures
-    #[arg(long, value_name = "N", default_value_t = 25)]
+    #[arg(long, value_name = "N", default_value_t = STORIES)]
     pub stories: usize,
 
     /// Filters of verdicts and groups.

@@ -108,7 +108,7 @@ fn pcap_takes_files_and_standard_input() {
         ["a.pcap", "-", "b.pcapng.gz"].map(PathBuf::from)
     );
     assert_eq!(pcap.outputs(), [Output::Text]);
-    assert!(!pcap.shows_progress());
+    assert!(pcap.quiet);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::table::csv;
 use super::{past, show};
 use crate::firewall::explain::{Clock, Explained, explain};
 use crate::firewall::filter::{DEFAULT, Filter};
-use crate::firewall::{LogReader, PAN_OS_TRAFFIC, Row, Unread};
+use crate::firewall::{LogReader, Row, Unread, is_selected};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExplainArgs, PastOutput};
 use crate::outlet::sink::escaped;
 use crate::source::capture::decompressed;
@@ -76,7 +76,7 @@ fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
     let default: Filter = DEFAULT.parse()?;
     let selects = |row: &Row| match &arguments.filter {
         Some(filter) => filter.selects(row),
-        None => arguments.all || row.kind != PAN_OS_TRAFFIC || default.selects(row),
+        None => arguments.all || is_selected(row, &default),
     };
     let mut log = Log::default();
     while let Some(row) = reader.next_row().with_context(reading)? {

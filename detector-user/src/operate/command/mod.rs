@@ -9,6 +9,7 @@ macro_rules! complain {
 }
 
 pub mod check_config;
+pub mod compare;
 pub mod detach;
 pub mod doctor;
 pub mod exclusions;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod run;
 pub mod status;
 mod table;
+pub mod top;
 pub mod verdicts;
 pub mod why;
 

@@ -1,12 +1,16 @@
 //! `tlswhy report`: what fails and why, as one HTML page.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::why::of_groups;
 use super::{past, show};
-use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PastArgs, ReportArgs};
-use crate::outlet::database::Past;
+use crate::operate::cli::{
+    EXIT_DONE, EXIT_FAILED, REPORT_GROUPS as GROUPS, REPORT_STORIES as STORIES, ReportArgs,
+};
+use crate::outlet::database::{Past, Query};
 use crate::outlet::exclusions::{Criteria, Patterns, Selection, Sighting};
 use crate::outlet::report::{Chart, Exclusion, Report};
 use crate::verdict::Cause;
@@ -27,7 +31,13 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
         bail!("the report is a page of HTML; name a file with --to");
     }
     let (past, is_whole) = past::open(&arguments.past)?;
-    let html = report(arguments, &past)?.html();
+    let content = Content {
+        source: source(&arguments.past.captures),
+        query: Box::new(|all, limit| arguments.filters.query(all, limit)),
+        limit: arguments.limit,
+        stories: arguments.stories,
+    };
+    let html = content.report(&past)?.html();
     match &arguments.to {
         Some(path) => std::fs::write(path, html)
             .with_context(|| format!("cannot write {}", path.display()))?,
@@ -36,37 +46,65 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
-fn report(arguments: &ReportArgs, past: &Past) -> anyhow::Result<Report> {
-    let filters = &arguments.filters;
-    let span = past
-        .span()?
-        .map(|(first, last)| (timestamp(first), timestamp(last)));
-    Ok(Report {
-        source: source(&arguments.past),
-        made: Timestamp::now(),
-        span,
-        totals: past.totals(&filters.query(true, arguments.limit))?,
-        chart: Chart::of(&past.failures(&filters.query(false, VERDICTS_MAX))?),
-        groups: past.groups(&filters.query(false, arguments.limit))?,
-        stories: of_groups(past, &filters.query(false, arguments.stories))?,
-        exclusions: exclusions(arguments, past)?,
-    })
+/// Writes a report on captures to `path`, as `tlswhy report` does by default.
+///
+/// # Errors
+/// The past cannot be read, or the page cannot be written.
+pub(super) fn write(path: &Path, captures: &[PathBuf], past: &Past) -> anyhow::Result<()> {
+    let content = Content {
+        source: source(captures),
+        query: Box::new(|all, limit| Query {
+            all,
+            limit,
+            ..Query::default()
+        }),
+        limit: GROUPS,
+        stories: STORIES,
+    };
+    std::fs::write(path, content.report(past)?.html())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn source(arguments: &PastArgs) -> String {
-    if arguments.captures.is_empty() {
+/// The selection that a report shows.
+struct Content<'a> {
+    source: String,
+    query: Box<dyn Fn(bool, usize) -> Query + 'a>,
+    limit: usize,
+    stories: usize,
+}
+
+impl Content<'_> {
+    fn report(&self, past: &Past) -> anyhow::Result<Report> {
+        let query = &self.query;
+        let span = past
+            .span()?
+            .map(|(first, last)| (timestamp(first), timestamp(last)));
+        Ok(Report {
+            source: self.source.clone(),
+            made: Timestamp::now(),
+            span,
+            totals: past.totals(&query(true, self.limit))?,
+            chart: Chart::of(&past.failures(&query(false, VERDICTS_MAX))?),
+            groups: past.groups(&query(false, self.limit))?,
+            stories: of_groups(past, &query(false, self.stories))?,
+            exclusions: exclusions(query(false, VERDICTS_MAX), self.limit, past)?,
+        })
+    }
+}
+
+fn source(captures: &[PathBuf]) -> String {
+    if captures.is_empty() {
         return "From the agent's database".to_owned();
     }
-    if arguments.captures.len() > NAMED_MAX {
-        return format!("From {} captures", arguments.captures.len());
+    if captures.len() > NAMED_MAX {
+        return format!("From {} captures", captures.len());
     }
-    let captures = arguments.captures.iter();
+    let captures = captures.iter();
     let captures: Vec<_> = captures.map(|it| it.display().to_string()).collect();
     format!("From {}", captures.join(", "))
 }
 
-fn exclusions(arguments: &ReportArgs, past: &Past) -> anyhow::Result<Vec<Exclusion>> {
-    let mut query = arguments.filters.query(false, VERDICTS_MAX);
+fn exclusions(mut query: Query, max: usize, past: &Past) -> anyhow::Result<Vec<Exclusion>> {
     query.causes = vec![Cause::Pinning];
     query.min_confidence = query.min_confidence.max(SURE);
     let mut selection = Selection::default();
@@ -81,7 +119,7 @@ fn exclusions(arguments: &ReportArgs, past: &Past) -> anyhow::Result<Vec<Exclusi
         always: Patterns::default(),
         never: Patterns::default(),
         proxies: Vec::new(),
-        max: arguments.limit,
+        max,
     };
     let entries = selection.select(&criteria).entries.into_iter();
     Ok(entries

@@ -22,15 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// No agent is running, it does not answer, or its answer is not understood.
 pub fn run(arguments: &StatusArgs) -> anyhow::Result<u8> {
-    let socket = socket(arguments)?;
-    let answer = ask(&socket)?;
-    let text = String::from_utf8_lossy(&answer);
-    let report: Report = serde_json::from_str(&text).with_context(|| {
-        format!(
-            "cannot understand the answer from {}; are agent and command of the same version?",
-            socket.display()
-        )
-    })?;
+    let socket = socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
+    let (text, report) = report(&socket)?;
     let now = Timestamp::now();
     if arguments.is_json() {
         // As the agent wrote it, which may be of a later version with more fields.
@@ -48,11 +41,31 @@ pub fn run(arguments: &StatusArgs) -> anyhow::Result<u8> {
     Ok(EXIT_DONE)
 }
 
-fn socket(arguments: &StatusArgs) -> anyhow::Result<PathBuf> {
-    if let Some(socket) = &arguments.socket {
-        return Ok(socket.clone());
+/// Asks the agent for its report; also returns the text as it came.
+///
+/// # Errors
+/// No agent is running, it does not answer, or its answer is not understood.
+pub(super) fn report(socket: &Path) -> anyhow::Result<(String, Report)> {
+    let answer = ask(socket)?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let report = serde_json::from_str(&text).with_context(|| {
+        format!(
+            "cannot understand the answer from {}; are agent and command of the same version?",
+            socket.display()
+        )
+    })?;
+    Ok((text, report))
+}
+
+/// Returns the agent's socket: the one that is given, or that of the configuration.
+///
+/// # Errors
+/// The configuration that is given cannot be read.
+pub(super) fn socket(given: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(socket) = given {
+        return Ok(socket.to_owned());
     }
-    let configured = Config::of_agent(arguments.config.as_deref())?;
+    let configured = Config::of_agent(config)?;
     let directory = configured.and_then(|config| config.settings.runtime_directory);
     Ok(directory
         .unwrap_or_else(|| RUNTIME_DIRECTORY.into())

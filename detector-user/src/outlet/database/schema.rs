@@ -73,6 +73,10 @@ CREATE INDEX verdicts_by_client ON verdicts (client, time_ns, superseded_by);
 CREATE INDEX verdicts_by_community_id ON verdicts (community_id);
 CREATE INDEX verdicts_by_group ON verdicts (group_number, time_ns);
 ";
+/// Added later: by it a connection of a busy client is found without reading all of that client's.
+const ENDS_INDEX: &str = "
+CREATE INDEX IF NOT EXISTS verdicts_by_ends ON verdicts (client, client_port, time_ns);
+";
 
 /// Opens the database in `path` for writing, and makes it if there is none.
 ///
@@ -197,5 +201,6 @@ fn prepare(opened: &Connection, version: i64) -> rusqlite::Result<()> {
             "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?;
     }
+    opened.execute_batch(ENDS_INDEX)?;
     Ok(())
 }

@@ -401,3 +401,28 @@ fn more_groups_than_fit_are_counted_as_dropped() {
     };
     assert_eq!(past.groups(&query).unwrap().len(), 1);
 }
+
+/// The plan of the question for a connection's ends, in a database that an earlier agent made.
+#[test]
+fn a_connection_is_found_without_reading_all_of_its_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    drop(Writer::open(&path).unwrap());
+    let plan = |connection: &rusqlite::Connection| -> String {
+        let sql = "EXPLAIN QUERY PLAN SELECT number FROM verdicts WHERE client = x'00' AND client_port = 1 \
+                   AND server = x'00' AND server_port = 2 ORDER BY time_ns, number";
+        connection.query_row(sql, [], |row| row.get(3)).unwrap()
+    };
+    let earlier = rusqlite::Connection::open(&path).unwrap();
+    earlier
+        .execute_batch("DROP INDEX verdicts_by_ends")
+        .unwrap();
+    assert!(!plan(&earlier).contains("verdicts_by_ends"));
+    drop(earlier);
+    drop(Writer::open(&path).unwrap());
+    let found = plan(&rusqlite::Connection::open(&path).unwrap());
+    assert!(
+        found.contains("verdicts_by_ends (client=? AND client_port=?"),
+        "{found}"
+    );
+}

@@ -50,6 +50,15 @@ impl Sinks {
         }
     }
 
+    /// Adds a sink, which is called directly.
+    pub fn add(&mut self, sink: Box<dyn Sink>) {
+        self.direct.push(Direct {
+            sink,
+            open: true,
+            lost: BTreeMap::new(),
+        });
+    }
+
     pub(super) fn queued(queues: Vec<Queue>) -> Self {
         Self {
             direct: Vec::new(),

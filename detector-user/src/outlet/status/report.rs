@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::outlet::recent_groups::RecentGroup;
 use crate::verdict::Verdict;
 
 /// The agent's status at one moment. Later versions may add fields.
@@ -61,6 +62,9 @@ pub struct Report {
     pub outputs: Vec<Output>,
     /// The latest verdicts, the last one first.
     pub last_verdicts: Vec<LastVerdict>,
+    /// Groups that fail, those with the highest rate first.
+    #[serde(default)]
+    pub groups: Vec<RecentGroup>,
     /// The configuration in force, by `section.name`.
     pub configuration: BTreeMap<String, Configured>,
 }

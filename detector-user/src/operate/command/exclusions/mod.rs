@@ -13,6 +13,7 @@ use super::{pcap, report, show};
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
 use crate::operate::pipeline::Pipeline;
+use crate::operate::progress::Progress;
 use crate::outlet::exclusions::{Criteria, Patterns, Selection, Sighting, difference};
 use crate::outlet::sink::{Sink, SinkError, Sinks};
 use crate::source::capture_set::rounds;
@@ -91,10 +92,11 @@ fn judge(
     };
     let sinks = Sinks::new(vec![Box::new(collector)]);
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
-    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, false)?;
+    let progress = Progress::begin(true);
+    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, &progress)?;
     pipeline.finish();
     *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(reading.cut_captures == 0)
+    Ok(reading.cut_captures == 0 && !progress.is_interrupted())
 }
 
 /// A sink that keeps the fields that lists need.

@@ -5,16 +5,20 @@ mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
 use detector_common::counter::Counter;
 
+use super::past::Collector;
 use super::report;
+use super::report::write as write_report;
 use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PcapArgs};
 use crate::operate::pipeline::Pipeline;
+use crate::operate::progress::Progress;
 use crate::operate::scope::Scope;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
@@ -57,12 +61,21 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         }
         Err(error) => return Err(error.into()),
     };
-    let sinks = Sinks::open(&arguments.outputs(), arguments.writing.folds())
+    let mut sinks = Sinks::open(&arguments.outputs(), arguments.writing.folds())
         .context("cannot open an output")?;
-    let progress = arguments.shows_progress();
+    let collector = arguments.report.as_ref().map(|_| Collector::new());
+    let collector = collector.transpose()?;
+    if let Some(collector) = &collector {
+        sinks.add(collector.sink());
+    }
+    let captures: Vec<_> = arguments.paths().map(Path::to_path_buf).collect();
+    let progress = Progress::begin(!arguments.quiet);
     let threads = arguments.threads;
     let knowledge = Knowledge::from(arguments.knowledge);
     let mut pipeline = Pipeline::new(FLOWS, knowledge.clone(), sinks, report);
+    if let Some(collector) = &collector {
+        pipeline.count_acceptances(collector.acceptances.clone());
+    }
     let ignored = arguments.filter.ignored();
     pipeline.set_knowledge(
         knowledge,
@@ -82,8 +95,8 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
         counters,
         unread,
         mut filter,
-    } = read(&mut pipeline, &rounds, filter, threads, progress)?;
-    let mut code = if cut_captures > 0 {
+    } = read(&mut pipeline, &rounds, filter, threads, &progress)?;
+    let mut code = if cut_captures > 0 || progress.is_interrupted() {
         EXIT_FAILED
     } else {
         EXIT_DONE
@@ -121,6 +134,10 @@ pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
     if !summary.tally.lost_verdicts.is_empty() {
         code = EXIT_FAILED;
     }
+    drop(pipeline);
+    if let (Some(path), Some(collector)) = (&arguments.report, collector) {
+        write_report(path, &captures, &collector.into_past()?)?;
+    }
     Ok(code)
 }
 
@@ -134,15 +151,28 @@ pub(super) fn read(
     rounds: &[Round],
     filter: Option<PacketFilter>,
     threads: Option<u16>,
-    progress: bool,
+    progress: &Progress,
 ) -> anyhow::Result<Reading> {
-    Ok(if self::threads(rounds, threads) > 1 {
+    let reading = if self::threads(rounds, threads) > 1 {
         side_by_side(pipeline, |carrier| {
             replay(Replay::new(carrier, filter), rounds, progress)
         })?
     } else {
         replay(Replay::new(pipeline, filter), rounds, progress)
-    })
+    };
+    if progress.is_interrupted() {
+        eprintln!("tlswhy: interrupted: what was found so far follows");
+    }
+    Ok(reading)
+}
+
+/// Reads the frames of captures into a receiver, on this thread.
+pub(super) fn read_into<R: TimedReceiver>(
+    receiver: &mut R,
+    rounds: &[Round],
+    progress: &Progress,
+) -> Reading {
+    replay(Replay::new(receiver, None), rounds, progress)
 }
 
 /// Returns the number of threads for reading and judging. A stream has one: its verdicts are not delayed.
@@ -157,12 +187,12 @@ fn threads(rounds: &[Round], wanted: Option<u16>) -> usize {
 fn replay<R: TimedReceiver>(
     mut replay: Replay<'_, R>,
     rounds: &[Round],
-    progress: bool,
+    progress: &Progress,
 ) -> Reading {
     let mut cut_captures = 0;
     for round in rounds {
         cut_captures += replay.round(round, progress);
-        if replay.receiver.is_closed() {
+        if replay.receiver.is_closed() || progress.is_interrupted() {
             break;
         }
     }

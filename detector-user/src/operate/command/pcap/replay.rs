@@ -2,11 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::path::Path;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::flow::receiver::TimedReceiver;
+use crate::operate::progress::{Progress, file_name};
 use crate::outlet::summary::CutFrames;
 use crate::source::capture::{CaptureError, CaptureFile, Frame};
 use crate::source::capture_set::{OVERLAP_NS, TapCapture};
@@ -70,15 +68,15 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
 
     /// Reads captures to their end, in the order of their frames' times. Returns how many are damaged or
     /// cannot be read, after a message about each; their earlier frames are received.
-    pub(super) fn round(&mut self, captures: &[TapCapture], progress: bool) -> usize {
+    pub(super) fn round(&mut self, captures: &[TapCapture], progress: &Progress) -> usize {
         let mut merge = Merge::open(captures);
-        let bar = progress_bar(captures, progress);
+        let bar = progress.bar(captures.iter().map(|it| it.path.as_path()));
         let mut is_first = true;
         let mut frames: u64 = 0;
         loop {
             if frames.is_multiple_of(BATCH) {
                 bar.set_position(merge.offset());
-                if self.receiver.is_closed() {
+                if self.receiver.is_closed() || progress.is_interrupted() {
                     break;
                 }
             }
@@ -215,34 +213,6 @@ fn tap_name(of: &TapCapture, number: u32, interface: Option<&str>) -> String {
         (None, Some(interface)) => interface.to_owned(),
         (None, None) => file_name(&of.path),
     }
-}
-
-/// Returns the name of the tap of a capture without interface names.
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// Returns a bar over the captures' bytes, hidden if it is not shown.
-fn progress_bar(captures: &[TapCapture], shown: bool) -> ProgressBar {
-    let len = captures
-        .iter()
-        .filter_map(|it| std::fs::metadata(&it.path).ok())
-        .map(|metadata| metadata.len())
-        .sum();
-    if !shown || len == 0 {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(len);
-    let style = ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    let names: Vec<_> = captures.iter().map(|it| file_name(&it.path)).collect();
-    bar.set_message(names.join(", "));
-    bar
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::outlet::status::{
 };
 use crate::source::tap::counters::meaning;
 
+/// Maximum groups that are shown: a report is a mebibyte at most.
+const GROUPS_MAX: usize = 100;
 /// Time that rates are of.
 const RATES_OF: Duration = Duration::from_secs(60);
 
@@ -171,6 +173,7 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
             kernel_bytes: snapshot.kernel_memory,
         },
         outputs: outputs(snapshot),
+        groups: pipeline.failing_groups(Timestamp::now(), GROUPS_MAX),
         last_verdicts: pipeline.recent().map(LastVerdict::from).collect(),
         ..Report::default()
     }

@@ -104,6 +104,7 @@ impl Watch {
         if let Some(acceptances) = acceptances {
             pipeline.count_acceptances(acceptances);
         }
+        pipeline.keep_groups();
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();

@@ -1,0 +1,151 @@
+//! `tlswhy compare`: captures of two stages of one device beside each other.
+
+mod json;
+mod text;
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::{past, show};
+use crate::cause::knowledge::Knowledge;
+use crate::operate::cli::{CompareArgs, CompareOutput, EXIT_DONE, EXIT_FAILED};
+use crate::operate::progress::Progress;
+use crate::outlet::database::Past;
+use crate::source::capture::CaptureFile;
+use crate::source::capture_set::rounds;
+use crate::stages::{Compared, Comparison, Traffic};
+use crate::verdict::Verdict;
+
+/// Frames between updates of the progress bar and checks for Ctrl-C.
+const BATCH: u64 = 4096;
+/// Longest time between a verdict's beginning and that of its connection, nanoseconds: a port is used again.
+const SAME_NS: i64 = 60_000_000_000;
+
+/// Compares the captures.
+///
+/// # Errors
+/// A capture cannot be opened, or the output cannot be written.
+pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
+    let progress = Progress::begin(!arguments.quiet);
+    let mut is_whole = true;
+    let mut read = |path: &Path| read(path, &progress, &mut is_whole);
+    let receive = read(&arguments.receive)?;
+    let transmit = read(&arguments.transmit)?;
+    let firewall = arguments.firewall.as_deref().map(&mut read).transpose()?;
+    let drop = arguments.drop.as_deref().map(&mut read).transpose()?;
+    if progress.is_interrupted() {
+        eprintln!("tlswhy: interrupted: what was found so far follows");
+        is_whole = false;
+    }
+    let comparison = Comparison::of([&receive, &transmit], firewall.as_ref(), drop.as_ref());
+    let names = [&arguments.receive, &arguments.transmit].map(|it| it.display().to_string());
+    if comparison.common() == 0 {
+        let [receive_name, transmit_name] = &names;
+        eprintln!(
+            "tlswhy: no common traffic: {receive_name} has {}, {transmit_name} has {}, and none of them are the same by \
+             their payload, sequence numbers, addresses or server names",
+            connections(receive.len()),
+            connections(transmit.len()),
+        );
+        return Ok(EXIT_FAILED);
+    }
+    let past = verdicts(&arguments, is_whole)?;
+    let mut shown = Vec::new();
+    for compared in &comparison.connections {
+        if !arguments.disturbed || compared.is_disturbed() {
+            shown.push((compared, verdict(compared, past.as_ref())?));
+        }
+    }
+    let text = match arguments.output {
+        CompareOutput::Text => text::written(&names, &comparison, &shown),
+        CompareOutput::Json => json::written(&names, &comparison, &shown)?,
+    };
+    show(&text).context("cannot write the comparison")?;
+    for (name, traffic) in names.iter().zip([&receive, &transmit]) {
+        let unfollowed = traffic.unfollowed;
+        if unfollowed.connections + unfollowed.data > 0 {
+            eprintln!(
+                "tlswhy: {name}: not compared: {} segments of further connections, {} segments of data behind the \
+                 first MiB of a connection",
+                unfollowed.connections, unfollowed.data
+            );
+        }
+    }
+    Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
+}
+
+fn connections(number: usize) -> String {
+    match number {
+        0 => "no TCP connection".to_owned(),
+        1 => "1 TCP connection".to_owned(),
+        number => format!("{number} TCP connections"),
+    }
+}
+
+/// Whether a connection is more than forwarded.
+fn is_notable(compared: &Compared) -> bool {
+    compared.is_disturbed() || !compared.outcome.is_empty()
+}
+
+/// Reads a capture as far as it can be read, with a message about damage.
+fn read(path: &Path, progress: &Progress, is_whole: &mut bool) -> anyhow::Result<Traffic> {
+    let mut capture = CaptureFile::open(path)?;
+    let mut traffic = Traffic::default();
+    let bar = progress.bar(std::iter::once(path));
+    let mut frames: u64 = 0;
+    loop {
+        if frames.is_multiple_of(BATCH) {
+            bar.set_position(capture.offset());
+            if progress.is_interrupted() {
+                break;
+            }
+        }
+        match capture.next_frame() {
+            Ok(Some(frame)) => traffic.read(&frame),
+            Ok(None) => break,
+            Err(error) => {
+                bar.suspend(|| eprintln!("tlswhy: {error}"));
+                *is_whole = false;
+                break;
+            }
+        }
+        frames += 1;
+    }
+    bar.finish_and_clear();
+    Ok(traffic)
+}
+
+/// Judges both captures as taps of one gateway; streams can be read only once, and have no verdicts.
+fn verdicts(arguments: &CompareArgs, is_whole: bool) -> anyhow::Result<Option<Past>> {
+    let files = [&arguments.receive, &arguments.transmit];
+    if !is_whole || files.iter().any(|path| !path.is_file()) {
+        return Ok(None);
+    }
+    let taps = ["receive", "transmit"].map(str::to_owned);
+    let taps: Vec<_> = taps.into_iter().zip(files.map(Clone::clone)).collect();
+    let knowledge = Knowledge::from(arguments.knowledge.clone());
+    let (past, _) = past::judge(&rounds(&taps, &[]), knowledge)?;
+    Ok(Some(past))
+}
+
+/// Returns the verdict on a connection, by the ends of either stage and its time.
+fn verdict(compared: &Compared, past: Option<&Past>) -> anyhow::Result<Option<Verdict>> {
+    let Some(past) = past.filter(|_| compared.is_common) else {
+        return Ok(None);
+    };
+    for [client, server] in [compared.outside, compared.inside].into_iter().flatten() {
+        let verdicts = past.verdicts_between(client, server)?;
+        let apart = |verdict: &Verdict| {
+            let time = i64::try_from(verdict.time.as_nanosecond()).unwrap_or(i64::MAX);
+            let began = time.saturating_sub((verdict.duration_ms.unwrap_or_default() * 1e6) as i64);
+            began.saturating_sub(compared.began_ns).saturating_abs()
+        };
+        let in_force = verdicts.into_iter().filter(|it| it.superseded_by.is_none());
+        let nearest = in_force.map(|it| it.verdict).min_by_key(apart);
+        if let Some(verdict) = nearest.filter(|it| apart(it) <= SAME_NS) {
+            return Ok(Some(verdict));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,21 @@
+//! Captures of the same traffic at two stages of one device, compared.
+//!
+//! In: captures ([`Traffic::read`]). Out: a [`Comparison`]: each connection with the segments that the device
+//! forwarded, inserted, dropped or rewritten. Segments are aligned by their payload and their place in the
+//! stream, so that addresses, TTLs and sequence numbers may differ; a proxy's own connection is recognised by
+//! the ends or the server name.
+//!
+//! Not here: judging a connection's cause, and words for people but for a connection's outcome.
+
+mod alignment;
+mod comparison;
+mod outcome;
+mod pairing;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+pub use comparison::{Compared, Comparison, Event, Fate, Layout, Marks};
+pub use segment::{Contents, Segment};
+pub use traffic::{Traffic, Unfollowed};

@@ -1,0 +1,298 @@
+//! Connections that two captures have in common, whatever their addresses.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+use super::segment::Contents;
+use super::traffic::{Flow, Traffic};
+
+/// First segments with payload of each direction by which it is recognised.
+const TELLING_MAX: usize = 8;
+/// Directions of the same payload that are candidates for one.
+const CANDIDATES_MAX: usize = 64;
+/// Longest time from a ClientHello to that of a proxy for it, nanoseconds, and before it for other clocks.
+const PROXY_NS: i64 = 5_000_000_000;
+const CLOCK_NS: i64 = 1_000_000_000;
+
+/// A direction: a flow's number, and the end that sends.
+type Direction = (usize, usize);
+
+/// Numbers of flows of both captures that are one connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Together {
+    pub(super) flows: [Vec<usize>; 2],
+}
+
+/// Returns the connections of both captures, in the order of the first capture, then of the second.
+pub(super) fn together(first: &Traffic, second: &Traffic) -> Vec<Together> {
+    let flows = [first.flows.as_slice(), second.flows.as_slice()];
+    let mut sets = Sets::new(first.len() + second.len());
+    let behind = first.len();
+    let mut used = Used::default();
+    by_payload(flows, &mut used, &mut sets, behind);
+    by_ends(flows, &mut sets, behind);
+    by_syn(flows, &mut used, &mut sets, behind);
+    by_name(flows, &mut sets, behind);
+    let mut groups: HashMap<usize, usize> = HashMap::new();
+    let mut all: Vec<Together> = Vec::new();
+    for number in 0..sets.len() {
+        let root = sets.root(number);
+        let place = *groups.entry(root).or_insert_with(|| {
+            all.push(Together::default());
+            all.len() - 1
+        });
+        let Some(group) = all.get_mut(place) else {
+            continue;
+        };
+        let [of_first, of_second] = &mut group.flows;
+        match number.checked_sub(behind) {
+            None => of_first.push(number),
+            Some(number) => of_second.push(number),
+        }
+    }
+    all
+}
+
+#[derive(Default)]
+struct Used {
+    first: HashSet<Direction>,
+    second: HashSet<Direction>,
+}
+
+fn sender(flow: &Flow, end: usize) -> [SocketAddr; 2] {
+    let [first, second] = flow.ends;
+    if end == 0 {
+        [first, second]
+    } else {
+        [second, first]
+    }
+}
+
+/// Joins directions that carry the same payload.
+fn by_payload([first, second]: [&[Flow]; 2], used: &mut Used, sets: &mut Sets, behind: usize) {
+    let mut index: HashMap<u64, Vec<Direction>> = HashMap::new();
+    for (number, flow) in second.iter().enumerate() {
+        for end in [0, 1] {
+            for key in telling(flow, end) {
+                let same = index.entry(key.0).or_default();
+                if same.len() < CANDIDATES_MAX && same.last() != Some(&(number, end)) {
+                    same.push((number, end));
+                }
+            }
+        }
+    }
+    for (number, flow) in first.iter().enumerate() {
+        for end in [0, 1] {
+            let mut votes: HashMap<Direction, (usize, bool)> = HashMap::new();
+            for (key, is_random) in telling(flow, end) {
+                for candidate in index.get(&key).into_iter().flatten() {
+                    if !used.second.contains(candidate) {
+                        let vote = votes.entry(*candidate).or_default();
+                        vote.0 += 1;
+                        vote.1 |= is_random;
+                    }
+                }
+            }
+            let own = sender(flow, end);
+            let rated = votes
+                .into_iter()
+                .filter_map(|(candidate, (votes, is_random))| {
+                    let other = second.get(candidate.0)?;
+                    let its = sender(other, candidate.1);
+                    let common = own.iter().zip(&its).filter(|(a, b)| a == b).count();
+                    let apart = flow.first_ns.abs_diff(other.first_ns);
+                    (is_random || votes > 1 || common > 0)
+                        .then_some(((votes, common, std::cmp::Reverse(apart)), candidate))
+                });
+            if let Some((_, candidate)) = rated.max() {
+                used.first.insert((number, end));
+                used.second.insert(candidate);
+                sets.join(number, behind + candidate.0);
+            }
+        }
+    }
+}
+
+/// Returns the keys of a direction's first payloads, and whether each is random enough to be of one
+/// connection alone.
+fn telling(flow: &Flow, end: usize) -> Vec<(u64, bool)> {
+    let segments = flow.halves.get(end).map_or(&[][..], |it| &it.segments);
+    let telling = segments.iter().filter(|it| it.is_telling());
+    let telling = telling.take(TELLING_MAX);
+    telling
+        .map(|it| {
+            let is_hello = matches!(it.contents, Contents::ClientHello | Contents::ServerHello);
+            (it.key(), is_hello)
+        })
+        .collect()
+}
+
+/// Joins flows of the same ends that are nearest in time, in order.
+fn by_ends([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
+    let mut index: HashMap<[SocketAddr; 2], [Vec<usize>; 2]> = HashMap::new();
+    for (capture, flows) in [first, second].into_iter().enumerate() {
+        for (number, flow) in flows.iter().enumerate() {
+            let same = index.entry(flow.ends).or_default();
+            if let Some(numbers) = same.get_mut(capture) {
+                numbers.push(number);
+            }
+        }
+    }
+    for (number, flow) in first.iter().enumerate() {
+        let Some([own, same]) = index.get_mut(&flow.ends) else {
+            continue;
+        };
+        // Those joined by their payload are no candidates any more.
+        same.retain(|it| !own.iter().any(|own| sets.are_joined(*own, behind + it)));
+        let is_joined = sets.size(number) > 1;
+        let nearest = same.iter().take(CANDIDATES_MAX).min_by_key(|it| {
+            second
+                .get(**it)
+                .map_or(u64::MAX, |other| other.first_ns.abs_diff(flow.first_ns))
+        });
+        // Behind address translation a direction may be joined, and the other not.
+        let reverse_is_elsewhere = flow.halves.iter().any(|half| half.segments.is_empty());
+        if let Some(nearest) = nearest
+            && (!is_joined || reverse_is_elsewhere)
+        {
+            sets.join(number, behind + nearest);
+        }
+    }
+}
+
+/// Joins directions with the same initial sequence number and one end in common: a connection that
+/// carries nothing.
+fn by_syn([first, second]: [&[Flow]; 2], used: &mut Used, sets: &mut Sets, behind: usize) {
+    let mut index: HashMap<u32, Vec<Direction>> = HashMap::new();
+    for (number, flow) in second.iter().enumerate() {
+        for (end, half) in flow.halves.iter().enumerate() {
+            if let Some(syn) = half.syn {
+                index.entry(syn).or_default().push((number, end));
+            }
+        }
+    }
+    for (number, flow) in first.iter().enumerate() {
+        for (end, half) in flow.halves.iter().enumerate() {
+            let Some(same) = half.syn.and_then(|syn| index.get(&syn)) else {
+                continue;
+            };
+            if used.first.contains(&(number, end)) {
+                continue;
+            }
+            let own = sender(flow, end);
+            let found = same.iter().find(|candidate| {
+                let its = second.get(candidate.0).map(|it| sender(it, candidate.1));
+                let common = its.is_some_and(|its| own.iter().zip(&its).any(|(a, b)| a == b));
+                common && !used.second.contains(candidate)
+            });
+            if let Some(found) = found {
+                used.first.insert((number, end));
+                used.second.insert(*found);
+                sets.join(number, behind + found.0);
+            }
+        }
+    }
+}
+
+/// Joins a connection with that of a proxy for it: a ClientHello for the same server name, or to the same
+/// server, soon after.
+fn by_name([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
+    let alone = |sets: &mut Sets, number: usize| sets.size(number) == 1;
+    let mut hellos: HashMap<String, Vec<(u64, usize)>> = HashMap::new();
+    for (number, flow) in second.iter().enumerate() {
+        if let Some(time_ns) = flow.hello_ns
+            && alone(sets, behind + number)
+        {
+            let known = hellos.entry(destination(flow)).or_default();
+            known.push((time_ns, number));
+        }
+    }
+    for (number, flow) in first.iter().enumerate() {
+        let Some(time_ns) = flow.hello_ns else {
+            continue;
+        };
+        if !alone(sets, number) {
+            continue;
+        }
+        let Some(known) = hellos.get_mut(&destination(flow)) else {
+            continue;
+        };
+        let after = |other: u64| other as i64 - time_ns as i64;
+        let nearest = known
+            .iter()
+            .enumerate()
+            .filter(|(_, (other, _))| (-CLOCK_NS..=PROXY_NS).contains(&after(*other)))
+            .min_by_key(|(_, (other, _))| after(*other).unsigned_abs());
+        if let Some((place, (_, other))) = nearest {
+            sets.join(number, behind + *other);
+            known.remove(place);
+        }
+    }
+}
+
+fn destination(flow: &Flow) -> String {
+    let [_, server] = sender(flow, flow.client());
+    let name = flow.server_name.as_deref().map(str::to_ascii_lowercase);
+    name.unwrap_or_else(|| server.to_string())
+}
+
+/// Disjoint sets of flows.
+struct Sets {
+    parents: Vec<usize>,
+    sizes: Vec<usize>,
+}
+
+impl Sets {
+    fn new(len: usize) -> Self {
+        Self {
+            parents: (0..len).collect(),
+            sizes: vec![1; len],
+        }
+    }
+
+    const fn len(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// Returns the number that a set's members share.
+    fn find(&self, mut number: usize) -> usize {
+        while let Some(&parent) = self.parents.get(number)
+            && parent != number
+        {
+            number = parent;
+        }
+        number
+    }
+
+    fn root(&mut self, number: usize) -> usize {
+        let root = self.find(number);
+        if let Some(parent) = self.parents.get_mut(number) {
+            *parent = root;
+        }
+        root
+    }
+
+    fn size(&mut self, number: usize) -> usize {
+        let root = self.root(number);
+        self.sizes.get(root).copied().unwrap_or(1)
+    }
+
+    fn are_joined(&mut self, a: usize, b: usize) -> bool {
+        self.root(a) == self.root(b)
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a == b {
+            return;
+        }
+        let (size_a, size_b) = (self.size(a), self.size(b));
+        let (large, small) = if size_a >= size_b { (a, b) } else { (b, a) };
+        if let Some(parent) = self.parents.get_mut(small) {
+            *parent = large;
+        }
+        if let Some(size) = self.sizes.get_mut(large) {
+            *size = size_a + size_b;
+        }
+    }
+}
