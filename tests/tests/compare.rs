@@ -36,7 +36,7 @@ fn ends(frame: &Frame) -> Option<(u16, bool)> {
     Some((tcp.source_port(), ends))
 }
 
-/// What the firewall transmits: all but the alert and what follows it, with another TTL, and a reset of its own.
+/// The firewall's transmit stage: all but the alert and what follows it, with another TTL, and a reset of its own.
 fn transmitted(received: &[Frame]) -> Vec<Frame> {
     let mut sent: Vec<Frame> = Vec::new();
     let mut is_over = false;
@@ -126,6 +126,46 @@ fn the_firewall_resets_after_the_apps_alert() {
     let text = String::from_utf8(stages.compare(&["--disturbed"]).stdout).unwrap();
     assert!(
         text.contains("inserted") && text.contains("← server  RST,ACK"),
+        "{text}"
+    );
+}
+
+/// An interceptor between two interfaces, as its stages have it: each with one direction of either leg.
+#[test]
+fn stages_of_an_interceptor_are_judged_as_its_two_sides() {
+    let mut capture =
+        CaptureFile::open(&captures().join("corpus/behind-expired-curl-squid-tls12.pcapng.gz"))
+            .unwrap();
+    let mut stages = [Vec::new(), Vec::new()];
+    while let Some(frame) = capture.next_frame().unwrap() {
+        let own = Frame::new(frame.time_ns, frame.captured.to_vec());
+        // The clients' side is the first interface; what it has from clients was received.
+        if let Some((port, _)) = ends(&own) {
+            let is_received = (frame.interface == 0) == (port != 443);
+            stages[usize::from(!is_received)].push(own);
+        }
+    }
+    let [receive, transmit] = &stages;
+    let output = Stages::new(receive, transmit).compare(&["--output", "json"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (lines.len(), &lines[0]["layout"]),
+        (2, &Value::from("stages")),
+        "{text}"
+    );
+    let connection = &lines[1];
+    assert_eq!(
+        (&connection["common"], &connection["proxied"]),
+        (&true.into(), &true.into())
+    );
+    assert_ne!(connection["client"], connection["client_inside"]);
+    assert_eq!(
+        connection["verdict"]["cause"], "server-cert-invalid",
         "{text}"
     );
 }

@@ -49,3 +49,28 @@ fn a_browser_shows_it_without_complaint() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("CONSOLE"), "{said}");
 }
+
+#[test]
+fn captures_are_reported_beside_their_verdicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+    let output = Command::new(agent())
+        .args(["pcap", "--inspection-ca", "CN=Inspection CA", "--report"])
+        .arg(&page)
+        .arg(captures.join("story.pcap"))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let verdicts = String::from_utf8(output.stdout).unwrap();
+    assert!(verdicts.contains("blocked.test"), "{verdicts}");
+    let page = std::fs::read_to_string(page).unwrap();
+    for content in [
+        "story.pcap",
+        "<h2 id=\"groups\">",
+        "injected-reset",
+        "blocked.test",
+    ] {
+        assert!(page.contains(content), "{content}");
+    }
+}

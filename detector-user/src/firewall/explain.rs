@@ -9,10 +9,10 @@ use crate::outlet::database::{DatabaseError, Past, Query, StoredVerdict};
 use crate::verdict::Verdict;
 
 /// Zones differ by multiples of this.
-const ZONE_NS: i64 = 900_000_000_000;
+pub(super) const ZONE_NS: i64 = 900_000_000_000;
 /// Greatest difference of a row's time from its connection's, beside the clocks' offset: firewalls write
 /// whole seconds, and clocks drift within a log.
-const APART_MAX_NS: i64 = 30_000_000_000;
+pub(super) const APART_MAX_NS: i64 = 30_000_000_000;
 /// Connections that show a clock that is farther off than that, or a change to or from summer time.
 const AGREEING: usize = 2;
 
@@ -123,8 +123,19 @@ pub fn explain(rows: Vec<Row>, past: &Past) -> Result<(Vec<Clock>, Vec<Explained
 
 /// Returns the verdicts in force between a row's ends, also as the firewall translated them.
 fn of_ends(row: &Row, past: &Past) -> Result<Vec<StoredVerdict>, DatabaseError> {
+    let mut verdicts = Vec::new();
+    for ends in pairs(row) {
+        verdicts.extend(past.verdicts_between(ends.client, ends.server)?);
+    }
+    verdicts.retain(|it| it.superseded_by.is_none());
+    Ok(verdicts)
+}
+
+/// Returns the ends that a row's connection may have at a tap: its own, and as the firewall translated them; none
+/// if it is not TCP.
+pub(super) fn pairs(row: &Row) -> Vec<Ends> {
     if !row.is_tcp() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let behind = row.translated.unwrap_or(row.ends);
     let mut pairs = vec![row.ends];
@@ -136,16 +147,11 @@ fn of_ends(row: &Row, past: &Past) -> Result<Vec<StoredVerdict>, DatabaseError> 
             }
         }
     }
-    let mut verdicts = Vec::new();
-    for ends in pairs {
-        verdicts.extend(past.verdicts_between(ends.client, ends.server)?);
-    }
-    verdicts.retain(|it| it.superseded_by.is_none());
-    Ok(verdicts)
+    pairs
 }
 
 /// Returns the time of a connection's ClientHello, nanoseconds since the UNIX epoch.
-fn began_ns(verdict: &Verdict) -> i64 {
+pub(super) fn began_ns(verdict: &Verdict) -> i64 {
     let ended = i64::try_from(verdict.time.as_nanosecond()).unwrap_or(i64::MAX);
     let lasted = verdict.duration_ms.unwrap_or_default() * 1e6;
     ended.saturating_sub(lasted as i64)

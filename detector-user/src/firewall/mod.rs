@@ -5,6 +5,8 @@
 //! read by position, as syslog has them, or by the header of an export; those of FortiGate, FTD and AWS Network
 //! Firewall by their keys.
 //!
+//! Rows of a live log are joined as they arrive ([`joiner`], with messages of [`syslog`]).
+//!
 //! Not here: judging. A row's own word is shown beside the verdict, and changes nothing about it.
 
 mod aws;
@@ -12,13 +14,15 @@ pub mod explain;
 pub mod filter;
 mod fortigate;
 mod ftd;
+pub mod joiner;
 mod pan_os;
 mod reader;
 mod row;
 mod separated;
+pub mod syslog;
 mod time;
 
-pub use reader::{LogReader, Unread};
+pub use reader::{LogReader, Unread, read_row};
 pub use row::{Ends, Row, RowError};
 pub use time::RowTime;
 

@@ -9,6 +9,15 @@ use super::{aws, fortigate, ftd};
 /// Longest line that is read, bytes.
 const LINE_MAX: usize = 64 * 1024;
 
+/// Reads a line as the row of a log that it shows itself to be of; `None` if it is none.
+#[must_use]
+pub fn read_row(text: &str, line: u64) -> Option<Result<Row, RowError>> {
+    by_position(text, line)
+        .or_else(|| fortigate::by_keys(text, line))
+        .or_else(|| ftd::by_keys(text, line))
+        .or_else(|| aws::by_keys(text, line))
+}
+
 /// Rows of a log. Each line is of the kind that it shows itself to be.
 pub struct LogReader<R> {
     from: R,
@@ -53,12 +62,7 @@ impl<R: BufRead> LogReader<R> {
                 continue;
             }
             let line = self.line;
-            let by_itself = || {
-                by_position(text, line)
-                    .or_else(|| fortigate::by_keys(text, line))
-                    .or_else(|| ftd::by_keys(text, line))
-                    .or_else(|| aws::by_keys(text, line))
-            };
+            let by_itself = || read_row(text, line);
             // Below a header columns are as that says, but for rows of another log behind the export.
             let row = match &self.header {
                 Some(header) => header.row(text, line).or_else(|error| match by_itself() {

@@ -25,7 +25,7 @@ pub struct Row {
 }
 
 /// Client and server of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The source.
     pub client: SocketAddr,

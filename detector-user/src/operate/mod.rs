@@ -14,6 +14,7 @@ pub mod asker;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod firewall_log;
 pub mod pipeline;
 mod progress;
 pub mod scope;

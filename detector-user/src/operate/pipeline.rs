@@ -23,6 +23,7 @@ use crate::flow::tracker::Tracker;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::acceptance_counter::AcceptanceCounter;
 use crate::operate::asker::{Asker, Asking};
+use crate::operate::firewall_log::FirewallLog;
 use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
@@ -30,6 +31,7 @@ use crate::outlet::database::Acceptances;
 use crate::outlet::metrics::{Meter, VerdictCounts};
 use crate::outlet::recent_groups::{RecentGroup, RecentGroups};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
+use crate::outlet::status::FirewallLogCounts;
 use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
 
@@ -51,6 +53,8 @@ pub struct Pipeline {
     settling: Settling,
     asker: Asker,
     acceptances: Option<AcceptanceCounter>,
+    /// The firewall's live log, whose rows wait for verdicts.
+    firewall_log: Option<FirewallLog>,
     /// Groups that fail, for those who watch.
     groups: Option<RecentGroups>,
     sinks: Sinks,
@@ -91,6 +95,7 @@ impl Pipeline {
             settling: Settling::default(),
             asker: Asker::default(),
             acceptances: None,
+            firewall_log: None,
             groups: None,
             sinks,
             causes: BTreeMap::new(),
@@ -167,6 +172,16 @@ impl Pipeline {
     pub fn count_acceptances(&mut self, acceptances: Acceptances) {
         let counter = self.acceptances.get_or_insert_with(AcceptanceCounter::new);
         counter.count_for(acceptances);
+    }
+
+    /// Passes verdicts on to the firewall's live log.
+    pub fn explain_for(&mut self, log: FirewallLog) {
+        self.firewall_log = Some(log);
+    }
+
+    /// Returns the counts of the firewall's live log, if there is one.
+    pub fn firewall_log(&self) -> Option<FirewallLogCounts> {
+        self.firewall_log.as_ref().map(FirewallLog::counts)
     }
 
     /// Keeps the groups that fail.
@@ -409,6 +424,9 @@ impl Pipeline {
         }
         if let Some(groups) = &mut self.groups {
             groups.record(verdict);
+        }
+        if let Some(log) = &self.firewall_log {
+            log.record(verdict);
         }
         self.recent.truncate(RECENT_MAX - 1);
         self.recent.push_front(Arc::clone(verdict));

@@ -18,8 +18,11 @@ pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
 /// A probe shows nothing about its origin.
 pub(crate) const PROBE_FAILED: &str = "probe-failed";
 
+/// A row of the firewall's live log has its verdict.
+pub(crate) const EXPLAINED: &str = "explained";
+
 /// `MESSAGE_ID` by kind. They never change.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 8] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 9] = [
     (LOST, "1b3204477ca14660b266f72f525f7176"),
     (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
     (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
@@ -28,6 +31,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 8] = [
     (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
     (PROBE_FAILED, "cb332dea53f8449295133de9ebf9c11d"),
+    (EXPLAINED, "8f3f0c5d2a714c1b9c2e6d0b7a45e913"),
 ];
 
 /// `MESSAGE_ID` of an entry that counts repeats of a verdict. It never changes.

@@ -109,7 +109,7 @@ impl Alignment {
             );
             aligned.cover(a, b);
         }
-        // What begins or ends a connection has a counterpart at any place in the stream.
+        // Segments that begin or end a connection have a counterpart at any place in the stream.
         for flag in [SYN, FIN, RST] {
             aligned.join(
                 a,

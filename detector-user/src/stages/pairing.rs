@@ -197,35 +197,53 @@ fn by_syn([first, second]: [&[Flow]; 2], used: &mut Used, sets: &mut Sets, behin
 /// Joins a connection with that of a proxy for it: a ClientHello for the same server name, or to the same
 /// server, soon after.
 fn by_name([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
-    let alone = |sets: &mut Sets, number: usize| sets.size(number) == 1;
+    // Whether a connection has a hello in the first capture, and in the second: one more is another's.
+    let mut known: HashMap<usize, [bool; 2]> = HashMap::new();
+    let all = [(first, 0, 0), (second, 1, behind)];
+    for (flows, capture, offset) in all {
+        for (number, _) in flows
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| it.hello_ns.is_some())
+        {
+            let of_set = known.entry(sets.root(offset + number)).or_default();
+            if let Some(has) = of_set.get_mut(capture) {
+                *has = true;
+            }
+        }
+    }
+    let has = |known: &HashMap<usize, [bool; 2]>, root: usize, capture: usize| {
+        known.get(&root).and_then(|it| it.get(capture)) == Some(&true)
+    };
     let mut hellos: HashMap<String, Vec<(u64, usize)>> = HashMap::new();
     for (number, flow) in second.iter().enumerate() {
         if let Some(time_ns) = flow.hello_ns
-            && alone(sets, behind + number)
+            && !has(&known, sets.root(behind + number), 0)
         {
-            let known = hellos.entry(destination(flow)).or_default();
-            known.push((time_ns, number));
+            let same = hellos.entry(destination(flow)).or_default();
+            same.push((time_ns, number));
         }
     }
     for (number, flow) in first.iter().enumerate() {
         let Some(time_ns) = flow.hello_ns else {
             continue;
         };
-        if !alone(sets, number) {
+        if has(&known, sets.root(number), 1) {
             continue;
         }
-        let Some(known) = hellos.get_mut(&destination(flow)) else {
+        let Some(same) = hellos.get_mut(&destination(flow)) else {
             continue;
         };
         let after = |other: u64| other as i64 - time_ns as i64;
-        let nearest = known
+        let nearest = same
             .iter()
             .enumerate()
             .filter(|(_, (other, _))| (-CLOCK_NS..=PROXY_NS).contains(&after(*other)))
             .min_by_key(|(_, (other, _))| after(*other).unsigned_abs());
         if let Some((place, (_, other))) = nearest {
             sets.join(number, behind + *other);
-            known.remove(place);
+            known.insert(sets.root(number), [true; 2]);
+            same.remove(place);
         }
     }
 }

@@ -287,7 +287,7 @@ fn a_reset_that_arrives_is_no_fault_of_the_device() {
 }
 
 #[test]
-fn a_proxys_own_connections_are_joined_by_the_ends() {
+fn own_connections_of_a_proxy_are_joined_by_the_ends() {
     let sent = refused();
     let own: Vec<_> = sent
         .iter()

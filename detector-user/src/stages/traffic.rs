@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use detector_common::flow::{Address, Sender};
 use detector_common::headers::tcp_flags::{ACK, FIN, RST, SYN};
-use detector_common::headers::{Tap, walk};
+use detector_common::headers::{self, Tap, walk};
 use detector_common::tunnel::innermost;
 
 use super::segment::{Contents, Segment};
@@ -107,27 +107,21 @@ impl Traffic {
         self.segment(frame);
     }
 
+    /// Returns whether the sender of a frame of this capture is the client of its connection; `None` if the frame
+    /// is of none that is known.
+    #[must_use]
+    pub fn is_from_client(&self, frame: &Frame<'_>) -> Option<bool> {
+        let (walked, _) = walked(frame)?;
+        let [from, to] = ends(&walked);
+        let number = self.latest.get(&(from.min(to), from.max(to)))?;
+        let flow = self.flows.get(*number)?;
+        let end = usize::from(from > to);
+        Some(end == flow.client())
+    }
+
     fn segment(&mut self, frame: &Frame<'_>) -> Option<()> {
-        let (offset, link) = peel(frame.link_type, frame.captured).ok()?;
-        let bytes = frame.captured.get(offset..)?;
-        let inner = innermost(bytes, link);
-        let bytes = bytes.get(inner.offset..)?;
-        let tap = Tap {
-            link: inner.link,
-            interface: 0,
-            egress: false,
-            vlan_in_key: false,
-            tunnel: inner.tunnel.0,
-        };
-        let walked = walk(&bytes, &tap).ok()?;
-        let payload = bytes.get(walked.payload_offset..).unwrap_or_default();
-        let present = (walked.payload_len as usize).min(payload.len());
-        let payload = payload.get(..present).unwrap_or_default();
-        let [from, to] = [0, 1].map(|end: usize| {
-            let address = walked.key.addresses.get(end).copied().unwrap_or_default();
-            let port = walked.key.ports.get(end).copied().unwrap_or_default();
-            SocketAddr::new(ip(address), port)
-        });
+        let (walked, payload) = walked(frame)?;
+        let [from, to] = ends(&walked);
         let segment = Segment::of(&walked, payload, frame.time_ns);
         let (number, end) = self.flow(from, to, &segment)?;
         self.record(number, end, segment);
@@ -237,6 +231,34 @@ impl Traffic {
         }
         Some(())
     }
+}
+
+/// Returns a frame's segment and its payload, as far as it was captured.
+fn walked<'a>(frame: &Frame<'a>) -> Option<(headers::Segment, &'a [u8])> {
+    let (offset, link) = peel(frame.link_type, frame.captured).ok()?;
+    let bytes = frame.captured.get(offset..)?;
+    let inner = innermost(bytes, link);
+    let bytes = bytes.get(inner.offset..)?;
+    let tap = Tap {
+        link: inner.link,
+        interface: 0,
+        egress: false,
+        vlan_in_key: false,
+        tunnel: inner.tunnel.0,
+    };
+    let walked = walk(&bytes, &tap).ok()?;
+    let payload = bytes.get(walked.payload_offset..).unwrap_or_default();
+    let present = (walked.payload_len as usize).min(payload.len());
+    Some((walked, payload.get(..present).unwrap_or_default()))
+}
+
+/// Returns sender and addressee.
+fn ends(walked: &headers::Segment) -> [SocketAddr; 2] {
+    [0, 1].map(|end: usize| {
+        let address = walked.key.addresses.get(end).copied().unwrap_or_default();
+        let port = walked.key.ports.get(end).copied().unwrap_or_default();
+        SocketAddr::new(ip(address), port)
+    })
 }
 
 fn ip(address: Address) -> IpAddr {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
 use crate::operate::asker::Asking;
+use crate::operate::firewall_log::FirewallLogSettings;
 use crate::operate::scope::{Filter, Ignored, Scope};
 use crate::outlet::database::Retention;
 use crate::outlet::metrics::MetricsAddress;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub knowledge: Knowledge,
     /// Probes that the agent makes by itself.
     pub probe: Asking,
+    /// The firewall's live log.
+    pub explain: FirewallLogSettings,
     /// Connections that are ignored.
     pub ignored: Ignored,
     /// Verdicts that are written.
@@ -72,6 +75,7 @@ impl Default for Settings {
             tunnels: false,
             knowledge: Knowledge::default(),
             probe: Asking::default(),
+            explain: FirewallLogSettings::default(),
             ignored: Ignored::default(),
             filter: Filter::default(),
             flows: defaults::DEFAULT_FLOWS,

@@ -81,6 +81,11 @@ retention = "2days"
 verdicts_retention = "30d"
 verdicts_max = "2GiB"
 pins = ""
+
+[explain]
+syslog = ["udp://127.0.0.1:5514", "tcp://[::1]:5514"]
+wait = "1m"
+filter = "( action neq allow )"
 "#;
 
 #[test]

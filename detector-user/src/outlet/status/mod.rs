@@ -8,7 +8,9 @@ mod report;
 pub mod server;
 mod text;
 
-pub use report::{Configured, LastVerdict, Loss, Memory, Output, Rates, Refused, Report, Tap};
+pub use report::{
+    Configured, FirewallLogCounts, LastVerdict, Loss, Memory, Output, Rates, Refused, Report, Tap,
+};
 
 /// Name of the socket in the runtime directory.
 pub const SOCKET: &str = "status.sock";

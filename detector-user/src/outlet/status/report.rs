@@ -62,6 +62,9 @@ pub struct Report {
     pub outputs: Vec<Output>,
     /// The latest verdicts, the last one first.
     pub last_verdicts: Vec<LastVerdict>,
+    /// Rows of the firewall's live log, if it is received.
+    #[serde(default)]
+    pub firewall_log: Option<FirewallLogCounts>,
     /// Groups that fail, those with the highest rate first.
     #[serde(default)]
     pub groups: Vec<RecentGroup>,
@@ -102,6 +105,23 @@ pub struct Rates {
     pub flows_per_second: f64,
     /// First verdicts per minute.
     pub verdicts_per_minute: f64,
+}
+
+/// Messages of the firewall's live log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirewallLogCounts {
+    /// Rows that call for an explanation.
+    pub rows: u64,
+    /// Rows whose verdict was found.
+    pub explained: u64,
+    /// Rows whose verdict did not come in time.
+    pub unexplained: u64,
+    /// Rows of a known log that cannot be read, and messages that are too long.
+    pub broken: u64,
+    /// Other messages, and rows that are not selected.
+    pub other: u64,
+    /// Messages and verdicts that found the queue full.
+    pub lost: u64,
 }
 
 /// A kind of loss.

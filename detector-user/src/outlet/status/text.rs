@@ -111,6 +111,13 @@ impl Text<'_> {
             writeln!(f, "{label:<12} {count} {}", escaped(cause))?;
         }
         self.others(f)?;
+        if let Some(log) = report.firewall_log {
+            writeln!(
+                f,
+                "firewall log {} rows: {} explained, {} without a verdict; {} unreadable, {} other messages, {} lost",
+                log.rows, log.explained, log.unexplained, log.broken, log.other, log.lost
+            )?;
+        }
         let rates = report.rates;
         writeln!(
             f,

@@ -1,21 +1,22 @@
 //! `tlswhy compare`: captures of two stages of one device beside each other.
 
 mod json;
+mod judged;
 mod text;
 
 use std::path::Path;
 
 use anyhow::Context;
 
-use super::{past, show};
+use super::show;
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::{CompareArgs, CompareOutput, EXIT_DONE, EXIT_FAILED};
 use crate::operate::progress::Progress;
 use crate::outlet::database::Past;
 use crate::source::capture::CaptureFile;
-use crate::source::capture_set::rounds;
 use crate::stages::{Compared, Comparison, Traffic};
 use crate::verdict::Verdict;
+use judged::Captures;
 
 /// Frames between updates of the progress bar and checks for Ctrl-C.
 const BATCH: u64 = 4096;
@@ -50,7 +51,18 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
         );
         return Ok(EXIT_FAILED);
     }
-    let past = verdicts(&arguments, is_whole)?;
+    // Streams can be read only once, and have no verdicts.
+    let paths = [arguments.receive.as_path(), arguments.transmit.as_path()];
+    let can_be_judged = paths.iter().all(|path| path.is_file()) && !progress.is_interrupted();
+    let captures = Captures {
+        paths,
+        traffic: [&receive, &transmit],
+        layout: comparison.layout,
+        offset_ns: comparison.clocks.map_or(0, |it| it.offset_ns),
+    };
+    let knowledge = Knowledge::from(arguments.knowledge.clone());
+    let past = can_be_judged.then(|| captures.judge(knowledge, &progress));
+    let past = past.transpose()?;
     let mut shown = Vec::new();
     for compared in &comparison.connections {
         if !arguments.disturbed || compared.is_disturbed() {
@@ -114,19 +126,6 @@ fn read(path: &Path, progress: &Progress, is_whole: &mut bool) -> anyhow::Result
     }
     bar.finish_and_clear();
     Ok(traffic)
-}
-
-/// Judges both captures as taps of one gateway; streams can be read only once, and have no verdicts.
-fn verdicts(arguments: &CompareArgs, is_whole: bool) -> anyhow::Result<Option<Past>> {
-    let files = [&arguments.receive, &arguments.transmit];
-    if !is_whole || files.iter().any(|path| !path.is_file()) {
-        return Ok(None);
-    }
-    let taps = ["receive", "transmit"].map(str::to_owned);
-    let taps: Vec<_> = taps.into_iter().zip(files.map(Clone::clone)).collect();
-    let knowledge = Knowledge::from(arguments.knowledge.clone());
-    let (past, _) = past::judge(&rounds(&taps, &[]), knowledge)?;
-    Ok(Some(past))
 }
 
 /// Returns the verdict on a connection, by the ends of either stage and its time.

@@ -44,33 +44,75 @@ impl JournalEntries {
 impl<S: Subscriber> Layer<S> for JournalEntries {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let about = event.metadata();
-        let mut message = Message(String::new());
+        let mut message = Message::default();
         if about.target() == TARGET {
-            message.0.push_str("eBPF: ");
+            message.text.push_str("eBPF: ");
         }
         event.record(&mut message);
         let priority = priority(*about.level());
         let mut entry = Entry::default();
-        entry.field("MESSAGE", &message.0);
+        entry.field("MESSAGE", &message.text);
         entry.field("PRIORITY", priority);
         entry.field("SYSLOG_IDENTIFIER", "tlswhy");
         if let Some(id) = message_id(about.target()) {
             entry.field("MESSAGE_ID", id);
         }
+        for (name, value) in &message.fields {
+            entry.field(name, value);
+        }
         if entry.send(&self.socket, &self.path).is_err() {
             // The prefix is journald's for lines (sd-daemon(3)).
-            let _ = writeln!(io::stderr(), "<{priority}>{}", message.0);
+            let _ = writeln!(io::stderr(), "<{priority}>{}", message.text);
         }
     }
 }
 
-/// The text of an event.
-struct Message(String);
+/// Fields of a message, and their names in the journal.
+const FIELDS: [(&str, &str); 10] = [
+    ("explains", "TLSWHY_EXPLAINS"),
+    ("explained_connection", "TLSWHY_EXPLAINED_CONNECTION"),
+    ("explained_name", "TLSWHY_EXPLAINED_NAME"),
+    ("explained_cause", "TLSWHY_EXPLAINED_CAUSE"),
+    ("explained_confidence", "TLSWHY_EXPLAINED_CONFIDENCE"),
+    ("explained_advice", "TLSWHY_EXPLAINED_ADVICE"),
+    ("firewall", "TLSWHY_FIREWALL"),
+    ("firewall_log", "TLSWHY_FIREWALL_LOG"),
+    ("firewall_rule", "TLSWHY_FIREWALL_RULE"),
+    ("firewall_words", "TLSWHY_FIREWALL_WORDS"),
+];
+
+/// The text of an event, and its fields in the journal.
+#[derive(Default)]
+pub(super) struct Message {
+    pub(super) text: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Message {
+    fn add(&mut self, field: &Field, value: String) {
+        let known = FIELDS.iter().find(|(name, _)| *name == field.name());
+        if let Some((_, name)) = known
+            && !value.is_empty()
+        {
+            self.fields.push((name, value));
+        }
+    }
+}
 
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}");
+            let _ = write!(self.text, "{value:?}");
+        } else {
+            self.add(field, format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.text.push_str(value);
+        } else {
+            self.add(field, value.to_owned());
         }
     }
 }
@@ -102,6 +144,14 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(target: message_kind::LOST, "lost {} of them", 3);
             tracing::info!("ready");
+            tracing::info!(
+                target: message_kind::EXPLAINED,
+                explains = "0123",
+                explained_confidence = 0.5,
+                firewall_rule = "",
+                firewall_words = "two\nlines",
+                "because"
+            );
         });
         let received = || {
             let mut bytes = [0; 1024];
@@ -117,5 +167,17 @@ mod tests {
             received(),
             "MESSAGE=ready\nPRIORITY=6\nSYSLOG_IDENTIFIER=tlswhy\n"
         );
+        let explained = received();
+        assert!(explained.starts_with("MESSAGE=because\n"), "{explained}");
+        assert!(
+            explained.contains("TLSWHY_EXPLAINS=0123\nTLSWHY_EXPLAINED_CONFIDENCE=0.5\n"),
+            "{explained}"
+        );
+        // With a length, so that it forges no other field.
+        assert!(
+            explained.contains("TLSWHY_FIREWALL_WORDS\n\u{9}\0"),
+            "{explained}"
+        );
+        assert!(!explained.contains("FIREWALL_RULE"), "{explained}");
     }
 }

@@ -17,8 +17,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::host::service_manager::connected_to_journal;
 use crate::operate::cli::LogLevel;
+use crate::outlet::message_kind;
 use crate::source::tap::diagnostics::TARGET;
-use journal::JournalEntries;
+use journal::{JournalEntries, Message};
 
 /// Sends messages to standard error, or to journald if that reads it: there they have a priority and
 /// a kind. Messages of the eBPF programs below `level` are filtered out.
@@ -66,7 +67,14 @@ where
         } else if *about.level() <= Level::WARN {
             write!(writer, "tlswhy: ")?;
         }
-        context.format_fields(writer.by_ref(), event)?;
+        if about.target() == message_kind::EXPLAINED {
+            // Its fields are for the journal.
+            let mut message = Message::default();
+            event.record(&mut message);
+            writer.write_str(&message.text)?;
+        } else {
+            context.format_fields(writer.by_ref(), event)?;
+        }
         writeln!(writer)
     }
 }

@@ -173,6 +173,7 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
             kernel_bytes: snapshot.kernel_memory,
         },
         outputs: outputs(snapshot),
+        firewall_log: pipeline.firewall_log(),
         groups: pipeline.failing_groups(Timestamp::now(), GROUPS_MAX),
         last_verdicts: pipeline.recent().map(LastVerdict::from).collect(),
         ..Report::default()

@@ -26,6 +26,7 @@ use crate::host::privileges::give_up_loading;
 use crate::host::service_manager::ServiceManager;
 use crate::operate::cli::{EXIT_DONE, LogLevel, RunArgs, run_outputs};
 use crate::operate::config::Config;
+use crate::operate::firewall_log::FirewallLog;
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::database::Acceptances;
 use crate::outlet::sink::Sinks;
@@ -105,6 +106,10 @@ impl Watch {
             pipeline.count_acceptances(acceptances);
         }
         pipeline.keep_groups();
+        let log = FirewallLog::start(&settings.explain);
+        if let Some(log) = log.context("cannot receive the firewall's log")? {
+            pipeline.explain_for(log);
+        }
         pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();

@@ -1,4 +1,4 @@
-//! What is shown of a report: sorted, filtered, selected; changed by keys.
+//! The part of a report that is shown: sorted, filtered, selected; changed by keys.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -85,7 +85,7 @@ pub(super) enum Page {
 /// A group, wherever it stands.
 type Identity = (IpAddr, Option<String>, String);
 
-/// What is shown.
+/// The part of a report that is shown.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) sort: Sort,
