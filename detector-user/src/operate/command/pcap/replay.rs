@@ -76,7 +76,9 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         loop {
             if frames.is_multiple_of(BATCH) {
                 bar.set_position(merge.offset());
-                if self.receiver.is_closed() || progress.is_interrupted() {
+                // The first frames are read in any case, so that something is found.
+                let is_interrupted = frames > 0 && progress.is_interrupted();
+                if self.receiver.is_closed() || is_interrupted {
                     break;
                 }
             }
