@@ -11,3 +11,4 @@ pub mod interception;
 pub mod judge;
 pub mod knowledge;
 mod registrable_domain;
+pub mod runtime;

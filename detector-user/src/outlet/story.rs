@@ -1,4 +1,5 @@
-//! The story of a failing group or connection, in plain words, with the ladder of its records.
+//! The story of a failing group or connection, in plain words, with the ladder of its records, or what is
+//! left of it where the database keeps its numbers alone.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -24,6 +25,17 @@ pub struct Story {
     pub earlier: Vec<Verdict>,
     /// The group it belongs to.
     pub group: Option<Group>,
+    /// Groups of the same client and app to other names.
+    pub same_app: Vec<Group>,
+    /// Groups of other clients or apps to the same name.
+    pub same_name: Vec<Group>,
+}
+
+/// The numbers of a group that failed and whose verdicts are no longer in the database.
+#[derive(Debug, Serialize)]
+pub struct Remainder {
+    /// The group.
+    pub group: Group,
     /// Groups of the same client and app to other names.
     pub same_app: Vec<Group>,
     /// Groups of other clients or apps to the same name.
@@ -57,34 +69,14 @@ impl Story {
     pub fn facts(&self) -> Vec<String> {
         let mut facts = Vec::new();
         if let Some(group) = &self.group {
-            facts.extend(self.group(group));
+            facts.extend(numbers(group));
         }
         facts.push(self.interception());
         if self.group.is_some() {
-            facts.push(self.same_app());
-            facts.push(self.same_name());
+            facts.push(same_app(&self.same_app));
+            facts.push(same_name(&self.name(), &self.same_name));
         }
         facts
-    }
-
-    fn group(&self, group: &Group) -> Vec<String> {
-        let app = match &self.verdict.ja4 {
-            Some(ja4) => format!("app {}", escaped(ja4)),
-            None => "an app whose hello was not seen whole".to_owned(),
-        };
-        let (failed, all) = (group.failed, group.failed + group.worked);
-        let mut lines = vec![format!(
-            "{}, {app}: {failed} of {all} connections failed, from {:.0} to {:.0}.",
-            group.client, group.first, group.last
-        )];
-        if group.causes.len() > 1 {
-            let causes = group.causes.iter();
-            let causes: Vec<_> = causes
-                .map(|it| format!("{} {}", it.failed, it.cause))
-                .collect();
-            lines.push(format!("Causes: {}.", causes.join(", ")));
-        }
-        lines
     }
 
     fn interception(&self) -> String {
@@ -104,34 +96,6 @@ impl Story {
             }
         };
         format!("The connection was {text}.")
-    }
-
-    fn same_app(&self) -> String {
-        let names = |works: bool| -> Vec<String> {
-            let groups = self.same_app.iter();
-            let groups = groups.filter(|it| (it.worked > 0) == works);
-            groups.map(|it| escaped(&it.name).to_string()).collect()
-        };
-        let works = some("works with", &names(true));
-        let fails = some("fails with", &names(false));
-        match (works, fails) {
-            (None, None) => "No other name was seen from this app on this client.".to_owned(),
-            (works, fails) => {
-                let both: Vec<_> = works.into_iter().chain(fails).collect();
-                format!("This app on this client: {}.", both.join("; "))
-            }
-        }
-    }
-
-    fn same_name(&self) -> String {
-        let name = self.name();
-        let name = escaped(&name);
-        let working = self.same_name.iter().filter(|it| it.worked > 0).count();
-        let failing = self.same_name.len() - working;
-        if self.same_name.is_empty() {
-            return format!("Nobody else was seen at {name}.");
-        }
-        format!("Others at {name}: {working} clients or apps work, {failing} fail.")
     }
 
     fn connection(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -207,7 +171,11 @@ impl Display for Story {
         writeln!(f)?;
         self.earlier(f)?;
         if let Some(pan_os) = &verdict.pan_os {
-            writeln!(f, "  PAN-OS would log {}.", escaped(pan_os))?;
+            write!(f, "  PAN-OS would log {}", escaped(pan_os))?;
+            if let Some(beneath) = &verdict.pan_os_beneath {
+                write!(f, "; beneath it, by the alert: {}", escaped(beneath))?;
+            }
+            writeln!(f, ".")?;
         }
         if let Some(advice) = &verdict.advice {
             writeln!(f, "  Advice: {}.", escaped(advice))?;
@@ -216,8 +184,90 @@ impl Display for Story {
     }
 }
 
+impl Display for Remainder {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = escaped(&self.group.name);
+        match self.group.causes.first() {
+            Some(it) => writeln!(
+                f,
+                "{name}: {} ({}). {}",
+                it.cause,
+                percentage(it.confidence),
+                it.cause.meaning()
+            )?,
+            None => writeln!(f, "{name}: failed")?,
+        }
+        writeln!(f)?;
+        let mut facts = numbers(&self.group);
+        if let Some(cause) = self.group.causes.first() {
+            facts.push(format!("The last failure was at {:.0}.", cause.last));
+        }
+        facts.push(same_app(&self.same_app));
+        facts.push(same_name(&self.group.name, &self.same_name));
+        for fact in facts {
+            writeln!(f, "  {fact}")?;
+        }
+        writeln!(
+            f,
+            "\n  The verdicts are no longer in the database, by their age or its size: records and evidence are \
+             gone, these numbers are left."
+        )
+    }
+}
+
 fn percent(verdict: &Verdict) -> String {
-    format!("{:.0} %", written_confidence(verdict.confidence) * 100.0)
+    percentage(verdict.confidence)
+}
+
+fn percentage(confidence: f64) -> String {
+    format!("{:.0} %", written_confidence(confidence) * 100.0)
+}
+
+/// Returns the numbers of a group, a sentence each.
+fn numbers(group: &Group) -> Vec<String> {
+    let app = match &group.app {
+        Some(ja4) => format!("app {}", escaped(ja4)),
+        None => "an app whose hello was not seen whole".to_owned(),
+    };
+    let (failed, all) = (group.failed, group.failed + group.worked);
+    let mut lines = vec![format!(
+        "{}, {app}: {failed} of {all} connections failed, from {:.0} to {:.0}.",
+        group.client, group.first, group.last
+    )];
+    if group.causes.len() > 1 {
+        let causes = group.causes.iter();
+        let causes: Vec<_> = causes
+            .map(|it| format!("{} {}", it.failed, it.cause))
+            .collect();
+        lines.push(format!("Causes: {}.", causes.join(", ")));
+    }
+    lines
+}
+
+fn same_app(groups: &[Group]) -> String {
+    let names = |works: bool| -> Vec<String> {
+        let groups = groups.iter().filter(|it| (it.worked > 0) == works);
+        groups.map(|it| escaped(&it.name).to_string()).collect()
+    };
+    let works = some("works with", &names(true));
+    let fails = some("fails with", &names(false));
+    match (works, fails) {
+        (None, None) => "No other name was seen from this app on this client.".to_owned(),
+        (works, fails) => {
+            let both: Vec<_> = works.into_iter().chain(fails).collect();
+            format!("This app on this client: {}.", both.join("; "))
+        }
+    }
+}
+
+fn same_name(name: &str, groups: &[Group]) -> String {
+    let name = escaped(name);
+    let working = groups.iter().filter(|it| it.worked > 0).count();
+    let failing = groups.len() - working;
+    if groups.is_empty() {
+        return format!("Nobody else was seen at {name}.");
+    }
+    format!("Others at {name}: {working} clients or apps work, {failing} fail.")
 }
 
 /// Returns `works with a, b, c and 4 more`; `None` for an empty list.

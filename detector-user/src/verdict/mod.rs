@@ -14,6 +14,7 @@ pub mod community_id;
 mod identity;
 mod ladder;
 pub(crate) mod named;
+mod pan_os;
 mod party;
 mod written;
 
@@ -93,7 +94,7 @@ pub struct Verdict {
     /// Milliseconds from the ClientHello to the end; three decimals are written.
     #[serde(serialize_with = "written::milliseconds")]
     pub duration_ms: Option<f64>,
-    /// Session end reason that a PAN-OS firewall would log.
+    /// Session end reason that a PAN-OS firewall would log: the one of the highest rank.
     pub pan_os: Option<String>,
     /// The facts the cause rests on, weightiest first.
     pub evidence: Vec<Evidence>,
@@ -121,6 +122,9 @@ pub struct Verdict {
     /// its request was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Session end reason that PAN-OS's documentation gives for the alert, where `pan_os` outranks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pan_os_beneath: Option<String>,
     /// Its records in order; in the database, and in no other output.
     #[serde(skip)]
     pub ladder: Arc<Ladder>,
@@ -166,6 +170,7 @@ impl Verdict {
             ladder: Arc::default(),
             supersedes: None,
             target: None,
+            pan_os_beneath: None,
         };
         verdict.set_revision(0);
         verdict

@@ -49,6 +49,7 @@ pub(crate) fn pinning() -> Verdict {
         reset: None,
         duration_ms: Some(14.2),
         pan_os: Some("policy-deny".into()),
+        pan_os_beneath: None,
         evidence: vec![Evidence {
             name: "client-alert".into(),
             detail: "fatal certificate_unknown (46) after the server's Certificate".into(),

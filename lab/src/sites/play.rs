@@ -174,6 +174,7 @@ impl Play {
             },
             certificate_shown: !resumed,
             certificate_in_order: readable.then_some(true),
+            certificate: None,
             alert: cause.and_then(|cause| stack.alert(cause, &mut self.random)),
             after_handshake: stack == Stack::AfterHandshake && cause.is_some(),
             ended_ns: self.now_ns + SECOND_NS / 50,

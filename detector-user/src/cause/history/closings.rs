@@ -183,7 +183,7 @@ fn unsupported(mut verdict: Verdict, differences: String, confidence: f64) -> Ve
     let cause = Cause::UnsupportedParameters;
     verdict.cause = cause;
     verdict.confidence = confidence;
-    verdict.pan_os = cause.pan_os(|_| false).map(str::to_owned);
+    verdict.set_pan_os(|_| false);
     verdict.advice = cause.advice(&name, |_| false);
     for evidence in &mut verdict.evidence {
         evidence.weight = -evidence.weight.abs();

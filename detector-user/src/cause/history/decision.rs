@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::decide::{Reasons, Shares};
 use super::origins::{OriginAnswer, Question};
 use crate::cause::judge::CONFIDENCE_MAX;
+use crate::cause::runtime::with_setting;
 use crate::verdict::{Cause, Evidence, Verdict, When};
 
 /// The cause of a refusal by the evidence of other connections.
@@ -151,8 +152,9 @@ pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<
     changed.cause = cause;
     changed.confidence = confidence;
     let holds = |when| decision.holds(when);
-    changed.pan_os = cause.pan_os(holds).map(str::to_owned);
-    changed.advice = cause.advice("this name", holds);
+    changed.set_pan_os(holds);
+    let advice = cause.advice("this name", holds);
+    changed.advice = advice.map(|it| with_setting(it, alone.ja4.as_deref()));
     changed.evidence.extend(decision.evidence());
     changed
         .evidence

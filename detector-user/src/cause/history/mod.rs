@@ -23,6 +23,7 @@ mod refusals;
 mod regular_checks;
 mod siblings;
 mod signs;
+mod stale_pins;
 mod store;
 mod tables;
 mod undecided;
@@ -47,6 +48,7 @@ pub use origins::{OriginAnswer, Question};
 use refusals::Refusals;
 use regular_checks::RegularChecks;
 use siblings::Siblings;
+use stale_pins::{TakenCertificates, TakenLine};
 use store::{Line, Store};
 use undecided::{UNDECIDED_MAX, Undecided};
 
@@ -61,6 +63,7 @@ pub struct History {
     ech: EchOffers,
     closings: Closings,
     checks: RegularChecks,
+    taken: TakenCertificates,
     facts: FactsByStatus,
     refusals: LruCache<Triple, Refusals>,
     undecided: Undecided,
@@ -101,6 +104,7 @@ impl Default for History {
             ech: EchOffers::default(),
             closings: Closings::default(),
             checks: RegularChecks::default(),
+            taken: TakenCertificates::default(),
             facts: FactsByStatus::default(),
             refusals: LruCache::new(REFUSALS_MAX),
             undecided: Undecided::default(),
@@ -135,6 +139,17 @@ impl History {
                     answer,
                     time_s,
                 } => self.facts.origins.insert(host, answer, time_s),
+                Line::Taken {
+                    subject,
+                    key,
+                    issuer,
+                    time_s,
+                } => self.taken.restore(TakenLine {
+                    subject,
+                    key,
+                    issuer,
+                    time_s,
+                }),
                 Line::Recognized { mark, .. } => {
                     self.recognized.insert(mark, ());
                     remembered.marks.push(mark);
@@ -160,6 +175,20 @@ impl History {
         self.refused_late += verdicts.len() as u64;
         verdicts.extend(self.closings.record(&mut judged));
         self.checks.record(&mut judged);
+        if let Some(TakenLine {
+            subject,
+            key,
+            issuer,
+            time_s,
+        }) = self.taken.record(&mut judged)
+        {
+            self.persist(Line::Taken {
+                subject,
+                key,
+                issuer,
+                time_s,
+            });
+        }
         self.siblings.record(&judged.subject);
         if let Some(judged) = self.siblings.admit(judged, now_ns) {
             verdicts.extend(self.weigh(judged));

@@ -81,6 +81,7 @@ impl World {
             },
             certificate_shown: true,
             certificate_in_order: self.in_order,
+            certificate: None,
             alert: self.alert,
             outcome,
         };
@@ -486,6 +487,7 @@ pub(super) fn judged(client: u8, name: &str, outcome: Outcome) -> Judged {
             },
             certificate_shown: true,
             certificate_in_order: None,
+            certificate: None,
             alert: None,
             outcome,
         },

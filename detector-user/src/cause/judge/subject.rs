@@ -1,6 +1,7 @@
 //! The parties of a connection, and the client's answer to the certificate: the history's input.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::cause::interception::Interception;
 use crate::cause::judge::facts::Facts;
@@ -32,6 +33,8 @@ pub struct Subject {
     pub certificate_shown: bool,
     /// Whether the certificate is in order as far as one can see: dates and name.
     pub certificate_in_order: Option<bool>,
+    /// The certificate, if it was shown in the clear.
+    pub certificate: Option<ShownCertificate>,
     /// Description of the alert that the client refused with, if it did so in the clear.
     pub alert: Option<AlertDescription>,
     /// Whether the client had finished the handshake.
@@ -44,6 +47,15 @@ pub struct Subject {
     pub quiet: bool,
     /// The client's answer to the certificate.
     pub outcome: Outcome,
+}
+
+/// A server's certificate, as far as an app may be bound to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// Fingerprint of its key.
+    pub key: u64,
+    /// Distinguished name of its issuer.
+    pub issuer: Arc<str>,
 }
 
 /// The client's answer to the certificate.
@@ -81,6 +93,10 @@ impl Subject {
             interception,
             certificate_shown: !facts.resumed,
             certificate_in_order: in_order,
+            certificate: facts.leaf().map(|leaf| ShownCertificate {
+                key: leaf.key_fingerprint,
+                issuer: Arc::clone(&leaf.issuer),
+            }),
             alert: facts.failure_alert().and_then(|alert| alert.description),
             quiet: quiet(facts),
             after_handshake: facts.client.finished,

@@ -12,6 +12,7 @@ use crate::cause::judge::facts::{AlertFact, Facts};
 use crate::cause::judge::ladder::ladder;
 use crate::cause::judge::resets::Stage;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg};
+use crate::cause::runtime::with_setting;
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::ja4::ja4;
 use crate::verdict::community_id::community_id_v1;
@@ -40,6 +41,9 @@ impl Grounds<'_> {
         let address = || timeline.server.ip().to_string();
         let name = timeline.server_name().map_or_else(address, str::to_owned);
         let holds = |when| self.holds(when);
+        let app = hello.and_then(ja4);
+        let advice = cause.advice(&name, holds);
+        let advice = advice.map(|it| with_setting(it, app.as_deref()));
         let mut verdict = Verdict {
             time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
             tap: timeline.tap.to_string(),
@@ -49,7 +53,7 @@ impl Grounds<'_> {
             vlan: timeline.vlan.clone(),
             sni,
             alpn: hello.map(|hello| hello.alpn.clone()),
-            ja4: hello.and_then(ja4),
+            ja4: app,
             tls_version: handshake.version_name().map(str::to_owned),
             cause,
             confidence,
@@ -59,9 +63,10 @@ impl Grounds<'_> {
             alert: alert(facts),
             reset: reset(facts),
             duration_ms: Some(timeline.last_ns.saturating_sub(timeline.started_ns) as f64 / 1e6),
-            pan_os: cause.pan_os(holds).map(str::to_owned),
+            pan_os: None,
+            pan_os_beneath: None,
             evidence: self.evidence(cause),
-            advice: cause.advice(&name, holds),
+            advice,
             revises: None,
             server_leg: self.other_leg.map(server_leg),
             tunnel: tunnel(timeline),
@@ -71,6 +76,7 @@ impl Grounds<'_> {
             target: timeline.target().map(ToString::to_string),
             ladder: Arc::new(ladder(facts)),
         };
+        verdict.set_pan_os(holds);
         verdict.set_revision(0);
         verdict
     }

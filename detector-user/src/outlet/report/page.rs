@@ -121,7 +121,13 @@ fn told(story: &Story) -> Markup {
         @for earlier in &story.earlier {
             p { "Before, it was called " (named(earlier.cause)) " (" (percent(earlier.confidence)) ")." }
         }
-        @if let Some(pan_os) = &verdict.pan_os { p { "PAN-OS would log " code { (safe(pan_os)) } "." } }
+        @if let Some(pan_os) = &verdict.pan_os {
+            p {
+                "PAN-OS would log " code { (safe(pan_os)) }
+                @if let Some(beneath) = &verdict.pan_os_beneath { "; beneath it, by the alert: " code { (safe(beneath)) } }
+                "."
+            }
+        }
         @if let Some(advice) = &verdict.advice { p { strong { "Advice: " } (safe(advice)) "." } }
     }
 }

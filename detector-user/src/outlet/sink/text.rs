@@ -106,7 +106,15 @@ impl<W: Write + Send> Text<W> {
             self.line(block, "evidence", &text);
         }
         if let Some(pan_os) = &verdict.pan_os {
-            self.line(block, "PAN-OS", &format!("would log {}", escaped(pan_os)));
+            let beneath = verdict.pan_os_beneath.as_deref();
+            let beneath = beneath.map_or_else(String::new, |it| {
+                format!("; beneath it, by the alert: {}", escaped(it))
+            });
+            self.line(
+                block,
+                "PAN-OS",
+                &format!("would log {}{beneath}", escaped(pan_os)),
+            );
         }
         if let Some(advice) = &verdict.advice {
             let bold = self.style(BOLD);
@@ -278,6 +286,7 @@ mod tests {
             tls_version: text(),
             issuer: text(),
             pan_os: text(),
+            pan_os_beneath: text(),
             advice: text(),
             revises: text(),
             evidence: vec![Evidence {

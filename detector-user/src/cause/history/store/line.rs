@@ -25,6 +25,13 @@ pub(in crate::cause::history) enum Line {
         answer: OriginAnswer,
         time_s: u64,
     },
+    /// A certificate that an app took from a server: hashes of its parties, of its key and of its issuer.
+    Taken {
+        subject: u64,
+        key: u64,
+        issuer: u64,
+        time_s: u64,
+    },
     /// A mark is an interceptor's.
     Recognized { mark: Mark, time_s: u64 },
 }
@@ -34,7 +41,9 @@ impl Line {
     pub(super) fn time_s(&self) -> u64 {
         match self {
             Self::Fact { fact, .. } => fact.time_s,
-            Self::Origin { time_s, .. } | Self::Recognized { time_s, .. } => *time_s,
+            Self::Origin { time_s, .. }
+            | Self::Taken { time_s, .. }
+            | Self::Recognized { time_s, .. } => *time_s,
         }
     }
 }

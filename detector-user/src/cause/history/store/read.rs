@@ -70,6 +70,7 @@ pub(super) fn keep_latest(lines: &mut Vec<Line>) {
         let key = match &line {
             Line::Fact { fact, intercepted } => format!("{intercepted} {:?}", fact.at(0)),
             Line::Origin { host, .. } => format!("origin {host}"),
+            Line::Taken { subject, .. } => format!("taken {subject}"),
             Line::Recognized { mark, .. } => format!("{mark:?}"),
         };
         let known = latest.entry(key).or_insert(line);

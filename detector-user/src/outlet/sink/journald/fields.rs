@@ -94,6 +94,11 @@ pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json:
     let duration = written_milliseconds(verdict.duration_ms).map(|ms| ms.to_string());
     add_known(entry, "TLSWHY_DURATION_MS", duration.as_deref());
     add_known(entry, "TLSWHY_PAN_OS", verdict.pan_os.as_deref());
+    add_known(
+        entry,
+        "TLSWHY_PAN_OS_BENEATH",
+        verdict.pan_os_beneath.as_deref(),
+    );
     for evidence in verdict.evidence.iter().take(MOST_REPEATED) {
         entry.field("TLSWHY_EVIDENCE", &serde_json::to_string(evidence)?);
     }

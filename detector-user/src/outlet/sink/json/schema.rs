@@ -183,6 +183,7 @@ fn complete() -> Verdict {
         id: Some(77),
     });
     verdict.target = Some("api.pinned.test:443".into());
+    verdict.pan_os_beneath = Some("decrypt-error".into());
     verdict
 }
 
@@ -230,7 +231,7 @@ fn every_field_is_described_and_every_property_is_written() {
         names.map(|it| it.as_str().unwrap().to_owned()).collect()
     };
     let mut always: BTreeSet<String> = written.as_object().unwrap().keys().cloned().collect();
-    for sometimes in ["server_leg", "tunnel", "target"] {
+    for sometimes in ["server_leg", "tunnel", "target", "pan_os_beneath"] {
         always.remove(sometimes);
     }
     assert_eq!(names(&schema.0["required"]), always);
