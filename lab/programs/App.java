@@ -15,7 +15,7 @@ import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509TrustManager;
 
-/** An app: App ADDRESS NAME PROTOCOL CA-FILE|- PIN|-  — it trusts the CA and, if given a pin, only that key. */
+/** An app: App ADDRESS NAME PROTOCOL CA-FILE|- PIN|-  — it trusts the CAs and, if given a pin, only that key. */
 public class App {
     public static void main(String[] arguments) throws Exception {
         X509TrustManager trust = trust(arguments[3]);
@@ -60,7 +60,9 @@ public class App {
             store = KeyStore.getInstance(KeyStore.getDefaultType());
             store.load(null);
             try (FileInputStream in = new FileInputStream(file)) {
-                store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509").generateCertificate(in));
+                for (var ca : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                    store.setCertificateEntry("ca" + store.size(), ca);
+                }
             }
         }
         TrustManagerFactory factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lab::demo::story::{Scene, Story};
+use lab::demo::{configuration, served, served_list};
 use lab::host::{Authority, Namespace, Process, output, run, words};
-use tests::gateway::agent;
+use tests::gateway::{PATIENCE, agent};
 use tests::wire::namespace;
 
 /// The name that an app in the corpus pins.
@@ -201,6 +203,63 @@ fn mitmproxy_passes_on_what_is_listed() {
         site.check(8080, is_listed);
         drop(process);
     }
+}
+
+/// The app fails, the agent's list has its server, the redirect to the interceptor loads it, and the app works.
+#[test]
+fn the_app_works_once_the_list_that_the_agent_serves_is_loaded() {
+    let tools = lab::build::build_lab().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let story = Story::new("tw-edl", folder.path(), &tools).unwrap();
+    let mut command = story.gateway().command(agent());
+    command.args(["run", "--interface", "lan0", "--output", "json", "--config"]);
+    command.arg(configuration(folder.path()).unwrap());
+    let inspection_ca = story.inspection_ca().certificate();
+    let agent_process = Process::start(command.arg("--inspection-ca").arg(inspection_ca)).unwrap();
+    agent_process
+        .wait_for(PATIENCE, |line| line == "ready")
+        .unwrap();
+    let works = |mut scene: Scene| {
+        let done = output(&mut scene.command).unwrap();
+        scene.worked(&done)
+    };
+    let mut scenes = story.scenes();
+    // Others are intercepted and work, and the app that pins does not.
+    let fails = scenes.remove(3);
+    assert!(works(scenes.remove(0)));
+    assert!(works(scenes.remove(1)));
+    assert!(!works(fails));
+    let list = served_list(&story).unwrap();
+    assert!(
+        list.contains("add element inet tlswhy tlswhy_excluded4 { 10.77.3.2 . 443 }"),
+        "{list}"
+    );
+    assert_eq!(
+        served(&story, "/edl/pinning").unwrap(),
+        "api.pinned.test/\n"
+    );
+    let why = served(&story, "/why").unwrap();
+    assert!(
+        why.contains("\napi.pinned.test: pinning: 1 connection of 1 client"),
+        "{why}"
+    );
+    story.load(&list).unwrap();
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let mut scene = story.scene_of_list(protocol);
+        let done = output(&mut scene.command).unwrap();
+        assert!(scene.worked(&done), "{protocol}: {done:?}");
+    }
+    // Other names are still intercepted.
+    let rest = story.scenes();
+    assert!(rest.into_iter().take(1).all(works));
+    let mut report = Command::new(agent());
+    report
+        .args(["report", "--database"])
+        .arg(folder.path().join("state/verdicts.db"));
+    let page = folder.path().join("report.html");
+    run(report.arg("--to").arg(&page)).unwrap();
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("api.pinned.test"));
 }
 
 /// A list replaces the last one, and is loaded as a whole.

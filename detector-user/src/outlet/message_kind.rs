@@ -15,6 +15,8 @@ pub(crate) const PROGRAMS_REPLACED: &str = "programs-replaced";
 pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
 /// Configured metrics are not served.
 pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
+/// Lists of exclusions are not served, or not renewed.
+pub(crate) const LISTS_UNAVAILABLE: &str = "lists-unavailable";
 /// A probe shows nothing about its origin.
 pub(crate) const PROBE_FAILED: &str = "probe-failed";
 
@@ -30,6 +32,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 9] = [
     (PROGRAMS_REPLACED, "9c2260cc3930400dad3b1e7100e5c590"),
     (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
+    (LISTS_UNAVAILABLE, "5d0d0c7be3a74c0f9a6c1f6a0e2b9c44"),
     (PROBE_FAILED, "cb332dea53f8449295133de9ebf9c11d"),
     (EXPLAINED, "8f3f0c5d2a714c1b9c2e6d0b7a45e913"),
 ];

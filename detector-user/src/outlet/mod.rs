@@ -10,13 +10,16 @@
 //! of `tlswhy run` has a thread behind a bounded queue; the metrics' server has a thread of its own.
 
 pub mod database;
+pub mod edl;
 pub mod exclusions;
+pub mod http;
 pub(crate) mod message_kind;
 pub mod metrics;
 pub mod recent_groups;
 pub mod report;
 pub mod sink;
 pub mod status;
+pub mod steady_time;
 pub mod story;
 pub mod summary;
 pub mod tally;

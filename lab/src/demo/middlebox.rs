@@ -77,7 +77,9 @@ fn answer(packet: &[u8], arguments: &Arguments) -> Option<Reset> {
     let header_len = usize::from(packet.first()? & 0x0f) * 4;
     let tcp = packet.get(header_len..)?;
     let payload = tcp.get(usize::from(tcp.get(12)? >> 4) * 4..)?;
-    let is_hello = packet.get(9) == Some(&6) && payload.first() == Some(&22);
+    // A certificate may hold the name, too.
+    let is_hello = payload.first() == Some(&22) && payload.get(5) == Some(&1);
+    let is_hello = is_hello && packet.get(9) == Some(&6);
     let name = arguments.sni.as_bytes();
     if !is_hello || !payload.windows(name.len()).any(|window| window == name) {
         return None;

@@ -4,7 +4,7 @@ pub mod middlebox;
 pub mod story;
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +17,10 @@ use crate::host::{Process, output, run as run_command, words};
 use story::{Scene, Story};
 
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+/// Port of the lists on the gateway.
+const LISTS_PORT: u16 = 9746;
+/// Seconds in which the list has what was found: the agent looks every ten.
+const LISTS_TRIES: u32 = 60;
 /// Verdicts come half a second after a reset at the latest.
 const VERDICT_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -36,19 +40,96 @@ pub fn run() -> anyhow::Result<()> {
     let story = Story::new("tlswhy", folder.path(), &tools)?;
     let _journal = journal()?;
     let began = run_command(&mut words("date +%s"))?;
-    let mut tlswhy = start_agent(&story, &agent)?;
+    let mut tlswhy = start_agent(&story, &agent, folder.path())?;
     for scene in story.scenes() {
         ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
         println!("\n── {}", scene.title);
         play(scene, &tlswhy)?;
     }
+    let list = served_list(&story)?;
+    println!("\n── the list that tlswhy serves, and sslsplit's redirect loads");
+    println!("$ curl http://127.0.0.1:{LISTS_PORT}/edl/pinning/sslsplit | nft -f -");
+    list.lines().for_each(|line| println!("{line}"));
+    story.load(&list)?;
+    println!("$ curl http://127.0.0.1:{LISTS_PORT}/why");
+    println!("{}", served(&story, "/why")?.trim_end());
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let scene = story.scene_of_list(protocol);
+        println!("\n── {}, {protocol}", scene.title);
+        play(scene, &tlswhy)?;
+    }
+    show_report(&story, &agent, folder.path())?;
     let (_, rest) = tlswhy.stop(Signal::SIGINT)?;
     println!("\n── tlswhy ends");
     rest.iter().for_each(|line| println!("{line}"));
     show_journal(began.trim())
 }
 
-fn start_agent(story: &Story, agent: &Path) -> anyhow::Result<Process> {
+/// Writes a configuration of an agent that keeps its state in `folder` and serves lists, for connections of one
+/// client. Returns its path.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn configuration(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("tlswhy.toml");
+    let state = folder.join("state");
+    let text = format!(
+        "[state]\ndirectory = {state:?}\n\n[edl]\nlisten = \"{LISTS_PORT}\"\nmin_confidence = 0.6\n\
+         min_connections = 1\nmin_clients = 1\n"
+    );
+    std::fs::write(&path, text).context("cannot write the configuration")?;
+    Ok(path)
+}
+
+/// Returns the text at a path of the lists that the agent serves on the gateway.
+///
+/// # Errors
+/// If it is not served.
+pub fn served(story: &Story, path: &str) -> anyhow::Result<String> {
+    let url = format!("http://127.0.0.1:{LISTS_PORT}{path}");
+    let mut curl = story.gateway().command("curl");
+    run_command(curl.args(["-sS", "--fail", "--max-time", "10", &url]))
+}
+
+/// Returns the list for sslsplit, once the app that pins is in it.
+///
+/// # Errors
+/// If it never is.
+pub fn served_list(story: &Story) -> anyhow::Result<String> {
+    for _ in 0..LISTS_TRIES {
+        // There is none yet where nothing was asked of the database.
+        if let Ok(list) = served(story, "/edl/pinning/sslsplit")
+            && list.contains("add element")
+        {
+            return Ok(list);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    anyhow::bail!("the list that tlswhy serves never had the app that pins")
+}
+
+/// Writes the report, and prints its destinations.
+fn show_report(story: &Story, agent: &Path, folder: &Path) -> anyhow::Result<()> {
+    let page = folder.join("report.html");
+    let mut report = story.gateway().command(agent);
+    report
+        .args(["report", "--config"])
+        .arg(configuration(folder)?);
+    run_command(report.arg("--to").arg(&page))?;
+    let html = std::fs::read_to_string(&page).context("cannot read the report")?;
+    ensure!(
+        html.contains("api.pinned.test"),
+        "the report does not have the app that pins"
+    );
+    println!("\n── tlswhy report: the page for the application's owner");
+    println!(
+        "$ tlswhy report --to report.html  # {} bytes, with api.pinned.test",
+        html.len()
+    );
+    Ok(())
+}
+
+fn start_agent(story: &Story, agent: &Path, folder: &Path) -> anyhow::Result<Process> {
     let mut command = story.gateway().command(agent);
     command.args([
         "run",
@@ -62,7 +143,10 @@ fn start_agent(story: &Story, agent: &Path) -> anyhow::Result<Process> {
     command
         .arg("--inspection-ca")
         .arg(story.inspection_ca().certificate());
-    println!("── tlswhy starts on the gateway");
+    command.arg("--config").arg(configuration(folder)?);
+    println!(
+        "── tlswhy starts on the gateway, and serves lists on loopback ([edl] listen = \"{LISTS_PORT}\")"
+    );
     println!(
         "$ tlswhy run --interface lan0 --inspection-ca inspection-ca.crt --output text --output journald"
     );

@@ -14,14 +14,18 @@ use crate::host::{Authority, Namespace, Process, connect, run};
 use crate::network::sslsplit;
 use xtask::root;
 
-/// The server whose connections the gateway intercepts, and one it lets through.
+/// The servers whose connections the gateway intercepts, and one it lets through.
 const INTERCEPTED: &str = "10.77.3.2";
+const ALSO_INTERCEPTED: &str = "10.77.3.4";
 const LET_THROUGH: &str = "10.77.3.3";
 const CLIENT: &str = "10.77.1.2";
 const OTHER_CLIENT: &str = "10.77.1.3";
 const WORKS: &str = "www.works.test";
 const PINNED: &str = "api.pinned.test";
 const BLOCKED: &str = "blocked.test";
+
+/// File of the CAs that the Java app trusts: the inspection CA, and its server's own.
+const BOTH_CAS: &str = "both-cas.crt";
 
 /// Everything but tlswhy.
 pub struct Story {
@@ -64,7 +68,7 @@ impl Story {
             (&gateway, "wan0", &["10.77.2.1/24"]),
             (&middlebox, "in0", &["10.77.2.2/24"]),
         )?;
-        let servers = ["10.77.3.2/24", "10.77.3.3/24"];
+        let servers = ["10.77.3.2/24", "10.77.3.3/24", "10.77.3.4/24"];
         connect(
             (&middlebox, "out0", &["10.77.3.1/24"]),
             (&server, "eth0", &servers),
@@ -75,11 +79,7 @@ impl Story {
         server.default_routes(&["10.77.3.1"])?;
         gateway.forward()?;
         middlebox.forward()?;
-        gateway.run("nft add table ip story")?;
-        gateway.run("nft add chain ip story in { type nat hook prerouting priority -100 ; }")?;
-        gateway.run(&format!(
-            "nft add rule ip story in iifname lan0 ip daddr {INTERCEPTED} tcp dport 443 redirect to :8443"
-        ))?;
+        intercept(&gateway)?;
 
         let origin_ca = Authority::new(folder, "origin-ca", "Origin CA")?;
         let inspection_ca = Authority::new(folder, "inspection-ca", "Inspection CA")?;
@@ -98,6 +98,9 @@ impl Story {
 
         let java = root().join("lab/programs/App.java");
         run(Command::new("javac").arg("-d").arg(folder).arg(java))?;
+        let both = [&inspection_ca, &origin_ca].map(|ca| std::fs::read(ca.certificate()));
+        let [one, other] = both;
+        std::fs::write(folder.join(BOTH_CAS), [one?, other?].concat())?;
         gateway.wait_until_listening(8443)?;
         server.wait_until_listening(443)?;
         Ok(Self {
@@ -113,10 +116,15 @@ impl Story {
 
     /// Returns the command by which a Java app on the client asks `name`; `pin` is its pin or `-`.
     fn java(&self, protocol: &str, name: &str, pin: &str) -> Command {
+        let address = if name == PINNED {
+            INTERCEPTED
+        } else {
+            ALSO_INTERCEPTED
+        };
         let mut command = self.client.command("java");
         command.arg("-cp").arg(&self.folder);
-        command.args(["App", INTERCEPTED, name, protocol]);
-        command.arg(self.inspection_ca.certificate()).arg(pin);
+        command.args(["App", address, name, protocol]);
+        command.arg(self.folder.join(BOTH_CAS)).arg(pin);
         command
     }
 
@@ -141,6 +149,26 @@ impl Story {
     /// Returns the CA whose certificates the interceptor shows.
     pub const fn inspection_ca(&self) -> &Authority {
         &self.inspection_ca
+    }
+
+    /// Lets the connections of a list for sslsplit pass the interceptor.
+    ///
+    /// # Errors
+    /// If nft does not take it.
+    pub fn load(&self, list: &str) -> anyhow::Result<()> {
+        let file = self.folder.join("list.nft");
+        std::fs::write(&file, list)?;
+        run(self.gateway.command("nft").arg("-f").arg(file))?;
+        Ok(())
+    }
+
+    /// Returns the scene after the list is loaded: the app that pins works.
+    pub fn scene_of_list(&self, protocol: &str) -> Scene {
+        Scene {
+            title: "the Java app that pins, once its server is excluded",
+            command: self.java(protocol, PINNED, &self.pin),
+            cause: None,
+        }
     }
 
     /// Returns the scenes, in order.
@@ -186,6 +214,24 @@ impl Story {
             ),
         ]
     }
+}
+
+/// Sends connections to the servers through sslsplit, but for those that a list of tlswhy has.
+fn intercept(gateway: &Namespace) -> anyhow::Result<()> {
+    for line in [
+        "add table inet tlswhy",
+        "add set inet tlswhy tlswhy_excluded4 { type ipv4_addr . inet_service ; }",
+        "add chain inet tlswhy in { type nat hook prerouting priority -100 ; }",
+        "add rule inet tlswhy in ip daddr . tcp dport @tlswhy_excluded4 return",
+    ] {
+        gateway.run(&format!("nft {line}"))?;
+    }
+    for server in [INTERCEPTED, ALSO_INTERCEPTED] {
+        gateway.run(&format!(
+            "nft add rule inet tlswhy in iifname lan0 ip daddr {server} tcp dport 443 redirect to :8443"
+        ))?;
+    }
+    Ok(())
 }
 
 impl Scene {

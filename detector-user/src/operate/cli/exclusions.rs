@@ -1,6 +1,7 @@
 //! Arguments of `tlswhy exclusions`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -12,6 +13,9 @@ use crate::verdict::Cause;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  tlswhy exclusions --min-clients 2
+  tlswhy exclusions --format squid --write /etc/squid/tlswhy.list
+  tlswhy exclusions --sources
   tlswhy exclusions verdicts.json
   journalctl --identifier tlswhy --output json | tlswhy exclusions --format squid -
   tlswhy exclusions --format panos-edl --min-clients 2 --never never.txt verdicts.json
@@ -19,16 +23,26 @@ Examples:
   tlswhy exclusions --format squid --diff /etc/squid/tlswhy.list verdicts.json
   tlswhy exclusions --cause client-auth verdicts.json
 
-An excluded destination is not inspected: read a list before an interceptor loads it. Entries whose
-verdicts are no longer in the files are gone from the next list. docs/exclusions.md has each format.";
+Without a FILE, the agent's database is asked. An excluded destination is not inspected: read a list before
+an interceptor loads it. Entries that have not failed for --age, or whose verdicts are no longer in the
+files, are gone from the next list. docs/exclusions.md has each format.";
 
 /// Arguments of `tlswhy exclusions`.
 #[derive(Debug, Args)]
 pub struct ExclusionsArgs {
     /// Verdicts as JSON lines or arrays, of tlswhy or of journalctl, optionally compressed; or captures, which are
-    /// judged as one run; `-` is standard input, as JSON
-    #[arg(value_name = "FILE", required = true)]
+    /// judged as one run; `-` is standard input, as JSON [default: the agent's database]
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+
+    /// Database of the agent, also beside files [default: verdicts.db in the state directory of the
+    /// configuration, or in /var/lib/tlswhy]
+    #[arg(long, value_name = "PATH")]
+    pub database: Option<PathBuf>,
+
+    /// Configuration file that names the state directory [default: /etc/tlswhy/tlswhy.toml if it exists]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "database")]
+    pub config: Option<PathBuf>,
 
     /// Format of the list
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -63,6 +77,20 @@ pub struct ExclusionsArgs {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max: usize,
 
+    /// Maximum age of a destination's last failure [default: 30d for those of the database, otherwise any]
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub age: Option<Duration>,
+
+    /// List clients that refuse the interceptor for every name, such as devices that take no CA, instead of
+    /// destinations: by the database, as plain, panos-edl (of type IP) or nftables-set
+    #[arg(long, conflicts_with_all = ["files", "cause", "always", "never"])]
+    pub sources: bool,
+
+    /// File that the list replaces as a whole, instead of standard output. If nothing is to be listed and the
+    /// file has several entries, it stays as it is for a day
+    #[arg(long, value_name = "PATH", conflicts_with = "diff")]
+    pub write: Option<PathBuf>,
+
     /// Earlier list in the same format: write the entries that differ from it instead of the list
     #[arg(long, value_name = "LAST")]
     pub diff: Option<PathBuf>,
@@ -70,6 +98,10 @@ pub struct ExclusionsArgs {
     /// The operator's knowledge about interception, for captures.
     #[command(flatten)]
     pub knowledge: KnowledgeArgs,
+}
+
+fn age(given: &str) -> Result<Duration, String> {
+    humantime::parse_duration(given).map_err(|_| "not a time such as 12h or 30d".to_owned())
 }
 
 /// Causes whose destinations are excluded from inspection.

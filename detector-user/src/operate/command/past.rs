@@ -1,6 +1,6 @@
 //! The past that `tlswhy verdicts`, `groups` and `why` ask: the agent's database, or captures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, anyhow};
@@ -34,10 +34,18 @@ pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
 /// # Errors
 /// The configuration that is given cannot be read.
 pub(super) fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
-    if let Some(path) = &arguments.database {
-        return Ok(path.clone());
+    database_of(arguments.database.as_deref(), arguments.config.as_deref())
+}
+
+/// Returns the agent's database: the one that is given, or that of a configuration.
+///
+/// # Errors
+/// The configuration cannot be read.
+pub(super) fn database_of(given: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
     }
-    let configured = Config::of_agent(arguments.config.as_deref())?;
+    let configured = Config::of_agent(config)?;
     let directory = configured.and_then(|config| config.settings.state_directory);
     Ok(directory
         .unwrap_or_else(|| STATE_DIRECTORY.into())

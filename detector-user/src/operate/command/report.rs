@@ -119,6 +119,7 @@ fn exclusions(mut query: Query, max: usize, past: &Past) -> anyhow::Result<Vec<E
         always: Patterns::default(),
         never: Patterns::default(),
         proxies: Vec::new(),
+        since: None,
         max,
     };
     let entries = selection.select(&criteria).entries.into_iter();

@@ -9,9 +9,9 @@ use toml::{Spanned, Value};
 
 use super::settings::Settings;
 use super::values::{
-    Complaint, Complaints, confidence_value, duration, duration_value, each, file, flag, list,
-    metrics, name_glob, namespace, network, number, path, path_value, pins, port_values, ports,
-    ring, size, size_value, text, texts,
+    Complaint, Complaints, confidence_value, count, duration, duration_value, each, file, flag,
+    host, list, listen, metrics, name_glob, namespace, network, number, path, path_value, pins,
+    port_values, ports, ring, size, size_value, text, texts,
 };
 use crate::operate::scope::Filter;
 use crate::outlet::sink::Output;
@@ -62,6 +62,10 @@ const PORTS: &str = "a list of ports, such as [22, 3389]";
 const NAMES: &str = "a list of names or globs, such as [\"*.example.com\"]";
 const PATH: &str = "an absolute path, such as \"/var/lib/tlswhy\"";
 const FILE: &str = "the absolute path of a file, such as \"/var/log/tlswhy/verdicts.json\"";
+
+const FILE_OF_ETC: &str = "the absolute path of a file, such as \"/etc/tlswhy/edl.pem\"";
+const HOSTS: &str =
+    "a list of hosts, such as [\"pay.example.com\", \".bank.example\", \"192.0.2.7\"]";
 
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
@@ -552,6 +556,157 @@ pub const KEYS: &[Key] = &[
             let address = settings.metrics.as_ref()?;
             Some(address.to_string().into())
         },
+    },
+    Key {
+        path: "edl.listen",
+        expected: "a port of loopback, such as \"9746\", or an address with a port, such as \"192.0.2.10:9746\"",
+        about: "Address that serves lists of exclusions, at /edl/, and their reasons, at /why; if not set, they are \
+                not served. They need state.directory with its database. The packaged unit allows loopback only \
+                (see exclusions.md)",
+        live: true,
+        read: |settings, value| {
+            settings.edl.listen = Some(listen(value)?);
+            Ok(())
+        },
+        show: |settings| settings.edl.listen.map(|it| it.to_string().into()),
+    },
+    Key {
+        path: "edl.certificate",
+        expected: FILE_OF_ETC,
+        about: "Certificate of that server with its chain, in PEM, read at the start and on each reload; if not set, \
+                it speaks HTTP",
+        live: true,
+        read: |settings, value| {
+            settings.edl.certificate = Some(path(value)?);
+            Ok(())
+        },
+        show: |settings| settings.edl.certificate.as_deref().map(path_value),
+    },
+    Key {
+        path: "edl.key",
+        expected: FILE_OF_ETC,
+        about: "Key of that certificate, in PEM",
+        live: true,
+        read: |settings, value| {
+            settings.edl.key = Some(path(value)?);
+            Ok(())
+        },
+        show: |settings| settings.edl.key.as_deref().map(path_value),
+    },
+    Key {
+        path: "edl.client_ca",
+        expected: FILE_OF_ETC,
+        about: "CA, in PEM, of which clients of that server must show a certificate; if not set, they need none",
+        live: true,
+        read: |settings, value| {
+            settings.edl.client_ca = Some(path(value)?);
+            Ok(())
+        },
+        show: |settings| settings.edl.client_ca.as_deref().map(path_value),
+    },
+    Key {
+        path: "edl.user",
+        expected: "a name without colon",
+        about: "User that clients of that server must be, by basic authentication; if not set, anybody may read",
+        live: true,
+        read: |settings, value| {
+            let given = text(value)?;
+            if given.is_empty() || given.contains(':') || given.chars().any(char::is_control) {
+                return Err(Complaint::new(format!("found {given:?}")).into());
+            }
+            settings.edl.user = Some(given.to_owned());
+            Ok(())
+        },
+        show: |settings| settings.edl.user.clone().map(Into::into),
+    },
+    Key {
+        path: "edl.password_file",
+        expected: FILE_OF_ETC,
+        about: "File of which the first line is the user's password",
+        live: true,
+        read: |settings, value| {
+            settings.edl.password_file = Some(path(value)?);
+            Ok(())
+        },
+        show: |settings| settings.edl.password_file.as_deref().map(path_value),
+    },
+    Key {
+        path: "edl.age",
+        expected: "a duration such as \"30d\"",
+        about: "Maximum age of a destination's last failure: then it leaves its list, and is tried again",
+        live: true,
+        read: |settings, value| {
+            settings.edl.age = duration(value)?;
+            Ok(())
+        },
+        show: |settings| Some(duration_value(settings.edl.age)),
+    },
+    Key {
+        path: "edl.min_confidence",
+        expected: "a number from 0 to 1, such as 0.9",
+        about: "Minimum confidence of verdicts that count for a list",
+        live: true,
+        read: |settings, value| {
+            settings.edl.min_confidence = confidence_value(value)?;
+            Ok(())
+        },
+        show: |settings| Some(Value::Float(settings.edl.min_confidence)),
+    },
+    Key {
+        path: "edl.min_connections",
+        expected: "a number from 1 to 1000000",
+        about: "Minimum failed connections of a destination that is listed",
+        live: true,
+        read: |settings, value| {
+            settings.edl.min_connections = number(value, 1, 1_000_000)? as usize;
+            Ok(())
+        },
+        show: |settings| Some(count(settings.edl.min_connections)),
+    },
+    Key {
+        path: "edl.min_clients",
+        expected: "a number from 1 to 1000000",
+        about: "Minimum clients whose connections to a destination failed. One client alone can pretend to refuse \
+                anything, and make a hole for itself",
+        live: true,
+        read: |settings, value| {
+            settings.edl.min_clients = number(value, 1, 1_000_000)? as usize;
+            Ok(())
+        },
+        show: |settings| Some(count(settings.edl.min_clients)),
+    },
+    Key {
+        path: "edl.max",
+        expected: "a number from 1 to 100000",
+        about: "Maximum entries of a list; destinations of most connections stay",
+        live: true,
+        read: |settings, value| {
+            settings.edl.max = number(value, 1, 100_000)? as usize;
+            Ok(())
+        },
+        show: |settings| Some(count(settings.edl.max)),
+    },
+    Key {
+        path: "edl.always",
+        expected: HOSTS,
+        about: "Hosts that are listed at /edl/pinning in any case; of .NAME also those below",
+        live: true,
+        read: |settings, value| {
+            settings.edl.always = list(value, host)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.edl.always)),
+    },
+    Key {
+        path: "edl.never",
+        expected: HOSTS,
+        about: "Hosts that are never listed; of .NAME also those below",
+        live: true,
+        read: |settings, value| {
+            settings.edl.never = list(value, host)?;
+            Ok(())
+        },
+        show: |settings| Some(texts(&settings.edl.never)),
     },
     Key {
         path: "state.directory",

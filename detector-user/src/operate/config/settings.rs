@@ -11,6 +11,7 @@ use crate::operate::asker::Asking;
 use crate::operate::firewall_log::FirewallLogSettings;
 use crate::operate::scope::{Filter, Ignored, Scope};
 use crate::outlet::database::Retention;
+use crate::outlet::edl::EdlSettings;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub spill_max: u64,
     /// Address that serves metrics.
     pub metrics: Option<MetricsAddress>,
+    /// Lists of exclusions that are served.
+    pub edl: EdlSettings,
     /// Directory for state that survives a reboot.
     pub state_directory: Option<PathBuf>,
     /// Directory for state that survives a restart.
@@ -87,6 +90,7 @@ impl Default for Settings {
             queue: defaults::QUEUE,
             spill_max: defaults::SPILL_MAX,
             metrics: None,
+            edl: EdlSettings::default(),
             state_directory: None,
             runtime_directory: None,
             retention: defaults::RETENTION,
@@ -110,6 +114,7 @@ impl Settings {
             ignored: std::mem::take(&mut self.ignored),
             filter: std::mem::take(&mut self.filter),
             metrics: self.metrics.take(),
+            edl: std::mem::take(&mut self.edl),
             ..other.clone()
         };
     }

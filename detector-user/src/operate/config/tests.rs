@@ -74,6 +74,21 @@ spill_max = "1MB"
 [metrics]
 listen = "127.0.0.1:9745"
 
+[edl]
+listen = "9746"
+certificate = "/etc/tlswhy/edl.pem"
+key = "/etc/tlswhy/edl.key"
+client_ca = "/etc/tlswhy/edl-clients.pem"
+user = "firewall"
+password_file = "/etc/tlswhy/edl.password"
+age = "14d"
+min_confidence = 0.95
+min_connections = 5
+min_clients = 3
+max = 500
+always = [".pay.example"]
+never = ["bank.example"]
+
 [state]
 directory = "/var/lib/tlswhy"
 runtime = "/run/tlswhy"
@@ -163,6 +178,14 @@ pins = "/etc/tlswhy"
 #[case("metrics", "listen", "unix:metrics.sock", "is not an absolute path")]
 #[case("metrics", "listen", "unix:/run", "is a directory")]
 #[case("metrics", "listen", "localhost:9745", "is not an address and port")]
+#[case("edl", "listen", "0", "is neither a port nor an address with one")]
+#[case(
+    "edl",
+    "listen",
+    "localhost:9746",
+    "is neither a port nor an address with one"
+)]
+#[case("edl", "user", "a:b", "found")]
 fn what_cannot_work_is_a_mistake(
     #[case] section: &str,
     #[case] name: &str,

@@ -1,7 +1,8 @@
 //! Values of the configuration file: from TOML, and back.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use toml::de::DeValue;
 use toml::{Spanned, Value};
 
 use crate::host::namespace::path as namespace_path;
+use crate::outlet::exclusions::HostPattern;
 use crate::outlet::metrics::MetricsAddress;
 
 /// A mistake in a value; `at` is its byte offset in the file if not all of the value is wrong.
@@ -274,6 +276,29 @@ pub(super) fn metrics(value: &Spanned<DeValue<'_>>) -> Result<MetricsAddress, Co
         }
     }
     Ok(address)
+}
+
+/// Reads an address that is served on: a port alone is one of loopback.
+pub(super) fn listen(value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Complaint> {
+    let given = text(value)?;
+    let port = given.parse::<NonZeroU16>();
+    let on_loopback = port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.get())));
+    on_loopback.or_else(|_| given.parse()).map_err(|_| {
+        Complaint::new(format!(
+            "{given:?} is neither a port nor an address with one"
+        ))
+    })
+}
+
+/// Reads a host of a list by hand.
+pub(super) fn host(given: &str) -> Result<HostPattern, String> {
+    given
+        .parse()
+        .map_err(|error| format!("{given:?} is {error}"))
+}
+
+pub(super) fn count(number: usize) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(super) fn texts<T: Display>(values: impl IntoIterator<Item = T>) -> Value {

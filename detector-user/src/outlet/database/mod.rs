@@ -10,6 +10,7 @@
 mod acceptances;
 mod address;
 mod error;
+mod failing;
 mod group;
 mod past;
 mod query;
@@ -23,6 +24,7 @@ pub(crate) mod tests;
 
 pub use acceptances::{Acceptance, Acceptances};
 pub use error::DatabaseError;
+pub use failing::FailingGroup;
 pub use group::{Group, GroupCause, Totals};
 pub use past::{Past, StoredVerdict};
 pub use query::Query;

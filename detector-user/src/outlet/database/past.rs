@@ -51,6 +51,10 @@ impl Past {
         }
     }
 
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Returns the latest verdicts of a query, in the order of their times.
     ///
     /// # Errors
@@ -308,7 +312,7 @@ fn limit(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, DatabaseError> {
+pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, DatabaseError> {
     serde_json::from_str(text).map_err(|error| DatabaseError::Row(error.to_string()))
 }
 
@@ -321,6 +325,6 @@ fn named<T: Copy>(
     found.ok_or_else(|| DatabaseError::Row(format!("unknown name {name:?}")))
 }
 
-fn timestamp(nanoseconds: i64) -> Timestamp {
+pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default()
 }

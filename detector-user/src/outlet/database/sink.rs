@@ -7,6 +7,7 @@ use super::acceptances::{Acceptances, Pending};
 use super::retention::Retention;
 use super::{DatabaseError, Writer, schema};
 use crate::outlet::sink::{Sink, SinkError};
+use crate::outlet::steady_time::{SteadyTime, calendar_ns};
 use crate::verdict::Verdict;
 
 const NAME: &str = "database";
@@ -31,6 +32,9 @@ pub struct DatabaseSink {
     pending: Pending,
     committed: Instant,
     clean_at: Instant,
+    /// The time by which rows are old.
+    clock: SteadyTime,
+    is_ahead: bool,
     /// A notice that loses no verdict.
     notice: Option<SinkError>,
 }
@@ -47,6 +51,9 @@ impl DatabaseSink {
     ) -> Result<Self, SinkError> {
         let (writer, aside) = Writer::open(path)?;
         let now = Instant::now();
+        // Damage is found when something is written.
+        let latest_ns = writer.latest_ns().ok().flatten();
+        let clock = SteadyTime::new(latest_ns, calendar_ns(), now);
         Ok(Self {
             path: path.to_owned(),
             retention,
@@ -57,6 +64,8 @@ impl DatabaseSink {
             pending: Pending::default(),
             committed: now,
             clean_at: now,
+            clock,
+            is_ahead: false,
             notice: aside.map(|aside| SinkError::DatabaseDamaged { aside }),
         })
     }
@@ -136,11 +145,14 @@ impl DatabaseSink {
         if now < self.clean_at {
             return Ok(());
         }
-        let time = jiff::Timestamp::now().as_nanosecond();
-        let time_ns = i64::try_from(time).unwrap_or(i64::MAX);
-        let has_more = self.writer.remove_old(self.retention, time_ns)?;
+        let time = self.clock.read(calendar_ns(), now);
+        let has_more = self.writer.remove_old(self.retention, time.time_ns)?;
         self.clean_at = if has_more { now } else { now + CLEANING };
-        Ok(())
+        let was_ahead = std::mem::replace(&mut self.is_ahead, time.ahead.is_some());
+        match time.ahead {
+            Some(ahead) if !was_ahead => Err(SinkError::ClockAhead { ahead }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -173,6 +185,39 @@ mod tests {
     use super::*;
     use crate::outlet::database::{FILE, Past, Query};
     use crate::verdict::tests::pinning;
+
+    #[test]
+    fn a_clock_that_steps_forward_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let retention = Retention {
+            age: Duration::from_secs(86_400),
+            bytes: u64::MAX,
+        };
+        let mut sink = DatabaseSink::open(&path, retention, Acceptances::default()).unwrap();
+        // The calendar is far beyond the only row, which is from 2026: as when the clock was wrong until now.
+        sink.insert(&pinning()).unwrap();
+        sink.flush().unwrap();
+        drop(sink);
+        let mut sink = DatabaseSink::open(&path, retention, Acceptances::default()).unwrap();
+        let beyond = pinning().time + jiff::SignedDuration::from_hours(24 * 400);
+        let beyond_ns = i64::try_from(beyond.as_nanosecond()).unwrap();
+        let now = Instant::now();
+        let latest_ns = sink.writer.latest_ns().unwrap();
+        sink.clock = SteadyTime::new(latest_ns, beyond_ns, now);
+        let time = sink.clock.read(beyond_ns, now);
+        sink.writer.remove_old(retention, time.time_ns).unwrap();
+        let query = Query {
+            limit: 1,
+            ..Query::default()
+        };
+        let past = Past::open(&path).unwrap();
+        assert_eq!(past.verdicts(&query).unwrap().len(), 1);
+        let late = now + 2 * Duration::from_secs(86_400);
+        let time = sink.clock.read(beyond_ns, late);
+        sink.writer.remove_old(retention, time.time_ns).unwrap();
+        assert_eq!(past.verdicts(&query).unwrap().len(), 0);
+    }
 
     #[test]
     fn a_failure_while_the_transaction_begins_again_loses_no_verdict() {

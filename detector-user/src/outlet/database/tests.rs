@@ -50,6 +50,27 @@ pub(crate) fn past(verdicts: &[Verdict]) -> Past {
     Past::of(writer)
 }
 
+/// A past of a group that failed and later worked, and of which the verdicts are too old.
+pub(crate) fn past_without_verdicts() -> Past {
+    let mut writer = Writer::in_memory().unwrap();
+    writer.insert(&pinning()).unwrap();
+    let ns = |time: Timestamp| i64::try_from(time.as_nanosecond()).unwrap();
+    let later_ns = ns(pinning().time + SignedDuration::from_hours(48));
+    let acceptances = Acceptances::default();
+    acceptances.record(Acceptance {
+        time_ns: later_ns.unsigned_abs(),
+        issuer: pinning().issuer,
+        ..acceptance("api.pinned.test")
+    });
+    writer.take(&acceptances).unwrap();
+    let day = Retention {
+        age: Duration::from_secs(86_400),
+        ..ANY
+    };
+    writer.remove_old(day, later_ns).unwrap();
+    Past::of(writer)
+}
+
 fn causes(group: &Group) -> Vec<(Cause, u64)> {
     group
         .causes

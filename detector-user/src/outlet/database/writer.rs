@@ -108,6 +108,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Returns the latest end of a connection, nanoseconds since the UNIX epoch.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub(super) fn latest_ns(&self) -> Result<Option<i64>, DatabaseError> {
+        let sql = "SELECT max(last_ns) FROM groups";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// Removes some of what is beyond `retention`. Returns whether there may be more. `now_ns` is in
     /// nanoseconds since the UNIX epoch.
     ///

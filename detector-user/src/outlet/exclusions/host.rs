@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Maximum length of a host name (RFC 1035 §2.3.4), without a trailing dot.
 const NAME_MAX: usize = 253;
 /// Maximum length of a label.
@@ -22,7 +24,8 @@ const ECH_PUBLIC_NAMES: &[&str] = &["cloudflare-ech.com", "encryptedsni.com"];
 /// assert_eq!("co.uk".parse::<Host>(), Err(HostError::PublicSuffix));
 /// # Ok::<(), HostError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Host {
     /// A name.
     Name(String),
@@ -78,6 +81,20 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(is_ldh)
         && !label.starts_with('-')
         && !label.ends_with('-')
+}
+
+impl TryFrom<String> for Host {
+    type Error = HostError;
+
+    fn try_from(text: String) -> Result<Self, HostError> {
+        text.parse()
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.to_string()
+    }
 }
 
 impl fmt::Display for Host {

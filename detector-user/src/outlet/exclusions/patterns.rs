@@ -1,5 +1,6 @@
 //! Hosts that the operator lists by hand, always or never.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::host::{Host, HostError};
@@ -32,6 +33,13 @@ impl FromStr for HostPattern {
             host,
             with_subdomains,
         })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.with_subdomains { "." } else { "" };
+        write!(f, "{dot}{}", self.host)
     }
 }
 

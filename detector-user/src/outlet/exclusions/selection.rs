@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use super::host::Host;
-use super::patterns::Patterns;
+use super::patterns::{HostPattern, Patterns};
 use super::sighting::Sighting;
 use crate::outlet::sink::escaped;
 use crate::verdict::Cause;
+
+/// Hosts below one registrable domain from which its subtree is proposed.
+const HOSTS_OF_SUBTREE: usize = 3;
 
 /// Conditions of being listed.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +32,14 @@ pub struct Criteria {
     pub never: Patterns,
     /// Proxies: their addresses are no destination's.
     pub proxies: Vec<IpAddr>,
+    /// Time of the last failure since which a destination is listed; `None`: any time.
+    pub since: Option<Timestamp>,
     /// Maximum entries beside those that are always listed; those of most connections stay.
     pub max: usize,
 }
 
 /// A destination in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The host.
     pub host: Host,
@@ -45,6 +53,10 @@ pub struct Entry {
     pub connections: usize,
     /// Their clients.
     pub clients: BTreeSet<IpAddr>,
+    /// Times of the first and the last of them, if known.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// Identifier of the verdict on the last one; empty if unknown.
+    pub verdict: String,
 }
 
 /// A list's entries by host, and the notices about others.
@@ -84,15 +96,21 @@ impl Selection {
         let mut found = BTreeMap::new();
         let valid = self.sightings.iter();
         let valid = valid.filter(|(id, _)| !self.superseded.contains(*id));
-        for (_, sighting) in valid {
+        for (id, sighting) in valid {
             if sighting.confidence >= criteria.min_confidence {
-                add(sighting, criteria, &mut found, &mut notices);
+                add(id, sighting, criteria, &mut found, &mut notices);
             }
         }
         let mut entries: Vec<Entry> = found.into_values().collect();
         self.keep_addresses(criteria, &mut entries, &mut notices);
+        propose_subtrees(criteria, &entries, &mut notices);
         entries.retain(|entry| {
-            entry.connections >= criteria.min_connections
+            let last = entry.times.map(|(_, last)| last);
+            let is_late = criteria
+                .since
+                .is_none_or(|since| last.is_none_or(|it| it >= since));
+            is_late
+                && entry.connections >= criteria.min_connections
                 && entry.clients.len() >= criteria.min_clients
         });
         if entries.len() > criteria.max {
@@ -142,6 +160,7 @@ impl Selection {
 }
 
 fn add(
+    id: &str,
     sighting: &Sighting,
     criteria: &Criteria,
     found: &mut BTreeMap<Host, Entry>,
@@ -170,8 +189,44 @@ fn add(
         .or_insert_with(|| Entry::new(host));
     entry.servers.extend(sighting.server);
     entry.ports.insert(sighting.port);
-    entry.connections += 1;
+    entry.connections = entry.connections.saturating_add(sighting.connections);
     entry.clients.insert(sighting.client);
+    if let Some((first, last)) = sighting.times.filter(|_| sighting.connections > 0) {
+        let known = entry.times;
+        if known.is_none_or(|(_, known)| (known, entry.verdict.as_str()) < (last, id)) {
+            id.clone_into(&mut entry.verdict);
+        }
+        entry.times = Some(known.map_or((first, last), |(earlier, later)| {
+            (earlier.min(first), later.max(last))
+        }));
+    }
+}
+
+/// Proposes to list a domain with its subdomains where several hosts below it are listed. It is only proposed:
+/// a subtree may hold others that nothing pins.
+fn propose_subtrees(criteria: &Criteria, entries: &[Entry], notices: &mut BTreeSet<String>) {
+    let mut domains: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in entries {
+        let Host::Name(name) = &entry.host else {
+            continue;
+        };
+        // Names under a suffix that everybody may register below have unrelated owners.
+        if let Some(domain) = psl::domain_str(name).filter(|domain| domain.len() < name.len()) {
+            *domains.entry(domain).or_default() += 1;
+        }
+    }
+    for (domain, hosts) in domains {
+        let is_listed = domain
+            .parse()
+            .is_ok_and(|host| criteria.always.contain(&host) || criteria.never.contain(&host));
+        if hosts >= HOSTS_OF_SUBTREE && !is_listed {
+            notices.insert(format!(
+                "{hosts} hosts below {domain} fail for {}: if all of it is to be excluded, put .{domain} \
+                 into the list of hosts that are always listed",
+                criteria.cause
+            ));
+        }
+    }
 }
 
 /// Adds the hosts that are always listed, and drops those that they include.
@@ -219,7 +274,18 @@ impl Entry {
             ports: BTreeSet::new(),
             connections: 0,
             clients: BTreeSet::new(),
+            times: None,
+            verdict: String::new(),
         }
+    }
+
+    /// Whether it means a host.
+    pub fn includes(&self, host: &Host) -> bool {
+        let pattern = HostPattern {
+            host: self.host.clone(),
+            with_subdomains: self.with_subdomains,
+        };
+        pattern.matches(host)
     }
 
     /// Returns the reason for listing it, in a few words.
@@ -252,6 +318,7 @@ mod tests {
             always: Patterns::default(),
             never: Patterns::default(),
             proxies: vec![],
+            since: None,
             max: 1000,
         }
     }
@@ -401,7 +468,50 @@ mod tests {
         let entries = selected.entries.iter();
         let addresses: Vec<_> = entries.flat_map(|entry| entry.servers.clone()).collect();
         assert_eq!(addresses, ["10.0.0.4:443".parse().unwrap()]);
-        assert_eq!(selected.notices.len(), 3, "{:?}", selected.notices);
+        let is_proposal = |notice: &&String| notice.contains("hosts below");
+        let notices: Vec<_> = selected
+            .notices
+            .iter()
+            .filter(|it| !is_proposal(it))
+            .collect();
+        assert_eq!(notices.len(), 3, "{notices:?}");
+    }
+
+    #[test]
+    fn what_was_seen_too_long_ago_is_not_listed() {
+        let at = |id, name, hours: i64| {
+            let last = pinning().time - jiff::SignedDuration::from_hours(hours);
+            Sighting {
+                times: Some((last, last)),
+                ..sighting(id, name, 1)
+            }
+        };
+        let all = [
+            at("a", "old.example.com", 48),
+            at("b", "both.example.com", 48),
+            at("c", "both.example.com", 1),
+        ];
+        let selected = selection(all).select(&Criteria {
+            since: Some(pinning().time - jiff::SignedDuration::from_hours(24)),
+            ..criteria()
+        });
+        assert_eq!(hosts(&selected), ["both.example.com"]);
+        assert_eq!(selected.entries[0].verdict, "c");
+    }
+
+    #[test]
+    fn a_subtree_is_proposed_and_not_listed() {
+        let below = |domain: &str| {
+            let names = ["a", "b", "c"].map(|host| format!("{host}.{domain}"));
+            let sightings = names.iter().map(|name| sighting(name, name, 1));
+            selection(sightings.collect::<Vec<_>>()).select(&criteria())
+        };
+        let selected = below("pay.example.com");
+        assert_eq!(selected.entries.len(), 3);
+        assert!(selected.entries.iter().all(|entry| !entry.with_subdomains));
+        assert!(selected.notices[0].starts_with("3 hosts below example.com fail for pinning"));
+        // Unrelated owners.
+        assert_eq!(below("github.io").notices, [""; 0]);
     }
 
     #[test]

@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::flow::preamble::Target;
+use crate::outlet::database::FailingGroup;
 use crate::verdict::{Cause, Verdict};
 
-/// A verdict on one connection, as far as its destination goes.
+/// Port of a server of which the name alone is known.
+const HTTPS: u16 = 443;
+
+/// A verdict on one connection, or a group of such, as far as their destination goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
     /// Identifier of the verdict; empty of an old one.
@@ -26,6 +31,10 @@ pub struct Sighting {
     pub server: Option<SocketAddr>,
     /// The server's port.
     pub port: u16,
+    /// Connections that it stands for; none of a further address of others.
+    pub connections: usize,
+    /// Times of the first and the last of them, if known.
+    pub times: Option<(Timestamp, Timestamp)>,
 }
 
 /// A line that is no verdict.
@@ -64,6 +73,8 @@ struct JournalEntry {
     sni: Option<serde_json::Value>,
     #[serde(rename = "TLSWHY_TARGET")]
     target: Option<String>,
+    #[serde(rename = "TLSWHY_TIME")]
+    time: Option<String>,
 }
 
 /// A line that stands for several revisions.
@@ -136,6 +147,11 @@ impl Sighting {
             name,
             server,
             port,
+            connections: 1,
+            times: entry
+                .time
+                .and_then(|time| time.parse().ok())
+                .map(|time| (time, time)),
         }))
     }
 }
@@ -156,6 +172,57 @@ impl From<&Verdict> for Sighting {
             name,
             server,
             port,
+            connections: 1,
+            times: Some((verdict.time, verdict.time)),
+        }
+    }
+}
+
+impl Sighting {
+    /// Returns the sightings of a group in the database: one for all its connections, and one for each further
+    /// address.
+    pub fn of_group(group: FailingGroup, cause: Cause) -> Vec<Self> {
+        let latest = group.verdict.as_ref().map(Self::from);
+        let mut first = latest.unwrap_or_else(|| Self::of_name(&group.name, group.client));
+        let is_direct = group.verdict.as_ref().is_none_or(|it| it.target.is_none());
+        first.id.clone_from(&group.id);
+        first.supersedes.clear();
+        first.cause = cause;
+        first.confidence = group.confidence;
+        first.connections = usize::try_from(group.failed).unwrap_or(usize::MAX);
+        first.times = Some((group.first, group.last));
+        let others = group.servers.into_iter().enumerate();
+        // Behind an explicit proxy they are the proxy's.
+        let others = others.filter(|(_, server)| is_direct && Some(*server) != first.server);
+        let others: Vec<_> = others
+            .map(|(number, server)| Self {
+                id: format!("{} {number}", group.id),
+                server: Some(server),
+                port: server.port(),
+                connections: 0,
+                ..first.clone()
+            })
+            .collect();
+        [vec![first], others].concat()
+    }
+
+    /// Returns a sighting of which the name alone is known: a server's, a proxy's target or an address.
+    fn of_name(name: &str, client: IpAddr) -> Self {
+        let address = name.parse::<IpAddr>().ok();
+        let target = Target::parse(name).filter(|it| it.is_name());
+        let port = target.as_ref().map_or(HTTPS, |it| it.port);
+        let name = target.map_or_else(|| name.to_owned(), |it| it.host);
+        Self {
+            id: String::new(),
+            supersedes: Vec::new(),
+            cause: Cause::Pinning,
+            confidence: 0.0,
+            client,
+            name: address.is_none().then_some(name),
+            server: address.map(|ip| SocketAddr::new(ip, port)),
+            port,
+            connections: 0,
+            times: None,
         }
     }
 }
@@ -191,7 +258,8 @@ mod tests {
         assert_eq!(sighting.name.as_deref(), Some("api.pinned.test"));
         let entry = r#"{"__CURSOR":"s=1","MESSAGE":"x","TLSWHY_ID":"0123456789abcdef",
             "TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.97","TLSWHY_CLIENT_IP":"10.0.1.2",
-            "TLSWHY_SERVER_IP":"10.0.2.2","TLSWHY_SERVER_PORT":"443","TLSWHY_SNI":"api.pinned.test"}"#;
+            "TLSWHY_SERVER_IP":"10.0.2.2","TLSWHY_SERVER_PORT":"443","TLSWHY_SNI":"api.pinned.test",
+            "TLSWHY_TIME":"2026-11-23T08:30:01.123456789Z"}"#;
         assert_eq!(
             Sighting::parse(&entry.replace('\n', "")).unwrap(),
             Some(sighting)

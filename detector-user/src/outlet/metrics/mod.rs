@@ -12,7 +12,6 @@ mod process;
 mod registry;
 pub mod server;
 mod snapshot;
-mod socket;
 
 pub use document::reference;
 pub use families::FAMILIES;

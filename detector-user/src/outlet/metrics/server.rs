@@ -1,171 +1,33 @@
-//! Serving metrics over HTTP, on a thread of its own: one request per connection, few connections,
-//! and a few seconds for each.
+//! Serving metrics over HTTP.
 
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 
-use super::socket::Listener;
-pub use super::socket::ServeError;
 use super::{Metrics, MetricsAddress};
-use crate::host::privileges::give_up_all;
-use crate::host::unix_socket::SocketFile;
-
-/// Maximum connections; further ones wait.
-const CONNECTIONS_MAX: usize = 32;
-/// Maximum time for a request, and for a connection.
-const REQUEST_MAX: Duration = Duration::from_secs(5);
-const CONNECTION_MAX: Duration = Duration::from_secs(10);
-/// Pause after a connection could not be accepted, for instance for want of descriptors.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::outlet::http::{Listener, ServeError, Server, of_kind, plain, refusal};
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 const OPENMETRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const CLASSIC_TYPE: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-const PLAIN_TYPE: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// A server that runs until it is dropped.
-#[derive(Debug)]
-pub struct Server {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-    port: Option<SocketAddr>,
-    /// Removed after the thread ends.
-    _file: Option<SocketFile>,
-}
-
-impl Server {
-    /// Serves `metrics` on `address`.
-    ///
-    /// # Errors
-    /// [`ServeError`] if the address cannot be used or no thread started.
-    pub fn start(address: &MetricsAddress, metrics: Metrics) -> Result<Self, ServeError> {
-        let (listener, file) = Listener::bind(address)?;
-        let port = match &listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(_) => None,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(ServeError::Thread)?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(move || {
-                // This thread handles bytes of any local client.
-                give_up_all();
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = stopped => {}
-                        _ = serve(listener, metrics) => {}
-                    }
-                });
-            })
-            .map_err(ServeError::Thread)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-            port,
-            _file: file,
-        })
-    }
-
-    /// Whether the thread is running.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|it| !it.is_finished())
-    }
-
-    /// Returns the address that it listens on, if it has a port.
-    #[must_use]
-    pub const fn port(&self) -> Option<SocketAddr> {
-        self.port
-    }
-}
-
-impl Drop for Server {
-    /// Waits until the address is free, which takes no longer than one answer.
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Accepting {
-    fn new(listener: Listener) -> io::Result<Self> {
-        Ok(match listener {
-            Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
-            Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
-        })
-    }
-
-    async fn next(&self) -> io::Result<Box<dyn Stream>> {
-        Ok(match self {
-            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
-            Self::Unix(listener) => Box::new(listener.accept().await?.0),
-        })
-    }
-}
-
-async fn serve(listener: Listener, metrics: Metrics) -> io::Result<()> {
-    let listener = Accepting::new(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // The semaphore is never closed, so there is always a next place.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Ok(stream) = listener.next().await else {
-            sleep(PAUSE).await;
-            continue;
-        };
-        let metrics = metrics.clone();
-        tokio::spawn(async move {
-            let _ = timeout(CONNECTION_MAX, connection(stream, metrics)).await;
-            drop(place);
-        });
-    }
-    Ok(())
-}
-
-/// Serves one request. A client that hangs up or sends nonsense is ignored.
-async fn connection(stream: Box<dyn Stream>, metrics: Metrics) {
-    let service = service_fn(|request| {
-        let answer = answer(&request, &metrics);
-        async { Ok::<_, Infallible>(answer) }
-    });
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+/// Serves `metrics` on `address`.
+///
+/// # Errors
+/// [`ServeError`] if the address cannot be used or no thread started.
+pub fn start(address: &MetricsAddress, metrics: Metrics) -> Result<Server, ServeError> {
+    const WHAT: &str = "metrics";
+    let listener = match address {
+        MetricsAddress::Tcp(address) => Listener::on_port(WHAT, *address)?,
+        MetricsAddress::Unix(path) => Listener::on_socket(WHAT, path)?,
+    };
+    let answer = Arc::new(move |request: &Request<_>| answer(request, &metrics));
+    Server::start(WHAT, listener, None, answer)
 }
 
 fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -174,13 +36,8 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
         let paths = "paths: /metrics, /healthz, /readyz".to_owned();
         return plain(StatusCode::NOT_FOUND, paths);
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer = plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "methods: GET, HEAD".to_owned(),
-        );
-        answer.headers_mut().insert(ALLOW, ALLOWED);
-        return answer;
+    if let Some(refusal) = refusal(request) {
+        return refusal;
     }
     let state = match path {
         "/metrics" => return all(request, metrics),
@@ -208,28 +65,18 @@ fn all<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
     }
 }
 
-fn plain(status: StatusCode, line: String) -> Response<Full<Bytes>> {
-    of_kind(status, line + "\n", PLAIN_TYPE)
-}
-
-fn of_kind(status: StatusCode, text: String, kind: HeaderValue) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
     use std::time::Instant;
 
     use super::*;
+    use crate::outlet::http::{CONNECTION_MAX, CONNECTIONS_MAX, REQUEST_MAX};
 
     fn server(metrics: &Metrics) -> (Server, SocketAddr) {
         let address = MetricsAddress::Tcp("127.0.0.1:0".parse().unwrap());
-        let server = Server::start(&address, metrics.clone()).unwrap();
+        let server = start(&address, metrics.clone()).unwrap();
         let port = server.port().unwrap();
         (server, port)
     }
@@ -326,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.sock");
         let address = MetricsAddress::Unix(path.clone());
-        let server = Server::start(&address, Metrics::default()).unwrap();
+        let server = start(&address, Metrics::default()).unwrap();
         let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

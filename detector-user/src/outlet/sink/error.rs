@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::outlet::database::DatabaseError;
 
@@ -106,6 +107,15 @@ pub enum SinkError {
         /// Their number.
         dropped: u64,
     },
+    /// The calendar clock went forward.
+    #[error(
+        "the clock is {} hours ahead of the time that is expected: nothing is removed from the database by its \
+         age for a day; correct the clock if it is wrong", .ahead.as_secs() / 3_600
+    )]
+    ClockAhead {
+        /// Its advance.
+        ahead: Duration,
+    },
     /// No journald listens.
     #[error(
         "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
@@ -154,6 +164,7 @@ impl SinkError {
             Self::Database { .. } => "database",
             Self::DatabaseDamaged { .. } => "database-damaged",
             Self::AcceptancesDropped { .. } => "acceptances-dropped",
+            Self::ClockAhead { .. } => "clock-ahead",
             Self::JournalMissing { .. } => "journald-missing",
             Self::JournalForbidden { .. } => "journald-forbidden",
             Self::JournalBusy { .. } => "journald-busy",

@@ -2,9 +2,9 @@
 
 use tracing::{info, warn};
 
+use crate::outlet::http::Server;
 use crate::outlet::message_kind;
-use crate::outlet::metrics::server::Server;
-use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot};
+use crate::outlet::metrics::{Meter, Metrics, MetricsAddress, Snapshot, server};
 use crate::source::tap::object::ObjectOptions;
 
 /// Metrics and their server, while an address is configured.
@@ -69,7 +69,7 @@ impl Endpoint {
             return;
         }
         self.server = None;
-        match Server::start(wanted, self.metrics.clone()) {
+        match server::start(wanted, self.metrics.clone()) {
             Ok(server) => {
                 info!("metrics are served on {wanted}");
                 self.reported = false;

@@ -48,6 +48,7 @@ impl Watch {
             warn!("{message}");
         }
         self.endpoint.turn();
+        self.lists.try_to_serve();
         let Ok(counters) = self.counters.read() else {
             warn!("cannot read the kernel's counters");
             return;

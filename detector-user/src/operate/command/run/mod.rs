@@ -4,6 +4,7 @@ mod calendar;
 mod catch_up;
 mod endpoint;
 mod housekeeping;
+mod lists;
 mod metrics;
 mod reload;
 mod resume;

@@ -42,6 +42,8 @@ impl Watch {
         if live.iter().any(|key| key.path == "metrics.listen") {
             self.serve_metrics(new.settings.metrics.clone());
         }
+        // Its certificate may have been renewed.
+        self.lists.serve(&new.settings.edl);
         match live.is_empty() {
             true => info!("reloaded: nothing changed"),
             false => info!("reloaded: {}", named(&live)),

@@ -12,6 +12,7 @@ use tracing::info;
 use super::calendar::follow_calendar;
 use super::catch_up::CatchUp;
 use super::endpoint::Endpoint;
+use super::lists::Lists;
 use super::resume::{carry_over, keep_history};
 use super::setup::{is_strict, pipeline};
 use super::signals::Signals;
@@ -70,6 +71,7 @@ pub(super) struct Watch {
     pub(super) housekeeping: Interval,
     pub(super) service_manager: ServiceManager,
     pub(super) endpoint: Endpoint,
+    pub(super) lists: Lists,
     pub(super) status: StatusSocket,
     pub(super) pipeline: Pipeline,
 }
@@ -131,6 +133,7 @@ impl Watch {
             housekeeping,
             service_manager,
             endpoint,
+            lists: Lists::new(&config.settings),
             status: StatusSocket::new(&config),
             pipeline,
             arguments,
