@@ -160,7 +160,7 @@ impl Servers<'_> {
             .arg(certificate)
             .arg(key);
         let odd = Process::start(&mut odd)?;
-        odd.wait_for(Duration::from_secs(10), |line| line == "ready")?;
+        odd.wait_for(Duration::from_secs(60), |line| line == "ready")?;
         let mut programs = vec![nginx, odd];
         if let Some((host, certificate, key)) = mutual {
             // nginx would take any client into TLS and refuse it in HTTP.

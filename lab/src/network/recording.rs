@@ -30,7 +30,7 @@ impl Recording {
         tcpdump.args(["-n", "-U", "--immediate-mode", "-B", "65536", "-s", "0"]);
         tcpdump.args(["--time-stamp-precision=nano", "-Z", "root", "-i", interface]);
         let tcpdump = Process::start(tcpdump.arg("-w").arg(&file).arg("tcp"))?;
-        tcpdump.wait_for(Duration::from_secs(10), |line| {
+        tcpdump.wait_for(Duration::from_secs(60), |line| {
             line.contains("listening on")
         })?;
         Ok(Self { file, tcpdump })
