@@ -36,6 +36,10 @@ pub fn xtask() -> Command {
         .subcommand(old_kernel())
         .subcommand(package())
         .subcommand(command(
+            "check-arm64",
+            "Cross-build the agent for arm64, run it in an emulator, and compare its verdicts",
+        ))
+        .subcommand(command(
             "test-arm64",
             "Cross-build the unit tests for arm64, and run them in an emulator",
         ))

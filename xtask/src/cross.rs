@@ -9,14 +9,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::call::{cargo, run};
+use crate::call::{as_tests, cargo, run};
 use crate::setup::{self, Group};
-use crate::target;
+use crate::{root, target};
 
 /// The target that is built for.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The prefix of its variables of cargo.
 const VARIABLE: &str = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
+/// The compiler of C, which links, too.
+const COMPILER: &str = "aarch64-linux-gnu-gcc";
+/// The emulator, and where it finds the C library.
+const EMULATOR: [&str; 3] = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"];
+/// The captures that are judged in the emulator: gzip, TLS 1.2, certificates, a group whose verdicts are revised.
+const GROUP: &str = "pin-java-sslsplit-1.2.";
 /// Debian's name of it.
 const DEBIAN_ARCH: &str = "arm64";
 /// Debian's package of the standard library, of the version of its compiler.
@@ -65,11 +71,11 @@ impl Cross {
         command
             .args(["--target", TARGET])
             .env("CARGO_TARGET_DIR", folder())
-            .env(format!("{VARIABLE}_LINKER"), "aarch64-linux-gnu-gcc")
-            .env(
-                format!("{VARIABLE}_RUNNER"),
-                "qemu-aarch64-static -L /usr/aarch64-linux-gnu",
-            );
+            .env(format!("{VARIABLE}_LINKER"), COMPILER)
+            .env(format!("{VARIABLE}_RUNNER"), EMULATOR.join(" "))
+            // SQLite, zstd and others are C.
+            .env("CC_aarch64_unknown_linux_gnu", COMPILER)
+            .env("AR_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-ar");
         if let Some(sysroot) = &self.debian {
             let flags = format!("--sysroot {}", sysroot.display());
             command
@@ -98,6 +104,62 @@ pub fn test() -> anyhow::Result<()> {
         tests.args(["--skip", test]);
     }
     run(&mut tests, "unit tests for arm64 failed")
+}
+
+/// Builds the agent for the target without optimization, runs it in an emulator, and compares its verdicts on
+/// captures with those of this machine's agent.
+///
+/// # Errors
+/// If it does not build or run, or writes anything else.
+pub fn check() -> anyhow::Result<()> {
+    let cross = Cross::prepare()?;
+    run(
+        &mut cargo(&as_tests("--bin tlswhy")),
+        "the agent did not build",
+    )?;
+    let mut build = cargo("build --package detector-user --bin tlswhy");
+    cross.with(&mut build);
+    build.env("CARGO_PROFILE_DEV_DEBUG", "false");
+    run(&mut build, "the agent for arm64 did not build")?;
+    let agent = folder().join(TARGET).join("debug/tlswhy");
+    let emulated = || {
+        let mut command = Command::new(EMULATOR[0]);
+        command.args(&EMULATOR[1..]).arg(&agent);
+        command
+    };
+    println!("{}", output(emulated().arg("--version"))?);
+    let captures = captures()?;
+    let judged =
+        |mut agent: Command| output(agent.args(["pcap", "--output", "json"]).args(&captures));
+    let (here, there) = (
+        judged(Command::new(target().join("debug/tlswhy")))?,
+        judged(emulated())?,
+    );
+    if here.is_empty() || here != there {
+        bail!("the agent for arm64 differs; here:\n{here}\narm64:\n{there}");
+    }
+    println!(
+        "arm64: the same {} verdicts on {} captures",
+        there.lines().count(),
+        captures.len()
+    );
+    Ok(())
+}
+
+/// Returns the captures of one group of the corpus.
+fn captures() -> anyhow::Result<Vec<PathBuf>> {
+    let corpus = root().join("tests/captures/corpus");
+    let entries =
+        fs::read_dir(&corpus).with_context(|| format!("cannot read {}", corpus.display()))?;
+    let mut captures = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    captures.retain(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(GROUP))
+    });
+    captures.sort();
+    Ok(captures)
 }
 
 /// Whether a compiler has a standard library for the target.
