@@ -24,7 +24,7 @@ pub(crate) const PROBE_FAILED: &str = "probe-failed";
 pub(crate) const EXPLAINED: &str = "explained";
 
 /// `MESSAGE_ID` by kind. They never change.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 9] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 10] = [
     (LOST, "1b3204477ca14660b266f72f525f7176"),
     (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
     (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
