@@ -25,7 +25,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Status(arguments) => command::status::run(&arguments),
         Command::Top(arguments) => command::top::run(*arguments),
         Command::Detach(arguments) => command::detach::run(&arguments),
-        Command::Pcap(arguments) => command::pcap::run(*arguments),
+        Command::Pcap(arguments) => command::pcap::run(*arguments, command::report::write),
         Command::Verdicts(arguments) => command::verdicts::run(&arguments),
         Command::Groups(arguments) => command::groups::run(&arguments),
         Command::Why(arguments) => command::why::run(&arguments),

@@ -34,12 +34,6 @@ pub(super) struct Alignment {
     pub(super) is_separate: bool,
 }
 
-impl Default for Counterpart {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
 impl Alignment {
     /// Aligns two halves.
     pub(super) fn of(first: &Half, second: &Half) -> Self {
@@ -94,9 +88,8 @@ impl Alignment {
                 .any(|it| it.len > 0 && heads.contains(&(at(it, shift), it.head())));
         let place = |it: &Segment, shift| (at(it, shift), u64::from(it.len), it.control());
         if has_bytes(a) && has_bytes(b) && !any_same {
-            let rewritten = |it: &Segment| {
-                it.len == 0 || b.iter().any(|other| place(it, shift) == place(other, 0))
-            };
+            let places: HashSet<_> = b.iter().map(|it| place(it, 0)).collect();
+            let rewritten = |it: &Segment| it.len == 0 || places.contains(&place(it, shift));
             aligned.is_separate = !a.iter().all(rewritten);
         }
         if !aligned.is_separate {

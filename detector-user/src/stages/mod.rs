@@ -8,14 +8,18 @@
 //! Not here: judging a connection's cause, and words for people but for a connection's outcome.
 
 mod alignment;
+mod compared;
 mod comparison;
 mod outcome;
+mod pair;
 mod pairing;
 mod segment;
 #[cfg(test)]
 mod tests;
 mod traffic;
 
-pub use comparison::{Compared, Comparison, Event, Fate, Layout, Marks};
+pub use compared::{Compared, Counts, Event, Fate, Marks};
+pub use comparison::Comparison;
+pub use pair::{Clocks, Layout};
 pub use segment::{Contents, Segment};
 pub use traffic::{Traffic, Unfollowed};

@@ -2,7 +2,7 @@
 
 use detector_common::headers::tcp_flags::{FIN, RST};
 
-use super::comparison::{Compared, Event, Fate};
+use super::compared::{Compared, Event, Fate};
 use super::segment::Segment;
 use crate::verdict::Party;
 

@@ -1,7 +1,6 @@
 use etherparse::{PacketBuilder, TcpHeader};
 
-use super::comparison::Layout;
-use super::{Compared, Comparison, Event, Fate, Traffic};
+use super::{Compared, Comparison, Event, Fate, Layout, Traffic};
 use crate::source::capture::{Frame, LinkType};
 use crate::verdict::Party;
 

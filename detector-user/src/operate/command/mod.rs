@@ -9,6 +9,7 @@ macro_rules! complain {
 }
 
 pub mod check_config;
+mod collector;
 pub mod compare;
 pub mod detach;
 pub mod doctor;

@@ -50,7 +50,7 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
 ///
 /// # Errors
 /// The past cannot be read, or the page cannot be written.
-pub(super) fn write(path: &Path, captures: &[PathBuf], past: &Past) -> anyhow::Result<()> {
+pub fn write(path: &Path, captures: &[PathBuf], past: &Past) -> anyhow::Result<()> {
     let content = Content {
         source: source(captures),
         query: Box::new(|all, limit| Query {

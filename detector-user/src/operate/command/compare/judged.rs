@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::super::past::{self, Collector};
-use super::super::{pcap, report};
+use super::super::collector::Collector;
+use super::super::{past, pcap, report};
 use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::pipeline::Pipeline;

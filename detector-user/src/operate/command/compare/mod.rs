@@ -46,8 +46,8 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
         eprintln!(
             "tlswhy: no common traffic: {receive_name} has {}, {transmit_name} has {}, and none of them are the same by \
              their payload, sequence numbers, addresses or server names",
-            connections(receive.len()),
-            connections(transmit.len()),
+            text::connections(receive.len()),
+            text::connections(transmit.len()),
         );
         return Ok(EXIT_FAILED);
     }
@@ -85,19 +85,6 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
         }
     }
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
-}
-
-fn connections(number: usize) -> String {
-    match number {
-        0 => "no TCP connection".to_owned(),
-        1 => "1 TCP connection".to_owned(),
-        number => format!("{number} TCP connections"),
-    }
-}
-
-/// Whether a connection is more than forwarded.
-fn is_notable(compared: &Compared) -> bool {
-    compared.is_disturbed() || !compared.outcome.is_empty()
 }
 
 /// Reads a capture as far as it can be read, with a message about damage.

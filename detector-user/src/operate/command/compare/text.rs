@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::{connections, is_notable};
 use crate::outlet::sink::escaped;
 use crate::stages::{Compared, Comparison, Event, Fate, Layout};
 use crate::verdict::{Party, Verdict, written_confidence};
@@ -37,7 +36,7 @@ pub(super) fn written(
     text.push('\n');
     let mut quiet = 0;
     for (compared, verdict) in shown {
-        if is_notable(compared) || verdict.is_some() {
+        if compared.is_notable() || verdict.is_some() {
             block(&mut text, compared, verdict.as_ref());
         } else {
             quiet += 1;
@@ -61,6 +60,15 @@ pub(super) fn written(
         disturbed.count(),
     );
     text
+}
+
+/// Returns a number of connections in words.
+pub(super) fn connections(number: usize) -> String {
+    match number {
+        0 => "no TCP connection".to_owned(),
+        1 => "1 TCP connection".to_owned(),
+        number => format!("{number} TCP connections"),
+    }
 }
 
 fn ends(compared: &Compared) -> String {

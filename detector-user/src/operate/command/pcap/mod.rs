@@ -5,15 +5,14 @@ mod side_by_side;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::Context;
 use detector_common::counter::Counter;
 
-use super::past::Collector;
+use super::collector::Collector;
 use super::report;
-use super::report::write as write_report;
 use crate::cause::knowledge::Knowledge;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PcapArgs};
@@ -21,6 +20,7 @@ use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
 use crate::operate::scope::Scope;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
+use crate::outlet::database::Past;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::capture::LinkType;
@@ -31,6 +31,9 @@ use crate::source::tap::counters::forgotten;
 use crate::source::unread::Unread;
 use replay::Replay;
 use side_by_side::side_by_side;
+
+/// Writes a report on captures to a file.
+pub type WriteReport = fn(&Path, &[PathBuf], &Past) -> anyhow::Result<()>;
 
 /// Maximum tracked flows; a capture of more simultaneous ones is judged in part, with a count.
 pub(super) const FLOWS: usize = 1 << 20;
@@ -50,8 +53,8 @@ pub(super) struct Reading {
 /// are kept in any case.
 ///
 /// # Errors
-/// If an output cannot be opened.
-pub fn run(arguments: PcapArgs) -> anyhow::Result<u8> {
+/// If an output cannot be opened, or the report cannot be written.
+pub fn run(arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8> {
     let filter = arguments.expression.as_deref();
     let filter = match filter.map(PacketFilter::new).transpose() {
         Ok(filter) => filter,
