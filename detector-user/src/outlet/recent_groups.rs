@@ -3,7 +3,6 @@
 //! In: verdicts and connections that worked. Out: [`RecentGroup`]s for the status and `tlswhy top`. Bounded: the
 //! group that was quiet for longest is forgotten.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use hashlink::LruCache;
@@ -19,8 +18,8 @@ const GROUPS_MAX: usize = 4_096;
 const NAME_MAX: usize = 300;
 /// Time that rates are of.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// Maximum times of a group within the window that are kept one by one; beyond them the rate is a lower bound.
-const TIMES_MAX: usize = 1_024;
+/// Minutes of that, counted one by one.
+const MINUTES: usize = 10;
 /// Time for which a group counts as newly broken.
 const NEW: SignedDuration = SignedDuration::from_mins(30);
 
@@ -74,7 +73,8 @@ struct Entry {
     first: Option<Timestamp>,
     /// First failure since the last connection that worked.
     failing_since: Option<Timestamp>,
-    times: VecDeque<Timestamp>,
+    /// Failures of the latest minutes, each at its number modulo ten.
+    minutes: [(i64, u32); MINUTES],
     latest: Option<Latest>,
 }
 
@@ -126,10 +126,7 @@ impl RecentGroups {
             entry.failed += 1;
             entry.first = entry.first.or(Some(verdict.time));
             entry.failing_since = entry.failing_since.or(Some(verdict.time));
-            entry.times.push_back(verdict.time);
-            if entry.times.len() > TIMES_MAX {
-                entry.times.pop_front();
-            }
+            entry.count(minute(verdict.time));
         }
         entry.latest = Some(Latest {
             time: verdict.time,
@@ -181,11 +178,10 @@ impl RecentGroups {
 
     fn group(&self, key: &Key, entry: &Entry, now: Timestamp) -> Option<RecentGroup> {
         let latest = entry.latest.as_ref()?;
-        let begin = now.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN);
-        let recent = entry.times.iter().filter(|time| **time >= begin).count();
+        let recent = entry.recent(minute(now));
         let seen = self.began.map_or(WINDOW, |began| now.duration_since(began));
         let of = seen.clamp(SignedDuration::from_mins(1), WINDOW);
-        let per_minute = recent as f64 * 60.0 / of.as_secs_f64();
+        let per_minute = f64::from(recent) * 60.0 / of.as_secs_f64();
         let first = entry.first.unwrap_or(latest.time);
         Some(RecentGroup {
             client: key.client,
@@ -207,6 +203,33 @@ impl RecentGroups {
                 .filter(|since| now.duration_since(*since) <= NEW),
         })
     }
+}
+
+impl Entry {
+    /// Counts a failure of a minute; one that is older than those that are counted is left out.
+    fn count(&mut self, minute: i64) {
+        let place = minute.rem_euclid(MINUTES as i64) as usize;
+        if let Some((of, count)) = self.minutes.get_mut(place) {
+            if *of < minute {
+                (*of, *count) = (minute, 0);
+            }
+            if *of == minute {
+                *count += 1;
+            }
+        }
+    }
+
+    /// Returns the failures of the latest minutes.
+    fn recent(&self, now: i64) -> u32 {
+        let recent = self.minutes.iter();
+        let recent = recent.filter(|(of, _)| (now - MINUTES as i64 + 1..=now).contains(of));
+        recent.map(|(_, count)| count).sum()
+    }
+}
+
+/// Returns a time's minute since the UNIX epoch.
+fn minute(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(60)
 }
 
 fn name(verdict: &Verdict) -> String {

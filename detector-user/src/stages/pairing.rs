@@ -30,8 +30,8 @@ pub(super) fn together(first: &Traffic, second: &Traffic) -> Vec<Together> {
     let behind = first.len();
     let mut used = Used::default();
     by_payload(flows, &mut used, &mut sets, behind);
-    by_ends(flows, &mut sets, behind);
     by_syn(flows, &mut used, &mut sets, behind);
+    by_ends(flows, &mut sets, behind);
     by_name(flows, &mut sets, behind);
     let mut groups: HashMap<usize, usize> = HashMap::new();
     let mut all: Vec<Together> = Vec::new();
@@ -138,24 +138,36 @@ fn by_ends([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
             }
         }
     }
-    for (number, flow) in first.iter().enumerate() {
-        let Some([own, same]) = index.get_mut(&flow.ends) else {
-            continue;
-        };
+    for [of_first, of_second] in index.values() {
         // Those joined by their payload are no candidates any more.
-        same.retain(|it| !own.iter().any(|own| sets.are_joined(*own, behind + it)));
-        let is_joined = sets.size(number) > 1;
-        let nearest = same.iter().take(CANDIDATES_MAX).min_by_key(|it| {
-            second
-                .get(**it)
-                .map_or(u64::MAX, |other| other.first_ns.abs_diff(flow.first_ns))
-        });
-        // Behind address translation a direction may be joined, and the other not.
-        let reverse_is_elsewhere = flow.halves.iter().any(|half| half.segments.is_empty());
-        if let Some(nearest) = nearest
-            && (!is_joined || reverse_is_elsewhere)
-        {
-            sets.join(number, behind + nearest);
+        let roots: HashSet<_> = of_first.iter().map(|it| sets.root(*it)).collect();
+        let free = of_second
+            .iter()
+            .filter(|it| !roots.contains(&sets.find(behind + **it)));
+        let free: Vec<usize> = free.copied().collect();
+        let roots: HashSet<_> = of_second.iter().map(|it| sets.root(behind + *it)).collect();
+        let wanting = of_first
+            .iter()
+            .filter(|it| !roots.contains(&sets.find(**it)));
+        let wanting: Vec<usize> = wanting.copied().collect();
+        let time_ns = |flows: &[Flow], number: usize| flows.get(number).map_or(0, |it| it.first_ns);
+        // Both are in the order of time: the nearest one is never before the last that was taken.
+        let mut next = 0;
+        for number in wanting {
+            let apart = |place: usize| {
+                let other = free.get(place)?;
+                Some(time_ns(first, number).abs_diff(time_ns(second, *other)))
+            };
+            while let (Some(this), Some(later)) = (apart(next), apart(next + 1))
+                && later < this
+            {
+                next += 1;
+            }
+            let Some(other) = free.get(next) else {
+                break;
+            };
+            sets.join(number, behind + *other);
+            next += 1;
         }
     }
 }
@@ -163,24 +175,31 @@ fn by_ends([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
 /// Joins directions with the same initial sequence number and one end in common: a connection that
 /// carries nothing.
 fn by_syn([first, second]: [&[Flow]; 2], used: &mut Used, sets: &mut Sets, behind: usize) {
-    let mut index: HashMap<u32, Vec<Direction>> = HashMap::new();
+    let mut index: HashMap<(u32, SocketAddr), Vec<Direction>> = HashMap::new();
     for (number, flow) in second.iter().enumerate() {
         for (end, half) in flow.halves.iter().enumerate() {
-            if let Some(syn) = half.syn {
-                index.entry(syn).or_default().push((number, end));
+            let Some(syn) = half.syn else {
+                continue;
+            };
+            for socket in flow.ends {
+                let same = index.entry((syn, socket)).or_default();
+                if same.len() < CANDIDATES_MAX {
+                    same.push((number, end));
+                }
             }
         }
     }
     for (number, flow) in first.iter().enumerate() {
         for (end, half) in flow.halves.iter().enumerate() {
-            let Some(same) = half.syn.and_then(|syn| index.get(&syn)) else {
+            let Some(syn) = half.syn.filter(|_| !used.first.contains(&(number, end))) else {
                 continue;
             };
-            if used.first.contains(&(number, end)) {
-                continue;
-            }
             let own = sender(flow, end);
-            let found = same.iter().find(|candidate| {
+            let candidates = flow
+                .ends
+                .iter()
+                .filter_map(|socket| index.get(&(syn, *socket)));
+            let found = candidates.flatten().find(|candidate| {
                 let its = second.get(candidate.0).map(|it| sender(it, candidate.1));
                 let common = its.is_some_and(|its| own.iter().zip(&its).any(|(a, b)| a == b));
                 common && !used.second.contains(candidate)
@@ -224,6 +243,8 @@ fn by_name([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
             same.push((time_ns, number));
         }
     }
+    hellos.values_mut().for_each(|same| same.sort_unstable());
+    let mut taken: HashSet<usize> = HashSet::new();
     for (number, flow) in first.iter().enumerate() {
         let Some(time_ns) = flow.hello_ns else {
             continue;
@@ -231,19 +252,19 @@ fn by_name([first, second]: [&[Flow]; 2], sets: &mut Sets, behind: usize) {
         if has(&known, sets.root(number), 1) {
             continue;
         }
-        let Some(same) = hellos.get_mut(&destination(flow)) else {
+        let Some(same) = hellos.get(&destination(flow)) else {
             continue;
         };
         let after = |other: u64| other as i64 - time_ns as i64;
-        let nearest = same
-            .iter()
-            .enumerate()
-            .filter(|(_, (other, _))| (-CLOCK_NS..=PROXY_NS).contains(&after(*other)))
-            .min_by_key(|(_, (other, _))| after(*other).unsigned_abs());
-        if let Some((place, (_, other))) = nearest {
+        let begin = same.partition_point(|(other, _)| after(*other) < -CLOCK_NS);
+        let near = same.iter().skip(begin).take(CANDIDATES_MAX);
+        let nearest = near
+            .filter(|(other, number)| after(*other) <= PROXY_NS && !taken.contains(number))
+            .min_by_key(|(other, _)| after(*other).unsigned_abs());
+        if let Some((_, other)) = nearest {
             sets.join(number, behind + *other);
             known.insert(sets.root(number), [true; 2]);
-            same.remove(place);
+            taken.insert(*other);
         }
     }
 }
@@ -293,10 +314,6 @@ impl Sets {
     fn size(&mut self, number: usize) -> usize {
         let root = self.root(number);
         self.sizes.get(root).copied().unwrap_or(1)
-    }
-
-    fn are_joined(&mut self, a: usize, b: usize) -> bool {
-        self.root(a) == self.root(b)
     }
 
     fn join(&mut self, a: usize, b: usize) {

@@ -496,3 +496,18 @@ fn what_a_capture_did_not_run_for_is_not_dropped() {
     let comparison = compare(&sent, &left);
     assert!(!only(&comparison).is_disturbed());
 }
+
+/// A stranger may open one pair of ends as often as captures have room for.
+#[test]
+fn many_connections_of_the_same_ends_cost_little() {
+    let opened = |number: u32| Sent {
+        at_ms: u64::from(number),
+        seq: number.wrapping_mul(2_654_435_761),
+        ..refused()[0].clone()
+    };
+    let sent: Vec<_> = (1..8_000).map(opened).collect();
+    let left: Vec<_> = sent.iter().map(passed).collect();
+    let comparison = compare(&sent, &left);
+    assert_eq!(comparison.common(), sent.len());
+    assert!(comparison.connections.iter().all(|it| !it.is_disturbed()));
+}

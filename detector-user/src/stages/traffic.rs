@@ -7,6 +7,7 @@ use detector_common::flow::{Address, Sender};
 use detector_common::headers::tcp_flags::{ACK, FIN, RST, SYN};
 use detector_common::headers::{self, Tap, walk};
 use detector_common::tunnel::innermost;
+use hashlink::LruCache;
 
 use super::segment::{Contents, Segment};
 use crate::flow::tls::HandshakeView;
@@ -71,7 +72,6 @@ pub struct Unfollowed {
 }
 
 /// The connections of a capture.
-#[derive(Debug, Default)]
 pub struct Traffic {
     pub(super) flows: Vec<Flow>,
     /// Times of the first and the last frame.
@@ -79,9 +79,22 @@ pub struct Traffic {
     /// Segments that are not compared.
     pub unfollowed: Unfollowed,
     latest: HashMap<(SocketAddr, SocketAddr), usize>,
-    hellos: HashMap<usize, (u32, HandshakeView)>,
+    /// Hellos that are not complete: the latest.
+    hellos: LruCache<usize, (u32, HandshakeView)>,
     kept: usize,
-    frames: u64,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            flows: Vec::new(),
+            span: None,
+            unfollowed: Unfollowed::default(),
+            latest: HashMap::new(),
+            hellos: LruCache::new(HELLOS_MAX),
+            kept: 0,
+        }
+    }
 }
 
 impl Traffic {
@@ -99,7 +112,6 @@ impl Traffic {
 
     /// Reads a frame.
     pub fn read(&mut self, frame: &Frame<'_>) {
-        self.frames += 1;
         if frame.time_ns > 0 {
             let (first, last) = self.span.unwrap_or((frame.time_ns, frame.time_ns));
             self.span = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
@@ -209,10 +221,8 @@ impl Traffic {
         if segment.contents == Contents::ClientHello {
             let flow = self.flows.get_mut(number)?;
             flow.hello_ns.get_or_insert(segment.time_ns);
-            if self.hellos.len() < HELLOS_MAX {
-                let begin = (segment.payload_seq(), HandshakeView::default());
-                self.hellos.insert(number, begin);
-            }
+            let begin = (segment.payload_seq(), HandshakeView::default());
+            self.hellos.insert(number, begin);
         }
         let flow = self.flows.get_mut(number)?;
         if end != flow.client() {

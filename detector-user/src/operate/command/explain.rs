@@ -14,6 +14,7 @@ use crate::firewall::explain::{Clock, Explained, explain};
 use crate::firewall::filter::{DEFAULT, Filter};
 use crate::firewall::{LogReader, Row, Unread, is_selected};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExplainArgs, PastOutput};
+use crate::operate::progress::Progress;
 use crate::outlet::sink::escaped;
 use crate::source::capture::decompressed;
 use crate::verdict::{Endpoint, Verdict, written_confidence};
@@ -27,9 +28,10 @@ const NAMED_MAX: u64 = 20;
 /// A log or the past cannot be read, or the output cannot be written.
 pub fn run(arguments: &ExplainArgs) -> anyhow::Result<u8> {
     let (past, mut is_whole) = past::open(&arguments.past)?;
+    let progress = Progress::begin(true);
     let mut is_first = true;
     for path in &arguments.logs {
-        let log = read(path, arguments)?;
+        let log = read(path, arguments, &progress)?;
         is_whole &= log.broken == 0;
         let (clocks, explained) = explain(log.selected, &past)?;
         let text = match arguments.output {
@@ -54,6 +56,10 @@ pub fn run(arguments: &ExplainArgs) -> anyhow::Result<u8> {
             );
         }
     }
+    if progress.is_interrupted() {
+        complain!("tlswhy: interrupted: the rows that were read are explained");
+        is_whole = false;
+    }
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
@@ -65,12 +71,13 @@ struct Log {
     broken: u64,
 }
 
-fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
+fn read(path: &Path, arguments: &ExplainArgs, progress: &Progress) -> anyhow::Result<Log> {
     let reading = || format!("cannot read {}", path.display());
+    let bar = progress.bar(std::iter::once(path));
     let bytes = if path.as_os_str() == "-" {
         decompressed(io::stdin())
     } else {
-        File::open(path).and_then(decompressed)
+        File::open(path).and_then(|file| decompressed(bar.wrap_read(file)))
     };
     let mut reader = LogReader::new(BufReader::new(bytes.with_context(reading)?));
     let default: Filter = DEFAULT.parse()?;
@@ -80,6 +87,10 @@ fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
     };
     let mut log = Log::default();
     while let Some(row) = reader.next_row().with_context(reading)? {
+        // The first rows are read in any case, so that something is explained.
+        if log.rows > 0 && progress.is_interrupted() {
+            break;
+        }
         match row {
             Ok(row) => {
                 log.rows += 1;
@@ -90,15 +101,18 @@ fn read(path: &Path, arguments: &ExplainArgs) -> anyhow::Result<Log> {
             Err(Unread { line, error }) => {
                 log.broken += 1;
                 if log.broken <= NAMED_MAX {
-                    complain!(
-                        "tlswhy: {}:{line}: {}",
-                        path.display(),
-                        escaped(&error.to_string())
-                    );
+                    bar.suspend(|| {
+                        complain!(
+                            "tlswhy: {}:{line}: {}",
+                            path.display(),
+                            escaped(&error.to_string())
+                        );
+                    });
                 }
             }
         }
     }
+    bar.finish_and_clear();
     Ok(log)
 }
 

@@ -36,14 +36,14 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
     let firewall = arguments.firewall.as_deref().map(&mut read).transpose()?;
     let drop = arguments.drop.as_deref().map(&mut read).transpose()?;
     if progress.is_interrupted() {
-        eprintln!("tlswhy: interrupted: what was found so far follows");
+        complain!("tlswhy: interrupted: what was found so far follows");
         is_whole = false;
     }
     let comparison = Comparison::of([&receive, &transmit], firewall.as_ref(), drop.as_ref());
     let names = [&arguments.receive, &arguments.transmit].map(|it| it.display().to_string());
     if comparison.common() == 0 {
         let [receive_name, transmit_name] = &names;
-        eprintln!(
+        complain!(
             "tlswhy: no common traffic: {receive_name} has {}, {transmit_name} has {}, and none of them are the same by \
              their payload, sequence numbers, addresses or server names",
             text::connections(receive.len()),
@@ -77,10 +77,11 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
     for (name, traffic) in names.iter().zip([&receive, &transmit]) {
         let unfollowed = traffic.unfollowed;
         if unfollowed.connections + unfollowed.data > 0 {
-            eprintln!(
+            complain!(
                 "tlswhy: {name}: not compared: {} segments of further connections, {} segments of data behind the \
                  first MiB of a connection",
-                unfollowed.connections, unfollowed.data
+                unfollowed.connections,
+                unfollowed.data
             );
         }
     }
@@ -104,7 +105,7 @@ fn read(path: &Path, progress: &Progress, is_whole: &mut bool) -> anyhow::Result
             Ok(Some(frame)) => traffic.read(&frame),
             Ok(None) => break,
             Err(error) => {
-                bar.suspend(|| eprintln!("tlswhy: {error}"));
+                bar.suspend(|| complain!("tlswhy: {error}"));
                 *is_whole = false;
                 break;
             }

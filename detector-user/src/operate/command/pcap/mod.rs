@@ -164,7 +164,7 @@ pub(super) fn read(
         replay(Replay::new(pipeline, filter), rounds, progress)
     };
     if progress.is_interrupted() {
-        eprintln!("tlswhy: interrupted: what was found so far follows");
+        complain!("tlswhy: interrupted: what was found so far follows");
     }
     Ok(reading)
 }

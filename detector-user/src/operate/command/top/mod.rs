@@ -41,7 +41,7 @@ pub fn run(arguments: TopArgs) -> anyhow::Result<u8> {
         return once(&arguments);
     }
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        eprintln!(
+        complain!(
             "tlswhy: standard input or output is not a terminal; --once prints one frame as text"
         );
         return Ok(EXIT_USAGE);
