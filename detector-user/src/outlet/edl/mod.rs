@@ -1,7 +1,7 @@
 //! Lists of exclusions served over HTTP: for external dynamic lists of PAN-OS, and whatever polls.
 //!
 //! In: the database. Out: lists in each format, and the reasons at `/why`. A thread of its own asks the
-//! database and keeps the lists ([`keeper`]), another answers requests ([`answer`]): neither makes the agent
+//! database and keeps the lists (`keeper`), another answers requests (`answer`): neither makes the agent
 //! wait, and each goes on without the other.
 
 mod answer;

@@ -1,7 +1,7 @@
 //! `tlswhy top`: failing groups live in the terminal.
 //!
-//! [`feed`] has the latest report, of the agent or of a capture; [`view`] is the state that keys change;
-//! [`draw`] renders both. None of them knows the terminal, so that tests render into a buffer.
+//! `feed` has the latest report, of the agent or of a capture; `view` is the state that keys change;
+//! `draw` renders both. None of them knows the terminal, so that tests render into a buffer.
 
 mod draw;
 mod feed;
