@@ -1,10 +1,17 @@
 //! The part of a host name that somebody registered.
 
+use std::borrow::Cow;
+
 /// Returns the registrable part of a host name by the public suffix list, in lower case; the name
 /// itself where the list has nothing to say.
-pub(super) fn registrable_domain(name: &str) -> String {
+pub(super) fn registrable_domain(name: &str) -> Cow<'_, str> {
     let name = name.trim_end_matches('.');
-    psl::domain_str(name).unwrap_or(name).to_ascii_lowercase()
+    let domain = psl::domain_str(name).unwrap_or(name);
+    if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(domain.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(domain)
+    }
 }
 
 #[cfg(test)]

@@ -79,10 +79,18 @@ impl Facts {
     pub(super) fn record(&mut self, fact: &Fact) -> Change {
         let now = fact.time_s;
         let mut concerned = self.entries(&fact.triple);
-        let before = concerned.view(now);
         let seen_today = concerned
             .last_seen(fact)
             .is_some_and(|seen| seen / DAY_S == now / DAY_S);
+        if concerned.is_known(fact) {
+            // Most connections repeat others: they concern no decision.
+            concerned.insert(fact);
+            return Change {
+                worth_keeping: (fact.accepted || fact.counts) && !seen_today,
+                ..Change::default()
+            };
+        }
+        let before = concerned.view(now);
         let (news, name);
         let mut name_elsewhere = true;
         let app = fact.accepted && !concerned.app.accepted.any(now, |_| true);

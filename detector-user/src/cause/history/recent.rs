@@ -48,6 +48,12 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         known.map(|(_, seen)| *seen)
     }
 
+    /// Whether a member was seen and still counts.
+    pub(super) fn counts(&self, member: T, now_s: u64) -> bool {
+        let seen = self.last_seen(member);
+        seen.is_some_and(|seen| now_s.saturating_sub(seen) < FORGOTTEN_S)
+    }
+
     /// Members that still count, each with its worth: 1 if just seen, half of it after two days.
     pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
         self.members.iter().filter_map(move |(member, seen)| {

@@ -217,6 +217,30 @@ impl Concerned<'_> {
         names.last_seen(fact.triple.name)
     }
 
+    /// Whether the same was seen before, and counts still: then it is no news.
+    pub(super) fn is_known(&self, fact: &Fact) -> bool {
+        let Triple { client, app, name } = fact.triple;
+        let visitor = (client, app, fact.issuer);
+        let (names, visitors) = if fact.accepted {
+            (&self.pair.accepted, &self.name.accepted_by)
+        } else {
+            (&self.pair.refused, &self.name.refused_by)
+        };
+        names.counts(name, fact.time_s) && visitors.counts(visitor, fact.time_s)
+    }
+
+    /// Inserts a fact.
+    pub(super) fn insert(&mut self, fact: &Fact) {
+        if fact.accepted {
+            self.insert_accepted(fact);
+            return;
+        }
+        self.insert_triple(fact);
+        if fact.counts {
+            self.insert_refused(fact);
+        }
+    }
+
     /// Inserts an acceptance. Returns true if it is news.
     pub(super) fn insert_accepted(&mut self, fact: &Fact) -> bool {
         let Triple { client, app, name } = fact.triple;
