@@ -16,7 +16,7 @@ use std::thread;
 use xtask::commands::{ArgMatches, value};
 
 use crate::rewrite::random::Random;
-use observer::posterior;
+use observer::{Knowledge, posterior};
 use parameters::unit;
 use play::Play;
 use site::Site;
@@ -64,6 +64,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.observer {
         println!("the ideal observer's:");
         print(&curve, |point| &point.observer);
+        println!("an observer's with no more knowledge than a judge:");
+        print(&curve, |point| &point.like_a_judge);
     }
     Ok(())
 }
@@ -84,6 +86,8 @@ pub struct Point {
     pub history: Tally,
     /// Of the ideal observer's.
     pub observer: Tally,
+    /// Of the same with a judge's knowledge.
+    pub like_a_judge: Tally,
 }
 
 /// Plays so many sites on all cores, and returns one point for each of the numbers of connections.
@@ -115,6 +119,7 @@ pub fn curve(arguments: &Arguments) -> anyhow::Result<Vec<Point>> {
         for (sum, point) in curve.iter_mut().zip(&part) {
             sum.history.add(&point.history);
             sum.observer.add(&point.observer);
+            sum.like_a_judge.add(&point.like_a_judge);
         }
     }
     Ok(curve)
@@ -141,7 +146,13 @@ fn play(seed: u64, curve: &mut [Point], observer: bool) -> anyhow::Result<()> {
             let most = play.verdicts.values().map(|(.., count)| *count).max();
             tally.verdicts_most = tally.verdicts_most.max(most.unwrap_or(0));
             if observer {
-                observe(&site, &play, seed, &mut point.observer);
+                let observed = [
+                    (Knowledge::OfTheSite, &mut point.observer),
+                    (Knowledge::OfAJudge, &mut point.like_a_judge),
+                ];
+                for (knowledge, tally) in observed {
+                    observe(&site, &play, seed, knowledge, tally);
+                }
             }
         }
     }
@@ -149,8 +160,8 @@ fn play(seed: u64, curve: &mut [Point], observer: bool) -> anyhow::Result<()> {
 }
 
 /// Counts the ideal observer's word on each group, told from the same share on as the history's.
-fn observe(site: &Site, play: &Play, seed: u64, tally: &mut Tally) {
-    let shares = posterior(site, &play.seen, &mut Random::new(seed));
+fn observe(site: &Site, play: &Play, seed: u64, knowledge: Knowledge, tally: &mut Tally) {
+    let shares = posterior(site, &play.seen, knowledge, &mut Random::new(seed));
     for (key, group) in &play.groups {
         let shares = shares.get(key).copied().into_iter().flatten();
         let most = shares.max_by(|(_, a), (_, b)| a.total_cmp(b));

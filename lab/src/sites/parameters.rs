@@ -45,6 +45,31 @@ pub struct Parameters {
 }
 
 impl Parameters {
+    /// Returns the means of what [`draw`](Self::draw) draws, as far as the observer weighs it.
+    #[must_use]
+    pub fn averages() -> Self {
+        Self {
+            hosts: 13,
+            general_apps: 3,
+            services: 4,
+            names: 17,
+            lacks_ca: 0.275,
+            rolled_out: 0.2,
+            store_lacks: 0.125,
+            service_pins: 0.4,
+            app_pins: 0.04,
+            pins_all: 0.05,
+            bad_origin: 0.04,
+            untrusted_ca: true,
+            readable: 0.3,
+            bypassed: 0.15,
+            known: 0.5,
+            resumed: 0.25,
+            dropped: 0.005,
+            shared: 0.14,
+        }
+    }
+
     /// Draws them.
     #[must_use]
     pub fn draw(random: &mut Random) -> Self {

@@ -180,10 +180,14 @@ impl Case<'_> {
         (count, general)
     }
 
-    /// Whether an app accepts many unrelated names there.
+    /// Whether an app accepts many unrelated names, there or on all clients together.
     fn is_general(&self, client: IpAddr, app: App) -> bool {
         let pair = self.facts.pair_of(client, app);
         pair.is_some_and(|pair| pair.domains_accepted(self.now_s) >= GENERAL)
+            || self
+                .facts
+                .everywhere_of(app)
+                .is_some_and(|it| it.domains_accepted(self.now_s) >= GENERAL)
     }
 
     /// Whether this app accepts many unrelated names here.

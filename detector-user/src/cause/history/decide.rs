@@ -9,7 +9,7 @@ use super::case::Case;
 use super::decision::Decision;
 use super::fact::Triple;
 use super::facts::Facts;
-use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, PRIOR, Q, Row, Sign};
+use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, Q, Row, Sign};
 use super::origins::Origins;
 use super::refusals::Refusals;
 use super::signs::{Finding, findings};
@@ -21,14 +21,12 @@ const DECIDES: f64 = 0.7;
 /// A cause that is less likely than this is told by none, however likely it is of a refusal.
 const TOLD_LEAST: f64 = 0.4;
 /// Pinning is told with at most this unless little else is left to explain a refusal.
-const UNCHECKED_PINNING_MAX: f64 = 0.78;
-/// And with at most this unless the certificate is in order as far as one sees, or others accept it.
-const UNSEEN_PINNING_MAX: f64 = 0.69;
+const UNCHECKED_PINNING_MAX: f64 = 0.79;
 /// Posterior of pinning from which on little else is left.
 const CHECKED: f64 = 0.97;
 /// An app that refuses so many other domains may be two programs with one hello.
 const REFUSED_TOO: u32 = 2;
-/// Causes that are told from each other, as [`place`] numbers them.
+/// Causes that are told from each other.
 const CAUSES: [Cause; 3] = [
     Cause::Pinning,
     Cause::CaNotTrusted,
@@ -48,7 +46,7 @@ const LEAST: f64 = 1e-12;
 /// Weighs the causes of a refusal at `now_s`, seconds since the UNIX epoch. Returns the likeliest, which
 /// is told only if it is likely enough.
 pub(super) fn decide(
-    facts: &Facts,
+    (facts, prior): (&Facts, &'static Column),
     origins: &Origins,
     triple: &Triple,
     refusals: &Refusals,
@@ -61,11 +59,10 @@ pub(super) fn decide(
         refusals,
         now_s,
     };
-    let reasons = Reasons::new(findings(&case), refusals.sureness());
+    let reasons = Reasons::new(findings(&case), refusals.sureness(), prior);
     let (shares, own) = reasons.posterior(None);
     let (cause, share) = likeliest(&shares)?;
     let confidence = match cause {
-        Cause::Pinning if !is_acceptable(&reasons.findings) => share.min(UNSEEN_PINNING_MAX),
         Cause::Pinning if !is_checked(&reasons.findings, share) => share.min(UNCHECKED_PINNING_MAX),
         _ => share,
     };
@@ -76,6 +73,7 @@ pub(super) fn decide(
         shares,
         by_others: reasons.findings.iter().any(|it| it.row.sign.is_of_others()),
         interceptor_unseen: false,
+        direct: false,
         origin: case.origin(),
         other_apps_accept: case.other_apps_here_accept().0 > 0,
         reasons,
@@ -92,19 +90,6 @@ fn likeliest(shares: &Shares) -> Option<(Cause, f64)> {
 /// Whether a cause with this posterior is told, beside that of the client's own reasons.
 fn is_told(share: f64, own: f64) -> bool {
     share >= TOLD_LEAST && share >= DECIDES * (1.0 - own)
-}
-
-/// Whether the certificate that was refused is acceptable as far as one sees.
-fn is_acceptable(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| {
-        matches!(
-            finding.row.sign,
-            Sign::CertificateInOrder
-                | Sign::OthersAcceptName
-                | Sign::GeneralAppAccepts
-                | Sign::OriginValid
-        )
-    })
 }
 
 /// Whether nothing but a pin is left to explain a refusal: others accept the certificate, and this app refuses
@@ -129,25 +114,27 @@ fn is_checked(findings: &[Finding], share: f64) -> bool {
 }
 
 /// The likelihood of one finding under each hypothesis.
-type Column = [f64; HYPOTHESES];
+pub(super) type Column = [f64; HYPOTHESES];
 /// The posterior of each cause.
 pub(super) type Shares = [(Cause, f64); 3];
 
 /// The findings about a refusal, with their likelihoods.
-#[derive(Default)]
 pub(super) struct Reasons {
     findings: Vec<Finding>,
     columns: Vec<(Kind, Column)>,
     /// Probability that the client refused, by its own connections.
     refused: f64,
+    /// How often each hypothesis holds before anything is known.
+    prior: &'static Column,
 }
 
 impl Reasons {
-    fn new(findings: Vec<Finding>, refused: f64) -> Self {
+    pub(super) fn new(findings: Vec<Finding>, refused: f64, prior: &'static Column) -> Self {
         Self {
             columns: findings.iter().map(Finding::column).collect(),
             findings,
             refused,
+            prior,
         }
     }
 
@@ -178,44 +165,43 @@ impl Reasons {
     /// Returns the probability of each cause, by all findings but the one at `without`.
     /// Also that of the client's own reasons.
     fn posterior(&self, without: Option<usize>) -> (Shares, f64) {
-        let odds = PRIOR.map(|prior| prior / (1.0 - prior));
-        let own = self.own(&odds);
-        let mut weights = [[0.0; HYPOTHESES]; HYPOTHESES];
+        let odds = self.prior.map(|prior| prior / (1.0 - prior));
+        let mut own = self.own(&odds);
+        let mut weights = [[0.0; CERTIFICATES]; CERTIFICATES];
         for (first, row) in weights.iter_mut().enumerate() {
             for (second, weight) in row.iter_mut().enumerate().skip(first) {
-                *weight = match (first == second, second == HYPOTHESES - 1) {
-                    (true, true) => own,
-                    (true, false) => odds[first],
-                    (false, true) => 0.0,
-                    (false, false) => odds[first] * odds[second],
+                *weight = if first == second {
+                    odds[first]
+                } else {
+                    odds[first] * odds[second]
                 };
             }
         }
         for (at, (kind, likelihood)) in self.columns.iter().enumerate() {
             if Some(at) != without {
-                weigh(&mut weights, *kind, likelihood);
+                let [of @ .., of_own] = likelihood;
+                weigh(&mut weights, *kind, of);
+                own *= of_own;
             }
         }
         let mut all: f64 = 0.0;
         let mut of_causes = CAUSES.map(|cause| (cause, 0.0));
-        for (one, row) in Hypothesis::ALL.into_iter().zip(&weights) {
-            let one = place(one);
-            for (other, weight) in Hypothesis::ALL.into_iter().zip(row) {
-                let other = place(other);
+        for (first, row) in weights.iter().enumerate() {
+            let one = PLACES[first];
+            for (second, weight) in row.iter().enumerate().skip(first) {
+                let other = PLACES[second];
                 all += weight;
-                if let Some((_, share)) = one.and_then(|at| of_causes.get_mut(at)) {
-                    *share += weight;
-                }
-                if other != one
-                    && let Some((_, share)) = other.and_then(|at| of_causes.get_mut(at))
-                {
-                    *share += weight;
+                of_causes[one].1 += weight;
+                if other != one {
+                    of_causes[other].1 += weight;
                 }
             }
         }
-        let all = all.max(f64::MIN_POSITIVE);
-        let own = weights.as_flattened().last().map_or(0.0, |own| own / all);
-        (of_causes.map(|(cause, share)| (cause, share / all)), own)
+        let all = (all + own).max(f64::MIN_POSITIVE);
+        (
+            of_causes.map(|(cause, share)| (cause, share / all)),
+            own / all,
+        )
     }
 
     /// Whether the origin's answer, valid or not, will probably decide: whichever comes, a cause is told.
@@ -245,7 +231,7 @@ impl Reasons {
             otherwise: 1.0,
         };
         let findings = self.findings.iter().cloned().chain([more]).collect();
-        Self::new(findings, self.refused)
+        Self::new(findings, self.refused, self.prior)
     }
 
     /// Returns the findings that moved the odds of a cause, each with the log-odds that it brought.
@@ -274,35 +260,46 @@ impl Reasons {
     }
 }
 
+/// Hypotheses about the certificate, all but the last.
+const CERTIFICATES: usize = HYPOTHESES - 1;
+
 /// Weights of each two hypotheses that hold at once, the first in the order of checks first; of one alone
-/// on the diagonal.
-type Weights = [[f64; HYPOTHESES]; HYPOTHESES];
+/// on the diagonal. The client's own reasons hold alone.
+type Weights = [[f64; CERTIFICATES]; CERTIFICATES];
 
-/// Multiplies the weights by a finding's likelihoods. It runs for each finding of each decision.
-fn weigh(weights: &mut Weights, kind: Kind, likelihood: &Column) {
-    for (one, row) in likelihood.iter().zip(weights) {
-        let pairs = likelihood.iter().zip(row);
-        match kind {
-            Kind::Accepted => {
-                pairs.for_each(|(other, it)| *it *= if one < other { one } else { other })
+/// Multiplies the weights by a finding's likelihoods. It runs for each finding of each decision, and takes the
+/// unused half of the table along: whole rows become vector instructions.
+fn weigh(weights: &mut Weights, kind: Kind, likelihood: &[f64; CERTIFICATES]) {
+    let rows = likelihood.iter().zip(weights);
+    match kind {
+        Kind::Accepted => rows.for_each(|(one, row)| {
+            for (other, it) in likelihood.iter().zip(row) {
+                *it *= if one < other { one } else { other };
             }
-            Kind::Refused => {
-                pairs.for_each(|(other, it)| *it *= if one > other { one } else { other })
+        }),
+        Kind::Refused => rows.for_each(|(one, row)| {
+            for (other, it) in likelihood.iter().zip(row) {
+                *it *= if one > other { one } else { other };
             }
-            Kind::Itself => pairs.for_each(|(_, it)| *it *= one),
-        }
+        }),
+        Kind::Itself => rows.for_each(|(one, row)| row.iter_mut().for_each(|it| *it *= one)),
     }
 }
 
-/// Returns the place of a hypothesis' cause among the causes.
-const fn place(hypothesis: Hypothesis) -> Option<usize> {
-    match hypothesis.cause() {
-        Some(Cause::Pinning) => Some(0),
-        Some(Cause::CaNotTrusted) => Some(1),
-        Some(Cause::ServerCertInvalid) => Some(2),
-        _ => None,
+/// The place of each hypothesis' cause among [`CAUSES`].
+const PLACES: [usize; CERTIFICATES] = {
+    let mut places = [0; CERTIFICATES];
+    let mut at = 0;
+    while at < CERTIFICATES {
+        places[at] = match Hypothesis::ALL[at].cause() {
+            Some(Cause::CaNotTrusted) => 1,
+            Some(Cause::ServerCertInvalid) => 2,
+            _ => 0,
+        };
+        at += 1;
     }
-}
+    places
+};
 
 impl Finding {
     /// Returns its likelihood under each hypothesis.

@@ -21,6 +21,8 @@ pub(super) struct Decision {
     pub(super) by_others: bool,
     /// Whether nothing shows if the connections were intercepted.
     pub(super) interceptor_unseen: bool,
+    /// Whether they were not intercepted.
+    pub(super) direct: bool,
     /// The origin's answer, if it was asked.
     pub(super) origin: Option<OriginAnswer>,
     /// Whether other apps on the client accept the interceptor.
@@ -108,6 +110,14 @@ impl Decision {
     }
 }
 
+/// Returns the probability of the cause that a decision tells, however cautiously it puts that; none without
+/// one.
+pub(super) fn likelihood(decision: Option<&Decision>) -> f64 {
+    let told = decision.filter(|it| it.told && !it.interceptor_unseen);
+    let shares = told.iter().flat_map(|it| it.shares.map(|(_, share)| share));
+    shares.fold(0.0, f64::max)
+}
+
 /// Returns cause and confidence of a verdict with the decision of others about it.
 pub(super) fn outcome(alone: &Verdict, decision: Option<&Decision>) -> (Cause, f64) {
     let unchanged = (alone.cause, alone.confidence);
@@ -142,7 +152,8 @@ pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<
         return verdict;
     };
     if !decision.told || decision.cause != cause {
-        if !decision.interceptor_unseen && cause == Cause::CertificateRejected {
+        let intercepted = !decision.interceptor_unseen && !decision.direct;
+        if intercepted && cause == Cause::CertificateRejected {
             let changed = Arc::make_mut(&mut verdict);
             changed.evidence.push(decision.would_decide(alone));
         }

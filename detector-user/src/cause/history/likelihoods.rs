@@ -180,6 +180,14 @@ pub(super) const PRIOR: [f64; HYPOTHESES] =
 //   client store  host   program bad    all    name   service own
     [0.250, 0.120, 0.015, 0.010, 0.050, 0.020, 0.110, 0.160, 0.0];
 
+/// The same of a connection that was not intercepted: its client was shown the origin's own certificate. No
+/// inspection CA is missing there; the first four columns stand for a store that lacks the origin's CA, or a
+/// wrong clock. A pin fails there only once it is out of date.
+#[rustfmt::skip]
+pub(super) const PRIOR_DIRECT: [f64; HYPOTHESES] =
+//   client store  host   program bad    all    name   service own
+    [0.120, 0.120, 0.010, 0.010, 0.350, 0.005, 0.015, 0.015, 0.0];
+
 /// The probability of a refusal that a column doesn't explain: see [`WITHOUT_CA`] and the others.
 pub(super) const Q: f64 = -1.0;
 

@@ -131,7 +131,12 @@ impl History {
         for line in kept.lines {
             match line {
                 Line::Fact { fact, intercepted } => {
-                    self.facts.record(&fact, intercepted);
+                    let status = if intercepted {
+                        Intercepted::Yes
+                    } else {
+                        Intercepted::Unknown
+                    };
+                    self.facts.record(&fact, status);
                     remembered.facts += 1;
                 }
                 Line::Origin {
@@ -288,8 +293,8 @@ impl History {
             verdicts.extend(self.suspect(verdict, &evidence, if_intercepted));
         }
         if let Some(fact) = evidence.fact.filter(|_| change.news) {
-            let intercepted = subject.interception.status == Intercepted::Yes;
-            self.revise(&fact, intercepted, change, &mut verdicts);
+            let status = subject.interception.status;
+            self.revise(&fact, status, change, &mut verdicts);
         }
         verdicts
     }
@@ -310,19 +315,18 @@ impl History {
                 .record(subject, probability);
         }
         match evidence.fact {
-            Some(fact) if status != Intercepted::No => {
-                self.record_fact(&fact, status == Intercepted::Yes)
-            }
-            _ => Change::default(),
+            Some(fact) => self.record_fact(&fact, status),
+            None => Change::default(),
         }
     }
 
-    fn record_fact(&mut self, fact: &Fact, intercepted: bool) -> Change {
-        let change = self.facts.record(fact, intercepted);
-        if change.worth_keeping {
+    fn record_fact(&mut self, fact: &Fact, status: Intercepted) -> Change {
+        let change = self.facts.record(fact, status);
+        // Direct connections are learned about again soon enough.
+        if change.worth_keeping && status != Intercepted::No {
             self.persist(Line::Fact {
                 fact: *fact,
-                intercepted,
+                intercepted: status == Intercepted::Yes,
             });
         }
         change
@@ -399,11 +403,11 @@ impl History {
     fn revise(
         &mut self,
         fact: &Fact,
-        intercepted: bool,
+        status: Intercepted,
         change: Change,
         verdicts: &mut Vec<Arc<Verdict>>,
     ) {
-        let triples = self.facts.concerned(fact, intercepted, change);
+        let triples = self.facts.concerned(fact, status, change);
         self.revise_each(triples, fact.time_s, verdicts);
     }
 
@@ -412,15 +416,16 @@ impl History {
             let Some(refusals) = self.refusals.peek_mut(&triple) else {
                 continue;
             };
-            let decisions = [Intercepted::Yes, Intercepted::Unknown].map(|status| {
-                let decision = refusals
-                    .has_open(status)
-                    .then(|| self.facts.decide(status, &triple, refusals, now_s));
-                (status, decision.flatten())
-            });
+            let decisions =
+                [Intercepted::Yes, Intercepted::Unknown, Intercepted::No].map(|status| {
+                    let decision = refusals
+                        .has_open(status)
+                        .then(|| self.facts.decide(status, &triple, refusals, now_s));
+                    (status, decision.flatten())
+                });
             self.refused_late += refusals.revise(&decisions, verdicts);
             if self.questions.is_some()
-                && let [(status, decision), _] = &decisions
+                && let [(status, decision), ..] = &decisions
                 && let Some(open) = refusals.last_open(*status)
             {
                 self.question(decision.as_ref(), &open, now_s);
@@ -433,11 +438,11 @@ impl History {
     fn recognize(&mut self, mark: Mark, verdicts: &mut Vec<Arc<Verdict>>) {
         self.recognized.insert(mark, ());
         for fact in self.undecided.remove(mark) {
-            self.record_fact(&fact, true);
+            self.record_fact(&fact, Intercepted::Yes);
             if let Some(refusals) = self.refusals.peek_mut(&fact.triple) {
                 refusals.recognize(mark);
             }
-            self.revise(&fact, true, Change::ALL, verdicts);
+            self.revise(&fact, Intercepted::Yes, Change::ALL, verdicts);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decision::{Decision, decided, left_of, outcome};
+use super::decision::{Decision, decided, left_of, likelihood, outcome};
 use crate::cause::interception::{Mark, Marks};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
@@ -206,7 +206,7 @@ impl Open {
             if now.1 < SURE || confidence >= SURE {
                 return None;
             }
-        } else if now.1 < SURE && left >= REFUTED {
+        } else if now.1.max(likelihood(decision)) < SURE && left >= REFUTED {
             return None;
         } else if self.before.contains(&now.0) {
             // It does not waver back: what is unlikely becomes the refusal alone, or stays.
@@ -243,6 +243,7 @@ fn refusal(judged: Box<Judged>) -> Option<(Box<Verdict>, f64)> {
 mod tests {
     use super::*;
     use crate::cause::history::decide::Reasons;
+    use crate::cause::history::likelihoods::PRIOR;
     use crate::verdict::tests::pinning;
 
     /// Numbers below `below`, the same each time.
@@ -283,9 +284,10 @@ mod tests {
             shares,
             by_others: true,
             interceptor_unseen: false,
+            direct: false,
             origin: None,
             other_apps_accept: false,
-            reasons: Reasons::default(),
+            reasons: Reasons::new(Vec::new(), 1.0, &PRIOR),
         }
     }
 

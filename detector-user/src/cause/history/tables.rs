@@ -146,6 +146,13 @@ fn first_of_domains<'a>(
     })
 }
 
+impl Everywhere {
+    /// Returns the number of domains of which it accepts a name on any client.
+    pub(super) fn domains_accepted(&self, now_s: u64) -> u32 {
+        first_of_domains(self.accepted.still(now_s).map(|(_, name)| name)).count() as u32
+    }
+}
+
 impl Client {
     pub(super) fn view(&self, now_s: u64) -> ClientView {
         let mut accepting = self.accepting.still(now_s);

@@ -242,6 +242,55 @@ fn pinning_is_not_said_of_what_was_not_intercepted(#[case] intercepted: Intercep
     );
 }
 
+/// Without an interceptor no CA of one is missing: clients that have nothing in common refuse the origin's own
+/// certificate. One alone may have an old store or a wrong clock.
+#[rstest]
+#[case::two_clients(&[Story(2, 1, A, REFUSED), Story(3, 1, A, REFUSED)], Some(1))]
+#[case::one_client(&[Story(2, 1, A, REFUSED)], None)]
+#[case::one_client_refuses_all(
+    &[Story(2, 1, B, REFUSED), Story(2, 1, C, REFUSED), Story(2, 9, A, REFUSED)],
+    None
+)]
+#[case::others_accept_it(
+    &[Story(4, 1, A, Accepted), Story(5, 9, A, Accepted), Story(2, 1, A, REFUSED), Story(3, 1, A, REFUSED)],
+    None
+)]
+fn an_origin_that_several_clients_refuse_directly_is_invalid(
+    #[case] stories: &[Story],
+    #[case] told_at: Option<usize>,
+) {
+    let mut world = World::new();
+    world.intercepted = Intercepted::No;
+    world.in_order = None;
+    for (at, (said, sure)) in world.last_said(stories).into_iter().enumerate() {
+        let is_told = told_at.is_some_and(|it| it <= at);
+        let expected = [Cause::CertificateRejected, Cause::ServerCertInvalid][usize::from(is_told)];
+        // The first may be revised later.
+        assert!(said == expected || told_at.is_some(), "{at}: {said} {sure}");
+        assert!(!is_told || said == expected, "{at}: {said} {sure}");
+    }
+}
+
+/// The confidence in a pin is capped while others have not accepted the certificate; whether it replaces an
+/// earlier verdict depends on how likely it is.
+#[test]
+fn a_likely_pin_replaces_an_open_verdict_though_it_is_told_with_caution() {
+    let mut world = World::new();
+    let stories = [
+        Story(2, 1, A, REFUSED),
+        Story(3, 1, A, REFUSED),
+        Story(2, 1, B, Accepted),
+        Story(2, 1, C, Accepted),
+        Story(2, 1, "x.test", Accepted),
+        Story(3, 1, B, Accepted),
+        Story(3, 1, C, Accepted),
+    ];
+    for (said, sure) in world.last_said(&stories) {
+        assert_eq!(said, Cause::Pinning);
+        assert!(sure < 0.8, "{sure}");
+    }
+}
+
 /// A certificate that one cannot see may be invalid itself: with one app only that is not ruled out.
 #[test]
 fn an_unseen_certificate_keeps_one_apps_refusal_below_certainty() {

@@ -5,6 +5,9 @@
 //! which names and which are a service's own, how many hosts share an address and how many programs a
 //! hello, though not the one behind a connection. So it is a bound from above. The posterior doesn't
 //! factorise, since hosts, apps and names explain each other's refusals; Gibbs sampling approximates it.
+//!
+//! With [`Knowledge::OfAJudge`] it knows the generator's averages in place of the site's parameters, and neither
+//! which names are a service's own nor how an app's library refuses: a bound for judges.
 
 mod connections;
 #[cfg(test)]
@@ -14,7 +17,7 @@ use std::collections::HashMap;
 
 use detector_user::verdict::{AlertDescription, Cause, Intercepted};
 
-use super::parameters::unit;
+use super::parameters::{Parameters, unit};
 use super::site::{Site, Stack};
 use crate::rewrite::random::Random;
 pub use connections::Seen;
@@ -27,6 +30,21 @@ const SWEEPS: [usize; 2] = [40, 160];
 const IMPOSSIBLE: f64 = 1e-6;
 /// Shares of a group's samples in which a cause is among its first two.
 pub type Shares = [(Cause, f64); 3];
+
+/// The observer's knowledge beside the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// The site's parameters, services and TLS libraries.
+    OfTheSite,
+    /// Averages over all sites.
+    OfAJudge,
+}
+
+/// Of an observer with a judge's knowledge: probability that a domain's own apps pin it, that an app pins such a
+/// domain, and another.
+const DOMAIN_PINNED: f64 = 0.15;
+const PINS_SUCH: f64 = 0.7;
+const PINS_OTHER: f64 = 0.04;
 
 /// The sampled state.
 struct Sampler<'a> {
@@ -44,15 +62,22 @@ struct Sampler<'a> {
     bypassed: Vec<bool>,
     /// Whether the app's stack says unknown_ca.
     says_unknown: Vec<bool>,
+    knowledge: Knowledge,
+    parameters: Parameters,
+    /// Domain of each name, by number.
+    domains: Vec<usize>,
+    /// By domain.
+    domain_pinned: Vec<bool>,
 }
 
 /// Returns the shares of each group that has a refusal at its last refused connection.
 pub fn posterior(
     site: &Site,
     seen: &[Seen],
+    knowledge: Knowledge,
     random: &mut Random,
 ) -> HashMap<(u8, u16, usize), Shares> {
-    let mut sampler = Sampler::new(site, seen, random);
+    let mut sampler = Sampler::new(site, seen, knowledge, random);
     let last = sampler.last_refused();
     let mut counts: HashMap<(u8, u16, usize), [usize; 4]> = HashMap::new();
     for sweep in 0..SWEEPS[0] + SWEEPS[1] {
@@ -90,7 +115,23 @@ pub fn posterior(
 }
 
 impl<'a> Sampler<'a> {
-    fn new(site: &'a Site, seen: &[Seen], random: &'a mut Random) -> Self {
+    fn new(site: &'a Site, seen: &[Seen], knowledge: Knowledge, random: &'a mut Random) -> Self {
+        let domain = |host: &'a str| host.split_once('.').map_or(host, |(_, domain)| domain);
+        let mut known: Vec<&str> = Vec::new();
+        let domains: Vec<usize> = site
+            .names
+            .iter()
+            .map(|name| {
+                let domain = domain(&name.host);
+                known
+                    .iter()
+                    .position(|it| *it == domain)
+                    .unwrap_or_else(|| {
+                        known.push(domain);
+                        known.len() - 1
+                    })
+            })
+            .collect();
         let connections = connections(site, seen);
         let refused = |name: usize| {
             let mut of_it = connections.iter().filter(|it| it.seen.group.2 == name);
@@ -111,6 +152,13 @@ impl<'a> Sampler<'a> {
             service_pins: vec![true; site.parameters.services],
             pins: HashMap::new(),
             says_unknown: vec![true; site.apps.len()],
+            knowledge,
+            parameters: match knowledge {
+                Knowledge::OfTheSite => site.parameters.clone(),
+                Knowledge::OfAJudge => Parameters::averages(),
+            },
+            domain_pinned: vec![false; known.len()],
+            domains,
             site,
             random,
             connections,
@@ -129,6 +177,10 @@ impl<'a> Sampler<'a> {
     }
 
     fn pins(&self, app: usize, name: usize) -> bool {
+        if self.knowledge == Knowledge::OfAJudge {
+            let pin = self.pins.get(&(app, self.domains[name]));
+            return self.pins_all[app] || pin.copied().unwrap_or(false);
+        }
         let of = &self.site.apps[app];
         match (of.service, self.site.names[name].service) {
             (Some(own), Some(service)) if own == service => {
@@ -155,11 +207,17 @@ impl<'a> Sampler<'a> {
     /// Returns the likelihood of a connection as it was seen.
     fn likelihood(&self, it: &Placed) -> f64 {
         let seen = &it.seen;
-        let parameters = &self.site.parameters;
+        let parameters = &self.parameters;
         let causes = self.causes(it);
         let refuses = causes.contains(&true);
         let bad = causes[2];
         let certificate = match seen.other_ca {
+            Some(other) if self.knowledge == Knowledge::OfAJudge => match (other, bad) {
+                // Half of the interceptors sign such names with another CA.
+                (true, false) => IMPOSSIBLE,
+                (_, true) => 0.5,
+                (false, false) => 1.0,
+            },
             Some(other) if parameters.untrusted_ca && !self.bypassed[seen.group.2] => {
                 if other == bad { 1.0 } else { IMPOSSIBLE }
             }
@@ -183,6 +241,14 @@ impl<'a> Sampler<'a> {
         let pins = !causes[0] && causes[1];
         let alert = it.seen.alert;
         let holds = |it: bool| if it { 1.0 } else { IMPOSSIBLE };
+        if self.knowledge == Knowledge::OfAJudge {
+            // As the agent: pin checks seldom say that they do not know the CA.
+            return if pins && alert == Some(AlertDescription::UnknownCa) {
+                0.02
+            } else {
+                0.5
+            };
+        }
         match self.site.apps[it.app].stack {
             Stack::SaysUnknownCa | Stack::SaysCertificateUnknown => match alert {
                 Some(AlertDescription::UnknownCa) => holds(self.says_unknown[it.app] && !pins),
@@ -229,7 +295,7 @@ impl<'a> Sampler<'a> {
             if of.is_empty() {
                 continue;
             }
-            self.flip(site.parameters.bad_origin, &of, |it, value| {
+            self.flip(self.parameters.bad_origin, &of, |it, value| {
                 it.bad[name] = value;
             });
             self.sample_bypass(name, &of);
@@ -237,6 +303,20 @@ impl<'a> Sampler<'a> {
         for app in 0..site.apps.len() {
             self.sample_app(app);
         }
+        if self.knowledge == Knowledge::OfAJudge {
+            for domain in 0..self.domain_pinned.len() {
+                self.sample_domain(domain);
+            }
+        } else {
+            self.sample_services();
+        }
+        for at in 0..self.connections.len() {
+            self.place(at);
+        }
+    }
+
+    fn sample_services(&mut self) {
+        let site = self.site;
         for service in 0..site.parameters.services {
             let of = self.of(|it| {
                 let own = site.apps[it.app].service == Some(service);
@@ -246,9 +326,21 @@ impl<'a> Sampler<'a> {
                 it.service_pins[service] = value;
             });
         }
-        for at in 0..self.connections.len() {
-            self.place(at);
+    }
+
+    /// Samples whether a domain's own apps pin it, by the apps that do.
+    fn sample_domain(&mut self, domain: usize) {
+        let mut odds = DOMAIN_PINNED / (1.0 - DOMAIN_PINNED);
+        for ((_, of), pins) in &self.pins {
+            if *of == domain {
+                odds *= if *pins {
+                    PINS_SUCH / PINS_OTHER
+                } else {
+                    (1.0 - PINS_SUCH) / (1.0 - PINS_OTHER)
+                };
+            }
         }
+        self.domain_pinned[domain] = unit(self.random) < odds / (1.0 + odds);
     }
 
     fn sample_app(&mut self, app: usize) {
@@ -257,11 +349,15 @@ impl<'a> Sampler<'a> {
         if of.is_empty() {
             return;
         }
-        let parameters = &site.parameters;
+        let parameters = self.parameters.clone();
         self.flip(parameters.store_lacks, &of, |it, value| {
             it.store_lacks[app] = value;
         });
         self.flip(0.5, &of, |it, value| it.says_unknown[app] = value);
+        if self.knowledge == Knowledge::OfAJudge {
+            self.sample_pins_of_domains(app, &of);
+            return;
+        }
         if site.apps[app].service.is_some() {
             self.flip(parameters.pins_all, &of, |it, value| {
                 it.pins_all[app] = value;
@@ -291,13 +387,39 @@ impl<'a> Sampler<'a> {
         }
     }
 
+    /// Samples whether an app pins all, and which domains, with a judge's knowledge.
+    fn sample_pins_of_domains(&mut self, app: usize, of: &[usize]) {
+        self.flip(self.parameters.pins_all, of, |it, value| {
+            it.pins_all[app] = value;
+        });
+        let domain = |it: &Self, at: usize| it.domains[it.connections[at].seen.group.2];
+        let mut domains: Vec<usize> = of.iter().map(|at| domain(self, *at)).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        for number in domains {
+            let of: Vec<usize> = of
+                .iter()
+                .copied()
+                .filter(|at| domain(self, *at) == number)
+                .collect();
+            let prior = if self.domain_pinned[number] {
+                PINS_SUCH
+            } else {
+                PINS_OTHER
+            };
+            self.flip(prior, &of, |it, value| {
+                it.pins.insert((app, number), value);
+            });
+        }
+    }
+
     fn sample_bypass(&mut self, name: usize, of: &[usize]) {
         let seen = of.iter().map(|at| self.connections[*at].seen.status);
         let known = seen.clone().find(|status| *status != Intercepted::Unknown);
         self.bypassed[name] = match known {
             Some(status) => status == Intercepted::No,
             None => {
-                let parameters = &self.site.parameters;
+                let parameters = &self.parameters;
                 let [open, shown] = [0.5_f64, 1.0 - parameters.known].map(|share| {
                     let share = share.max(1e-9) * (1.0 - parameters.readable);
                     share.ln() * of.len() as f64
@@ -314,7 +436,7 @@ impl<'a> Sampler<'a> {
     /// Samples when a host got the CA: from the start, between two of its connections, or never.
     fn sample_host(&mut self, host: usize) {
         let of = self.of(|it| it.host == host);
-        let parameters = &self.site.parameters;
+        let parameters = &self.parameters;
         let mut choices = vec![(0.0, 1.0 - parameters.lacks_ca)];
         let mut since = 0.0;
         let gets_it = parameters.lacks_ca * parameters.rolled_out;

@@ -2,7 +2,7 @@
 
 use detector_user::verdict::{AlertDescription, Cause, Intercepted};
 
-use super::{Seen, posterior};
+use super::{Knowledge, Seen, posterior};
 use crate::rewrite::random::Random;
 use crate::sites::parameters::Parameters;
 use crate::sites::site::{App, Host, Name, Site, Stack};
@@ -100,7 +100,7 @@ fn seen() -> Vec<Seen> {
 
 #[test]
 fn plain_causes_are_told() {
-    let shares = posterior(&site(), &seen(), &mut Random::new(1));
+    let shares = posterior(&site(), &seen(), Knowledge::OfTheSite, &mut Random::new(1));
     let share = |host: usize, app: usize, name: usize, wanted: Cause| {
         let of = shares[&(host as u8 + 1, app as u16, name)];
         let mut of = of.into_iter().filter(|(cause, _)| *cause == wanted);
