@@ -9,8 +9,9 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::table::{Goal, Row, Table};
-use cost::{Cost, cost};
-use traffic::{Capture, MIX, Mix};
+use cost::Cost;
+pub(crate) use cost::cost;
+pub(crate) use traffic::{Capture, MIX, Mix};
 
 /// The others, the work of each on the file, and the factor by which the agent is to be faster.
 const OTHERS: [(&str, &str, &[&str], f64); 3] = [

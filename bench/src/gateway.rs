@@ -100,7 +100,7 @@ fn throughput(gateway: &Gateway, agent: &Path) -> anyhow::Result<Pair> {
 }
 
 /// Runs on a thread of its own inside a namespace.
-fn inside<T: Send + 'static>(
+pub(crate) fn inside<T: Send + 'static>(
     namespace: &str,
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> std::thread::JoinHandle<anyhow::Result<T>> {
@@ -113,7 +113,7 @@ fn inside<T: Send + 'static>(
     })
 }
 
-fn joined<T>(thread: std::thread::JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn joined<T>(thread: std::thread::JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
     thread
         .join()
         .map_err(|_| anyhow::anyhow!("a thread of the bench panicked"))?

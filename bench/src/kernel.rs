@@ -8,13 +8,35 @@ mod programs;
 use crate::table::{Goal, Row, Table};
 use cases::{Case, Price};
 use clients::Clients;
-pub(crate) use programs::REFERENCE;
 use programs::{Hook, Programs};
+pub(crate) use programs::{REFERENCE, run};
 
 /// The limit of an established flow's segment over an empty program.
 const ESTABLISHED_NS: f64 = 12.0;
 /// Packets of one run.
 const PACKETS: u32 = 400_000;
+
+/// A packet that can be run again and again, and those that bring its flow there.
+pub(crate) struct Passing {
+    pub(crate) name: &'static str,
+    pub(crate) before: Vec<Vec<u8>>,
+    pub(crate) packet: Vec<u8>,
+}
+
+/// Returns such packets, each of a connection of its own.
+pub(crate) fn passing_packets() -> Vec<Passing> {
+    let cases = cases::passing().into_iter().zip(2048..);
+    cases
+        .map(|(case, client_port)| {
+            let (before, packet) = case.packets(client_port);
+            Passing {
+                name: case.name,
+                before,
+                packet,
+            }
+        })
+        .collect()
+}
 
 /// Adds the rows.
 pub(crate) fn measure(table: &mut Table, quick: bool) -> anyhow::Result<()> {

@@ -4,11 +4,13 @@
 //! Figures are medians of rounds that take turns, so that a busy moment of the machine meets all
 //! programs alike; only ratios within one run are comparable.
 
+mod against;
 mod agent;
 mod captures;
 mod database;
 mod gateway;
 mod kernel;
+mod live;
 mod table;
 
 use std::path::PathBuf;
@@ -27,6 +29,12 @@ struct Arguments {
     /// One part alone
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// The object of another revision to compare with; needs its agent, too
+    #[arg(long, requires = "other_agent")]
+    other_object: Option<PathBuf>,
+    /// The agent of that revision
+    #[arg(long, requires = "other_object")]
+    other_agent: Option<PathBuf>,
 }
 
 /// A part of the benches.
@@ -34,6 +42,8 @@ struct Arguments {
 enum Part {
     /// A packet's cost in the kernel
     Kernel,
+    /// A forwarded frame's cost, of real TCP
+    Live,
     /// The speed of reading captures
     Captures,
     /// The agent's speed and memory
@@ -51,10 +61,17 @@ fn main() -> anyhow::Result<()> {
     if arguments.only == Some(Part::Memory) {
         return agent::print_memory();
     }
+    if let (Some(object), Some(agent)) = (arguments.other_object, arguments.other_agent) {
+        let other = against::Other { object, agent };
+        return against::compare(&other, &arguments.agent, arguments.quick);
+    }
     let wants = |part| arguments.only.is_none_or(|only| only == part);
     let mut table = table::Table::default();
     if wants(Part::Kernel) {
         kernel::measure(&mut table, arguments.quick)?;
+    }
+    if wants(Part::Live) {
+        live::measure(&mut table, arguments.quick)?;
     }
     if wants(Part::Captures) {
         captures::measure(&mut table, &arguments.agent, arguments.quick)?;

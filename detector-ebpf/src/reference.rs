@@ -103,7 +103,7 @@ mod programs {
     #[inline(always)]
     fn go_on(context: &XdpContext, client: u32) -> u32 {
         const SERVER_PORT: [u8; 2] = 443u16.to_be_bytes();
-        let from_server = read::<[u8; 2]>(context, 14 + 20) == Some(SERVER_PORT);
+        let from_server = read::<[u8; 2], _>(context, 14 + 20) == Some(SERVER_PORT);
         let start = context.data() + 14 + if from_server { 16 } else { 12 };
         if start + 4 <= context.data_end() {
             let address = 0x0a00_0000 | client & CLIENTS_MASK;
@@ -122,10 +122,67 @@ mod programs {
         XDP_PASS
     }
 
+    #[classifier]
+    pub(crate) fn reference_lru_tc(context: TcContext) -> i32 {
+        look_up(&context);
+        TCX_NEXT
+    }
+
+    /// Counts frames, those whose bytes do not all lie in the linear part, and segments on the wire.
+    #[map]
+    static KINDS: PerCpuArray<[u64; 3]> = PerCpuArray::with_max_entries(1, 0);
+
+    #[classifier]
+    pub(crate) fn count_kinds_tc(context: TcContext) -> i32 {
+        if let Some(kinds) = KINDS.get_ptr_mut(0) {
+            let linear = Linear::end(&context) - Linear::start(&context);
+            // SAFETY: the context is the one the program was called with.
+            let segments = unsafe { (*context.skb.skb).gso_segs };
+            // SAFETY: a live, aligned value, per CPU.
+            let [frames, beyond, wire] = unsafe { &mut *kinds };
+            *frames += 1;
+            *beyond += u64::from(linear < context.len() as usize);
+            *wire += u64::from(if segments == 0 { 1 } else { segments });
+        }
+        TCX_NEXT
+    }
+
+    /// A context with a frame's linear part.
+    trait Linear {
+        /// Returns the address of its first byte.
+        fn start(&self) -> usize;
+        /// Returns the address after its last byte.
+        fn end(&self) -> usize;
+    }
+
+    impl Linear for XdpContext {
+        #[inline(always)]
+        fn start(&self) -> usize {
+            self.data()
+        }
+
+        #[inline(always)]
+        fn end(&self) -> usize {
+            self.data_end()
+        }
+    }
+
+    impl Linear for TcContext {
+        #[inline(always)]
+        fn start(&self) -> usize {
+            self.data()
+        }
+
+        #[inline(always)]
+        fn end(&self) -> usize {
+            self.data_end()
+        }
+    }
+
     /// Parses Ethernet, IPv4 or IPv6 without options, and TCP ports; one look-up, inserting at
     /// first.
     #[inline(always)]
-    fn look_up(context: &XdpContext) -> Option<()> {
+    fn look_up<C: Linear>(context: &C) -> Option<()> {
         let ether_type: [u8; 2] = read(context, 12)?;
         let mut key = FlowKey::default();
         let ports: [u8; 4] = match u16::from_be_bytes(ether_type) {
@@ -161,9 +218,9 @@ mod programs {
 
     /// Reads a value at a fixed offset of the frame.
     #[inline(always)]
-    fn read<T: FromBytes>(context: &XdpContext, offset: usize) -> Option<T> {
-        let start = context.data() + offset;
-        if start + size_of::<T>() > context.data_end() {
+    fn read<T: FromBytes, C: Linear>(context: &C, offset: usize) -> Option<T> {
+        let start = context.start() + offset;
+        if start + size_of::<T>() > context.end() {
             return None;
         }
         // SAFETY: the bytes lie within the frame, and any bytes are a T.

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::left_behind::{Before, TEST_RUN};
+use crate::revision::{self, Built};
 use crate::{root, target};
 
 /// Returns a call of cargo in the repository's root; no argument may have white space.
@@ -80,7 +81,8 @@ pub fn tests(arguments: &[String]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If one does not build or run.
-pub fn bench(quick: bool) -> anyhow::Result<()> {
+pub fn bench(quick: bool, only: Option<&str>, against: Option<&str>) -> anyhow::Result<()> {
+    let other = against.map(revision::build).transpose()?;
     run(
         &mut cargo("build --release --package detector-user --bin tlswhy"),
         "tlswhy did not build",
@@ -88,6 +90,13 @@ pub fn bench(quick: bool) -> anyhow::Result<()> {
     let mut bench = cargo("run --quiet --release --package bench -- --agent");
     bench.arg(target().join("release/tlswhy"));
     bench.args(quick.then_some("--quick"));
+    if let Some(part) = only {
+        bench.args(["--only", part]);
+    }
+    if let Some(Built { object, agent }) = other {
+        bench.arg("--other-object").arg(object);
+        bench.arg("--other-agent").arg(agent);
+    }
     run(&mut bench, "the bench did not run to its end")
 }
 

@@ -309,10 +309,24 @@ fn sites() -> Command {
 }
 
 fn bench() -> Command {
-    command("bench", "Measure, and print one table; needs root").arg(flag(
-        "quick",
-        "Under 50 seconds: fewer rounds, a smaller capture",
-    ))
+    command("bench", "Measure, and print one table; needs root")
+        .arg(flag(
+            "quick",
+            "Under two minutes: fewer rounds, a smaller capture",
+        ))
+        .arg(option(
+            "only",
+            "PART",
+            "One part alone: kernel, live, captures, database, gateway or agent",
+        ))
+        .arg(
+            option(
+                "against",
+                "REV",
+                "Compare with a revision of the repository, by turns in one run",
+            )
+            .conflicts_with("only"),
+        )
 }
 
 fn old_kernel() -> Command {

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod cross;
 pub mod left_behind;
 pub mod package;
+pub mod revision;
 pub mod setup;
 
 use std::path::{Path, PathBuf};

@@ -35,7 +35,11 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
     match name {
         "setup" => Ok(()),
         "test" => call::tests(&values::<String>(arguments, "rest")),
-        "bench" => call::bench(arguments.get_flag("quick")),
+        "bench" => call::bench(
+            arguments.get_flag("quick"),
+            value::<String>(arguments, "only").as_deref(),
+            value::<String>(arguments, "against").as_deref(),
+        ),
         "package" => package::make(
             &value::<String>(arguments, "revision").unwrap_or_default(),
             value::<String>(arguments, "target").as_deref(),

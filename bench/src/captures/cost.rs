@@ -13,16 +13,16 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// The cost of a command that was run to its end.
 #[derive(Clone, Copy)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// CPU time of all its threads, user and system, seconds.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
     /// Time by the clock, seconds.
-    pub(super) wall: f64,
+    pub(crate) wall: f64,
     /// Most memory that was resident, MiB.
-    pub(super) memory: f64,
+    pub(crate) memory: f64,
 }
 
-pub(super) fn cost(command: &mut Command) -> anyhow::Result<Cost> {
+pub(crate) fn cost(command: &mut Command) -> anyhow::Result<Cost> {
     let program = command.get_program().to_owned();
     let before = children_cpu()?;
     let start = Instant::now();

@@ -8,10 +8,10 @@ use anyhow::Context;
 use tests::conversation::{Conversation, From, Network, tls};
 
 /// A capture and its contents.
-pub(super) struct Capture {
-    pub(super) path: PathBuf,
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Capture {
+    pub(crate) path: PathBuf,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Clients behind the gateway; each connects again and again.
@@ -19,21 +19,21 @@ const CLIENTS: u32 = 4096;
 
 /// The traffic to write.
 #[derive(Clone, Copy)]
-pub(super) struct Mix {
+pub(crate) struct Mix {
     /// Packets, at least.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
     /// Connections whose packets are mixed at any time.
-    pub(super) at_once: u32,
+    pub(crate) at_once: u32,
     /// Turns of request and answer in each connection.
-    pub(super) turns: u32,
+    pub(crate) turns: u32,
     /// Bytes of an answer.
-    pub(super) answer: usize,
+    pub(crate) answer: usize,
     /// Records in which an answer comes.
-    pub(super) records: usize,
+    pub(crate) records: usize,
 }
 
 /// As gateways see it: most packets are data of connections that work, 568 bytes on average.
-pub(super) const MIX: Mix = Mix {
+pub(crate) const MIX: Mix = Mix {
     packets: 1_000_000,
     at_once: 64,
     turns: 30,
@@ -42,7 +42,7 @@ pub(super) const MIX: Mix = Mix {
 };
 
 impl Mix {
-    pub(super) fn write(&self, path: &Path) -> anyhow::Result<Capture> {
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<Capture> {
         let failed = || format!("cannot write {}", path.display());
         let mut writer = Writer::create(path).with_context(failed)?;
         let mut next = 1;

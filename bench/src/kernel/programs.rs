@@ -59,7 +59,7 @@ pub(super) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> anyhow::Result<&'e mut 
 }
 
 /// Runs a program on a packet so many times; returns nanoseconds a packet.
-pub(super) fn run<P>(program: &P, packet: &[u8], repeat: u32) -> anyhow::Result<f64>
+pub(crate) fn run<P>(program: &P, packet: &[u8], repeat: u32) -> anyhow::Result<f64>
 where
     P: for<'o> TestRun<Opts<'o> = TestRunOptions<'o>, Result = TestRunResult>,
 {
