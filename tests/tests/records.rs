@@ -86,6 +86,41 @@ fn an_empty_handshake_record_hides_nothing(#[case] flight: Vec<u8>, #[case] answ
     is_refused(&verdict);
 }
 
+/// In one segment, where the engine stops at the empty record.
+#[rstest]
+#[case::of_a_handshake(HANDSHAKE)]
+#[case::of_an_alert(ALERT)]
+fn an_alert_behind_an_empty_record_is_told(#[case] content_type: u8) {
+    let alert = [
+        tls::record(content_type, &[]),
+        tls::record(ALERT, &UNKNOWN_CA),
+    ];
+    let between = [(Server, flight()), (Client, alert.concat())];
+    let verdict = one_verdict(&capture(&between));
+    is_refused(&verdict);
+    assert!(!verdict["evidence"].to_string().contains("left-tls"));
+    let refusal = [tls::record(content_type, &[]), tls::record(ALERT, &[2, 40])];
+    let verdict = one_verdict(&capture(&[(Server, refusal.concat())]));
+    assert_eq!(
+        alert_of(&verdict),
+        ["server", "fatal", "handshake_failure"],
+        "{verdict:#}"
+    );
+}
+
+/// A client that sends an empty record and leaves has not gone on in the clear.
+#[test]
+fn an_empty_record_is_no_other_protocol() {
+    let between = [(Server, flight()), (Client, tls::record(HANDSHAKE, &[]))];
+    for verdict in judge(&capture(&between)).0 {
+        let evidence = verdict["evidence"].to_string();
+        assert!(!evidence.contains("left-tls"), "{verdict:#}");
+    }
+    let between = [(Server, flight()), (Client, b"QUIT\r\n".to_vec())];
+    let evidence = one_verdict(&capture(&between))["evidence"].to_string();
+    assert!(evidence.contains("left-tls"), "{evidence}");
+}
+
 /// An alert acknowledges all that its sender had read: the ServerHello, and the certificate not yet.
 #[rstest]
 #[case::unknown_ca(48, 0, "unsupported-parameters")]

@@ -47,6 +47,8 @@ pub struct Handshake {
     pub client_change_cipher_spec: bool,
     /// Level and description of the first alert of each side in the clear: client, server.
     pub alerts: [Option<[u8; 2]>; 2],
+    /// Whether the plaintext has records that may not be empty and are (RFC 8446 §5.1): client, server.
+    pub empty_records: [bool; 2],
     /// Whether client bytes are missing or end within a message.
     pub client_incomplete: bool,
     /// Whether server bytes are missing or end within a message.
@@ -68,6 +70,7 @@ impl Handshake {
         self.client_incomplete = plaintext.is_incomplete();
         self.client_end = plaintext.end;
         self.alerts[0] = plaintext.alert;
+        self.empty_records[0] = plaintext.empty_records;
     }
 
     pub(super) fn read_server(&mut self, plaintext: &Plaintext<'_>) {
@@ -78,6 +81,7 @@ impl Handshake {
         self.server_incomplete = plaintext.is_incomplete();
         self.server_end = plaintext.end;
         self.alerts[1] = plaintext.alert;
+        self.empty_records[1] = plaintext.empty_records;
     }
 
     fn read_client_message(&mut self, message: &Message<'_>) {

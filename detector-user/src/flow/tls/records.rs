@@ -58,6 +58,8 @@ pub struct Plaintext<'a> {
     pub alert: Option<[u8; 2]>,
     /// Its end.
     pub end: PlaintextEnd,
+    /// Whether it has a record that may not be empty and is.
+    pub empty_records: bool,
     /// Whole headers of records that were read.
     records: usize,
 }
@@ -81,6 +83,7 @@ impl<'a> Plaintext<'a> {
             change_cipher_spec: false,
             alert: None,
             end: PlaintextEnd::Open,
+            empty_records: false,
             records: 0,
         };
         let mut changed = false;
@@ -95,6 +98,8 @@ impl<'a> Plaintext<'a> {
                 });
             };
             plaintext.records += 1;
+            plaintext.empty_records |=
+                header.length == 0 && header.content_type != APPLICATION_DATA;
             let cut = body.len() < usize::from(header.length);
             match header.content_type {
                 HANDSHAKE if !changed => plaintext.push(body),
@@ -199,8 +204,14 @@ fn split_record(stream: &[u8]) -> Option<(RecordHeader, &[u8], &[u8])> {
     let head = first_bytes(u64::from_be_bytes([a, b, c, d, e, 0, 0, 0]), HEADER_LEN);
     let header = match *chunk {
         // Forbidden (RFC 8446 §5.1), and sent by some stacks.
-        [HANDSHAKE, 3, version_minor @ 0..=4, 0, 0] => RecordHeader {
-            content_type: HANDSHAKE,
+        [
+            content_type @ (HANDSHAKE | ALERT),
+            3,
+            version_minor @ 0..=4,
+            0,
+            0,
+        ] => RecordHeader {
+            content_type,
             version_minor,
             length: 0,
         },

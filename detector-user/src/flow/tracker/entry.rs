@@ -12,6 +12,7 @@ use detector_common::syn::Syn;
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::{Preamble, Target};
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
+use crate::flow::tls::records::PlaintextEnd;
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
@@ -309,6 +310,29 @@ impl Entry {
     /// Returns the alert behind a side's last record that has a place, if the handshake's bytes show it.
     fn late_alert(&self, handshake: &Handshake) -> Option<TimelineRecord> {
         let (sender, time_ns) = self.late_alert?;
+        self.alert_at(sender, time_ns, handshake)
+    }
+
+    /// Returns a side's alert behind an empty record, at which the engine stops, if the handshake's bytes
+    /// show it.
+    fn hidden_alert(&self, sender: Sender, handshake: &Handshake) -> Option<TimelineRecord> {
+        let is_told = |record: &TimelineRecord| {
+            record.sender == sender && record.content_type == ALERT && record.length > 0
+        };
+        if self.records.iter().any(is_told) {
+            return None;
+        }
+        let side = self.sides.get(sender as usize)?;
+        self.alert_at(sender, side.last_ns, handshake)
+    }
+
+    /// Returns a side's first alert in the clear as a record of this time.
+    fn alert_at(
+        &self,
+        sender: Sender,
+        time_ns: u64,
+        handshake: &Handshake,
+    ) -> Option<TimelineRecord> {
         let [client, server] = handshake.alerts;
         let detail = match sender {
             Sender::Client => client,
@@ -338,6 +362,18 @@ impl Entry {
         let late_alert = self.late_alert(&handshake);
         let mut records = [self.earlier.as_slice(), &self.records].concat();
         records.extend(late_alert);
+        let mut sides = self.sides;
+        let ends = [handshake.client_end, handshake.server_end];
+        for (sender, (side, end)) in [Sender::Client, Sender::Server]
+            .into_iter()
+            .zip(sides.iter_mut().zip(ends))
+        {
+            let empty = handshake.empty_records.get(sender as usize) == Some(&true);
+            if empty && end != PlaintextEnd::NotTls && side.has(side_flags::NOT_TLS) {
+                side.flags &= !side_flags::NOT_TLS;
+                records.extend(self.hidden_alert(sender, &handshake));
+            }
+        }
         Timeline {
             flow,
             tap: Arc::clone(&self.tap),
@@ -351,7 +387,7 @@ impl Entry {
             closes: self.closes.clone(),
             resets_outlived: self.resets_outlived,
             alert_acknowledges: self.alert_acknowledges,
-            sides: self.sides,
+            sides,
             syns: self.syns,
             refused: false,
             settled: self.settled,
