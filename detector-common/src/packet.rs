@@ -13,6 +13,10 @@
 /// assert_eq!(frame.head(2, 2), Some(0x0304_0000_0000_0000));
 /// ```
 pub trait Packet {
+    /// Whether it is common that [`Packet::window`] reaches no further than the headers: of frames in
+    /// buffers of the kernel's stack, whose drivers put the payload elsewhere.
+    const SPLITS_HEADERS: bool = false;
+
     /// Returns the `N` bytes at `offset`, if they can be read in place.
     ///
     /// `None` if the frame ends before them, or if they cannot be addressed directly (in the kernel:
@@ -24,6 +28,10 @@ pub trait Packet {
     ///
     /// Payload is read this way: in the kernel it may lie in fragments beyond the linear part.
     fn head(&self, offset: usize, count: u32) -> Option<u64>;
+
+    /// Returns the byte at `offset`, where [`Packet::window`] does not reach it: in the kernel from
+    /// fragments.
+    fn far_byte(&self, offset: usize) -> Option<u8>;
 
     /// Copies the `len` bytes at `offset` to the beginning of `to`, from fragments too; `false` if
     /// the frame has fewer bytes, or if they do not fit.
@@ -62,6 +70,8 @@ pub struct Inside<'a, P> {
 }
 
 impl<P: Packet> Packet for Inside<'_, P> {
+    const SPLITS_HEADERS: bool = P::SPLITS_HEADERS;
+
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
         self.outer.window(self.offset + offset)
@@ -70,6 +80,11 @@ impl<P: Packet> Packet for Inside<'_, P> {
     #[inline(always)]
     fn head(&self, offset: usize, count: u32) -> Option<u64> {
         self.outer.head(self.offset + offset, count)
+    }
+
+    #[inline(always)]
+    fn far_byte(&self, offset: usize) -> Option<u8> {
+        self.outer.far_byte(self.offset + offset)
     }
 
     #[inline(always)]
@@ -107,6 +122,10 @@ impl Packet for &[u8] {
         let mut head = [0; 8];
         head.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(u64::from_be_bytes(head))
+    }
+
+    fn far_byte(&self, offset: usize) -> Option<u8> {
+        self.get(offset).copied()
     }
 
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {

@@ -40,6 +40,31 @@ pub struct FlowTag {
 #[repr(transparent)]
 pub struct TagSet(pub u64);
 
+/// The last few tags that were added: a set that forgets the oldest when it is full.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct RecentTags(pub u64);
+
+/// Bits of a lane of [`RecentTags`]: a tag, and a zero above it.
+const RECENT_BITS: u32 = LANE_BITS + 1;
+const RECENT_MASK: u64 = (1 << RECENT_BITS) - 1;
+/// A one in every lane of [`RecentTags`].
+const RECENT_ONES: u64 = 1 | 1 << RECENT_BITS | 1 << (2 * RECENT_BITS) | 1 << (3 * RECENT_BITS);
+
+/// Sets of tags of one hash.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Tags {
+    /// Watched flows, each of them.
+    pub watched: TagSet,
+    /// Settled flows, some of them.
+    pub settled: RecentTags,
+}
+
 impl FlowTag {
     /// Computes the tag of a flow, the same for either order of its endpoints. `seed` prevents
     /// strangers from choosing flows that share a set.
@@ -126,6 +151,36 @@ impl TagSet {
     }
 }
 
+impl RecentTags {
+    /// Whether the tag was added lately. Another flow with the same set and the same 14 bits is
+    /// taken for this one.
+    #[inline(always)]
+    pub fn contains(self, tag: FlowTag) -> bool {
+        self.lanes_with(tag) != 0
+    }
+
+    /// Returns the set with the tag, without the oldest.
+    #[inline(always)]
+    pub fn with(self, tag: FlowTag) -> Self {
+        Self(self.0 << RECENT_BITS | tag.bits)
+    }
+
+    /// Returns the set without the tag.
+    #[inline(always)]
+    pub fn without(self, tag: FlowTag) -> Self {
+        Self(self.0 & !self.lanes_with(tag).wrapping_mul(RECENT_MASK))
+    }
+
+    /// Returns a one in each lane that holds the tag.
+    #[inline(always)]
+    fn lanes_with(self, tag: FlowTag) -> u64 {
+        let differs = self.0 ^ tag.bits.wrapping_mul(RECENT_ONES);
+        // A lane's top bit is clear, and the sum sets it unless the lane is zero; nothing is carried.
+        let sum = differs.wrapping_add(RECENT_ONES * LANE_MASK);
+        !sum >> LANE_BITS & RECENT_ONES
+    }
+}
+
 /// Returns a one in the lowest lane of those whose top bits are set; 0 if there is none.
 #[inline(always)]
 fn lowest(tops: u64) -> u64 {
@@ -201,6 +256,20 @@ mod tests {
         assert!(!one_left.without(tag(6)).may_contain(tag(6)));
         // A lane that is given back does not take the count with it.
         assert!(one_left.without(tag(1)).may_contain(tag(6)));
+    }
+
+    #[test]
+    fn recent_tags_are_forgotten_in_order_or_when_told() {
+        let four = (1..=4).fold(RecentTags::default(), |set, number| set.with(tag(number)));
+        assert!((1..=4).all(|number| four.contains(tag(number))));
+        assert!(!four.contains(tag(0)) && !four.contains(tag(5)));
+        assert!(!RecentTags::default().contains(tag(0)));
+        let five = four.with(tag(5));
+        assert!(!five.contains(tag(1)) && five.contains(tag(2)));
+        let without = five.with(tag(3)).without(tag(3));
+        assert!(!without.contains(tag(3)));
+        assert!(without.contains(tag(4)) && without.contains(tag(5)));
+        assert_eq!(without.without(tag(9)), without);
     }
 
     #[test]

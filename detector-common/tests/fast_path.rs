@@ -4,7 +4,7 @@
     reason = "a frame that cannot be built or walked is a failed test"
 )]
 
-use detector_common::fast_path::flow_key;
+use detector_common::fast_path::glance;
 use detector_common::flow::FlowKey;
 use detector_common::headers::{LinkType, Tap, tcp_flags, walk};
 use detector_common::record::{ALERT, HANDSHAKE};
@@ -40,7 +40,11 @@ fn ordered(mut key: FlowKey) -> FlowKey {
 }
 
 fn check(frame: &[u8], tap: &Tap) -> Option<FlowKey> {
-    let key = flow_key(&frame, tap)?;
+    let glance = glance(&frame, tap)?;
+    if !glance.is_uneventful(&frame, |_| false) {
+        return None;
+    }
+    let key = glance.key;
     let segment = walk(&frame, tap).unwrap();
     assert_eq!(ordered(key), ordered(segment.key));
     assert!(!segment.has(tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST));

@@ -5,7 +5,7 @@ use detector_common::counter::Counter;
 use detector_common::engine::Tables;
 use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
 use detector_common::syn::{SynSlot, slot_hash};
-use detector_common::tag_set::{FlowTag, TagSet};
+use detector_common::tag_set::{FlowTag, RecentTags, TagSet};
 
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
@@ -21,20 +21,33 @@ const IDLE_NS: u64 = 10_000_000_000;
 /// Likewise one that has ended: segments after the end matter for a moment only.
 const ENDED_NS: u64 = 1_000_000_000;
 /// Attempts to change a set of tags that other CPUs change at the same time.
-const TAG_TRIES: u32 = 4;
+const TAG_TRIES: u32 = 3;
 
 /// The maps, as the engine's flow tables.
-pub(crate) struct Maps;
+pub(crate) struct Maps {
+    /// Whether the program keeps the tags of settled flows: adds them, and removes that of a SYN's key. One
+    /// of an interface's two is enough: it sees either the SYN or the SYN,ACK.
+    pub(crate) tags_settled: bool,
+}
 
 impl Tables for Maps {
     #[inline(always)]
     fn may_watch(&mut self, key: &FlowKey) -> bool {
         let tag = tag(key);
-        match TAGS.get_ptr(tag.set) {
+        match watched_tags(tag) {
             // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
             Some(set) => unsafe { set.read_volatile() }.may_contain(tag),
             None => true,
         }
+    }
+
+    /// Once in some thousand times `true` for another flow with the same tag: but not for one whose SYN was
+    /// seen.
+    #[inline(always)]
+    fn is_settled(&mut self, key: &FlowKey) -> bool {
+        let tag = tag(key);
+        // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
+        settled_tags(tag).is_some_and(|set| unsafe { set.read_volatile() }.contains(tag))
     }
 
     #[inline(always)]
@@ -63,7 +76,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn unwatch(&mut self, key: &FlowKey) {
-        remove(key);
+        remove(key, TagChange::Unwatched);
     }
 
     #[inline(always)]
@@ -77,7 +90,12 @@ impl Tables for Maps {
             // A full LRU table evicts its oldest; that is no error.
             let _ = SETTLED.insert(key, &scratch.settled, 0);
         }
-        remove(key);
+        let change = if self.tags_settled {
+            TagChange::Settled
+        } else {
+            TagChange::Unwatched
+        };
+        remove(key, change);
     }
 
     #[inline(always)]
@@ -97,23 +115,31 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
-        syn_slot(key, true)
+        syn_slot(key, true, self.tags_settled)
     }
 
     #[inline(always)]
     fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
-        syn_slot(key, false)
+        syn_slot(key, false, false)
     }
 }
 
 /// Returns the slot that a key's hash selects: claimed, or only if it belongs to the key.
 #[inline(never)]
-fn syn_slot<'a>(key: &FlowKey, claim: bool) -> Option<&'a mut SynSlot> {
+fn syn_slot<'a>(key: &FlowKey, claim: bool, untag: bool) -> Option<&'a mut SynSlot> {
     let hash = slot_hash(key, TAG_SEED.load());
     let index = (hash >> 32) as u32 & SYN_MASK.load();
     // SAFETY: just looked up, and borrowed once at a time. Another CPU may write it for another
     // connection: no number in it is an index or a length, and sequence numbers are compared.
     let slot = unsafe { borrow_mut(SYNS.get_ptr_mut(index)) }?;
+    if untag {
+        // The connection that begins is not the one that was settled, and may have its tag.
+        let tag = tag(key);
+        if let Some(settled) = settled_tags(tag) {
+            // SAFETY: as in `change_tags`.
+            unsafe { settled.write_volatile(settled.read_volatile().without(tag)) };
+        }
+    }
     if claim {
         slot.claim(hash);
     } else if !slot.is_of(hash) {
@@ -137,11 +163,11 @@ unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Watch
     let slot = PLACES.get_ptr_mut(place)?;
     scratch.kept.place = place;
     // The tag comes first: a segment on another CPU must not miss the flow.
-    change_tags(key, true);
+    change_tags(key, TagChange::Watched);
     let new = WATCHED.insert(key, &scratch.kept, u64::from(BPF_NOEXIST));
     if new.is_err() {
         // Either the flow is watched already, and its first tag stays, or the table is full.
-        change_tags(key, false);
+        change_tags(key, TagChange::Unwatched);
         WATCHED
             .insert(key, &scratch.kept, u64::from(BPF_EXIST))
             .ok()?;
@@ -218,16 +244,16 @@ fn last_segment(place: u32) -> u64 {
 fn evict(place: u32, reason: Counter) {
     // SAFETY: just looked up. Another CPU may be writing the key: see `insert_watched`.
     if let Some(key) = unsafe { borrow(PLACES.get_ptr(place)) } {
-        remove(key);
+        remove(key, TagChange::Unwatched);
         count(reason);
     }
 }
 
 /// Removes a flow from [`WATCHED`], and its tag unless another CPU removed both.
 #[inline(never)]
-fn remove(key: &FlowKey) {
+fn remove(key: &FlowKey, change: TagChange) {
     if WATCHED.remove(key).is_ok() {
-        change_tags(key, false);
+        change_tags(key, change);
     }
 }
 
@@ -238,13 +264,47 @@ fn tag(key: &FlowKey) -> FlowTag {
     tag
 }
 
-/// Adds the flow's tag to its set, or removes it.
+/// Returns the set of watched flows for a tag.
+#[inline(always)]
+fn watched_tags(tag: FlowTag) -> Option<*mut TagSet> {
+    let tags = TAGS.get_ptr_mut(tag.set)?;
+    // SAFETY: a field of a live value of the map.
+    Some(unsafe { &raw mut (*tags).watched })
+}
+
+/// Returns the set of settled flows for a tag.
+#[inline(always)]
+fn settled_tags(tag: FlowTag) -> Option<*mut RecentTags> {
+    let tags = TAGS.get_ptr_mut(tag.set)?;
+    // SAFETY: a field of a live value of the map.
+    Some(unsafe { &raw mut (*tags).settled })
+}
+
+/// A flow's change that its tags follow. That of a settled flow stays when it is watched again: while it is,
+/// nobody asks, and the SYN of another connection removes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum TagChange {
+    Watched,
+    Unwatched,
+    Settled,
+}
+
+/// Changes the tags of a flow.
 #[inline(never)]
-fn change_tags(key: &FlowKey, add: bool) {
+fn change_tags(key: &FlowKey, change: TagChange) {
     let tag = tag(key);
-    let Some(set) = TAGS.get_ptr_mut(tag.set) else {
+    let Some(set) = watched_tags(tag) else {
         return;
     };
+    let add = change == TagChange::Watched;
+    if change == TagChange::Settled
+        && let Some(settled) = settled_tags(tag)
+    {
+        // SAFETY: a live, aligned word of the map. A change that another CPU makes meanwhile may be lost:
+        // then a look at payload is made in vain, or a tag stays until others take its place.
+        unsafe { settled.write_volatile(settled.read_volatile().with(tag)) };
+    }
     for _ in 0..TAG_TRIES {
         // SAFETY: a live, aligned word of the map; the exchange fails if it changes meanwhile.
         let old = unsafe { set.read_volatile() };

@@ -7,7 +7,7 @@ use detector_common::counter::Counter;
 use detector_common::flow::{FlowKey, Settled, WatchedEntry};
 use detector_common::observation::LAYOUT_VERSION;
 use detector_common::syn::SynSlot;
-use detector_common::tag_set::TagSet;
+use detector_common::tag_set::Tags;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Watched flows. The agent sets the sizes of this map and of those below.
@@ -17,9 +17,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 pub(crate) static WATCHED: HashMap<FlowKey, WatchedEntry> =
     HashMap::with_max_entries(65_536 + 256, 0);
 
-/// Tags of the flows in [`WATCHED`], in [`TAG_MASK`] + 1 sets.
+/// Tags of the flows in [`WATCHED`], and of the last to become settled, in [`TAG_MASK`] + 1 sets.
 #[map]
-pub(crate) static TAGS: Array<TagSet> = Array::with_max_entries(131_072, 0);
+pub(crate) static TAGS: Array<Tags> = Array::with_max_entries(131_072, 0);
 
 /// Keys of watched flows in order of insertion, [`PLACES_LEN`] of them. Keys of removed flows stay
 /// until their place is reused.

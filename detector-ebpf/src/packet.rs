@@ -65,6 +65,9 @@ fn black_box(value: u32) -> u32 {
 /// [`Context::bounds`] returns the bounds of the frame's linear part, which stays mapped, and is not
 /// written, while the context is borrowed.
 pub(crate) unsafe trait Context {
+    /// See [`Packet::SPLITS_HEADERS`].
+    const SPLITS_HEADERS: bool;
+
     /// Returns the addresses of the linear part's first byte and after its last.
     ///
     /// Read from the context for each window: the verifier would track a stored pointer, and split
@@ -148,6 +151,8 @@ impl Frame<'_, TcContext> {
 }
 
 impl<C: Context> Packet for Frame<'_, C> {
+    const SPLITS_HEADERS: bool = C::SPLITS_HEADERS;
+
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
         linear_window(self.0, offset)
@@ -162,6 +167,13 @@ impl<C: Context> Packet for Frame<'_, C> {
             // SAFETY: `to` is valid for writes of `len` bytes, see `load_head`.
             unsafe { self.0.load(offset as u32, to, len) }
         })
+    }
+
+    #[inline(always)]
+    fn far_byte(&self, offset: usize) -> Option<u8> {
+        let mut byte = 0;
+        // SAFETY: `byte` is valid for writes of one byte.
+        (unsafe { self.0.load(offset as u32, &raw mut byte, 1) } == 0).then_some(byte)
     }
 
     #[inline(always)]
@@ -187,6 +199,8 @@ impl<C: Context> Packet for Frame<'_, C> {
 
 // SAFETY: a program gets its context from the kernel, and tlswhy writes no packet.
 unsafe impl Context for XdpContext {
+    const SPLITS_HEADERS: bool = false;
+
     #[inline(always)]
     fn bounds(&self) -> (usize, usize) {
         // SAFETY: the context is the one the program was called with.
@@ -218,6 +232,8 @@ unsafe impl Context for XdpContext {
 
 // SAFETY: a program gets its context from the kernel, and tlswhy writes no packet.
 unsafe impl Context for TcContext {
+    const SPLITS_HEADERS: bool = true;
+
     #[inline(always)]
     fn bounds(&self) -> (usize, usize) {
         let skb = self.skb.skb;

@@ -1,4 +1,7 @@
 //! Entry points.
+//!
+//! All are inlined: the macros wrap them in the program proper, and a call and its return cost an
+//! established packet as much as the rest of its path, where the processor's returns are hardened.
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, xdp};
@@ -22,6 +25,7 @@ const TCX_NEXT: i32 = -1;
 
 /// Ingress of an Ethernet device, before the stack.
 #[xdp(frags)]
+#[inline(always)]
 pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
     let tap = Tap {
         link: LinkType::Ethernet,
@@ -42,24 +46,28 @@ pub(crate) fn tlswhy_xdp(context: XdpContext) -> u32 {
 
 /// Ingress of an Ethernet device whose XDP hook is in use or unsuitable.
 #[classifier]
+#[inline(always)]
 pub(crate) fn tlswhy_ingress(context: TcContext) -> i32 {
     classify(&context, LinkType::Ethernet, false)
 }
 
 /// Egress of an Ethernet device.
 #[classifier]
+#[inline(always)]
 pub(crate) fn tlswhy_egress(context: TcContext) -> i32 {
     classify(&context, LinkType::Ethernet, true)
 }
 
 /// Ingress of a device without link-layer headers (tun, WireGuard).
 #[classifier]
+#[inline(always)]
 pub(crate) fn tlswhy_ingress_l3(context: TcContext) -> i32 {
     classify(&context, LinkType::Raw, false)
 }
 
 /// Egress of a device without link-layer headers.
 #[classifier]
+#[inline(always)]
 pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
     classify(&context, LinkType::Raw, true)
 }
@@ -67,11 +75,14 @@ pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
 /// Runs the engine on the frame, or where tunnels are read, on the frame inside it.
 #[inline(always)]
 fn inspect_frame<P: Packet>(packet: &P, tap: &Tap) -> Counter {
+    // Where XDP sees what arrives, a classifier sees what leaves.
+    let tags_settled = P::SPLITS_HEADERS;
+    let mut maps = Maps { tags_settled };
     if TUNNELS.load() == 0 {
-        return inspect(packet, tap, &mut Maps, &mut Rings::default());
+        return inspect(packet, tap, &mut maps, &mut Rings::default());
     }
     let (inside, tap) = inside(packet, tap);
-    inspect(&inside, &tap, &mut Maps, &mut Rings::default())
+    inspect(&inside, &tap, &mut maps, &mut Rings::default())
 }
 
 /// Returns the frame that a tunnel's frame carries, or any other frame itself, and its tap.

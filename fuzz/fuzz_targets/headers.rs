@@ -4,7 +4,7 @@
 //! nothing that the walk would have the engine look at.
 #![no_main]
 
-use detector_common::fast_path::flow_key;
+use detector_common::fast_path::glance;
 use detector_common::flow::FlowKey;
 use detector_common::headers::{tcp_flags, walk};
 use detector_common::packet::Packet;
@@ -22,7 +22,10 @@ fuzz_target!(|input: &[u8]| {
     };
     let tap = tlswhy_fuzz::tap(*choice);
     let walked = walk(&frame, &tap);
-    if let Some(key) = flow_key(&frame, &tap) {
+    if let Some(glance) = glance(&frame, &tap)
+        && glance.is_uneventful(&frame, |_| false)
+    {
+        let key = glance.key;
         let segment = walked.expect("the fast path passed a frame that cannot be walked");
         assert_eq!(ordered(key), ordered(segment.key));
         assert!(!segment.has(tcp_flags::FIN | tcp_flags::RST));

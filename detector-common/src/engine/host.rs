@@ -14,6 +14,10 @@ pub trait Tables {
     /// Whether the flow of `key`, endpoints in either order, may be watched. Never `false` for one that
     /// is. A packet of an established connection costs no more than this check.
     fn may_watch(&mut self, key: &FlowKey) -> bool;
+    /// Whether the flow of `key`, endpoints in either order, is certainly settled. A host need not know.
+    fn is_settled(&mut self, _key: &FlowKey) -> bool {
+        false
+    }
     /// Returns the watched flow of `key`.
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;
     /// Begins to watch a flow at `now_ns`, replacing an older one of `key`. `begin` initialises every

@@ -14,7 +14,7 @@ use crate::counter::Counter;
 pub use crate::engine::host::{OBSERVATIONS_MAX, Output, Tables};
 use crate::engine::port_reuse::{Relation, relation_to};
 use crate::engine::segment::{NextState, process};
-use crate::fast_path::flow_key;
+use crate::fast_path::glance;
 use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::packet::Packet;
@@ -122,8 +122,10 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     tables: &mut T,
     output: &mut O,
 ) -> Counter {
-    if let Some(key) = flow_key(packet, tap)
-        && !tables.may_watch(&key)
+    // The payload comes last: in the kernel its first byte may lie in a fragment.
+    if let Some(glance) = glance(packet, tap)
+        && !tables.may_watch(&glance.key)
+        && glance.is_uneventful(packet, |key| tables.is_settled(key))
     {
         return Counter::Unwatched;
     }

@@ -2,6 +2,9 @@
 
 mod watched;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use detector_common::counter::Counter;
 use detector_common::observation::events;
 use detector_user::source::tap::hook::{Abilities, Hook};
@@ -369,4 +372,78 @@ fn an_interface_that_is_down_is_tapped_and_seen_once_it_is_up() {
         await_link(&client, "c0");
         sees_both_directions(&client, &gateway, &mut watched);
     });
+}
+
+/// Real sockets without segmentation offload: their payload lies in fragments behind the headers.
+#[test]
+fn payload_in_fragments_is_read_where_it_begins_or_ends_a_flow() {
+    let (client, gateway) = pair();
+    for (namespace, device, address) in [
+        (&client, "c0", "10.79.0.2/24"),
+        (&gateway, "g0", "10.79.0.1/24"),
+    ] {
+        let offload = format!("ethtool -K {device} sg on tso off gso off");
+        namespace.run(&offload).unwrap();
+        let address = format!("ip address add {address} dev {device}");
+        namespace.run(&address).unwrap();
+    }
+    inside(&gateway, || {
+        let mut watched = Watched::new(&[interface("g0")], Abilities::of_this_kernel());
+        let index = watched.tap.tapped[0].index;
+        // Late alerts of either side.
+        for last in [From::Client, From::Server] {
+            watched.told.observations.clear();
+            let mut talk = Sockets::connect(&client);
+            talk.pass(From::Client, b"CONNECT www.works.test:443 HTTP/1.1\r\n\r\n");
+            talk.pass(From::Server, b"HTTP/1.1 200 OK\r\n\r\n");
+            talk.pass(From::Client, &tls::client_hello("www.works.test", 300));
+            assert_eq!(watched.await_event(events::HELLO), (index, false));
+            talk.pass(From::Server, &tls::server_hello(0x1301, true));
+            for _ in 0..12 {
+                talk.pass(From::Client, &tls::record(23, &[0xa5; 300]));
+                talk.pass(From::Server, &tls::record(23, &[0xa5; 1000]));
+            }
+            watched.await_event(events::SETTLED);
+            let resumed = watched.count(Counter::Resumed);
+            let before = watched.count(Counter::Unwatched);
+            talk.pass(last, &tls::record(23, &[0xa5; 300]));
+            until("data passes unwatched", || {
+                watched.count(Counter::Unwatched) > before
+            });
+            assert_eq!(watched.count(Counter::Resumed), resumed);
+            watched.told.observations.clear();
+            talk.pass(last, &tls::record(21, &[0x5a; 19]));
+            let egress = matches!(last, From::Server);
+            assert_eq!(watched.await_event(events::ALERT), (index, egress));
+        }
+    });
+}
+
+/// Both ends of a connection from `c0` to `g0`.
+struct Sockets {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Sockets {
+    /// Connects; called in the server's namespace.
+    fn connect(client: &Namespace) -> Self {
+        let listener = TcpListener::bind(("10.79.0.1", 443)).unwrap();
+        let client = inside(client, || TcpStream::connect(("10.79.0.1", 443)).unwrap());
+        let (server, _) = listener.accept().unwrap();
+        for socket in [&client, &server] {
+            socket.set_nodelay(true).unwrap();
+        }
+        Self { client, server }
+    }
+
+    /// Sends bytes in a segment of their own, and reads them at the other end.
+    fn pass(&mut self, from: From, bytes: &[u8]) {
+        let (sender, receiver) = match from {
+            From::Client => (&mut self.client, &mut self.server),
+            From::Server => (&mut self.server, &mut self.client),
+        };
+        sender.write_all(bytes).unwrap();
+        receiver.read_exact(&mut vec![0; bytes.len()]).unwrap();
+    }
 }

@@ -299,6 +299,10 @@ impl Packet for CapturedPacket<'_> {
         self.bytes.head(offset, count)
     }
 
+    fn far_byte(&self, offset: usize) -> Option<u8> {
+        self.bytes.far_byte(offset)
+    }
+
     fn copy<const ROOM: usize>(&self, offset: usize, to: &mut [u8; ROOM], len: usize) -> bool {
         self.bytes.copy(offset, to, len)
     }

@@ -124,3 +124,24 @@ pub(super) fn memory_of(map: &Map) -> Option<u64> {
 pub fn lift_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::Object;
+
+    use super::*;
+
+    /// Instructions of a program that only calls another function, and some more.
+    const WRAPPER: usize = 100;
+
+    #[test]
+    fn no_program_is_a_call_of_the_engine() {
+        let object = Object::parse(OBJECT).unwrap();
+        for name in CLASSIFIERS.into_iter().chain([XDP]) {
+            let program = object.programs.get(name).unwrap();
+            let function = object.functions.get(&program.function_key()).unwrap();
+            let instructions = function.instructions.len();
+            assert!(instructions > WRAPPER, "{name}: {instructions}");
+        }
+    }
+}
