@@ -6,8 +6,10 @@ use std::path::Path;
 
 use detector_common::headers::walk;
 use detector_common::record::HANDSHAKE;
+use detector_user::operate::config::commented_file;
 use detector_user::source::capture::CaptureFile;
 use tlswhy_fuzz::{Host, push_frame, tap};
+use zerocopy::IntoBytes;
 
 /// Seeds' names and the captures they are made of.
 const CAPTURES: [(&str, &str); 10] = [
@@ -38,6 +40,32 @@ const CAPTURES: [(&str, &str); 10] = [
     (
         "interceptor",
         "pin-go-squid-1.3.accepts-shop-go-squid-tls13",
+    ),
+];
+/// Filters with logs, by name.
+const LOGS: [(&str, &str); 3] = [
+    (
+        "pan-os-traffic",
+        "( subtype neq end ) and ( action eq allow )\n\
+        <14>Nov 23 09:30:05 fw-1 1,2026/11/23 09:30:05,001801010101,TRAFFIC,deny,2049,\
+        2026/11/23 09:30:05,10.0.1.2,10.0.2.2,192.0.2.7,0.0.0.0,Decrypt web,corp\\user,,ssl,vsys1,trust,\
+        untrust,ethernet1/1,ethernet1/2,default,2026/11/23 09:30:05,33751,1,40112,443,61002,0,0x1400064,tcp,\
+        allow,4012,1200,2812,14,2026/11/23 09:30:01,1,private-ip-addresses,0,99,0x0,\
+        10.0.0.0-10.255.255.255,US,0,7,7,policy-deny,0,0,0,0,,fw-1,from-policy\n",
+    ),
+    (
+        "pan-os-export",
+        "(addr.src in 10.0.0.0/8) or not (port.dst leq 443)\n\
+        Domain,Receive Time,Type,Threat/Content Type,Source address,Destination address,Rule,Source Port,\
+        Destination Port,Flags,Action,Session End Reason\n\
+        1,2026/11/23 09:30:05,TRAFFIC,deny,10.0.1.2,10.0.2.2,\"a, b\",40112,443,0x400000,allow,policy-deny\n",
+    ),
+    (
+        "fortigate",
+        "( app contains 'ssl' )\n\
+        <189>date=2026-11-23 time=08:30:01 devname=\"fw-1\" eventtime=1795422601000000000 tz=\"+0000\" \
+        logid=\"1700062308\" type=\"utm\" subtype=\"ssl\" eventtype=\"ssl-anomaly\" srcip=10.0.1.2 \
+        srcport=40112 dstip=10.0.2.2 dstport=443 action=\"blocked\"\n",
     ),
 ];
 /// Frames of a capture that become a seed.
@@ -71,8 +99,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
         put("records", name, &records(&frames))?;
         put("handshake", name, &handshake(&frames))?;
+        put("verdicts", name, &verdicts(&frames))?;
+        put("observations", name, &observations(&frames))?;
     }
+    for (name, log) in LOGS {
+        put("firewall_log", name, log.as_bytes())?;
+    }
+    let file = commented_file();
+    put("configuration", "as-shipped", file.as_bytes())?;
+    put("configuration", "all-set", uncommented(&file).as_bytes())?;
     Ok(())
+}
+
+/// Returns the file with every setting in force.
+fn uncommented(file: &str) -> String {
+    let settings = file.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    settings.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
@@ -101,6 +146,29 @@ fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
         file.extend(frame);
     }
     file
+}
+
+/// Returns frames of an Ethernet capture, a millisecond from one to the next.
+fn verdicts(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut seed = vec![1 << 2];
+    frames.iter().for_each(|frame| push_frame(&mut seed, frame));
+    seed
+}
+
+/// Returns the items that the rings would have, handshake bytes first.
+fn observations(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut host = Host::default();
+    for frame in frames {
+        host.frame(frame, &tap(0), 1_000_000);
+    }
+    let mut seed = Vec::new();
+    for (head, bytes) in &host.chunks {
+        push_frame(&mut seed, &[head.as_bytes(), bytes].concat());
+    }
+    for observation in host.observed.values() {
+        push_frame(&mut seed, observation.as_bytes());
+    }
+    seed
 }
 
 fn engine(frames: &[Vec<u8>]) -> Vec<u8> {

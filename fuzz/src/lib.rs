@@ -1,8 +1,12 @@
 //! Shared by the fuzz targets: the inputs' format and a host of the engine that checks its output.
 
 mod host;
+#[cfg(feature = "agent")]
+mod verdict;
 
 pub use host::Host;
+#[cfg(feature = "agent")]
+pub use verdict::check_verdict;
 
 use detector_common::headers::{LinkType, Tap};
 

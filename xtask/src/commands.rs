@@ -43,6 +43,7 @@ pub fn xtask() -> Command {
             "test-arm64",
             "Cross-build the unit tests for arm64, and run them in an emulator",
         ))
+        .subcommand(fuzz())
         .subcommand(score())
         .subcommand(sites())
         .subcommand(corpus_rewrite())
@@ -327,6 +328,23 @@ fn bench() -> Command {
             )
             .conflicts_with("only"),
         )
+}
+
+fn fuzz() -> Command {
+    command(
+        "fuzz",
+        "Try hostile inputs on everything that reads bytes of strangers; needs cargo-fuzz and a nightly toolchain",
+    )
+    .arg(
+        option("minutes", "N", "Time for each target")
+            .default_value("1")
+            .value_parser(value_parser!(u64).range(1..)),
+    )
+    .arg(option(
+        "only",
+        "PART",
+        "Part of the names of the targets to run [default: all]",
+    ))
 }
 
 fn old_kernel() -> Command {

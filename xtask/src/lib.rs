@@ -1,13 +1,16 @@
 //! tlswhy's development commands.
 //!
 //! In: a command line of `cargo xtask` ([`commands`]). Out: an installed machine ([`setup`]),
-//! packages ([`package`], for arm64 with [`cross`]), or a call of the crate that does the work ([`call`]).
+//! packages ([`package`], for arm64 with [`cross`]), runs
+//! of the fuzz targets ([`fuzz`]), or a call of the crate that does the work ([`call`]).
 //!
 //! Not here: anything that reads captures, runs the agent or needs another crate of the workspace.
+#![forbid(unsafe_code)]
 
 pub mod call;
 pub mod commands;
 pub mod cross;
+pub mod fuzz;
 pub mod left_behind;
 pub mod package;
 pub mod revision;

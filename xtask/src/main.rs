@@ -1,11 +1,13 @@
 //! `cargo xtask`: parses a command, installs its needs, and calls the crate that does the rest.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use xtask::commands::{ArgMatches, value, values};
 use xtask::setup::{self, Group};
-use xtask::{call, commands, cross, is_root, package};
+use xtask::{call, commands, cross, fuzz, is_root, package};
 
 const TEST_COST: &str = "\
 On two cores the first run takes about half an hour: 5 minutes to install packages, 10 to build, 15 to
@@ -46,6 +48,10 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         ),
         "check-arm64" => cross::check(),
         "test-arm64" => cross::test(),
+        "fuzz" => fuzz::run_all(
+            Duration::from_secs(60 * value::<u64>(arguments, "minutes").unwrap_or(1)),
+            value::<String>(arguments, "only").as_deref(),
+        ),
         "old-kernel" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),
     }
