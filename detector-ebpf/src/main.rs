@@ -5,6 +5,7 @@
 #![cfg_attr(
     target_arch = "bpf",
     feature(asm_experimental_arch),
+    expect(unsafe_code, reason = "maps and packet pointers; the engine has none"),
     expect(
         unstable_features,
         reason = "inline assembly for this target is not stable"

@@ -4,6 +4,10 @@
 //! look-up in an LRU hash map, as most stateful programs do per packet. Tests add VLAN tags to a link
 //! if the kernel has no VLAN devices.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(unsafe_code, reason = "maps and packet pointers")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod image;

@@ -1,4 +1,5 @@
 //! `tlswhy`: tells why TLS connections through a gateway broke.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 //! Suitable is a compiler with a precompiled core library for `bpfel-unknown-none` (Debian's and
 //! Ubuntu's `libstd-rust-web-dev-bpf`), or one with `rust-src`, from which core is built. Both need
 //! `bpf-linker`. The system's compiler is tried first, then rustup's toolchains, nightly first.
+#![forbid(unsafe_code)]
 
 mod elf;
 

@@ -13,6 +13,7 @@
 //! Not here: anything that decides a verdict. The agent is run as a program; of its library only
 //! the names of causes are used, so that the agent and its scorer have no other code in common.
 //! Only generated sites call its history directly, which they are made for ([`sites`]).
+#![forbid(unsafe_code)]
 
 pub mod build;
 pub mod capture;

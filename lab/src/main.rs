@@ -1,4 +1,5 @@
 //! The laboratory's commands, as `cargo xtask` calls them.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
 //! A window on a capture's bytes: a buffer on a stream, or the file itself in memory.
+#![expect(unsafe_code, reason = "mapped files, and a hint to the processor")]
 
 use std::fs::File;
 use std::io;

@@ -5,6 +5,7 @@
 //! dozen nanoseconds and no system call. An agent that is killed leaves it as it was; the next one
 //! goes through it first, and then on with the rings. Two regions take turns: when one is full the
 //! other is cleared, so that at least one region's worth of the latest items is there.
+#![expect(unsafe_code, reason = "a mapped file")]
 
 use std::fs::OpenOptions;
 use std::hash::{DefaultHasher, Hash, Hasher};
