@@ -150,7 +150,7 @@ impl Timeline {
     /// Nanoseconds since the UNIX epoch of a time in microseconds since the flow's beginning.
     #[must_use]
     pub const fn nanos_at(&self, at_us: u64) -> u64 {
-        self.started_ns + at_us * 1000
+        self.started_ns.saturating_add(at_us.saturating_mul(1000))
     }
 
     /// Returns the name of the server that the client wants: in its hello, or where there is none,

@@ -507,3 +507,37 @@ impl TimedReceiver for Pipeline {
         self.sinks.is_closed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::outlet::sink::Folds;
+
+    /// Bytes of an item: any, or the ends of the range, where arithmetic fails.
+    fn bytes(len: usize) -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![2 => any::<u8>(), 1 => Just(0), 3 => Just(u8::MAX)];
+        proptest::collection::vec(byte, len)
+    }
+
+    proptest! {
+        /// The file of unread items may be damaged by a kill.
+        #[test]
+        fn items_with_any_bytes_end_nothing(
+            items in proptest::collection::vec(bytes(size_of::<Observation>()), 1..20),
+        ) {
+            let sinks = Sinks::open(&[], Folds::default()).unwrap();
+            let mut pipeline = Pipeline::new(8, Knowledge::default(), sinks, |_| {});
+            for item in &items {
+                if let Some((head, room)) = ChunkHead::read(item) {
+                    let len = room.len().min(usize::from(head.len));
+                    pipeline.chunk(&head, &room[..len]);
+                }
+                pipeline.late_observation(&Observation::read(item).unwrap());
+            }
+            pipeline.finish();
+            prop_assert!(pipeline.recent().all(|it| (0.0..=1.0).contains(&it.confidence)));
+        }
+    }
+}

@@ -192,7 +192,8 @@ impl Attempt {
     /// Returns how `next`, which worked, shows that this one's offer was refused.
     fn again(&self, next: &Self) -> Option<&'static str> {
         let offer = self.offer?;
-        let at_once = (self.ended_ns..=self.ended_ns + AGAIN_NS).contains(&next.began_ns);
+        let at_once =
+            (self.ended_ns..=self.ended_ns.saturating_add(AGAIN_NS)).contains(&next.began_ns);
         if !at_once {
             return None;
         }

@@ -275,13 +275,13 @@ impl Entry {
             .any(|record| record.content_type == ALERT)
             || self.late_alert.is_some();
         if reset {
-            Some(now_ns + AFTER_RESET_NS)
+            Some(now_ns.saturating_add(AFTER_RESET_NS))
         } else if client && server {
-            Some(now_ns + AFTER_CLOSE_NS)
+            Some(now_ns.saturating_add(AFTER_CLOSE_NS))
         } else if alert && !self.settled {
-            Some(now_ns + AFTER_ALERT_NS)
+            Some(now_ns.saturating_add(AFTER_ALERT_NS))
         } else if client || server {
-            Some(now_ns + HALF_CLOSED_NS)
+            Some(now_ns.saturating_add(HALF_CLOSED_NS))
         } else {
             None
         }

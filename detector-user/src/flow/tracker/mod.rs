@@ -168,7 +168,7 @@ impl Tracker {
         let works = entry.is_settled() && !worked;
         let deadline = entry
             .deadline(observation.time_ns)
-            .unwrap_or(observation.time_ns + IDLE_NS);
+            .unwrap_or(observation.time_ns.saturating_add(IDLE_NS));
         self.due.set(entry.due_mut(), id, deadline);
         self.counts.flows += u64::from(!known);
         if self.several_paths || self.proxies.may_relay(&id.key) {
@@ -246,7 +246,7 @@ impl Tracker {
         };
         entry.feed(sender, head, bytes);
         if !entry.is_scheduled() {
-            let deadline = head.time_ns + PROVISIONAL_NS;
+            let deadline = head.time_ns.saturating_add(PROVISIONAL_NS);
             self.due.set(entry.due_mut(), id, deadline);
         }
         if self.several_paths || self.proxies.may_relay(&id.key) {

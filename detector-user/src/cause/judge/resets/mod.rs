@@ -310,7 +310,7 @@ fn speaks_on(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<Tell<
             && close.measured.flags & tcp_flags::SYN == 0
             && !is_copy(close, reset)
             // Segments under way may come behind the reset; new ones may not.
-            && (close.time_ns >= reset.time_ns + STILL_ON_ITS_WAY_NS
+            && (close.time_ns >= reset.time_ns.saturating_add(STILL_ON_ITS_WAY_NS)
                 || close.measured.seq.wrapping_sub(reset.measured.seq) as i32 >= 0)
     });
     let count = later.count();
