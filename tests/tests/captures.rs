@@ -62,6 +62,21 @@ fn group(prefix: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+fn the_example_of_the_readme_is_what_is_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, example) = readme.split_once("-- pcap ").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (pattern, shown) = example.split_once('\n').unwrap();
+    let shell = format!("exec \"$0\" pcap {pattern}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &shell]).arg(agent()).current_dir(root);
+    let output = command.output().unwrap();
+    let written = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8(written).unwrap(), shown);
+}
+
+#[test]
 fn final_verdicts_are_the_last_of_each_connection() {
     let files = group("no-ca-curl-sslsplit-1.2.");
     let given = |options: &[&str]| {
