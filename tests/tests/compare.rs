@@ -91,19 +91,22 @@ impl Stages {
             .output()
             .unwrap()
     }
+
+    /// Compares, and returns the lines of JSON.
+    fn lines(&self) -> Vec<Value> {
+        let output = self.compare(&["--output", "json"]);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    }
 }
 
 #[test]
 fn the_firewall_resets_after_the_apps_alert() {
     let received = frames("story.pcap");
     let stages = Stages::new(&received, &transmitted(&received));
-    let output = stages.compare(&["--output", "json"]);
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = stages.lines();
     assert_eq!(lines[0]["layout"], "stages");
     let disturbed: Vec<_> = lines[1..]
         .iter()
@@ -146,17 +149,11 @@ fn stages_of_an_interceptor_are_judged_as_its_two_sides() {
         }
     }
     let [receive, transmit] = &stages;
-    let output = Stages::new(receive, transmit).compare(&["--output", "json"]);
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = Stages::new(receive, transmit).lines();
     assert_eq!(
         (lines.len(), &lines[0]["layout"]),
         (2, &Value::from("stages")),
-        "{text}"
+        "{lines:?}"
     );
     let connection = &lines[1];
     assert_eq!(
@@ -166,7 +163,7 @@ fn stages_of_an_interceptor_are_judged_as_its_two_sides() {
     assert_ne!(connection["client"], connection["client_inside"]);
     assert_eq!(
         connection["verdict"]["cause"], "server-cert-invalid",
-        "{text}"
+        "{lines:?}"
     );
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Formats: <https://www.tcpdump.org/linktypes.html>, and the headers of the systems that write them.
 
-use detector_common::headers;
+use detector_common::headers::{self, Segment, Tap, walk};
+use detector_common::tunnel::innermost;
 
-use crate::source::capture::LinkType;
+use crate::source::capture::{Frame, LinkType};
 use crate::source::unread::Unread;
 
 /// A frame without the header of its link type: offset, and the header that it then begins with.
@@ -12,6 +13,26 @@ type Peeled = (usize, headers::LinkType);
 
 /// Link types within link types that are opened.
 const LEVELS_MAX: usize = 2;
+
+/// Returns a captured frame's segment, behind link headers and tunnels, and its payload as far as it was
+/// captured; `None` if it has none.
+pub fn segment<'a>(frame: &Frame<'a>, vlan_in_key: bool) -> Option<(Segment, &'a [u8])> {
+    let (offset, link) = peel(frame.link_type, frame.captured).ok()?;
+    let bytes = frame.captured.get(offset..)?;
+    let inner = innermost(bytes, link);
+    let bytes = bytes.get(inner.offset..)?;
+    let tap = Tap {
+        link: inner.link,
+        interface: frame.interface,
+        egress: false,
+        vlan_in_key,
+        tunnel: inner.tunnel.0,
+    };
+    let segment = walk(&bytes, &tap).ok()?;
+    let payload = bytes.get(segment.payload_offset..).unwrap_or_default();
+    let present = (segment.payload_len as usize).min(payload.len());
+    Some((segment, payload.get(..present).unwrap_or_default()))
+}
 
 /// Removes a frame's link header where the engine does not read it.
 ///

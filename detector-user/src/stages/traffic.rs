@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use detector_common::flow::{Address, Sender};
+use detector_common::headers;
 use detector_common::headers::tcp_flags::{ACK, FIN, RST, SYN};
-use detector_common::headers::{self, Tap, walk};
-use detector_common::tunnel::innermost;
 use hashlink::LruCache;
 
 use super::segment::{Contents, Segment};
 use crate::flow::tls::HandshakeView;
 use crate::source::capture::Frame;
-use crate::source::link_header::peel;
+use crate::source::link_header;
 
 /// Bytes of each direction's stream that are compared; behind them only what ends a connection.
 const STREAM_MAX: u32 = 1 << 20;
@@ -123,7 +122,7 @@ impl Traffic {
     /// is of none that is known.
     #[must_use]
     pub fn is_from_client(&self, frame: &Frame<'_>) -> Option<bool> {
-        let (walked, _) = walked(frame)?;
+        let (walked, _) = link_header::segment(frame, false)?;
         let [from, to] = ends(&walked);
         let number = self.latest.get(&(from.min(to), from.max(to)))?;
         let flow = self.flows.get(*number)?;
@@ -132,7 +131,7 @@ impl Traffic {
     }
 
     fn segment(&mut self, frame: &Frame<'_>) -> Option<()> {
-        let (walked, payload) = walked(frame)?;
+        let (walked, payload) = link_header::segment(frame, false)?;
         let [from, to] = ends(&walked);
         let segment = Segment::of(&walked, payload, frame.time_ns);
         let (number, end) = self.flow(from, to, &segment)?;
@@ -241,25 +240,6 @@ impl Traffic {
         }
         Some(())
     }
-}
-
-/// Returns a frame's segment and its payload, as far as it was captured.
-fn walked<'a>(frame: &Frame<'a>) -> Option<(headers::Segment, &'a [u8])> {
-    let (offset, link) = peel(frame.link_type, frame.captured).ok()?;
-    let bytes = frame.captured.get(offset..)?;
-    let inner = innermost(bytes, link);
-    let bytes = bytes.get(inner.offset..)?;
-    let tap = Tap {
-        link: inner.link,
-        interface: 0,
-        egress: false,
-        vlan_in_key: false,
-        tunnel: inner.tunnel.0,
-    };
-    let walked = walk(&bytes, &tap).ok()?;
-    let payload = bytes.get(walked.payload_offset..).unwrap_or_default();
-    let present = (walked.payload_len as usize).min(payload.len());
-    Some((walked, payload.get(..present).unwrap_or_default()))
 }
 
 /// Returns sender and addressee.

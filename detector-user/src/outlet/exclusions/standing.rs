@@ -310,15 +310,16 @@ mod tests {
         assert_eq!(list.entries().next().unwrap().returns, 1);
     }
 
+    fn with_one_entry() -> (Standing, Database) {
+        let (mut list, database) = (Standing::default(), Database::default());
+        let entries = [entry("a.test.example", 0)];
+        list.update(&entries, &criteria(""), (at(0), AGE), &database);
+        (list, database)
+    }
+
     #[test]
     fn a_lost_database_empties_no_list() {
-        let (mut list, database) = (Standing::default(), Database::default());
-        list.update(
-            &[entry("a.test.example", 0)],
-            &criteria(""),
-            (at(0), AGE),
-            &database,
-        );
+        let (mut list, database) = with_one_entry();
         assert_eq!(list.update(&[], &criteria(""), (at(1), AGE), &database), []);
         assert_eq!(hosts(&list), ["a.test.example"]);
     }
@@ -358,13 +359,7 @@ mod tests {
 
     #[test]
     fn it_is_kept_as_json_and_takes_no_other_hosts() {
-        let (mut list, database) = (Standing::default(), Database::default());
-        list.update(
-            &[entry("a.test.example", 0)],
-            &criteria(""),
-            (at(0), AGE),
-            &database,
-        );
+        let (list, _) = with_one_entry();
         let json = serde_json::to_string(&list).unwrap();
         assert_eq!(serde_json::from_str::<Standing>(&json).unwrap(), list);
         let hostile = json.replace("a.test.example", "a.test.example\\nevil.example");

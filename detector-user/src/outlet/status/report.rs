@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::outlet::recent_groups::RecentGroup;
+use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
 
 /// The agent's status at one moment. Later versions may add fields.
@@ -70,6 +71,33 @@ pub struct Report {
     pub groups: Vec<RecentGroup>,
     /// The configuration in force, by `section.name`.
     pub configuration: BTreeMap<String, Configured>,
+}
+
+impl Report {
+    /// Returns a report with a pipeline's counts; the rest is empty.
+    #[must_use]
+    pub fn of(tally: &Tally) -> Self {
+        let failed = tally.causes.iter();
+        Self {
+            flows: tally.tracker.flows,
+            under_way: tally.under_way as u64,
+            established: tally.established,
+            unused: tally.unused,
+            unfinished: tally.unfinished,
+            joined: tally.joined,
+            ignored: tally.ignored,
+            filtered: tally.filtered,
+            refused: Refused {
+                reset: tally.refused.reset,
+                unanswered: tally.refused.unanswered,
+            },
+            failed: failed
+                .map(|(cause, count)| ((*cause).to_owned(), *count))
+                .collect(),
+            revised: tally.revised,
+            ..Self::default()
+        }
+    }
 }
 
 /// A tapped interface.

@@ -5,9 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use detector_common::flow::{Address, FlowKey, Sender};
-use detector_common::headers::{Segment, Tap, walk};
+use detector_common::headers::Segment;
 use detector_common::record::{APPLICATION_DATA, HANDSHAKE, HEADER_LEN};
-use detector_common::tunnel::innermost;
 use hashlink::LruCache;
 
 use crate::flow::tls::HandshakeView;
@@ -15,7 +14,7 @@ use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::extensions::is_grease;
 use crate::flow::tls::records::{CLIENT_HELLO, SERVER_HELLO};
 use crate::source::capture::{CaptureFile, Frame};
-use crate::source::link_header::peel;
+use crate::source::link_header;
 
 /// Maximum number of hellos that are compared: the first of a capture.
 const HELLOS_MAX: usize = 1 << 14;
@@ -119,20 +118,7 @@ impl Outline {
 
 impl Reader {
     fn frame(&mut self, frame: &Frame<'_>) -> Option<()> {
-        let (offset, link) = peel(frame.link_type, frame.captured).ok()?;
-        let bytes = frame.captured.get(offset..)?;
-        let inner = innermost(bytes, link);
-        let bytes = bytes.get(inner.offset..)?;
-        let tap = Tap {
-            link: inner.link,
-            interface: frame.interface,
-            egress: false,
-            vlan_in_key: true,
-            tunnel: inner.tunnel.0,
-        };
-        let segment = walk(&bytes, &tap).ok()?;
-        let payload = bytes.get(segment.payload_offset..)?;
-        let payload = payload.get(..(segment.payload_len as usize).min(payload.len()))?;
+        let (segment, payload) = link_header::segment(frame, true)?;
         match payload {
             [] => None,
             [HANDSHAKE, 3, 0..=4, _, _, CLIENT_HELLO, ..] => {

@@ -15,7 +15,7 @@ use crate::outlet::message_kind;
 use crate::outlet::metrics::{Process, Snapshot};
 use crate::outlet::status::server::{Latest, Server};
 use crate::outlet::status::{
-    Configured, LastVerdict, Loss, Memory, Output, Rates, Refused, Report, SOCKET, Tap,
+    Configured, LastVerdict, Loss, Memory, Output, Rates, Report, SOCKET, Tap,
 };
 use crate::source::tap::counters::meaning;
 
@@ -142,31 +142,12 @@ fn packets(snapshot: &Snapshot) -> u64 {
 }
 
 fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
-    let tally = &snapshot.tally;
     Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         time: Timestamp::now(),
         taps: taps(snapshot),
         packets: packets(snapshot),
-        flows: tally.tracker.flows,
-        under_way: tally.under_way as u64,
-        established: tally.established,
-        unused: tally.unused,
-        unfinished: tally.unfinished,
-        joined: tally.joined,
-        ignored: tally.ignored,
-        filtered: tally.filtered,
-        refused: Refused {
-            reset: tally.refused.reset,
-            unanswered: tally.refused.unanswered,
-        },
-        failed: tally
-            .causes
-            .iter()
-            .map(|(cause, count)| ((*cause).to_owned(), *count))
-            .collect(),
-        revised: tally.revised,
         losses: losses(snapshot),
         memory: Memory {
             agent_bytes: Process::now().resident_bytes,
@@ -176,7 +157,7 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
         firewall_log: pipeline.firewall_log(),
         groups: pipeline.failing_groups(Timestamp::now(), GROUPS_MAX),
         last_verdicts: pipeline.recent().map(LastVerdict::from).collect(),
-        ..Report::default()
+        ..Report::of(&snapshot.tally)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::operate::command::{pcap, report, status};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
 use crate::outlet::sink::Sinks;
-use crate::outlet::status::{LastVerdict, Loss, Refused, Report, Tap};
+use crate::outlet::status::{LastVerdict, Loss, Report, Tap};
 use crate::source::capture_set::rounds;
 
 /// Time between two questions to the agent; its report is two seconds old at most.
@@ -230,26 +230,10 @@ impl Published {
                     ..Tap::default()
                 })
                 .collect(),
-            flows: tally.tracker.flows,
-            under_way: tally.under_way as u64,
-            established: tally.established,
-            unused: tally.unused,
-            unfinished: tally.unfinished,
-            ignored: tally.ignored,
-            refused: Refused {
-                reset: tally.refused.reset,
-                unanswered: tally.refused.unanswered,
-            },
-            failed: tally
-                .causes
-                .iter()
-                .map(|(cause, count)| ((*cause).to_owned(), *count))
-                .collect(),
-            revised: tally.revised,
             losses: evicted(tally.tracker.evicted),
             groups: self.pipeline.failing_groups(now, GROUPS_MAX),
             last_verdicts: self.pipeline.recent().map(LastVerdict::from).collect(),
-            ..Report::default()
+            ..Report::of(&tally)
         };
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
     }
