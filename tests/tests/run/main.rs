@@ -84,7 +84,7 @@ fn both_taps_of_a_gateway_tell_of_one_refusal() {
     assert_eq!(status.code(), Some(0));
     assert!(
         has_line(&rest, "2 TLS flows")
-            && has_line(&rest, "1 failed (1 certificate-rejected)")
+            && has_line(&rest, "1 failed (1 server-cert-invalid)")
             && has_line(&rest, "lost: nothing"),
         "{rest:?}"
     );
