@@ -40,7 +40,8 @@ impl Facts<'_> {
             .any(|it| is_data(&it));
         let mut alerts = self.timeline.records_of(Sender::Server);
         let is_alert = alerts.any(|it| {
-            it.content_type == ALERT && (first.at_us..=first.at_us + PROMPT_US).contains(&it.at_us)
+            it.content_type == ALERT
+                && (first.at_us..=first.at_us.saturating_add(PROMPT_US)).contains(&it.at_us)
         });
         let encrypted = self
             .encrypted_alerts

@@ -36,7 +36,9 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     }
     // Segments of the receiver's may have been under way to this tap.
     let round_trip_us = round_trip_us(timeline, receiver).unwrap_or(ROUND_TRIP_US);
-    let until_us = timeline.micros_until(reset.time_ns) + round_trip_us;
+    let until_us = timeline
+        .micros_until(reset.time_ns)
+        .saturating_add(round_trip_us);
     let spoke = timeline
         .records_of(receiver)
         .any(|record| u64::from(record.at_us) > until_us);
@@ -104,6 +106,10 @@ fn is_out_of_window(timeline: &Timeline, reset: &Close) -> bool {
     if measured.baseline & baseline::SEQ == 0 || (is_stale && age_us > YOUNG_US) {
         return false;
     }
-    let passed = if is_stale { age_us * BYTES_PER_US } else { 0 };
+    let passed = if is_stale {
+        age_us.saturating_mul(BYTES_PER_US)
+    } else {
+        0
+    };
     u64::try_from(measured.seq_ahead).map_or(true, |ahead| ahead > WINDOW_MAX + passed)
 }

@@ -25,7 +25,7 @@ pub(super) fn too_soon(timeline: &Timeline, reset: &Close) -> Option<Tell<'stati
     let after_us = if answers_hello {
         hello_us
     } else {
-        hello_us + timeline.syn_ack_to_hello_ns()? / 1000
+        hello_us.saturating_add(timeline.syn_ack_to_hello_ns()? / 1000)
     };
     (round_trip_us >= ROUND_TRIP_MIN_US && after_us < round_trip_us / 2).then_some(Tell::TooSoon {
         after_us,
