@@ -1,7 +1,7 @@
 //! Frames of a capture through everything that `tlswhy pcap` runs, up to written verdicts.
 //!
-//! Holds: a verdict's confidence is between 0 and 1, it round-trips as JSON, an entry of text has
-//! neither control characters nor lines that are not its own, and the counts add up.
+//! Holds: a verdict's confidence is between 0 and 1, it is one line of JSON, its text has no
+//! control characters, and a connection gets at most three.
 #![no_main]
 
 use detector_user::cause::knowledge::Knowledge;
@@ -48,6 +48,4 @@ fuzz_target!(|input: &[u8]| {
     pipeline.advance(time_ns);
     pipeline.finish();
     pipeline.recent().for_each(check_verdict);
-    let told: u64 = pipeline.tally().causes.values().sum();
-    assert!(told as usize >= pipeline.recent().count().min(1));
 });
