@@ -17,6 +17,8 @@ pub(crate) const STATE_UNUSABLE: &str = "state-unusable";
 pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
 /// Lists of exclusions are not served, or not renewed.
 pub(crate) const LISTS_UNAVAILABLE: &str = "lists-unavailable";
+/// The page is not served, or not renewed.
+pub(crate) const PAGE_UNAVAILABLE: &str = "page-unavailable";
 /// A probe shows nothing about its origin.
 pub(crate) const PROBE_FAILED: &str = "probe-failed";
 
@@ -24,7 +26,7 @@ pub(crate) const PROBE_FAILED: &str = "probe-failed";
 pub(crate) const EXPLAINED: &str = "explained";
 
 /// `MESSAGE_ID` by kind. They never change.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 10] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 11] = [
     (LOST, "1b3204477ca14660b266f72f525f7176"),
     (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
     (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
@@ -33,6 +35,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 10] = [
     (STATE_UNUSABLE, "84539da3cc6b4fa6932bfc94f8007b43"),
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
     (LISTS_UNAVAILABLE, "5d0d0c7be3a74c0f9a6c1f6a0e2b9c44"),
+    (PAGE_UNAVAILABLE, "b0d4a2c86f7e4f0f9d5be13a6a7c52e8"),
     (PROBE_FAILED, "cb332dea53f8449295133de9ebf9c11d"),
     (EXPLAINED, "8f3f0c5d2a714c1b9c2e6d0b7a45e913"),
 ];

@@ -8,11 +8,9 @@ use serde::Serialize;
 
 use super::{past, show};
 use crate::operate::cli::{Asked, EXIT_DONE, EXIT_FAILED, WhyArgs};
-use crate::outlet::database::{Group, Past, Query, StoredVerdict};
+use crate::outlet::database::{DatabaseError, Past, Query, StoredVerdict, exactly};
+use crate::outlet::stories::stories_and_remainders;
 use crate::outlet::story::{Remainder, Story};
-
-/// Maximum number of groups that a story is compared with.
-const OTHERS_MAX: usize = 1_000;
 
 /// Tells the stories of the most frequent failures.
 ///
@@ -61,9 +59,9 @@ pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
 /// Stories, and groups of which numbers alone are left.
 type Told = (Vec<Story>, Vec<Remainder>);
 
-fn of_name(past: &Past, name: &str, limit: usize) -> anyhow::Result<Told> {
-    let names = vec![glob::Pattern::new(&glob::Pattern::escape(name))?];
-    told(
+fn of_name(past: &Past, name: &str, limit: usize) -> Result<Told, DatabaseError> {
+    let names = vec![exactly(name)];
+    stories_and_remainders(
         past,
         &Query {
             names,
@@ -73,9 +71,9 @@ fn of_name(past: &Past, name: &str, limit: usize) -> anyhow::Result<Told> {
 }
 
 /// Returns the stories of a client, or of the servers without a name at this address.
-fn of_address(past: &Past, address: IpAddr, limit: usize) -> anyhow::Result<Told> {
+fn of_address(past: &Past, address: IpAddr, limit: usize) -> Result<Told, DatabaseError> {
     let clients = vec![IpNet::from(address)];
-    let told = told(
+    let told = stories_and_remainders(
         past,
         &Query {
             clients,
@@ -118,81 +116,6 @@ fn written(stories: &[impl Serialize + Display], is_json: bool) -> anyhow::Resul
         }
     }
     Ok(text)
-}
-
-/// Returns the stories of a query's groups.
-///
-/// # Errors
-/// The past cannot be read.
-pub(super) fn of_groups(past: &Past, query: &Query) -> anyhow::Result<Vec<Story>> {
-    Ok(told(past, query)?.0)
-}
-
-fn told(past: &Past, query: &Query) -> anyhow::Result<Told> {
-    let (mut stories, mut remainders) = Told::default();
-    for group in past.groups(query)? {
-        let mut story = None;
-        for cause in &group.causes {
-            if let Some(latest) = past.verdict(&cause.verdict)? {
-                story = Story::of(with_earlier(past, latest)?);
-                break;
-            }
-        }
-        let (same_app, same_name) = others(past, &group)?;
-        match story {
-            Some(story) => stories.push(Story {
-                same_app,
-                same_name,
-                group: Some(group),
-                ..story
-            }),
-            None => remainders.push(Remainder {
-                group,
-                same_app,
-                same_name,
-            }),
-        }
-    }
-    Ok((stories, remainders))
-}
-
-/// Returns the groups of the same client and app, and those of the same name.
-fn others(past: &Past, group: &Group) -> anyhow::Result<(Vec<Group>, Vec<Group>)> {
-    let everywhere = Query {
-        clients: vec![IpNet::from(group.client)],
-        apps: group.app.clone().into_iter().collect(),
-        all: true,
-        ..query(OTHERS_MAX)
-    };
-    let mut same_app = past.groups(&everywhere)?;
-    same_app.retain(|it| it.name != group.name);
-    let name = glob::Pattern::new(&glob::Pattern::escape(&group.name))?;
-    let everybody = Query {
-        names: vec![name],
-        all: true,
-        ..query(OTHERS_MAX)
-    };
-    let mut same_name = past.groups(&everybody)?;
-    same_name.retain(|it| !is_same(it, group));
-    Ok((same_app, same_name))
-}
-
-fn is_same(one: &Group, other: &Group) -> bool {
-    one.client == other.client && one.app == other.app
-}
-
-/// Returns a verdict after those that it replaced.
-fn with_earlier(past: &Past, latest: StoredVerdict) -> anyhow::Result<Vec<StoredVerdict>> {
-    let mut verdicts = vec![latest];
-    while let Some(earlier) = verdicts
-        .last()
-        .and_then(|it| it.verdict.supersedes.as_deref())
-        && let Some(earlier) = past.verdict(earlier)?
-    {
-        verdicts.push(earlier);
-    }
-    verdicts.reverse();
-    Ok(verdicts)
 }
 
 /// Returns the stories of the connections that these verdicts are about: ports are used again.

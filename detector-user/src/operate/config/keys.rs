@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::values::{
     Complaint, Complaints, confidence_value, count, duration, duration_value, each, file, flag,
     host, list, listen, metrics, name_glob, namespace, network, number, path, path_value, pins,
-    port_values, ports, ring, size, size_value, text, texts,
+    port_values, ports, ring, size, size_value, text, texts, user,
 };
 use crate::operate::scope::Filter;
 use crate::outlet::sink::Output;
@@ -66,6 +66,40 @@ const FILE: &str = "the absolute path of a file, such as \"/var/log/tlswhy/verdi
 const FILE_OF_ETC: &str = "the absolute path of a file, such as \"/etc/tlswhy/edl.pem\"";
 const HOSTS: &str =
     "a list of hosts, such as [\"pay.example.com\", \".bank.example\", \"192.0.2.7\"]";
+
+/// A key that names a file of a server's [`AccessSettings`](crate::outlet::http::access::AccessSettings).
+macro_rules! file_of_access {
+    ($path:literal, $($field:ident).+, $about:expr) => {
+        Key {
+            path: $path,
+            expected: FILE_OF_ETC,
+            about: $about,
+            live: true,
+            read: |settings, value| {
+                settings.$($field).+ = Some(path(value)?);
+                Ok(())
+            },
+            show: |settings| settings.$($field).+.as_deref().map(path_value),
+        }
+    };
+}
+
+/// The key of the user of basic authentication.
+macro_rules! user_of_access {
+    ($path:literal, $($field:ident).+) => {
+        Key {
+            path: $path,
+            expected: "a name without colon",
+            about: "User that clients of that server must be, by basic authentication; if not set, anybody may read",
+            live: true,
+            read: |settings, value| {
+                settings.$($field).+ = Some(user(value)?);
+                Ok(())
+            },
+            show: |settings| settings.$($field).+.clone().map(Into::into),
+        }
+    };
+}
 
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
@@ -570,66 +604,24 @@ pub const KEYS: &[Key] = &[
         },
         show: |settings| settings.edl.listen.map(|it| it.to_string().into()),
     },
-    Key {
-        path: "edl.certificate",
-        expected: FILE_OF_ETC,
-        about: "Certificate of that server with its chain, in PEM, read at the start and on each reload; if not set, \
-                it speaks HTTP",
-        live: true,
-        read: |settings, value| {
-            settings.edl.certificate = Some(path(value)?);
-            Ok(())
-        },
-        show: |settings| settings.edl.certificate.as_deref().map(path_value),
-    },
-    Key {
-        path: "edl.key",
-        expected: FILE_OF_ETC,
-        about: "Key of that certificate, in PEM",
-        live: true,
-        read: |settings, value| {
-            settings.edl.key = Some(path(value)?);
-            Ok(())
-        },
-        show: |settings| settings.edl.key.as_deref().map(path_value),
-    },
-    Key {
-        path: "edl.client_ca",
-        expected: FILE_OF_ETC,
-        about: "CA, in PEM, of which clients of that server must show a certificate; if not set, they need none",
-        live: true,
-        read: |settings, value| {
-            settings.edl.client_ca = Some(path(value)?);
-            Ok(())
-        },
-        show: |settings| settings.edl.client_ca.as_deref().map(path_value),
-    },
-    Key {
-        path: "edl.user",
-        expected: "a name without colon",
-        about: "User that clients of that server must be, by basic authentication; if not set, anybody may read",
-        live: true,
-        read: |settings, value| {
-            let given = text(value)?;
-            if given.is_empty() || given.contains(':') || given.chars().any(char::is_control) {
-                return Err(Complaint::new(format!("found {given:?}")).into());
-            }
-            settings.edl.user = Some(given.to_owned());
-            Ok(())
-        },
-        show: |settings| settings.edl.user.clone().map(Into::into),
-    },
-    Key {
-        path: "edl.password_file",
-        expected: FILE_OF_ETC,
-        about: "File of which the first line is the user's password",
-        live: true,
-        read: |settings, value| {
-            settings.edl.password_file = Some(path(value)?);
-            Ok(())
-        },
-        show: |settings| settings.edl.password_file.as_deref().map(path_value),
-    },
+    file_of_access!(
+        "edl.certificate",
+        edl.access.certificate,
+        "Certificate of that server with its chain, in PEM, read at the start and on each reload; if not set, it \
+         speaks HTTP"
+    ),
+    file_of_access!("edl.key", edl.access.key, "Key of that certificate, in PEM"),
+    file_of_access!(
+        "edl.client_ca",
+        edl.access.client_ca,
+        "CA, in PEM, of which clients of that server must show a certificate; if not set, they need none"
+    ),
+    user_of_access!("edl.user", edl.access.user),
+    file_of_access!(
+        "edl.password_file",
+        edl.access.password_file,
+        "File of which the first line is the user's password"
+    ),
     Key {
         path: "edl.age",
         expected: "a duration such as \"30d\"",
@@ -707,6 +699,52 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |settings| Some(texts(&settings.edl.never)),
+    },
+    Key {
+        path: "page.listen",
+        expected: "a port of loopback, such as \"9747\", or an address with a port, such as \"192.0.2.10:9747\"",
+        about: "Address that serves the report as a page that follows the agent, for browsers; if not set, it is not \
+                served. It needs state.directory with its database; beyond loopback also page.user or \
+                page.client_ca, since it shows who visits what",
+        live: true,
+        read: |settings, value| {
+            settings.page.listen = Some(listen(value)?);
+            Ok(())
+        },
+        show: |settings| settings.page.listen.map(|it| it.to_string().into()),
+    },
+    file_of_access!(
+        "page.certificate",
+        page.access.certificate,
+        "Certificate of that server with its chain, in PEM, read at the start and on each reload; if not set, it \
+         speaks HTTP"
+    ),
+    file_of_access!(
+        "page.key",
+        page.access.key,
+        "Key of that certificate, in PEM"
+    ),
+    file_of_access!(
+        "page.client_ca",
+        page.access.client_ca,
+        "CA, in PEM, of which clients of that server must show a certificate; if not set, they need none"
+    ),
+    user_of_access!("page.user", page.access.user),
+    file_of_access!(
+        "page.password_file",
+        page.access.password_file,
+        "File of which the first line is the user's password"
+    ),
+    Key {
+        path: "page.age",
+        expected: "a duration such as \"24h\"",
+        about: "Maximum age of connections on that page",
+        live: true,
+        read: |settings, value| {
+            settings.page.age = duration(value)?;
+            Ok(())
+        },
+        show: |settings| Some(duration_value(settings.page.age)),
     },
     Key {
         path: "state.directory",

@@ -12,6 +12,7 @@ use crate::operate::firewall_log::FirewallLogSettings;
 use crate::operate::scope::{Filter, Ignored, Scope};
 use crate::outlet::database::Retention;
 use crate::outlet::edl::EdlSettings;
+use crate::outlet::live_page::PageSettings;
 use crate::outlet::metrics::MetricsAddress;
 use crate::outlet::sink::Output;
 use crate::source::tap::selection::Wanted;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub metrics: Option<MetricsAddress>,
     /// Lists of exclusions that are served.
     pub edl: EdlSettings,
+    /// The page that follows the agent.
+    pub page: PageSettings,
     /// Directory for state that survives a reboot.
     pub state_directory: Option<PathBuf>,
     /// Directory for state that survives a restart.
@@ -91,6 +94,7 @@ impl Default for Settings {
             spill_max: defaults::SPILL_MAX,
             metrics: None,
             edl: EdlSettings::default(),
+            page: PageSettings::default(),
             state_directory: None,
             runtime_directory: None,
             retention: defaults::RETENTION,
@@ -115,6 +119,7 @@ impl Settings {
             filter: std::mem::take(&mut self.filter),
             metrics: self.metrics.take(),
             edl: std::mem::take(&mut self.edl),
+            page: std::mem::take(&mut self.page),
             ..other.clone()
         };
     }

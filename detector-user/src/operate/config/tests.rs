@@ -89,6 +89,15 @@ max = 500
 always = [".pay.example"]
 never = ["bank.example"]
 
+[page]
+listen = "[::1]:9747"
+certificate = "/etc/tlswhy/page.pem"
+key = "/etc/tlswhy/page.key"
+client_ca = "/etc/tlswhy/operators.pem"
+user = "operator"
+password_file = "/etc/tlswhy/page.password"
+age = "7d"
+
 [state]
 directory = "/var/lib/tlswhy"
 runtime = "/run/tlswhy"

@@ -290,6 +290,15 @@ pub(super) fn listen(value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Complai
     })
 }
 
+/// Reads a user of basic authentication (RFC 7617 §2: without a colon).
+pub(super) fn user(value: &Spanned<DeValue<'_>>) -> Result<String, Complaint> {
+    let given = text(value)?;
+    if given.is_empty() || given.contains(':') || given.chars().any(char::is_control) {
+        return Err(Complaint::new(format!("found {given:?}")));
+    }
+    Ok(given.to_owned())
+}
+
 /// Reads a host of a list by hand.
 pub(super) fn host(given: &str) -> Result<HostPattern, String> {
     given

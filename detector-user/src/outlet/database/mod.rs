@@ -27,7 +27,7 @@ pub use error::DatabaseError;
 pub use failing::FailingGroup;
 pub use group::{Group, GroupCause, Totals};
 pub use past::{Past, StoredVerdict};
-pub use query::Query;
+pub use query::{Query, exactly};
 pub use retention::Retention;
 pub use sink::DatabaseSink;
 pub use writer::Writer;

@@ -37,6 +37,13 @@ pub struct Query {
     pub limit: usize,
 }
 
+/// Returns the pattern of one name.
+#[must_use]
+pub fn exactly(name: &str) -> Pattern {
+    // An escaped text is always a pattern; the default one matches the empty name alone.
+    Pattern::new(&Pattern::escape(name)).unwrap_or_default()
+}
+
 /// Conditions, joined by AND, and their parameters in order.
 #[derive(Default)]
 pub(super) struct Conditions {

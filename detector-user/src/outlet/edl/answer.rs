@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum as _;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::{Published, PublishedList};
 use crate::outlet::exclusions::{ClientFormat, Format, client_reasons, reasons};
+use crate::outlet::http::access::BasicCredentials;
 use crate::outlet::http::{PLAIN_TYPE, of_kind, plain, refusal};
 use crate::verdict::Cause;
 
@@ -23,41 +21,14 @@ const PATHS: &str = "paths: /edl/pinning, /edl/client-auth and /edl/sources, eac
 /// Digits of an entity tag.
 const TAG_DIGITS: usize = 32;
 
-/// The credentials that requests need: as a digest, so that comparing tells nothing about them.
-#[derive(Debug, Clone)]
-pub(super) struct Access([u8; 32]);
-
-impl Access {
-    pub(super) fn new(user: &str, password: &str) -> Self {
-        let credentials = STANDARD.encode(format!("{user}:{password}"));
-        Self(Sha256::digest(credentials).into())
-    }
-
-    fn permits<B>(&self, request: &Request<B>) -> bool {
-        let given = request.headers().get(AUTHORIZATION);
-        let given = given.and_then(|it| it.to_str().ok());
-        let Some((scheme, credentials)) = given.and_then(|it| it.split_once(' ')) else {
-            return false;
-        };
-        let digest: [u8; 32] = Sha256::digest(credentials.trim()).into();
-        scheme.eq_ignore_ascii_case("basic") && digest == self.0
-    }
-}
-
 /// Answers a request from what is published; `None`: nothing is yet.
 pub(super) fn answer<B>(
     request: &Request<B>,
-    access: Option<&Access>,
+    credentials: Option<&BasicCredentials>,
     lists: Option<&Published>,
 ) -> Response<Full<Bytes>> {
-    if access.is_some_and(|access| !access.permits(request)) {
-        let mut answer = plain(
-            StatusCode::UNAUTHORIZED,
-            "authentication is required".to_owned(),
-        );
-        let challenge = HeaderValue::from_static("Basic realm=\"tlswhy\"");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        return answer;
+    if let Some(refusal) = credentials.and_then(|it| it.refusal(request)) {
+        return refusal;
     }
     let Some(wanted) = Wanted::of(request.uri().path()) else {
         return plain(StatusCode::NOT_FOUND, PATHS.to_owned());

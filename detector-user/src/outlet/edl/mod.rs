@@ -7,20 +7,20 @@
 mod answer;
 mod keeper;
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::answer::Access;
 use self::keeper::Keeper;
 use crate::outlet::exclusions::{Entry, HostPattern, RefusingClient, Standing};
-use crate::outlet::http::tls::{TlsError, TlsFiles};
-use crate::outlet::http::{Listener, ServeError, Server};
+use crate::outlet::http::access::{AccessError, AccessSettings};
+use crate::outlet::http::{CONNECTION_MAX, Listener, ServeError, Server};
 
 /// Content of the address, for messages, and name of the thread.
 const WHAT: &str = "lists";
+/// Table of the configuration.
+const SECTION: &str = "edl";
 /// Any free port of loopback.
 #[cfg(test)]
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -30,16 +30,8 @@ const ANY_PORT: &str = "127.0.0.1:0";
 pub struct EdlSettings {
     /// Address that serves them; `None`: they are not served.
     pub listen: Option<SocketAddr>,
-    /// Certificate of the server, in PEM; `None`: HTTP.
-    pub certificate: Option<PathBuf>,
-    /// Its key.
-    pub key: Option<PathBuf>,
-    /// CA whose certificates clients must show.
-    pub client_ca: Option<PathBuf>,
-    /// User of basic authentication.
-    pub user: Option<String>,
-    /// File with the user's password.
-    pub password_file: Option<PathBuf>,
+    /// The clients that may read them.
+    pub access: AccessSettings,
     /// Maximum age of a destination's last failure.
     pub age: Duration,
     /// Minimum confidence of a verdict that counts.
@@ -60,11 +52,7 @@ impl Default for EdlSettings {
     fn default() -> Self {
         Self {
             listen: None,
-            certificate: None,
-            key: None,
-            client_ca: None,
-            user: None,
-            password_file: None,
+            access: AccessSettings::default(),
             age: Duration::from_secs(30 * 86_400),
             min_confidence: 0.9,
             // One client alone may have its reasons to be excluded.
@@ -83,20 +71,9 @@ pub enum EdlError {
     /// The address cannot be used.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The files of its TLS cannot be used.
+    /// The permission to read them cannot be checked.
     #[error("cannot serve lists: {0}")]
-    Tls(#[from] TlsError),
-    /// The password cannot be read.
-    #[error("cannot serve lists: cannot read {}: {source}", .path.display())]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// Keys belong together.
-    #[error("cannot serve lists: {0}")]
-    Settings(&'static str),
+    Access(#[from] AccessError),
 }
 
 /// Lists as they are served.
@@ -155,15 +132,15 @@ impl ServedLists {
         let Some(address) = settings.listen else {
             return Ok(None);
         };
-        let tls = settings.tls()?.map(|files| files.acceptor()).transpose()?;
-        let access = settings.access()?;
+        let tls = settings.access.acceptor(SECTION)?;
+        let credentials = settings.access.credentials(SECTION)?;
         let listener = Listener::on_port(WHAT, address)?;
         let shelf = Shelf::default();
         let lists = shelf.clone();
         let answer = Arc::new(move |request: &hyper::Request<_>| {
-            answer::answer(request, access.as_ref(), lists.get().as_deref())
+            answer::answer(request, credentials.as_ref(), lists.get().as_deref())
         });
-        let server = Server::start(WHAT, listener, tls, answer)?;
+        let server = Server::start(WHAT, listener, tls, CONNECTION_MAX, answer)?;
         let keeper = Keeper::start(settings.clone(), database, state, shelf)
             .map_err(|source| ServeError::Thread { what: WHAT, source })?;
         Ok(Some(Self { server, keeper }))
@@ -179,45 +156,6 @@ impl ServedLists {
     #[must_use]
     pub const fn port(&self) -> Option<SocketAddr> {
         self.server.port()
-    }
-}
-
-impl EdlSettings {
-    fn tls(&self) -> Result<Option<TlsFiles>, EdlError> {
-        match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                client_ca: self.client_ca.clone(),
-            })),
-            (None, None) if self.client_ca.is_none() => Ok(None),
-            (None, None) => Err(EdlError::Settings(
-                "edl.client_ca needs edl.certificate and edl.key",
-            )),
-            _ => Err(EdlError::Settings(
-                "edl.certificate and edl.key need each other",
-            )),
-        }
-    }
-
-    fn access(&self) -> Result<Option<Access>, EdlError> {
-        match (&self.user, &self.password_file) {
-            (Some(user), Some(path)) => {
-                let password = fs::read_to_string(path).map_err(|source| EdlError::Password {
-                    path: path.clone(),
-                    source,
-                })?;
-                let password = password.trim_end_matches(['\r', '\n']);
-                if password.is_empty() {
-                    return Err(EdlError::Settings("the file edl.password_file is empty"));
-                }
-                Ok(Some(Access::new(user, password)))
-            }
-            (None, None) => Ok(None),
-            _ => Err(EdlError::Settings(
-                "edl.user and edl.password_file need each other",
-            )),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -187,9 +189,9 @@ fn a_password_opens() {
     place.insert(&["api.pinned.example"]);
     let file = place.folder.path().join("password");
     fs::write(&file, "open: sesame\n").unwrap();
-    place.settings.user = Some("firewall".to_owned());
+    place.settings.access.user = Some("firewall".to_owned());
     assert!(ServedLists::start(&place.settings, &place.database(), place.folder.path()).is_err());
-    place.settings.password_file = Some(file);
+    place.settings.access.password_file = Some(file);
     let (_served, port) = place.serve();
     // base64 of firewall:open: sesame, and of firewall:sesame.
     let right = "Authorization: basic ZmlyZXdhbGw6b3Blbjogc2VzYW1l";
@@ -243,9 +245,9 @@ fn tls_serves_those_with_a_certificate_of_the_clients_ca() {
     let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
     fs::write(&certificate, server.certificate.pem()).unwrap();
     fs::write(&key, server.key.serialize_pem()).unwrap();
-    place.settings.certificate = Some(certificate);
-    place.settings.key = Some(key);
-    place.settings.client_ca = Some(clients_ca);
+    place.settings.access.certificate = Some(certificate);
+    place.settings.access.key = Some(key);
+    place.settings.access.client_ca = Some(clients_ca);
     let (_served, port) = place.serve();
     let ask = |identity: Option<Identity>| {
         let mut roots = RootCertStore::empty();
@@ -292,13 +294,13 @@ fn settings_that_cannot_work_are_told() {
         served.unwrap_err().to_string()
     };
     let mut settings = place.settings.clone();
-    settings.certificate = Some("/nonexistent/server.pem".into());
-    assert!(told(&settings).contains("edl.key"));
-    settings.key = Some("/nonexistent/server.key".into());
+    settings.access.certificate = Some("/nonexistent/server.pem".into());
+    assert!(told(&settings).contains("edl.certificate needs key"));
+    settings.access.key = Some("/nonexistent/server.key".into());
     assert!(told(&settings).contains("cannot read /nonexistent/"));
     settings = place.settings.clone();
-    settings.client_ca = Some("/nonexistent/ca.pem".into());
-    assert!(told(&settings).contains("edl.certificate"));
+    settings.access.client_ca = Some("/nonexistent/ca.pem".into());
+    assert!(told(&settings).contains("edl.client_ca needs certificate and key"));
     place.settings.listen = None;
     let none = ServedLists::start(&place.settings, &place.database(), place.folder.path());
     assert!(none.unwrap().is_none());

@@ -1,7 +1,8 @@
-//! HTTP on a thread of its own: one request per connection, few connections, and a few seconds for each.
+//! HTTP on a thread of its own: one request per connection, few connections, and a limited time for each.
 //!
 //! A client that hangs, sends nonsense or leaves costs a place for as long, and nothing else.
 
+pub mod access;
 mod listener;
 pub mod tls;
 
@@ -13,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -42,8 +43,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const PLAIN_TYPE: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// Returns the answer to a request, without waiting for anything.
-pub type Answer = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+/// Returns the answer to a request, without waiting for anything. The body may come later.
+pub type Answer<B = Full<Bytes>> = Arc<dyn Fn(&Request<Incoming>) -> Response<B> + Send + Sync>;
+
+/// The body of an answer.
+pub trait AnswerBody: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static {}
+impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> AnswerBody for B {}
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -56,15 +62,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves answers, `what`, on a thread of that name; with TLS if `tls` is given.
+    /// Serves answers, `what`, on a thread of that name; with TLS if `tls` is given. A connection lasts for
+    /// `connection_max` at most.
     ///
     /// # Errors
     /// [`ServeError`] if no thread can be started.
-    pub fn start(
+    pub fn start<B: AnswerBody>(
         what: &'static str,
         listener: Listener,
         tls: Option<TlsAcceptor>,
-        answer: Answer,
+        connection_max: Duration,
+        answer: Answer<B>,
     ) -> Result<Self, ServeError> {
         let Listener { socket, file } = listener;
         let port = match &socket {
@@ -85,7 +93,7 @@ impl Server {
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
-                        _ = serve(socket, tls, answer) => {}
+                        _ = serve(socket, tls, connection_max, answer) => {}
                     }
                 });
             })
@@ -145,7 +153,12 @@ impl Accepting {
     }
 }
 
-async fn serve(socket: Socket, tls: Option<TlsAcceptor>, answer: Answer) -> io::Result<()> {
+async fn serve<B: AnswerBody>(
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+    connection_max: Duration,
+    answer: Answer<B>,
+) -> io::Result<()> {
     let listener = Accepting::new(socket)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The semaphore is never closed, so there is always a next place.
@@ -156,7 +169,7 @@ async fn serve(socket: Socket, tls: Option<TlsAcceptor>, answer: Answer) -> io::
         };
         let (tls, answer) = (tls.clone(), Arc::clone(&answer));
         tokio::spawn(async move {
-            let _ = timeout(CONNECTION_MAX, connection(stream, tls, answer)).await;
+            let _ = timeout(connection_max, connection(stream, tls, answer)).await;
             drop(place);
         });
     }
@@ -164,18 +177,22 @@ async fn serve(socket: Socket, tls: Option<TlsAcceptor>, answer: Answer) -> io::
 }
 
 /// Serves one request. A client that hangs up or sends nonsense is ignored.
-async fn connection(stream: Box<dyn Stream>, tls: Option<TlsAcceptor>, answer: Answer) {
+async fn connection<B: AnswerBody>(
+    stream: Box<dyn Stream>,
+    tls: Option<TlsAcceptor>,
+    answer: Answer<B>,
+) {
     match tls {
         None => request(stream, answer).await,
         Some(tls) => {
-            if let Ok(stream) = tls.accept(stream).await {
+            if let Ok(Ok(stream)) = timeout(REQUEST_MAX, tls.accept(stream)).await {
                 request(stream, answer).await;
             }
         }
     }
 }
 
-async fn request(stream: impl Stream, answer: Answer) {
+async fn request<B: AnswerBody>(stream: impl Stream, answer: Answer<B>) {
     let service = service_fn(|request| {
         let answer = answer(&request);
         async { Ok::<_, Infallible>(answer) }

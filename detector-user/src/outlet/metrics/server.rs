@@ -8,7 +8,7 @@ use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use super::{Metrics, MetricsAddress};
-use crate::outlet::http::{Listener, ServeError, Server, of_kind, plain, refusal};
+use crate::outlet::http::{CONNECTION_MAX, Listener, ServeError, Server, of_kind, plain, refusal};
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 const OPENMETRICS_TYPE: HeaderValue =
@@ -27,7 +27,7 @@ pub fn start(address: &MetricsAddress, metrics: Metrics) -> Result<Server, Serve
         MetricsAddress::Unix(path) => Listener::on_socket(WHAT, path)?,
     };
     let answer = Arc::new(move |request: &Request<_>| answer(request, &metrics));
-    Server::start(WHAT, listener, None, answer)
+    Server::start(WHAT, listener, None, CONNECTION_MAX, answer)
 }
 
 fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {

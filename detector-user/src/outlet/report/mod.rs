@@ -1,11 +1,10 @@
 //! The report: one self-contained HTML page, without a script and without a request to anywhere.
 //!
-//! In: [`Report`], filled from the database. Out: [`Report::html`]. All text from the network is escaped
+//! In: the past, asked by [`Content`]. Out: [`Report::html`]. All text from the network is escaped
 //! twice over: what could move a cursor or turn the reading direction by [`crate::outlet::sink::escaped`], what is HTML by maud.
-//!
-//! Not here: selecting what is reported.
 
 mod chart;
+mod content;
 mod page;
 
 #[cfg(test)]
@@ -18,6 +17,9 @@ use super::story::Story;
 use crate::verdict::Cause;
 
 pub use chart::Chart;
+pub use content::Content;
+pub use page::live_page;
+pub(in crate::outlet) use page::{named, percent, safe, share, time};
 
 /// All that a report shows.
 #[derive(Debug)]
@@ -56,6 +58,27 @@ impl Report {
     #[must_use]
     pub fn html(&self) -> String {
         page::page(self).into_string()
+    }
+
+    /// Returns the page's header and sections alone.
+    #[must_use]
+    pub fn content(&self) -> String {
+        page::content(self).into_string()
+    }
+
+    /// Returns a report on nothing.
+    #[must_use]
+    pub fn empty(source: String, made: Timestamp) -> Self {
+        Self {
+            source,
+            made,
+            span: None,
+            totals: Totals::default(),
+            chart: Chart::default(),
+            groups: Vec::new(),
+            stories: Vec::new(),
+            exclusions: Vec::new(),
+        }
     }
 
     /// Returns the failures of each cause, the most frequent first.

@@ -14,27 +14,71 @@ const STYLE: &str = include_str!("style.css");
 /// Forbids scripts, and requests to anywhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
+/// Returns the page as a file: without a script, and without a request to anywhere.
 pub(super) fn page(report: &Report) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Broken TLS connections" }
-                style { (PreEscaped(STYLE)) }
-            }
+            (document_head(Some(POLICY)))
             body {
-                (head(report))
-                main {
-                    (section("over-time", "Failures over time", &report.chart.markup()))
-                    (section("groups", "Who fails where", &groups(report)))
-                    (section("stories", "Why", &stories(report)))
-                    (section("exclusions", "Destinations to exclude from decryption", &exclusions(&report.exclusions)))
-                }
+                (content(report))
                 footer { p.dim { "Made by tlswhy " (env!("CARGO_PKG_VERSION")) " at " (time(report.made)) } }
             }
+        }
+    }
+}
+
+/// Returns the page that a script keeps up to date: HTML of a report's content, and of the agent's status. The server's
+/// headers have its policy.
+#[must_use]
+pub fn live_page(content: &str, version: &str, moment: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            (document_head(None))
+            body {
+                section aria-labelledby="now" {
+                    h2 id="now" { "Now" }
+                    p {
+                        span #state role="status" { "As of the time below." } " "
+                        button #pause type="button" aria-pressed="false" hidden { "Pause" }
+                    }
+                    div #moment { (moment) }
+                }
+                div #content data-version=(version) { (PreEscaped(content)) }
+                footer { p.dim { "Served by tlswhy " (env!("CARGO_PKG_VERSION")) } }
+                script src="live.js" {}
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn document_head(policy: Option<&str>) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            @match policy {
+                Some(policy) => { meta http-equiv="Content-Security-Policy" content=(policy); }
+                // Browsers ask servers for an icon.
+                None => { link rel="icon" href="data:,"; }
+            }
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { "Broken TLS connections" }
+            style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
+/// Returns the header and sections of a report.
+pub(super) fn content(report: &Report) -> Markup {
+    html! {
+        (head(report))
+        main {
+            (section("over-time", "Failures over time", &report.chart.markup()))
+            (section("groups", "Who fails where", &groups(report)))
+            (section("stories", "Why", &stories(report)))
+            (section("exclusions", "Destinations to exclude from decryption", &exclusions(&report.exclusions)))
         }
     }
 }
@@ -100,7 +144,7 @@ fn stories(report: &Report) -> Markup {
     html! {
         @if report.stories.is_empty() { p { "Nothing to tell." } }
         @for (number, story) in report.stories.iter().enumerate() {
-            details open[number == 0] {
+            details open[number == 0] data-key=(key(story)) {
                 summary id={ "story-" (number) } {
                     (safe(&story.name())) ": " (named(story.verdict.cause)) " (" (percent(story.verdict.confidence)) "), "
                     (story.verdict.client.ip.to_string())
@@ -109,6 +153,13 @@ fn stories(report: &Report) -> Markup {
             }
         }
     }
+}
+
+/// Returns the identity of a story's group, the same as long as it fails.
+fn key(story: &Story) -> String {
+    let verdict = &story.verdict;
+    let app = verdict.ja4.as_deref().unwrap_or_default();
+    safe(&format!("{} {app} {}", verdict.client.ip, story.name()))
 }
 
 fn told(story: &Story) -> Markup {
@@ -187,23 +238,23 @@ fn exclusions(exclusions: &[Exclusion]) -> Markup {
     }
 }
 
-fn named(cause: Cause) -> Markup {
+pub(in crate::outlet) fn named(cause: Cause) -> Markup {
     html! { span class={ "cause " (class(cause)) } title=(cause.meaning()) { (cause.name()) } }
 }
 
 /// Returns text from the network without what is invisible or turns the reading direction.
-fn safe(text: &str) -> String {
+pub(in crate::outlet) fn safe(text: &str) -> String {
     escaped(text).to_string()
 }
 
-fn time(time: Timestamp) -> String {
+pub(in crate::outlet) fn time(time: Timestamp) -> String {
     format!("{time:.0}")
 }
 
-fn percent(confidence: f64) -> String {
+pub(in crate::outlet) fn percent(confidence: f64) -> String {
     format!("{:.0} %", written_confidence(confidence) * 100.0)
 }
 
-fn share(part: u64, all: u64) -> String {
+pub(in crate::outlet) fn share(part: u64, all: u64) -> String {
     format!("{:.1} %", part as f64 / all as f64 * 100.0)
 }

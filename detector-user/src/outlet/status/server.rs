@@ -51,7 +51,9 @@ impl Latest {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(report);
     }
 
-    fn get(&self) -> Arc<Report> {
+    /// Returns the report.
+    #[must_use]
+    pub fn get(&self) -> Arc<Report> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

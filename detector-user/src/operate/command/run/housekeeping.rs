@@ -49,6 +49,7 @@ impl Watch {
         }
         self.endpoint.turn();
         self.lists.try_to_serve();
+        self.page.try_to_serve();
         let Ok(counters) = self.counters.read() else {
             warn!("cannot read the kernel's counters");
             return;

@@ -24,11 +24,12 @@ impl Watch {
 
     /// Publishes the current numbers as metrics and as the status, if they are served.
     pub(super) fn publish(&mut self, counters: &[(Counter, u64)]) {
-        if !self.endpoint.is_serving() && !self.status.is_wanted() {
+        let is_status_wanted = self.status.is_wanted() || self.page.is_serving();
+        if !self.endpoint.is_serving() && !is_status_wanted {
             return;
         }
         let snapshot = self.snapshot(counters);
-        if self.status.is_wanted() {
+        if is_status_wanted {
             self.put_status(&snapshot);
         }
         self.endpoint.put(snapshot);

@@ -43,7 +43,8 @@ impl Watch {
             self.serve_metrics(new.settings.metrics.clone());
         }
         // Its certificate may have been renewed.
-        self.lists.serve(&new.settings.edl);
+        self.lists.serve(&new.settings);
+        self.page.serve(&new.settings);
         match live.is_empty() {
             true => info!("reloaded: nothing changed"),
             false => info!("reloaded: {}", named(&live)),

@@ -51,6 +51,11 @@ impl StatusSocket {
         }
     }
 
+    /// Returns the place of the latest report.
+    pub(super) fn latest(&self) -> Latest {
+        self.latest.clone()
+    }
+
     /// Marks the agent as ending.
     pub(super) const fn end(&mut self) {
         self.is_ending = true;

@@ -12,8 +12,8 @@ use tracing::info;
 use super::calendar::follow_calendar;
 use super::catch_up::CatchUp;
 use super::endpoint::Endpoint;
-use super::lists::Lists;
 use super::resume::{carry_over, keep_history};
+use super::served::Served;
 use super::setup::{is_strict, pipeline};
 use super::signals::Signals;
 use super::sizes::options;
@@ -30,6 +30,8 @@ use crate::operate::config::Config;
 use crate::operate::firewall_log::FirewallLog;
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::database::Acceptances;
+use crate::outlet::edl::ServedLists;
+use crate::outlet::live_page::LivePage;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::tap::counters::{Counters, Losses, forgotten};
@@ -71,7 +73,8 @@ pub(super) struct Watch {
     pub(super) housekeeping: Interval,
     pub(super) service_manager: ServiceManager,
     pub(super) endpoint: Endpoint,
-    pub(super) lists: Lists,
+    pub(super) lists: Served<ServedLists>,
+    pub(super) page: Served<LivePage>,
     pub(super) status: StatusSocket,
     pub(super) pipeline: Pipeline,
 }
@@ -118,6 +121,7 @@ impl Watch {
         let turn = service_manager.alive_every().unwrap_or(HOUSEKEEPING);
         let mut housekeeping = interval(turn.min(HOUSEKEEPING));
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let status = StatusSocket::new(&config);
         let mut watch = Self {
             observations: readable(&rings.observations)?,
             notices: waiting(notices)?,
@@ -133,8 +137,9 @@ impl Watch {
             housekeeping,
             service_manager,
             endpoint,
-            lists: Lists::new(&config.settings),
-            status: StatusSocket::new(&config),
+            lists: Served::new(&config.settings, ()),
+            page: Served::new(&config.settings, status.latest()),
+            status,
             pipeline,
             arguments,
             config,
