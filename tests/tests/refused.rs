@@ -142,3 +142,120 @@ fn of_an_unknown_server_a_refusal_is_counted_on_a_port_of_tls_only() {
     assert_eq!(verdicts, [] as [Value; 0]);
     assert!(!summary.contains("before the first byte"), "{summary}");
 }
+
+/// Returns an ICMP error of `by` that quotes so many bytes of the frame behind its link header.
+fn icmp(by: [u8; 4], code: u8, frame: &[u8], quoted: usize) -> Vec<u8> {
+    let packet = &frame[14..];
+    let quoted = &packet[..quoted.min(packet.len())];
+    let len = u16::try_from(28 + quoted.len()).unwrap();
+    let mut error = [&frame[6..12], &frame[..6], &[8, 0, 0x45, 0]].concat();
+    error.extend(len.to_be_bytes());
+    error.extend([0, 0, 0, 0, 64, 1, 0, 0]);
+    error.extend(by);
+    error.extend(&packet[12..16]);
+    error.extend([3, code, 0, 0, 0, 0, 0, 0]);
+    error.extend(quoted);
+    error
+}
+
+const GATEWAY: [u8; 4] = [10, 0, 1, 1];
+const SERVER: [u8; 4] = [10, 0, 2, 2];
+const HOST_UNREACHABLE: u8 = 1;
+const PORT_UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
+const PROHIBITED: u8 = 13;
+/// RFC 792: the header and 8 bytes; others quote as much as fits.
+const LITTLE: usize = 28;
+const ALL: usize = 548;
+
+#[rstest::rstest]
+#[case::on_the_way(GATEWAY, PROHIBITED, ALL, Some("middlebox"))]
+#[case::on_the_way_with_a_short_quote(GATEWAY, PORT_UNREACHABLE, LITTLE, Some("middlebox"))]
+#[case::by_the_server(SERVER, PORT_UNREACHABLE, ALL, None)]
+#[case::without_a_route(GATEWAY, HOST_UNREACHABLE, ALL, None)]
+fn a_syn_answered_by_icmp_is_counted_and_told_of_another_host(
+    #[case] by: [u8; 4],
+    #[case] code: u8,
+    #[case] quoted: usize,
+    #[case] ended_by: Option<&str>,
+) {
+    let mut capture = Capture::new();
+    let [syn, syn_ack, ack] = &client(40_001).three_way_handshake()[..] else {
+        panic!("a handshake of three");
+    };
+    capture.push(10, syn);
+    capture.push(1, &icmp(by, code, syn, quoted));
+    let (verdicts, summary) = capture.judged();
+    let line =
+        "before the first byte: 0 refused by reset, 0 unanswered, 1 by ICMP (1 to 10.0.2.2:443)";
+    assert!(summary.contains(line), "{summary}");
+    assert!(!summary.contains("not looked into"), "{summary}");
+    let found = verdicts.first().map(|verdict| {
+        assert_eq!(verdict["cause"], "injected-reset");
+        verdict["ended_by"].as_str().unwrap()
+    });
+    assert_eq!(found, ended_by, "{verdicts:?}");
+
+    // Sent again, it gets through.
+    capture.push(1000, syn);
+    capture.push(20, syn_ack);
+    capture.push(1, ack);
+    let (verdicts, summary) = capture.judged();
+    assert_eq!(verdicts, [] as [Value; 0]);
+    assert!(!summary.contains("by ICMP"), "{summary}");
+}
+
+#[rstest::rstest]
+#[case::on_the_way(GATEWAY, PROHIBITED, "injected-reset")]
+#[case::by_the_server(SERVER, PORT_UNREACHABLE, "endpoint-reset")]
+#[case::without_a_route(GATEWAY, HOST_UNREACHABLE, "abandoned")]
+#[case::path_mtu_discovery(GATEWAY, FRAGMENTATION_NEEDED, "")]
+fn a_hello_answered_by_icmp_is_told_unless_it_arrives(
+    #[case] by: [u8; 4],
+    #[case] code: u8,
+    #[case] cause: &str,
+    #[values(LITTLE, ALL)] quoted: usize,
+) {
+    let mut capture = Capture::new();
+    let mut talk = client(40_001);
+    for frame in talk.three_way_handshake() {
+        capture.push(10, &frame);
+    }
+    let hello = talk.data(From::Client, &tls::client_hello("www.example", 300));
+    for after_ms in [1, 200, 400] {
+        capture.push(after_ms, &hello);
+        capture.push(1, &icmp(by, code, &hello, quoted));
+    }
+    let (verdicts, _) = capture.judged();
+    let causes: Vec<_> = verdicts.iter().map(|verdict| &verdict["cause"]).collect();
+    assert_eq!(
+        causes,
+        (cause != "").then_some(cause).as_slice(),
+        "{verdicts:?}"
+    );
+
+    capture.push(800, &hello);
+    let answer = talk.data(From::Server, &tls::server_hello(0x1301, true));
+    capture.push(20, &answer);
+    assert_eq!(capture.judged().0, [] as [Value; 0]);
+}
+
+/// Of a connection in use an error about one segment decides nothing, nor one about an acknowledgement, and
+/// one that quotes what was never sent is forged.
+#[test]
+fn an_icmp_error_about_a_connection_in_use_decides_nothing_by_itself() {
+    let mut capture = Capture::new();
+    answered(&mut capture, 40_001);
+    let mut talk = client(40_001);
+    talk.three_way_handshake();
+    let ack = talk.ack(From::Client);
+    for _ in 0..4 {
+        capture.push(500, &icmp(GATEWAY, PROHIBITED, &ack, ALL));
+    }
+    let mut forged = talk.data(From::Client, &[23, 3, 3, 0, 16]);
+    forged[14 + 20 + 4] ^= 0x40;
+    for _ in 0..4 {
+        capture.push(500, &icmp(GATEWAY, PROHIBITED, &forged, ALL));
+    }
+    assert_eq!(capture.judged().0, [] as [Value; 0]);
+}

@@ -13,3 +13,4 @@ pub mod receiver;
 pub mod timeline;
 pub mod tls;
 pub mod tracker;
+pub mod unreachable;

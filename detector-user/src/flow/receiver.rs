@@ -3,6 +3,7 @@
 use detector_common::observation::{ChunkHead, Observation};
 
 use crate::flow::preamble::PreambleReport;
+use crate::flow::unreachable::UnreachableReport;
 
 /// Receives the observations of a source. Times are nanoseconds on the source's clock: the kernel's
 /// monotonic one, or a capture's UNIX time.
@@ -13,6 +14,8 @@ pub trait Receiver {
     fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]);
     /// Records a report of bytes before a ClientHello. Only sources that look for it report it.
     fn preamble(&mut self, _report: &PreambleReport) {}
+    /// Records a report of an ICMP error about a connection. Only sources that read ICMP report it.
+    fn unreachable(&mut self, _report: &UnreachableReport) {}
 }
 
 /// A [`Receiver`] that keeps the source's time: flows end as it passes.

@@ -11,6 +11,7 @@ use detector_common::syn::Syn;
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::{Preamble, Refusal, Target};
 use crate::flow::tls::Handshake;
+use crate::flow::unreachable::Unreachable;
 
 /// Event of a flow, from the tracker.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub struct Timeline {
     /// Bytes before the ClientHello, where the source reads them. A proxy's refusal is a timeline
     /// without a hello.
     pub preamble: Option<Arc<Preamble>>,
+    /// ICMP errors about segments of which none arrived since, where the source reads them.
+    pub unreachable: Option<Box<Unreachable>>,
     /// Bytes of the largest ClientHello for the same name that this server had answered, if it did not
     /// answer this one.
     pub largest_answered: Option<u32>,
@@ -121,6 +124,7 @@ impl Timeline {
             settled: false,
             ending: Ending::Closed,
             preamble: None,
+            unreachable: None,
             largest_answered: None,
             client_is_proxy: false,
         }
@@ -132,11 +136,14 @@ impl Timeline {
         let closes = self.closes.iter_mut().map(|close| &mut close.time_ns);
         let syns = self.syns.iter_mut().filter(|syn| syn.was_seen());
         let syns = syns.map(|syn| &mut syn.time_ns);
-        for time in closes
+        let move_by = |time: &mut u64| *time = time.saturating_add_signed(offset_ns);
+        closes
             .chain([&mut self.started_ns, &mut self.last_ns])
             .chain(syns)
-        {
-            *time = time.saturating_add_signed(offset_ns);
+            .for_each(move_by);
+        if let Some(error) = &mut self.unreachable {
+            move_by(&mut error.first_ns);
+            move_by(&mut error.last_ns);
         }
         self
     }

@@ -20,6 +20,7 @@ use crate::flow::legs::Legs;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::tracker::Tracker;
+use crate::flow::unreachable::UnreachableReport;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::acceptance_counter::AcceptanceCounter;
 use crate::operate::asker::{Asker, Asking};
@@ -466,6 +467,11 @@ impl Receiver for Pipeline {
     fn preamble(&mut self, report: &PreambleReport) {
         self.due_ns = 0;
         self.tracker.preamble(report);
+    }
+
+    fn unreachable(&mut self, report: &UnreachableReport) {
+        self.due_ns = 0;
+        self.tracker.unreachable(report);
     }
 }
 

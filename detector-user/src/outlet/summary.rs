@@ -74,6 +74,9 @@ impl Summary {
             f,
             "\nbefore the first byte: {reset} refused by reset, {unanswered} unanswered"
         )?;
+        if refused.unreachable > 0 {
+            write!(f, ", {} by ICMP", refused.unreachable)?;
+        }
         for (index, (server, counts)) in self.tally.refused_by.iter().enumerate() {
             let before = if index == 0 { " (" } else { ", " };
             write!(f, "{before}{} to {server}", counts.all())?;

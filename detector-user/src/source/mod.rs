@@ -5,7 +5,7 @@
 //! expression rejects them ([`packet_filter`]).
 //! Out: observations and handshake bytes, to a [`Receiver`](crate::flow::receiver::Receiver) or a
 //! [`TimedReceiver`](crate::flow::receiver::TimedReceiver); of captures also `preambles`, the exchange
-//! with an explicit proxy before the ClientHello, and the kinds of frames that were not read
+//! with an explicit proxy before the ClientHello, `icmp_errors`, and the kinds of frames that were not read
 //! ([`unread`]).
 //! Not here: the meaning of a flow. A source attaches, reads, counts, and passes on; packets are never
 //! changed, delayed or dropped.
@@ -13,6 +13,7 @@
 pub mod capture;
 pub mod capture_set;
 pub mod capture_tap;
+mod icmp_errors;
 pub mod link_header;
 pub mod packet_filter;
 mod preambles;

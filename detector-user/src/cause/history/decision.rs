@@ -105,6 +105,7 @@ impl Decision {
             | When::NotIntercepted
             | When::ResetIsAllOfItsSender
             | When::ResetInClientsName
+            | When::RejectedByIcmp
             | When::HandshakeFinished => false,
         }
     }

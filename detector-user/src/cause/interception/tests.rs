@@ -70,6 +70,7 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
         settled: true,
         ending: Ending::Closed,
         preamble: None,
+        unreachable: None,
         largest_answered: None,
         client_is_proxy: false,
     };

@@ -12,6 +12,7 @@ use crate::cause::judge::resets::{Distance, Stage, Tell};
 use crate::flow::preamble::{Refusal, Target};
 use crate::flow::timeline::CloseKind;
 use crate::flow::tls::plain_answer::PlainAnswer;
+use crate::flow::unreachable::Unreachable;
 use crate::verdict;
 
 /// One fact that a cause rests on, or that stands beside it. It is `Copy`: it borrows names from the
@@ -118,6 +119,8 @@ pub enum Evidence<'f> {
         /// Whether other segments of that side were seen.
         comparable: bool,
     },
+    /// A side's segments were answered with ICMP errors, and none of them arrived.
+    Unreachable(&'f Unreachable),
     /// A side ended its stream amid a record.
     CutShort(CutShort),
     /// A side reset the connection while the other sent this record.
@@ -181,6 +184,7 @@ impl Evidence<'_> {
             Self::ServerLegCertificate(_) => "server-leg-certificate",
             Self::ResetTells(_) => "reset-tells",
             Self::Reset { .. } => "reset",
+            Self::Unreachable(_) => "icmp-unreachable",
             Self::CutShort(_) => "record-cut-short",
             Self::HungUp(_) => "hung-up",
             Self::ResetsOutlived(_) => "resets-without-effect",
@@ -366,6 +370,15 @@ impl fmt::Display for Evidence<'_> {
                     ", the only segment of it that was seen"
                 };
                 write!(f, "{} reset the connection{only}", word(*by))
+            }
+            Self::Unreachable(error) => {
+                let (by, code, about) = (error.by, error.code, word(error.about));
+                let what = if error.about_syn { "SYN" } else { "data" };
+                write!(f, "{by} answered the {about}'s {what} with {code}")?;
+                match error.count {
+                    1 => f.write_str(", and none arrived"),
+                    count => write!(f, ", {count} times, and none arrived"),
+                }
             }
             Self::CutShort(cut) => write!(
                 f,

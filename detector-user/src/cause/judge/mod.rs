@@ -264,7 +264,10 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
         });
     }
     let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
-    let broke_off = cut_off || facts.left_unfinished().is_some() || facts.alert_amid_data.is_some();
+    let broke_off = cut_off
+        || facts.left_unfinished().is_some()
+        || facts.alert_amid_data.is_some()
+        || facts.unreachable().is_some();
     if facts.established && !broke_off && facts.failure_alert().is_none() {
         let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts);
         if !case.server_leg.is_some_and(broken_behind) {

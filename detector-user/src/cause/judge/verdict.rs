@@ -90,6 +90,7 @@ impl Grounds<'_> {
             When::NotIntercepted => self.case.intercepted == Intercepted::No,
             When::ResetIsAllOfItsSender => !facts.resets.comparable,
             When::ResetInClientsName => facts.resets.in_name_of == Some(Sender::Client),
+            When::RejectedByIcmp => facts.unreachable().is_some(),
             When::HandshakeFinished => facts.client.finished,
             // Other connections show these.
             When::RefusedFromInterceptorOnly | When::OtherAppsAccept => false,
@@ -189,6 +190,13 @@ fn ended_by(facts: &Facts<'_>, server_leg: Option<&ServerLeg<'_>>, cause: Cause)
     }
     if cause == Cause::ProxyRefused {
         return Party::Server;
+    }
+    if let Some(error) = facts.unreachable() {
+        return match cause {
+            Cause::EndpointReset if error.about == Sender::Client => Party::Server,
+            Cause::EndpointReset => Party::Client,
+            _ => Party::Unknown,
+        };
     }
     if let Some(leg) = server_leg.filter(|_| facts.established) {
         // The client was served; the leg behind broke, where the interceptor is the client.

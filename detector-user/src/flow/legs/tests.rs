@@ -81,6 +81,7 @@ fn timeline(flow: FlowId, at_ns: u64, random: u8, answered_ns: Option<u64>) -> B
         settled: false,
         ending: Ending::Closed,
         preamble: None,
+        unreachable: None,
         largest_answered: None,
         client_is_proxy: false,
     })

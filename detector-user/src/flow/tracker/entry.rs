@@ -17,6 +17,7 @@ use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
 use crate::flow::tracker::proxies::Proxies;
+use crate::flow::unreachable::Unreachable;
 
 /// Maximum number of closing segments per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
@@ -55,6 +56,7 @@ pub(super) struct Entry {
     sides: [Side; 2],
     syns: [Syn; 2],
     preamble: Option<Arc<Preamble>>,
+    unreachable: Option<Box<Unreachable>>,
     due: Due,
 }
 
@@ -82,12 +84,22 @@ impl Entry {
             sides: [Side::default(); 2],
             syns: [Syn::default(); 2],
             preamble: None,
+            unreachable: None,
             due: Due::default(),
         }
     }
 
     pub(super) fn set_preamble(&mut self, preamble: Option<Arc<Preamble>>) {
         self.preamble = preamble;
+    }
+
+    /// Records an ICMP error, or that what the errors so far are about arrived.
+    pub(super) fn record_unreachable(&mut self, error: Option<&Unreachable>) {
+        match (error, &mut self.unreachable) {
+            (None, before) => *before = None,
+            (Some(error), Some(before)) => before.add(error),
+            (Some(error), before @ None) => *before = Some(Box::new(*error)),
+        }
     }
 
     /// Whether the flow is known to begin with a ClientHello.
@@ -393,6 +405,7 @@ impl Entry {
             settled: self.settled,
             ending,
             preamble: self.preamble.clone(),
+            unreachable: self.unreachable.clone(),
             largest_answered: None,
             client_is_proxy: false,
         }

@@ -10,6 +10,7 @@ mod hello_sizes;
 mod preambles;
 mod proxies;
 mod refusals;
+mod unreachables;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use hashlink::linked_hash_map::RawEntryMut;
 use crate::flow::flow_id::FlowId;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::timeline::{Close, CloseKind, Ending, FlowEvent, Timeline};
+use crate::flow::unreachable::UnreachableReport;
 use buffers::Buffers;
 use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
@@ -32,6 +34,7 @@ use preambles::Preambles;
 use proxies::Proxies;
 pub use refusals::RefusalCounts;
 use refusals::Refusals;
+use unreachables::Unreachables;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
 /// flow.
@@ -62,6 +65,7 @@ pub struct Tracker {
     proxies: Proxies,
     hello_sizes: HelloSizes,
     refusals: Refusals,
+    unreachables: Unreachables,
     taps: HashMap<u32, Arc<str>>,
     unnamed: Arc<str>,
     events: Vec<FlowEvent>,
@@ -87,6 +91,7 @@ impl Tracker {
             proxies: Proxies::default(),
             hello_sizes: HelloSizes::default(),
             refusals: Refusals::default(),
+            unreachables: Unreachables::default(),
             taps: HashMap::new(),
             unnamed: Arc::from("?"),
             events: Vec::new(),
@@ -278,6 +283,59 @@ impl Tracker {
         self.push_refused(refused);
     }
 
+    /// Records a report of an ICMP error about a connection.
+    pub fn unreachable(&mut self, report: &UnreachableReport) {
+        if let Some(started_ns) = report.flow_began_ns {
+            let flow = FlowId {
+                key: report.key,
+                started_ns,
+            };
+            if let Some(entry) = self.entries.peek_mut(&flow) {
+                entry.record_unreachable(report.error.as_ref());
+            }
+            return;
+        }
+        let Some(error) = &report.error else {
+            return self.unreachables.remove(&report.key);
+        };
+        if self.unreachables.add(&report.key, error) {
+            return;
+        }
+        let flow = FlowId {
+            key: report.key,
+            started_ns: report.time_ns,
+        };
+        let tap = self.taps.get(&flow.key.interface).unwrap_or(&self.unnamed);
+        let timeline = Timeline {
+            tap: Arc::clone(tap),
+            client: endpoint(&flow, report.client_endpoint),
+            server: endpoint(&flow, report.client_endpoint ^ 1),
+            vlan: report.vlan.into_iter().filter(|id| *id != 0).collect(),
+            unreachable: Some(Box::new(*error)),
+            refused: true,
+            ..Timeline::unspoken(flow, report.time_ns)
+        };
+        self.unreachables.insert(report.key, Box::new(timeline));
+    }
+
+    /// Counts the connections whose SYN got no other answer than an ICMP error until `now_ns`, and ends
+    /// those that another than their server rejected.
+    fn end_unreachable(&mut self, now_ns: u64) {
+        while let Some(mut timeline) = self.unreachables.pop_over(now_ns) {
+            let Some(error) = timeline.unreachable.as_deref().copied() else {
+                continue;
+            };
+            timeline.last_ns = error.last_ns;
+            if self.refusals.record_unreachable(&timeline)
+                && error.code.is_rejection()
+                && error.by != timeline.server.ip()
+            {
+                let timeline = Box::new(timeline.moved_by(self.unix_offset_ns));
+                self.events.push(FlowEvent::Over(timeline));
+            }
+        }
+    }
+
     fn push_refused(&mut self, refused: Option<Box<Timeline>>) {
         let offset_ns = self.unix_offset_ns;
         self.counts.flows += u64::from(refused.is_some());
@@ -304,6 +362,7 @@ impl Tracker {
         while let Some(refused) = self.preambles.pop_over(now_ns) {
             self.push_refused(Some(refused));
         }
+        self.end_unreachable(now_ns);
         while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
@@ -314,6 +373,7 @@ impl Tracker {
         while let Some(refused) = self.preambles.pop_over(u64::MAX) {
             self.push_refused(Some(refused));
         }
+        self.end_unreachable(u64::MAX);
         let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
         for id in ids {
@@ -330,7 +390,11 @@ impl Tracker {
     /// Returns the earliest time when a flow may end without a further observation, on the source's
     /// clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        let deadlines = [self.due.next(), self.preambles.next_deadline()];
+        let deadlines = [
+            self.due.next(),
+            self.preambles.next_deadline(),
+            self.unreachables.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -8,6 +8,7 @@ use detector_common::syn::Syn;
 use hashlink::LruCache;
 
 use crate::flow::flow_id::FlowId;
+use crate::flow::timeline::Timeline;
 use crate::flow::tracker::entry::endpoint;
 
 /// Maximum servers remembered; the one heard of longest ago is forgotten.
@@ -29,13 +30,15 @@ pub struct RefusalCounts {
     pub reset: u64,
     /// The SYN was sent three times and got no answer.
     pub unanswered: u64,
+    /// By an ICMP error about the SYN; only of captures.
+    pub unreachable: u64,
 }
 
 impl RefusalCounts {
     /// Returns both together.
     #[must_use]
     pub const fn all(self) -> u64 {
-        self.reset + self.unanswered
+        self.reset + self.unanswered + self.unreachable
     }
 }
 
@@ -77,32 +80,53 @@ impl Refusals {
             .answers
             .get(&(observation.key.interface, server))
             .copied();
-        if earlier.is_none() && !TLS_PORTS.contains(&server.port()) {
-            return None;
-        }
-        let connection = FlowKey {
-            interface: 0,
-            vlan: [0; 2],
-            tunnel: 0,
-            ..observation.key
-        };
-        let before_ns = self.recent.insert(connection, observation.time_ns);
-        if before_ns.is_some_and(|before| observation.time_ns.saturating_sub(before) < SAME_NS) {
+        let known = earlier.is_some() || TLS_PORTS.contains(&server.port());
+        if !known || self.is_repeated(&observation.key, observation.time_ns) {
             return None;
         }
         let by_reset = observation.events & events::REFUSED != 0;
-        let of_server = self
-            .servers
-            .entry(server)
-            .or_insert_with(RefusalCounts::default);
-        for counts in [of_server, &mut self.counts] {
+        self.count(server, |counts| {
             counts.reset += u64::from(by_reset);
             counts.unanswered += u64::from(!by_reset);
-        }
+        });
         let [_, own] = observation.watched.flow.syns;
         earlier
             .filter(|_| by_reset)
             .map(|earlier| if own.was_seen() { own } else { earlier })
+    }
+
+    /// Counts a connection whose SYN was answered with an ICMP error; false if it counts already, or is
+    /// of a service that may not be TLS.
+    pub(super) fn record_unreachable(&mut self, timeline: &Timeline) -> bool {
+        let answered = (timeline.flow.key.interface, timeline.server);
+        let known =
+            self.answers.contains_key(&answered) || TLS_PORTS.contains(&timeline.server.port());
+        if !known || self.is_repeated(&timeline.flow.key, timeline.last_ns) {
+            return false;
+        }
+        self.count(timeline.server, |counts| counts.unreachable += 1);
+        true
+    }
+
+    /// Whether the same refusal was recorded before, from another tap.
+    fn is_repeated(&mut self, key: &FlowKey, time_ns: u64) -> bool {
+        let connection = FlowKey {
+            interface: 0,
+            vlan: [0; 2],
+            tunnel: 0,
+            ..*key
+        };
+        let before_ns = self.recent.insert(connection, time_ns);
+        before_ns.is_some_and(|before| time_ns.saturating_sub(before) < SAME_NS)
+    }
+
+    fn count(&mut self, server: SocketAddr, add: impl Fn(&mut RefusalCounts)) {
+        let of_server = self
+            .servers
+            .entry(server)
+            .or_insert_with(RefusalCounts::default);
+        add(of_server);
+        add(&mut self.counts);
     }
 
     /// Numbers so far.

@@ -18,6 +18,7 @@ use self::paths::Paths;
 use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
 use crate::source::capture::Frame;
+use crate::source::icmp_errors::IcmpErrors;
 use crate::source::link_header::peel;
 use crate::source::preambles::Preambles;
 use crate::source::unread::Unread;
@@ -72,6 +73,7 @@ pub const SETTLED_MAX: usize = 1 << 20;
 pub struct CaptureTap {
     tables: LruTables,
     preambles: Preambles,
+    icmp_errors: IcmpErrors,
     counters: [u64; Counter::COUNT],
     unread: BTreeMap<Unread, u64>,
     paths: Paths,
@@ -92,6 +94,7 @@ impl CaptureTap {
         Self {
             tables: LruTables::new(tag_sets),
             preambles: Preambles::default(),
+            icmp_errors: IcmpErrors::default(),
             counters: [0; Counter::COUNT],
             unread: BTreeMap::new(),
             paths: Paths::default(),
@@ -143,6 +146,17 @@ impl CaptureTap {
         self.tables.set_alias(None);
         if outcome == Counter::Unwatched && self.begins_midway(&packet, &tap) {
             outcome = self.inspect(&packet, &tap, None, receiver);
+        }
+        if outcome == Counter::NotTcp {
+            let (tables, now_ns) = (&self.tables, self.now_ns);
+            let flow_of = |key: &_| tables.flow(key);
+            let errors = &mut self.icmp_errors;
+            if errors.read(packet.bytes, &tap, now_ns, flow_of, receiver) {
+                return add(&mut self.counters, outcome);
+            }
+        } else {
+            self.icmp_errors
+                .segment(&packet, &tap, self.now_ns, receiver);
         }
         self.count_outcome(outcome, &packet, &tap);
     }

@@ -52,6 +52,15 @@ impl LruTables {
         self.watched.peek(key).map(|watched| &watched.flow)
     }
 
+    /// Returns the flow of `key`, watched or settled.
+    pub(super) fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        self.peek(key).copied().or_else(|| {
+            let mut flow = Flow::default();
+            self.settled.peek(key)?.resume(&mut flow);
+            Some(flow)
+        })
+    }
+
     fn stored(&self, key: &FlowKey) -> FlowKey {
         match self.alias {
             Some((own, other)) if own == *key => other,

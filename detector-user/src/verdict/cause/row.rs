@@ -66,6 +66,8 @@ pub enum When {
     ResetIsAllOfItsSender,
     /// The reset was sent in the client's name.
     ResetInClientsName,
+    /// An ICMP error ended it.
+    RejectedByIcmp,
     /// The client had finished its handshake.
     HandshakeFinished,
 }

@@ -425,10 +425,18 @@ Exclude this destination from decryption.
     InjectedReset = "injected-reset", "A third party reset the connection." => CauseRow {
         severity: Severity::Warning,
         message_id: "f91454cc5e364baaaba60a397260c1e2",
-        pan_os: RESET,
-        advice: &[always(
-            "find the device that sends this reset: compare its TTL with your path",
-        )],
+        pan_os: &[
+            when(When::RejectedByIcmp, "policy-deny"),
+            when(When::ResetInClientsName, "tcp-rst-from-client"),
+            always("tcp-rst-from-server"),
+        ],
+        advice: &[
+            when(
+                When::RejectedByIcmp,
+                "look at the rules of the device that sent the ICMP error: the evidence has its address",
+            ),
+            always("find the device that sends this reset: compare its TTL with your path"),
+        ],
         catalog: Some(Catalog {
             subject: "A third party reset a connection: @TLSWHY_SNI@",
             text: "\
@@ -441,8 +449,9 @@ Look at the logs of filters and firewalls on the way.
         }),
         reference: Reference {
             scope: Scope::OneConnection,
-            signs: "a RST that its alleged sender did not send, by its tells (below)",
-            confidence: "by the weight of the tells",
+            signs: "a RST that its alleged sender did not send, by its tells (below); in captures \
+                    another host's ICMP error that rejects the segments (below)",
+            confidence: "by the weight of the tells; 95 % by ICMP",
             advice: "find the device: the evidence gives its distance in hops, by its TTL",
         },
     };
@@ -451,10 +460,16 @@ Look at the logs of filters and firewalls on the way.
         severity: Severity::Informational,
         message_id: "54698894f083422d8db2e623700d3285",
         pan_os: RESET,
-        advice: &[when(
-            When::ResetIsAllOfItsSender,
-            "capture nearer to the server: its reset is all that was seen of it here",
-        )],
+        advice: &[
+            when(
+                When::RejectedByIcmp,
+                "look at the host's own packet filter: it answered with an ICMP error",
+            ),
+            when(
+                When::ResetIsAllOfItsSender,
+                "capture nearer to the server: its reset is all that was seen of it here",
+            ),
+        ],
         catalog: Some(Catalog {
             subject: "A peer reset a connection: @TLSWHY_SNI@",
             text: "\
@@ -478,6 +493,10 @@ right after it, or amid its answer. Where the interceptor is a peer, look at its
         message_id: "6089c786e0804bf6a8bfdb9617837d96",
         pan_os: &[always("tcp-fin")],
         advice: &[when(
+            When::RejectedByIcmp,
+            "look at the routes of the device that sent the ICMP error: the evidence has its address",
+        ),
+        when(
             When::HandshakeFinished,
             "nothing, unless it repeats: then see whether this app ever uses {name} elsewhere",
         )],

@@ -12,6 +12,8 @@ mod refusals;
 mod reset_effect;
 mod server_records;
 
+use std::net::SocketAddr;
+
 use detector_common::flow::{Sender, record_flags, side_flags};
 use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
 
@@ -25,10 +27,11 @@ use self::alerts::Alerts;
 use self::lengths::Lengths;
 use self::server_records::ServerRecords;
 use crate::cause::judge::resets::{ResetFacts, resets};
-use crate::flow::timeline::{CloseKind, Timeline, TimelineRecord};
+use crate::flow::timeline::{CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::certificate::Leaf;
 use crate::flow::tls::hello::TLS_1_3;
 use crate::flow::tls::plain_answer::PlainAnswer;
+use crate::flow::unreachable::Unreachable;
 
 const TLS_1_2: u16 = 0x0303;
 
@@ -236,6 +239,27 @@ impl<'a> Facts<'a> {
         (asked && self.no_tls_answer && !self.misses_of(Sender::Client)).then_some(answer)
     }
 
+    /// Returns the address of a side's peer.
+    pub const fn peer_of(&self, side: Sender) -> SocketAddr {
+        match side {
+            Sender::Client => self.timeline.server,
+            Sender::Server => self.timeline.client,
+        }
+    }
+
+    /// Returns the ICMP errors that the connection ended with. Hosts go on after one: in use it ended only
+    /// if errors came for a second and more, and before if it was not cut right behind the first.
+    pub fn unreachable(&self) -> Option<&'a Unreachable> {
+        const LASTING_NS: u64 = 1_000_000_000;
+        let error = self.timeline.unreachable.as_deref()?;
+        let lasting = error.last_ns.saturating_sub(error.first_ns) >= LASTING_NS;
+        let is_over = self.timeline.ending != Ending::Cut || error.count > 1;
+        let was_left = self.farewell_ns.is_some_and(|left| left < error.first_ns);
+        let ended = if self.established { lasting } else { is_over };
+        let has_reason = self.failure_alert().is_some() || self.timeline.refusal().is_some();
+        (ended && !was_left && !has_reason).then_some(error)
+    }
+
     /// Whether it is TLS at all: a hello that can be read, or an answer in records. A few bytes that
     /// look like a hello's beginning prove nothing.
     pub fn is_tls(&self) -> bool {
@@ -256,14 +280,14 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether its first record seen of the client is no ClientHello: the capture began later, or missed
-    /// it. Of a settled flow nothing may be left but its end, and upon a proxy's refusal none is sent.
+    /// it. Of a settled flow nothing may be left but its end, and upon a refusal none is sent.
     pub fn misses_hello(&self) -> bool {
         let first = self.timeline.records_of(Sender::Client).next();
         let is_hello = first.is_some_and(|record| {
             record.content_type == HANDSHAKE && record.detail.first() == Some(&CLIENT_HELLO)
         });
         let timeline = self.timeline;
-        let is_expected = !timeline.settled && timeline.refusal().is_none();
+        let is_expected = !timeline.settled && timeline.refusal().is_none() && !timeline.refused;
         is_expected && timeline.handshake.client_hello.is_none() && !is_hello
     }
 

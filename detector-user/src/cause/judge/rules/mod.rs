@@ -17,6 +17,7 @@ mod records;
 mod refusal;
 mod resets;
 mod server_leg;
+mod unreachable;
 
 pub use self::case::{Case, Holds, ServerLeg};
 use crate::cause::judge::evidence::Evidence;
@@ -83,6 +84,11 @@ pub fn findings(case: Case<'_>) -> Vec<Finding<'_>> {
         if findings.iter().any(|it| it.cause == decides) {
             findings.retain(|it| it.cause == decides || it.cause == Cause::InjectedReset);
         }
+    }
+    // The ends act on it afterwards: that is no cause of its own.
+    let is_unreachable = |it: &Finding<'_>| matches!(it.evidence, Evidence::Unreachable(_));
+    if findings.iter().any(is_unreachable) {
+        findings.retain(|it| is_unreachable(it) || it.cause == Cause::InjectedReset);
     }
     findings
 }
@@ -259,4 +265,15 @@ pub static RULES: &[Rule] = &[
         "RFC 9293 §3.10.7",
         resets::of_endpoint,
     ),
+    rule(
+        Cause::InjectedReset,
+        "RFC 792, RFC 4443 §3.1; nftables and iptables: reject",
+        unreachable::rejected_on_the_way,
+    ),
+    rule(
+        Cause::EndpointReset,
+        "RFC 1122 §3.2.2.1",
+        unreachable::rejected_by_host,
+    ),
+    rule(Cause::Abandoned, "RFC 1812 §5.2.7.1", unreachable::no_way),
 ];

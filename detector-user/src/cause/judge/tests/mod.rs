@@ -133,6 +133,7 @@ fn timeline(tls13: bool, steps: &[Step]) -> Timeline {
         settled: false,
         ending: Ending::Closed,
         preamble: None,
+        unreachable: None,
         largest_answered: None,
         client_is_proxy: false,
     };

@@ -12,6 +12,7 @@ use detector_common::observation::{ChunkHead, Observation};
 
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
+use crate::flow::unreachable::UnreachableReport;
 
 /// Maximum batches in transit.
 const BATCHES: usize = 4;
@@ -28,6 +29,7 @@ enum Step {
     Observation,
     Chunk { len: usize },
     Preamble(Box<PreambleReport>),
+    Unreachable(Box<UnreachableReport>),
 }
 
 #[derive(Default)]
@@ -57,6 +59,7 @@ impl Batch {
                     }
                 }
                 Step::Preamble(report) => pipeline.preamble(report),
+                Step::Unreachable(report) => pipeline.unreachable(report),
                 Step::Chunk { len } => {
                     if let (Some(head), Some((chunk, rest))) =
                         (heads.next(), bytes.split_at_checked(*len))
@@ -122,6 +125,10 @@ impl Receiver for Carrier {
 
     fn preamble(&mut self, report: &PreambleReport) {
         self.push(Step::Preamble(Box::new(report.clone())));
+    }
+
+    fn unreachable(&mut self, report: &UnreachableReport) {
+        self.push(Step::Unreachable(Box::new(*report)));
     }
 }
 

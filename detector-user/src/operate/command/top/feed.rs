@@ -12,6 +12,7 @@ use super::draw;
 use crate::cause::knowledge::Knowledge;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
+use crate::flow::unreachable::UnreachableReport;
 use crate::operate::cli::TopArgs;
 use crate::operate::command::{pcap, report, status};
 use crate::operate::pipeline::Pipeline;
@@ -277,6 +278,10 @@ impl Receiver for Published {
 
     fn preamble(&mut self, report: &PreambleReport) {
         self.pipeline.preamble(report);
+    }
+
+    fn unreachable(&mut self, report: &UnreachableReport) {
+        self.pipeline.unreachable(report);
     }
 }
 

@@ -34,6 +34,7 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         refused: RefusalCounts {
             reset: 5,
             unanswered: 6,
+            unreachable: 0,
         },
         records: 400,
         ..Tally::default()
