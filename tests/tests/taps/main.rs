@@ -3,13 +3,17 @@
 mod watched;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 
 use detector_common::counter::Counter;
 use detector_common::observation::events;
 use detector_user::source::tap::hook::{Abilities, Hook};
 use detector_user::source::tap::object::ObjectOptions;
 use lab::host::{Namespace, run, words};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
 use rstest::rstest;
 use tests::conversation::{Conversation, From, Network, tls};
 use tests::foreign::{Foreign, Place};
@@ -390,13 +394,15 @@ fn payload_in_fragments_is_read_where_it_begins_or_ends_a_flow() {
     inside(&gateway, || {
         let mut watched = Watched::new(&[interface("g0")], Abilities::of_this_kernel());
         let index = watched.tap.tapped[0].index;
-        // Late alerts of either side.
+        let mut port = 0;
+        // Late alerts of either side; the second connection has the first one's ports.
         for last in [From::Client, From::Server] {
             watched.told.observations.clear();
-            let mut talk = Sockets::connect(&client);
+            let mut talk = Sockets::connect(&client, port);
             talk.pass(From::Client, b"CONNECT www.works.test:443 HTTP/1.1\r\n\r\n");
             talk.pass(From::Server, b"HTTP/1.1 200 OK\r\n\r\n");
-            talk.pass(From::Client, &tls::client_hello("www.works.test", 300));
+            // Longer than any alert: of a settled flow it would not be looked at.
+            talk.pass(From::Client, &tls::client_hello("www.works.test", 700));
             assert_eq!(watched.await_event(events::HELLO), (index, false));
             talk.pass(From::Server, &tls::server_hello(0x1301, true));
             for _ in 0..12 {
@@ -415,6 +421,7 @@ fn payload_in_fragments_is_read_where_it_begins_or_ends_a_flow() {
             talk.pass(last, &tls::record(21, &[0x5a; 19]));
             let egress = matches!(last, From::Server);
             assert_eq!(watched.await_event(events::ALERT), (index, egress));
+            port = talk.close();
         }
     });
 }
@@ -426,15 +433,34 @@ struct Sockets {
 }
 
 impl Sockets {
-    /// Connects; called in the server's namespace.
-    fn connect(client: &Namespace) -> Self {
+    /// Connects from this port, or any if it is 0; called in the server's namespace.
+    fn connect(client: &Namespace, port: u16) -> Self {
         let listener = TcpListener::bind(("10.79.0.1", 443)).unwrap();
-        let client = inside(client, || TcpStream::connect(("10.79.0.1", 443)).unwrap());
+        let client = inside(client, || {
+            let socket = socket(
+                AddressFamily::Inet,
+                SockType::Stream,
+                SockFlag::SOCK_CLOEXEC,
+                None,
+            );
+            let socket = socket.unwrap();
+            setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
+            bind(socket.as_raw_fd(), &SockaddrIn::new(10, 79, 0, 2, port)).unwrap();
+            connect(socket.as_raw_fd(), &SockaddrIn::new(10, 79, 0, 1, 443)).unwrap();
+            TcpStream::from(socket)
+        });
         let (server, _) = listener.accept().unwrap();
         for socket in [&client, &server] {
             socket.set_nodelay(true).unwrap();
         }
         Self { client, server }
+    }
+
+    /// Closes the server's end and then the client's, whose port is free at once. Returns it.
+    fn close(mut self) -> u16 {
+        self.server.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(self.client.read(&mut [0]).unwrap(), 0);
+        self.client.local_addr().unwrap().port()
     }
 
     /// Sends bytes in a segment of their own, and reads them at the other end.
