@@ -29,12 +29,17 @@ const SAME_NS: i64 = 60_000_000_000;
 /// A capture cannot be opened, or the output cannot be written.
 pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
     let progress = Progress::begin(!arguments.quiet);
-    let mut is_whole = true;
-    let mut read = |path: &Path| read(path, &progress, &mut is_whole);
-    let receive = read(&arguments.receive)?;
-    let transmit = read(&arguments.transmit)?;
+    let mut reading = Reading {
+        progress: &progress,
+        is_whole: true,
+        rest: None,
+    };
+    let receive = reading.read(&arguments.receive)?;
+    let transmit = reading.read(&arguments.transmit)?;
+    let mut read = |path: &Path| reading.read(path);
     let firewall = arguments.firewall.as_deref().map(&mut read).transpose()?;
     let drop = arguments.drop.as_deref().map(&mut read).transpose()?;
+    let mut is_whole = reading.is_whole;
     if progress.is_interrupted() {
         complain!("tlswhy: interrupted: what was found so far follows");
         is_whole = false;
@@ -88,32 +93,75 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
-/// Reads a capture as far as it can be read, with a message about damage.
-fn read(path: &Path, progress: &Progress, is_whole: &mut bool) -> anyhow::Result<Traffic> {
-    let mut capture = CaptureFile::open(path)?;
-    let mut traffic = Traffic::default();
-    let bar = progress.bar(std::iter::once(path));
-    let mut frames: u64 = 0;
-    loop {
-        if frames.is_multiple_of(BATCH) {
-            bar.set_position(capture.offset());
-            if progress.is_interrupted() {
-                break;
-            }
-        }
-        match capture.next_frame() {
-            Ok(Some(frame)) => traffic.read(&frame),
-            Ok(None) => break,
-            Err(error) => {
-                bar.suspend(|| complain!("tlswhy: {error}"));
-                *is_whole = false;
-                break;
-            }
-        }
-        frames += 1;
+/// The reading of one capture after the other.
+struct Reading<'p> {
+    progress: &'p Progress,
+    is_whole: bool,
+    /// Time up to which the others are read once one was interrupted, and the time that it lasted: clocks may differ.
+    /// Their common part is what can be compared.
+    rest: Option<Rest>,
+}
+
+/// The part of a capture that belongs to one that was interrupted.
+#[derive(Clone, Copy)]
+struct Rest {
+    until_ns: u64,
+    span_ns: u64,
+}
+
+impl Rest {
+    /// Whether a frame of a capture that begins at `first_ns` is behind that part, by either measure.
+    const fn is_over(self, first_ns: u64, time_ns: u64) -> bool {
+        time_ns > self.until_ns && time_ns.saturating_sub(first_ns) > self.span_ns
     }
-    bar.finish_and_clear();
-    Ok(traffic)
+}
+
+impl Reading<'_> {
+    /// Reads a capture as far as it can be read, with a message about damage.
+    fn read(&mut self, path: &Path) -> anyhow::Result<Traffic> {
+        let mut capture = CaptureFile::open(path)?;
+        let mut traffic = Traffic::default();
+        let bar = self.progress.bar(std::iter::once(path));
+        let mut frames: u64 = 0;
+        let mut span: Option<(u64, u64)> = None;
+        loop {
+            if frames.is_multiple_of(BATCH) {
+                bar.set_position(capture.offset());
+                if self.rest.is_none() && frames > 0 && self.progress.is_interrupted() {
+                    break;
+                }
+            }
+            match capture.next_frame() {
+                Ok(Some(frame)) => {
+                    let (first, last) = span.unwrap_or((frame.time_ns, frame.time_ns));
+                    if self
+                        .rest
+                        .is_some_and(|rest| rest.is_over(first, frame.time_ns))
+                    {
+                        break;
+                    }
+                    span = Some((first, last.max(frame.time_ns)));
+                    traffic.read(&frame);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    bar.suspend(|| complain!("tlswhy: {error}"));
+                    self.is_whole = false;
+                    break;
+                }
+            }
+            frames += 1;
+        }
+        bar.finish_and_clear();
+        if self.progress.is_interrupted() && self.rest.is_none() {
+            let (first, last) = span.unwrap_or_default();
+            self.rest = Some(Rest {
+                until_ns: last,
+                span_ns: last.saturating_sub(first),
+            });
+        }
+        Ok(traffic)
+    }
 }
 
 /// Returns the verdict on a connection, by the ends of either stage and its time.
