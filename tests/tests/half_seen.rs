@@ -171,6 +171,33 @@ fn an_alert_is_told_though_the_hello_was_missed(#[case] first: usize) {
     assert!(has_evidence(&verdict, "hello-missed"));
 }
 
+/// A check of a port connects and closes, and some servers answer its FIN with an alert; others answer bytes
+/// of another protocol so. Where the SYN was seen, no ClientHello was missed.
+#[rstest]
+#[case::check_of_a_port(b"", 50)]
+#[case::check_of_a_port_gnutls(b"", 10)]
+#[case::another_protocol(b"GET / HTTP/1.1\r\n\r\n", 10)]
+fn a_servers_alert_to_a_client_without_tls_is_no_failure(#[case] said: &[u8], #[case] code: u8) {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut sent = talk.three_way_handshake();
+    let seen = sent.len();
+    if !said.is_empty() {
+        sent.push(talk.data(From::Client, said));
+    }
+    sent.push(talk.fin(From::Client));
+    sent.push(talk.data(From::Server, &tls::record(21, &[2, code])));
+    sent.push(talk.rst(From::Client));
+    let capture = |first: usize| {
+        let times = (0..).map(|number| START + number * STEP);
+        pcap(ETHERNET, times.zip(sent[first..].iter().cloned()))
+    };
+    let (verdicts, said) = judge(&capture(0));
+    assert!(verdicts.is_empty(), "{said}");
+    // Of one that began before the capture it is not known.
+    let verdict = one_verdict(&capture(seen));
+    assert_eq!(verdict["cause"], "decrypt-error", "{verdict:#}");
+}
+
 #[rstest]
 fn a_clock_that_jumps_ends_no_connection(
     #[values(2, 3, 4, 5, 6)] at: usize,

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use detector_common::counter::Counter;
 use detector_common::engine::{Output, Tables, inspect};
-use detector_common::flow::FlowKey;
-use detector_common::headers::{self, Tap, walk};
+use detector_common::flow::{FlowKey, Sender};
+use detector_common::headers::{self, Segment, Tap, walk};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
+use detector_common::record::ALERT;
 use detector_common::tunnel::innermost;
 
 use self::paths::Paths;
@@ -250,13 +251,36 @@ impl CaptureTap {
             return false;
         };
         segment.order_endpoints();
-        if self.tables.knows(&segment.key) {
+        if self.tables.knows(&segment.key) || self.answers_no_tls(packet, sender, &segment) {
             return false;
         }
         let now_ns = self.now_ns;
         let begin = |flow: &mut _, _: Option<&_>| midway::begin(flow, sender, &segment, now_ns);
         add(&mut self.counters, Counter::Started);
         self.tables.watch(&segment.key, now_ns, begin).is_some()
+    }
+
+    /// Whether a server's alert answers a client that sent no ClientHello, though the capture has the
+    /// connection from its SYN on: nothing but a FIN, as a check of a port does (measured: OpenSSL sends
+    /// decode_error then, GnuTLS unexpected_message), or bytes of another protocol, by the alert's code.
+    fn answers_no_tls(&mut self, packet: &impl Packet, sender: Sender, segment: &Segment) -> bool {
+        const UNEXPECTED_MESSAGE: u8 = 10;
+        const RECORD_OVERFLOW: u8 = 22;
+        const DECODE_ERROR: u8 = 50;
+        let Some(slot) = self.tables.syns(&segment.key) else {
+            return false;
+        };
+        let acknowledged = segment.ack.wrapping_sub(slot.syn.next_seq);
+        let whole = slot.syn.was_seen() && slot.endpoint != segment.endpoint;
+        let by_code = || {
+            let head = packet.window::<7>(segment.payload_offset);
+            head.is_some_and(|[kind, .., code]| {
+                let is_about_form =
+                    matches!(*code, UNEXPECTED_MESSAGE | RECORD_OVERFLOW | DECODE_ERROR);
+                *kind == ALERT && is_about_form && segment.seq == slot.syn_ack.next_seq
+            })
+        };
+        sender == Sender::Server && whole && (acknowledged <= 1 || by_code())
     }
 
     /// Returns the frames in which no TCP was looked for, by kind.
