@@ -215,7 +215,7 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         }
         Err(judgement) => judgement,
     };
-    if judgement == Judgement::Established {
+    if judgement == Judgement::Established && !case.facts.client.unheard {
         outcome = Outcome::Accepted;
     }
     Judged {

@@ -24,6 +24,9 @@ pub struct ClientRecords {
     pub left_by_alert: bool,
     /// Its only data are a word sent together with its farewell: it waited for no answer.
     pub parting_word: bool,
+    /// Its only data were sent together with its farewell, and it reset the connection upon the answer: it
+    /// may have refused the certificate before.
+    pub unheard: bool,
 }
 
 /// Bytes by which a record with an EndOfEarlyData message is longer than one with an alert.

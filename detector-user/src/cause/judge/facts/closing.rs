@@ -35,18 +35,26 @@ pub(super) fn first_close(timeline: &Timeline) -> Option<&Close> {
     closes.find(|close| close.kind != CloseKind::SpeaksOn)
 }
 
-/// Whether the client's only data are a parting word: short, and sent together with its farewell, so that it
-/// waited for no answer. A caller that checks the certificate after the handshake may take leave so of the
-/// protocol within (measured: lftp 4.9 on GnuTLS).
-pub(super) fn is_parting_word(
+/// A client's only data, sent together with its farewell: it waited for no answer. A caller that checks the
+/// certificate after the handshake may take leave so of the protocol within (measured: lftp 4.9 on GnuTLS,
+/// with a word in FTP and a request in HTTP).
+pub(super) enum Parting {
+    /// Short.
+    Word,
+    /// Longer, as a message is that needs no answer; the client reset the connection upon the answer.
+    Unheard,
+}
+
+/// Finds such data.
+pub(super) fn parting(
     timeline: &Timeline,
     lengths: &Lengths,
     farewell: Option<Farewell>,
-) -> bool {
+) -> Option<Parting> {
     const WORD_MAX: u16 = 64;
     const TOGETHER_US: u64 = 3_000;
     let Some((left_us, Sender::Client)) = farewell else {
-        return false;
+        return None;
     };
     let mut data = timeline.records_of(Sender::Client).filter(|record| {
         record.content_type == APPLICATION_DATA
@@ -55,12 +63,24 @@ pub(super) fn is_parting_word(
             && !lengths.is_clients_alert(timeline, record)
     });
     let (Some(word), None) = (data.next(), data.next()) else {
-        return false;
+        return None;
     };
     let said_us = u64::from(word.at_us);
     let is_heard = |record: &TimelineRecord| (said_us..=left_us).contains(&record.at_us.into());
     let together = said_us <= left_us && left_us - said_us <= TOGETHER_US;
-    word.length <= WORD_MAX && together && !timeline.records_of(Sender::Server).any(is_heard)
+    if !together || timeline.records_of(Sender::Server).any(is_heard) {
+        return None;
+    }
+    let own = |kind| {
+        let mut closes = timeline.closes.iter();
+        closes.position(|close| close.sender == Sender::Client && close.kind == kind)
+    };
+    let resets = own(CloseKind::Fin) < own(CloseKind::Reset);
+    if word.length <= WORD_MAX {
+        Some(Parting::Word)
+    } else {
+        resets.then_some(Parting::Unheard)
+    }
 }
 
 /// Whether a FIN or a farewell came before the first reset.

@@ -24,6 +24,7 @@ pub use self::cut_short::CutShort;
 pub use self::flaw::Flaw;
 
 use self::alerts::Alerts;
+use self::closing::Parting;
 use self::lengths::Lengths;
 use self::server_records::ServerRecords;
 use crate::cause::judge::resets::{ResetFacts, resets};
@@ -123,9 +124,14 @@ impl<'a> Facts<'a> {
         let sender = farewell.map(|(_, sender)| sender);
         let resumed = handshake.is_resumed().unwrap_or(false);
         let behind_finished = client.finished && client.used && !resumed;
-        if behind_finished && closing::is_parting_word(timeline, &lengths, farewell) {
-            client.used = false;
-            client.parting_word = true;
+        let parting = behind_finished.then(|| closing::parting(timeline, &lengths, farewell));
+        match parting.flatten() {
+            Some(Parting::Word) => {
+                client.used = false;
+                client.parting_word = true;
+            }
+            Some(Parting::Unheard) => client.unheard = true,
+            None => {}
         }
         let served = server.data
             && client.finished

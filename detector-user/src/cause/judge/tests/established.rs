@@ -1,6 +1,7 @@
 //! Connections that worked, and captures that do not show it.
 
 use super::*;
+use crate::cause::judge::subject::Outcome;
 
 /// A short request is as long as a padded alert, of a client whose Finished shows that it pads nothing.
 #[test]
@@ -74,4 +75,21 @@ fn the_clients_settings_before_its_finished_are_no_certificate(#[case] alps: u16
 fn a_parting_word_is_no_use(#[case] end: &[Step], #[case] expected: Judgement) {
     let end = [&[CLIENT_CCS, app(C, 53)], end].concat();
     assert_eq!(judged(true, &[&FLIGHT_13, &end]), expected);
+}
+
+/// A program that checks the certificate behind the handshake may send its request and close without waiting
+/// for the answer: it worked as far as one sees, and proves nothing about the certificate.
+#[rstest]
+#[case::answered_by_reset(&[app(C, 181), app(C, 19), Fin(C), app(S, 250), Reset(C)], Outcome::Nothing)]
+#[case::half_closed(&[app(C, 181), app(C, 19), Fin(C), app(S, 250), Fin(S)], Outcome::Accepted)]
+#[case::answer_read(&[app(C, 181), app(S, 250), app(C, 19), Fin(C), Reset(C)], Outcome::Accepted)]
+fn a_request_whose_answer_is_not_waited_for_is_no_acceptance(
+    #[case] end: &[Step],
+    #[case] expected: Outcome,
+) {
+    let end = [&[CLIENT_CCS, app(C, 53)], end].concat();
+    let timeline = timeline(true, &[&FLIGHT_13[..], &end].concat());
+    let judged = judge_whole(&timeline, &Knowledge::default());
+    assert_eq!(judged.judgement, Judgement::Established);
+    assert_eq!(judged.subject.outcome, expected);
 }

@@ -191,6 +191,10 @@ fn add(timeline: &mut Timeline, step: Step, at_us: u32) {
 }
 
 fn judge(timeline: &Timeline, knowledge: &Knowledge) -> Judgement {
+    judge_whole(timeline, knowledge).judgement
+}
+
+fn judge_whole(timeline: &Timeline, knowledge: &Knowledge) -> super::Judged {
     let connection = Connection {
         client_leg: Box::new(timeline.clone()),
         server_leg: None,
@@ -198,7 +202,7 @@ fn judge(timeline: &Timeline, knowledge: &Knowledge) -> Judgement {
         newly_complete: true,
     };
     let interception = Interceptors::default().record(&connection, knowledge);
-    super::judge(&connection, interception).judgement
+    super::judge(&connection, interception)
 }
 
 fn judged(tls13: bool, steps: &[&[Step]]) -> Judgement {
