@@ -1,7 +1,7 @@
 //! Outlets: the ways of verdicts and numbers out of the agent.
 //!
 //! In: [`crate::verdict::Verdict`], and the run's numbers as a [`tally::Tally`] or a
-//! [`metrics::Snapshot`]. Out: text, JSON lines, journal entries, files ([`sink`]), Prometheus metrics
+//! [`metrics::Snapshot`]. Out: text, JSON lines, journal entries, files, syslog ([`sink`]), Prometheus metrics
 //! ([`metrics`]), lists for interceptors ([`exclusions`]), and the summary of a run ([`summary`]). `message_kind` names the kinds of messages about
 //! the agent, for the journal and its catalog. An outlet knows the rooms verdict and host, and the counts
 //! of the tracker, but nothing of how a verdict came about.
@@ -9,6 +9,7 @@
 //! Not here: judging, changing a verdict, or anything that makes the agent wait for a reader. Each sink
 //! of `tlswhy run` has a thread behind a bounded queue; the metrics' server has a thread of its own.
 
+pub mod client_tls;
 pub mod database;
 pub mod edl;
 pub mod exclusions;

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use detector_user::outlet::sink::{DEFAULT_SOCKET, Folds, Output, SinkOptions, Sinks};
+use detector_user::outlet::sink::{
+    DEFAULT_SOCKET, Folds, Output, SinkOptions, Sinks, SyslogSettings,
+};
 use detector_user::verdict::Verdict;
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
@@ -32,6 +34,7 @@ fn options(folder: &Path) -> SinkOptions {
         state_directory: Some(folder.to_owned()),
         spill_max: 1 << 20,
         runtime_directory: None,
+        syslog: SyslogSettings::default(),
         journal_socket: DEFAULT_SOCKET.into(),
         database: None,
     }

@@ -14,7 +14,7 @@ use crate::outlet::database::Retention;
 use crate::outlet::edl::EdlSettings;
 use crate::outlet::live_page::PageSettings;
 use crate::outlet::metrics::MetricsAddress;
-use crate::outlet::sink::Output;
+use crate::outlet::sink::{Output, SyslogSettings};
 use crate::source::tap::selection::Wanted;
 
 /// Every setting.
@@ -48,11 +48,14 @@ pub struct Settings {
     pub outputs: Vec<Output>,
     /// File of JSON lines in addition to the outputs.
     pub json_file: Option<PathBuf>,
-    /// Time for which repeats of a verdict are only counted in the journal; zero writes them all.
+    /// Syslog server in addition to the outputs.
+    pub syslog: SyslogSettings,
+    /// Time for which repeats of a verdict are only counted, in the journal and at servers; zero writes
+    /// them all.
     pub fold: Duration,
     /// Maximum verdicts queued in memory for each output.
     pub queue: usize,
-    /// Maximum size of verdicts spilled to disk while journald is unavailable, bytes.
+    /// Maximum size of verdicts spilled to disk while an output is unavailable, bytes.
     pub spill_max: u64,
     /// Address that serves metrics.
     pub metrics: Option<MetricsAddress>,
@@ -89,6 +92,7 @@ impl Default for Settings {
             handshake_ring: defaults::HANDSHAKE_RING,
             outputs: Vec::new(),
             json_file: None,
+            syslog: SyslogSettings::default(),
             fold: defaults::FOLD,
             queue: defaults::QUEUE,
             spill_max: defaults::SPILL_MAX,

@@ -71,6 +71,14 @@ fold = "90s"
 queue = 100
 spill_max = "1MB"
 
+[syslog]
+server = "tls://[2001:db8::5]:6514"
+ca = "/etc/tlswhy/logs-ca.pem"
+certificate = "/etc/tlswhy/gateway.pem"
+key = "/etc/tlswhy/gateway.key"
+facility = "local3"
+sd_id = "tlswhy@32473.7"
+
 [metrics]
 listen = "127.0.0.1:9745"
 
@@ -162,6 +170,10 @@ fold = "soon"
 json_file = "verdicts.json"
 queue = "many"
 spill_max = "much"
+[syslog]
+server = "tcp://192.0.2.5"
+facility = "kern"
+sd_id = "tlswhy"
 [metrics]
 listen = "192.0.2.1:9745"
 [state]

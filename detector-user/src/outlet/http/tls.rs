@@ -33,7 +33,7 @@ pub enum TlsError {
         source: pem::Error,
     },
     /// Certificate and key, or a CA, are of no use.
-    #[error("cannot serve with {}: {reason}", .path.display())]
+    #[error("cannot use {}: {reason}", .path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,13 @@ impl TlsFiles {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// Reads the certificates of a file in PEM.
+///
+/// # Errors
+/// [`TlsError::Unreadable`].
+pub(in crate::outlet) fn certificates(
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|source| TlsError::Unreadable {

@@ -116,6 +116,19 @@ pub enum SinkError {
         /// Its advance.
         ahead: Duration,
     },
+    /// A server over the network accepts nothing at the moment.
+    #[error(
+        "cannot send verdicts to {server}: {source}{}; they wait",
+        hint(source)
+    )]
+    Unreachable {
+        /// The sink's name.
+        output: &'static str,
+        /// The server's address.
+        server: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// No journald listens.
     #[error(
         "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
@@ -165,6 +178,7 @@ impl SinkError {
             Self::DatabaseDamaged { .. } => "database-damaged",
             Self::AcceptancesDropped { .. } => "acceptances-dropped",
             Self::ClockAhead { .. } => "clock-ahead",
+            Self::Unreachable { .. } => "unreachable",
             Self::JournalMissing { .. } => "journald-missing",
             Self::JournalForbidden { .. } => "journald-forbidden",
             Self::JournalBusy { .. } => "journald-busy",
@@ -194,7 +208,8 @@ impl SinkError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Database { source } => source.is_temporary(),
-            Self::JournalMissing { .. }
+            Self::Unreachable { .. }
+            | Self::JournalMissing { .. }
             | Self::JournalBusy { .. }
             | Self::JournalForbidden { .. }
             | Self::Open { .. } => true,
@@ -206,5 +221,15 @@ impl SinkError {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Closed { .. })
+    }
+}
+
+/// Returns a hint at a usual reason.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::TimedOut => {
+            " (the packaged unit lets the service reach loopback only: see IPAddressAllow in operate.md)"
+        }
+        _ => "",
     }
 }

@@ -1,9 +1,10 @@
-//! Sinks of verdicts: a terminal, JSON lines, the journal, a file.
+//! Sinks of verdicts: a terminal, JSON lines, the journal, a file, a syslog server.
 
 mod delivered;
 mod error;
 mod escape;
 mod fanout;
+mod fields;
 mod fold;
 mod folding;
 mod headline;
@@ -15,6 +16,7 @@ mod output;
 mod queue;
 mod spill;
 mod stream;
+mod syslog;
 mod text;
 
 pub use error::SinkError;
@@ -26,6 +28,7 @@ pub use json_file::JsonFile;
 pub(crate) use native_protocol::Entry;
 pub use output::{DatabaseOptions, Folds, Output, SinkOptions};
 pub use queue::SinkStatus;
+pub use syslog::{Facility, Syslog, SyslogServer, SyslogSettings, is_sd_id};
 pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;
@@ -68,7 +71,8 @@ pub trait Sink: Send {
         0
     }
 
-    /// Returns how many of them are in no count that was written yet.
+    /// Returns how many of them are in no count that was written yet, or were written and not
+    /// acknowledged.
     fn unreported(&self) -> u64 {
         0
     }

@@ -12,7 +12,10 @@ use super::delivered::Delivered;
 use super::folding::Folding;
 use super::queue::{Extras, Queue};
 use super::spill::Spill;
-use super::{DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Sink, SinkError, Sinks, Text};
+use super::{
+    DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Sink, SinkError, Sinks, Syslog, SyslogSettings,
+    Text,
+};
 
 /// An output for verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,11 +76,13 @@ pub struct SinkOptions {
     pub waits_for_file: bool,
     /// Maximum verdicts queued in memory for each.
     pub queue: usize,
-    /// Time for which repeats are only counted in the journal; zero writes them all.
+    /// Syslog server in addition to them.
+    pub syslog: SyslogSettings,
+    /// Time for which repeats are only counted in the journal and at servers; zero writes them all.
     pub fold: Duration,
     /// The same on standard output.
     pub folds: Folds,
-    /// Directory to which verdicts for journald are spilled; without it they stay in memory.
+    /// Directory to which verdicts for journald and servers are spilled; without it they stay in memory.
     pub state_directory: Option<PathBuf>,
     /// Maximum size of spilled verdicts, bytes.
     pub spill_max: u64,
@@ -150,6 +155,10 @@ impl Sinks {
                 opened => opened?,
             };
             queues.push(options.queue(Box::new(sink), false, &mut warnings)?);
+        }
+        if let Some(server) = &options.syslog.server {
+            let sink = Folding::new(Syslog::new(server, &options.syslog), options.fold);
+            queues.push(options.queue(Box::new(sink), true, &mut warnings)?);
         }
         if let Some(database) = &options.database {
             queues.extend(options.database_queue(database, &mut warnings)?);

@@ -29,6 +29,16 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Returns its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Informational => 6,
+        }
+    }
+
     /// Returns its number, as a digit.
     #[must_use]
     pub const fn digit(self) -> &'static str {

@@ -70,6 +70,7 @@ pub(super) fn sink_options(
     SinkOptions {
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
+        syslog: settings.syslog.clone(),
         waits_for_file: arguments.runs_as_service(),
         queue: settings.queue,
         fold: settings.fold,

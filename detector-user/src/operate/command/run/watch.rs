@@ -168,7 +168,9 @@ impl Watch {
             memory.div_ceil(1 << 20),
         );
         let outputs = run_outputs(&self.config.settings.outputs);
-        let outputs: Vec<_> = outputs.iter().map(|it| it.name()).collect();
+        let mut outputs: Vec<_> = outputs.iter().map(|it| it.name().to_owned()).collect();
+        let server = self.config.settings.syslog.server.as_ref();
+        outputs.extend(server.map(ToString::to_string));
         info!("verdicts go to {}", outputs.join(" and "));
         info!("ready");
     }

@@ -5,18 +5,16 @@
 //! JSON array, because the journal keeps no order among fields of one name; evidence and a reset's
 //! tells are one field each, so that `journalctl TLSWHY_RESET_TELLS=…` finds them.
 
-mod fields;
-
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::fields::{add_connection, add_journal_fields, add_judgement, add_repeat_fields};
 use super::fold::{Fold, Repeats};
 use super::native_protocol::Entry;
 use super::{Sink, SinkError};
 use crate::verdict::Verdict;
-use fields::{add_connection, add_journal_fields, add_judgement, add_repeat_fields};
 
 /// Socket of systemd-journald.
 pub const DEFAULT_SOCKET: &str = "/run/systemd/journal/socket";

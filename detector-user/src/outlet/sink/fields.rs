@@ -1,13 +1,26 @@
-//! The fields of an entry, one for each field of a verdict.
+//! A verdict's fields by name, as the journal and syslog have them.
 
 use crate::outlet::message_kind::REPEATS_ID;
-use crate::outlet::sink::fold::Repeats;
-use crate::outlet::sink::headline;
-use crate::outlet::sink::native_protocol::Entry;
 use crate::verdict::{Endpoint, ServerLeg, Verdict, written_confidence, written_milliseconds};
+
+use super::fold::Repeats;
+use super::headline;
+use super::native_protocol::Entry;
 
 /// journald drops an entry of more than 1024 fields whole.
 const MOST_REPEATED: usize = 400;
+
+/// A message that is made of named fields.
+pub(super) trait Fields {
+    /// Adds a field, `TLSWHY_` before its name.
+    fn field(&mut self, name: &'static str, value: &str);
+}
+
+impl Fields for Entry {
+    fn field(&mut self, name: &'static str, value: &str) {
+        self.field(name, value);
+    }
+}
 
 pub(super) fn add_journal_fields(entry: &mut Entry, verdict: &Verdict) {
     entry.field("MESSAGE", &headline::message(verdict));
@@ -25,15 +38,19 @@ pub(super) fn add_repeat_fields(entry: &mut Entry, repeats: &Repeats) {
     entry.field("MESSAGE_ID", REPEATS_ID);
     entry.field("PRIORITY", verdict.cause.severity().digit());
     entry.field("SYSLOG_IDENTIFIER", "tlswhy");
+    add_repeats(entry, repeats);
+}
+
+pub(super) fn add_repeats(entry: &mut impl Fields, repeats: &Repeats) {
     entry.field("TLSWHY_REPEATS", &repeats.count.to_string());
     entry.field("TLSWHY_FIRST_TIME", &format!("{:.9}", repeats.first));
-    entry.field("TLSWHY_LAST_TIME", &format!("{:.9}", verdict.time));
+    entry.field("TLSWHY_LAST_TIME", &format!("{:.9}", repeats.verdict.time));
     if !repeats.superseded.is_empty() {
         entry.field("TLSWHY_ALSO_SUPERSEDES", &repeats.superseded.join(" "));
     }
 }
 
-pub(super) fn add_connection(entry: &mut Entry, verdict: &Verdict) {
+pub(super) fn add_connection(entry: &mut impl Fields, verdict: &Verdict) {
     entry.field("TLSWHY_TIME", &format!("{:.9}", verdict.time));
     entry.field("TLSWHY_TAP", &verdict.tap);
     entry.field("TLSWHY_COMMUNITY_ID", &verdict.community_id);
@@ -56,7 +73,7 @@ pub(super) fn add_connection(entry: &mut Entry, verdict: &Verdict) {
     add_known(entry, "TLSWHY_TLS_VERSION", verdict.tls_version.as_deref());
 }
 
-pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json::Result<()> {
+pub(super) fn add_judgement(entry: &mut impl Fields, verdict: &Verdict) -> serde_json::Result<()> {
     entry.field("TLSWHY_CAUSE", verdict.cause.name());
     entry.field(
         "TLSWHY_CONFIDENCE",
@@ -119,7 +136,7 @@ pub(super) fn add_judgement(entry: &mut Entry, verdict: &Verdict) -> serde_json:
     Ok(())
 }
 
-fn add_server_leg(entry: &mut Entry, leg: &ServerLeg) {
+fn add_server_leg(entry: &mut impl Fields, leg: &ServerLeg) {
     entry.field("TLSWHY_SERVER_LEG_TAP", &leg.tap);
     entry.field("TLSWHY_SERVER_LEG_COMMUNITY_ID", &leg.community_id);
     entry.field("TLSWHY_SERVER_LEG_CLIENT", &leg.client.to_string());
@@ -129,12 +146,12 @@ fn add_server_leg(entry: &mut Entry, leg: &ServerLeg) {
     add_known(entry, "TLSWHY_SERVER_LEG_ISSUER", leg.issuer.as_deref());
 }
 
-fn add_endpoint(entry: &mut Entry, [ip, port]: [&'static str; 2], endpoint: Endpoint) {
+fn add_endpoint(entry: &mut impl Fields, [ip, port]: [&'static str; 2], endpoint: Endpoint) {
     entry.field(ip, &endpoint.ip.to_string());
     entry.field(port, &endpoint.port.to_string());
 }
 
-fn add_known(entry: &mut Entry, name: &'static str, value: Option<&str>) {
+fn add_known(entry: &mut impl Fields, name: &'static str, value: Option<&str>) {
     if let Some(value) = value {
         entry.field(name, value);
     }
