@@ -9,6 +9,7 @@
 pub mod clock;
 pub(crate) mod ethtool;
 pub mod interfaces;
+pub(crate) mod name;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod privileges;

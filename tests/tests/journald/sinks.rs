@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use detector_user::outlet::sink::{
-    DEFAULT_SOCKET, Folds, Output, SinkOptions, Sinks, SyslogSettings,
+    DEFAULT_SOCKET, Folds, OtlpSettings, Output, SinkOptions, Sinks, SyslogSettings,
 };
 use detector_user::verdict::Verdict;
 use nix::mount::{MsFlags, mount};
@@ -35,6 +35,7 @@ fn options(folder: &Path) -> SinkOptions {
         spill_max: 1 << 20,
         runtime_directory: None,
         syslog: SyslogSettings::default(),
+        otlp: OtlpSettings::default(),
         journal_socket: DEFAULT_SOCKET.into(),
         database: None,
     }

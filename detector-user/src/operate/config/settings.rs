@@ -14,7 +14,7 @@ use crate::outlet::database::Retention;
 use crate::outlet::edl::EdlSettings;
 use crate::outlet::live_page::PageSettings;
 use crate::outlet::metrics::MetricsAddress;
-use crate::outlet::sink::{Output, SyslogSettings};
+use crate::outlet::sink::{OtlpSettings, Output, SyslogSettings};
 use crate::source::tap::selection::Wanted;
 
 /// Every setting.
@@ -50,6 +50,8 @@ pub struct Settings {
     pub json_file: Option<PathBuf>,
     /// Syslog server in addition to the outputs.
     pub syslog: SyslogSettings,
+    /// OpenTelemetry collector in addition to the outputs.
+    pub otlp: OtlpSettings,
     /// Time for which repeats of a verdict are only counted, in the journal and at servers; zero writes
     /// them all.
     pub fold: Duration,
@@ -93,6 +95,7 @@ impl Default for Settings {
             outputs: Vec::new(),
             json_file: None,
             syslog: SyslogSettings::default(),
+            otlp: OtlpSettings::default(),
             fold: defaults::FOLD,
             queue: defaults::QUEUE,
             spill_max: defaults::SPILL_MAX,

@@ -79,6 +79,13 @@ key = "/etc/tlswhy/gateway.key"
 facility = "local3"
 sd_id = "tlswhy@32473.7"
 
+[otlp]
+endpoint = "https://otel.example.com/v1/logs"
+headers_file = "/etc/tlswhy/otlp.headers"
+ca = "/etc/tlswhy/otel-ca.pem"
+certificate = "/etc/tlswhy/gateway.pem"
+key = "/etc/tlswhy/gateway.key"
+
 [metrics]
 listen = "127.0.0.1:9745"
 
@@ -174,6 +181,8 @@ spill_max = "much"
 server = "tcp://192.0.2.5"
 facility = "kern"
 sd_id = "tlswhy"
+[otlp]
+endpoint = "otel.example.com:4318"
 [metrics]
 listen = "192.0.2.1:9745"
 [state]

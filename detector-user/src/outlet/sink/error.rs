@@ -129,6 +129,14 @@ pub enum SinkError {
         /// The system's error.
         source: io::Error,
     },
+    /// A server over the network refused a verdict for good.
+    #[error("{server} rejects verdicts: {reason}; they are lost to it")]
+    Rejected {
+        /// The server's address.
+        server: String,
+        /// Its answer.
+        reason: String,
+    },
     /// No journald listens.
     #[error(
         "cannot reach journald at {}; start systemd-journald or use --output text", .socket.display()
@@ -179,6 +187,7 @@ impl SinkError {
             Self::AcceptancesDropped { .. } => "acceptances-dropped",
             Self::ClockAhead { .. } => "clock-ahead",
             Self::Unreachable { .. } => "unreachable",
+            Self::Rejected { .. } => "rejected",
             Self::JournalMissing { .. } => "journald-missing",
             Self::JournalForbidden { .. } => "journald-forbidden",
             Self::JournalBusy { .. } => "journald-busy",
@@ -187,7 +196,7 @@ impl SinkError {
     }
 
     /// Every kind that may lose verdicts.
-    pub const LOSSES: [&str; 13] = [
+    pub const LOSSES: [&str; 14] = [
         "write",
         "open",
         "overflow",
@@ -197,6 +206,7 @@ impl SinkError {
         "spill-damaged",
         "delivered",
         "database",
+        "rejected",
         "journald-missing",
         "journald-forbidden",
         "journald-busy",

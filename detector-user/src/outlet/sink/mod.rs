@@ -1,4 +1,5 @@
-//! Sinks of verdicts: a terminal, JSON lines, the journal, a file, a syslog server.
+//! Sinks of verdicts: a terminal, JSON lines, the journal, a file, a syslog server, an
+//! OpenTelemetry collector.
 
 mod delivered;
 mod error;
@@ -12,6 +13,7 @@ mod journald;
 mod json;
 mod json_file;
 mod native_protocol;
+mod otlp;
 mod output;
 mod queue;
 mod spill;
@@ -26,6 +28,7 @@ pub use journald::{DEFAULT_SOCKET, Journald};
 pub use json::JsonLines;
 pub use json_file::JsonFile;
 pub(crate) use native_protocol::Entry;
+pub use otlp::{Otlp, OtlpEndpoint, OtlpSettings};
 pub use output::{DatabaseOptions, Folds, Output, SinkOptions};
 pub use queue::SinkStatus;
 pub use syslog::{Facility, Syslog, SyslogServer, SyslogSettings, is_sd_id};

@@ -13,8 +13,8 @@ use super::folding::Folding;
 use super::queue::{Extras, Queue};
 use super::spill::Spill;
 use super::{
-    DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Sink, SinkError, Sinks, Syslog, SyslogSettings,
-    Text,
+    DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Otlp, OtlpSettings, Sink, SinkError, Sinks,
+    Syslog, SyslogSettings, Text,
 };
 
 /// An output for verdicts.
@@ -78,6 +78,8 @@ pub struct SinkOptions {
     pub queue: usize,
     /// Syslog server in addition to them.
     pub syslog: SyslogSettings,
+    /// OpenTelemetry collector in addition to them.
+    pub otlp: OtlpSettings,
     /// Time for which repeats are only counted in the journal and at servers; zero writes them all.
     pub fold: Duration,
     /// The same on standard output.
@@ -158,6 +160,11 @@ impl Sinks {
         }
         if let Some(server) = &options.syslog.server {
             let sink = Folding::new(Syslog::new(server, &options.syslog), options.fold);
+            queues.push(options.queue(Box::new(sink), true, &mut warnings)?);
+        }
+        if let Some(endpoint) = &options.otlp.endpoint {
+            let sink = Otlp::new(endpoint, &options.otlp)?;
+            let sink = Folding::new(sink, options.fold);
             queues.push(options.queue(Box::new(sink), true, &mut warnings)?);
         }
         if let Some(database) = &options.database {

@@ -71,6 +71,7 @@ pub(super) fn sink_options(
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
         syslog: settings.syslog.clone(),
+        otlp: settings.otlp.clone(),
         waits_for_file: arguments.runs_as_service(),
         queue: settings.queue,
         fold: settings.fold,

@@ -171,6 +171,8 @@ impl Watch {
         let mut outputs: Vec<_> = outputs.iter().map(|it| it.name().to_owned()).collect();
         let server = self.config.settings.syslog.server.as_ref();
         outputs.extend(server.map(ToString::to_string));
+        let collector = self.config.settings.otlp.endpoint.as_ref();
+        outputs.extend(collector.map(ToString::to_string));
         info!("verdicts go to {}", outputs.join(" and "));
         info!("ready");
     }

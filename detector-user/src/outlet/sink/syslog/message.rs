@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::NAME;
 use super::server::SyslogSettings;
+use crate::host::name::machine_name;
 use crate::outlet::sink::escape::escaped;
 use crate::outlet::sink::fields::{Fields, add_connection, add_judgement, add_repeats};
 use crate::outlet::sink::fold::Repeats;
@@ -49,9 +50,9 @@ pub(super) struct Form {
 
 impl Form {
     pub(super) fn new(settings: &SyslogSettings, max: usize) -> Self {
-        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname");
         Self {
-            hostname: hostname_field(hostname.as_deref().unwrap_or_default()),
+            // As RFC 5424 §6.2.4 has it.
+            hostname: machine_name().unwrap_or_else(|| "-".to_owned()),
             process: process::id(),
             facility: settings.facility.number(),
             sd_id: settings.sd_id.clone(),
@@ -130,17 +131,6 @@ impl Form {
 /// Returns a time with microseconds, the most that is allowed (§6.2.3).
 fn timestamp(time: Timestamp) -> String {
     format!("{time:.6}")
-}
-
-/// Returns the name of this machine as a header has it: printable ASCII, at most 255 characters (§6.2.4).
-fn hostname_field(name: &str) -> String {
-    let printable = name.trim().chars().filter(char::is_ascii_graphic);
-    let name: String = printable.take(255).collect();
-    if name.is_empty() {
-        "-".to_owned()
-    } else {
-        name
-    }
 }
 
 /// Returns text as it is sent. Text in UTF-8 must begin with a byte order mark, and text of other octets
