@@ -13,7 +13,16 @@ impl Verdict {
         self.supersedes = revision.checked_sub(1).map(|previous| self.id_of(previous));
     }
 
+    /// Returns a number that all verdicts on this connection share.
+    pub(crate) fn connection_id(&self) -> u64 {
+        self.number_of(0)
+    }
+
     fn id_of(&self, revision: u32) -> String {
+        format!("{:016x}", self.number_of(revision))
+    }
+
+    fn number_of(&self, revision: u32) -> u64 {
         let mut hash = Sha256::new();
         for text in [&self.tap, &self.community_id] {
             hash.update((text.len() as u64).to_le_bytes());
@@ -29,7 +38,7 @@ impl Verdict {
         hash.update(revision.to_le_bytes());
         let digest = hash.finalize();
         let start = digest.first_chunk().copied().unwrap_or_default();
-        format!("{:016x}", u64::from_be_bytes(start))
+        u64::from_be_bytes(start)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use detector_user::outlet::sink::{
-    DEFAULT_SOCKET, Folds, OtlpSettings, Output, SinkOptions, Sinks, SyslogSettings,
+    DEFAULT_SOCKET, Folds, JsonShape, OtlpSettings, Output, SinkOptions, Sinks, SyslogSettings,
 };
 use detector_user::verdict::Verdict;
 use nix::mount::{MsFlags, mount};
@@ -27,6 +27,7 @@ fn options(folder: &Path) -> SinkOptions {
     SinkOptions {
         outputs: vec![Output::Journald],
         json_file: None,
+        json_shape: JsonShape::Json,
         waits_for_file: false,
         queue: 16,
         fold: Duration::ZERO,

@@ -192,7 +192,7 @@ fn check_outputs(command: &str, outputs: &[Output]) -> Result<(), clap::Error> {
         > 1
     {
         let message =
-            "conflicting outputs: text and json both write to standard output; choose one";
+            "conflicting outputs: text, json and eve all write to standard output; choose one";
         return Err(usage(command, message));
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::values::{
     port_values, ports, ring, size, size_value, text, texts, user,
 };
 use crate::operate::scope::Filter;
-use crate::outlet::sink::{Facility, Output, is_sd_id};
+use crate::outlet::sink::{Facility, JsonShape, Output, is_sd_id};
 use crate::source::tap::selection::Wanted;
 
 /// One key.
@@ -495,7 +495,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "output.to",
-        expected: "a list of \"text\", \"json\" and \"journald\"",
+        expected: "a list of \"text\", \"json\", \"eve\" and \"journald\"",
         about: "Outputs for verdicts. If not set: journald as a service, otherwise text",
         live: false,
         read: |settings, value| {
@@ -504,7 +504,7 @@ pub const KEYS: &[Key] = &[
             })?;
             let on_stdout = settings.outputs.iter().filter(|it| it.is_on_stdout());
             if on_stdout.count() > 1 {
-                let why = "text and json both write to standard output, choose one";
+                let why = "text, json and eve all write to standard output, choose one";
                 return Err(Complaint::new(why).into());
             }
             Ok(())
@@ -525,6 +525,20 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |settings| settings.json_file.as_deref().map(path_value),
+    },
+    Key {
+        path: "output.json_shape",
+        expected: "\"json\" or \"eve\"",
+        about: "Shape of the lines in that file: the verdict, or an event of Suricata's EVE with the verdict in it",
+        live: false,
+        read: |settings, value| {
+            let given = text(value)?;
+            let shape = JsonShape::named(given);
+            settings.json_shape =
+                shape.ok_or_else(|| Complaint::new(format!("found {given:?}")))?;
+            Ok(())
+        },
+        show: |settings| Some(settings.json_shape.name().into()),
     },
     Key {
         path: "output.log",

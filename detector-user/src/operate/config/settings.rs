@@ -14,7 +14,7 @@ use crate::outlet::database::Retention;
 use crate::outlet::edl::EdlSettings;
 use crate::outlet::live_page::PageSettings;
 use crate::outlet::metrics::MetricsAddress;
-use crate::outlet::sink::{OtlpSettings, Output, SyslogSettings};
+use crate::outlet::sink::{JsonShape, OtlpSettings, Output, SyslogSettings};
 use crate::source::tap::selection::Wanted;
 
 /// Every setting.
@@ -48,6 +48,8 @@ pub struct Settings {
     pub outputs: Vec<Output>,
     /// File of JSON lines in addition to the outputs.
     pub json_file: Option<PathBuf>,
+    /// Shape of its lines.
+    pub json_shape: JsonShape,
     /// Syslog server in addition to the outputs.
     pub syslog: SyslogSettings,
     /// OpenTelemetry collector in addition to the outputs.
@@ -94,6 +96,7 @@ impl Default for Settings {
             handshake_ring: defaults::HANDSHAKE_RING,
             outputs: Vec::new(),
             json_file: None,
+            json_shape: JsonShape::Json,
             syslog: SyslogSettings::default(),
             otlp: OtlpSettings::default(),
             fold: defaults::FOLD,

@@ -66,6 +66,7 @@ handshake_ring = "16 MiB"
 [output]
 to = ["json", "journald"]
 json_file = "/var/log/tlswhy/verdicts.json"
+json_shape = "eve"
 log = "broken"
 fold = "90s"
 queue = 100
@@ -175,6 +176,7 @@ observation_ring = "3MiB"
 to = ["text", "json"]
 fold = "soon"
 json_file = "verdicts.json"
+json_shape = "xml"
 queue = "many"
 spill_max = "much"
 [syslog]

@@ -1,27 +1,69 @@
-//! JSON, one object per line.
+//! JSON, one object per line: the verdict, or an event of EVE with it.
 
 use std::io::Write;
 
 use serde::Serialize;
 
+use super::eve::Event;
 use super::fold::Repeats;
 use super::folding::WriteRepeats;
 use super::{Sink, SinkError, stream};
 use crate::verdict::Verdict;
+use crate::verdict::named::named;
 
-const NAME: &str = "json";
+named! {
+    /// The shape of a line.
+    pub enum JsonShape {
+        /// The verdict.
+        Json = "json",
+        /// An event of Suricata's EVE, with the verdict in it.
+        Eve = "eve",
+    }
+}
+
+impl JsonShape {
+    /// Returns the shape of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Replaces `line` by a verdict and a newline; `whole` is the verdict, or more than it.
+    ///
+    /// # Errors
+    /// [`SinkError::Write`] for the sink called `output`.
+    pub(super) fn encode(
+        self,
+        line: &mut Vec<u8>,
+        verdict: &Verdict,
+        whole: &impl Serialize,
+        output: &'static str,
+    ) -> Result<(), SinkError> {
+        match self {
+            Self::Json => encode(line, whole, output),
+            Self::Eve => encode(line, &Event::new(verdict, whole), output),
+        }
+    }
+}
 
 /// Writes each verdict as one line and flushes it, so that a reader sees it at once.
 pub struct JsonLines<W> {
     to: W,
+    shape: JsonShape,
     line: Vec<u8>,
 }
 
 impl<W: Write + Send> JsonLines<W> {
-    /// Writes to `to`.
+    /// Writes verdicts to `to`.
     pub const fn new(to: W) -> Self {
+        Self::in_shape(to, JsonShape::Json)
+    }
+
+    /// Writes lines of a shape to `to`.
+    pub const fn in_shape(to: W, shape: JsonShape) -> Self {
         Self {
             to,
+            shape,
             line: Vec::new(),
         }
     }
@@ -29,17 +71,18 @@ impl<W: Write + Send> JsonLines<W> {
 
 impl<W: Write + Send> Sink for JsonLines<W> {
     fn name(&self) -> &'static str {
-        NAME
+        self.shape.name()
     }
 
     fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         // A line goes out in one piece: half an object would cost the reader the next one too.
-        encode(&mut self.line, verdict, NAME)?;
-        stream::write(&mut self.to, &self.line, NAME)
+        let name = self.shape.name();
+        self.shape.encode(&mut self.line, verdict, verdict, name)?;
+        stream::write(&mut self.to, &self.line, name)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        stream::flush(&mut self.to, NAME)
+        stream::flush(&mut self.to, self.shape.name())
     }
 }
 
@@ -62,22 +105,21 @@ impl<W: Write + Send> WriteRepeats for JsonLines<W> {
             first_time: format!("{:.9}", repeats.first),
             also_supersedes: &repeats.superseded,
         };
-        encode(&mut self.line, &repeated, NAME)?;
-        stream::write(&mut self.to, &self.line, NAME)
+        let name = self.shape.name();
+        let verdict = &repeats.verdict;
+        self.shape
+            .encode(&mut self.line, verdict, &repeated, name)?;
+        stream::write(&mut self.to, &self.line, name)
     }
 }
 
-/// Replaces `line` by a verdict's JSON and a newline.
-///
-/// # Errors
-/// [`SinkError::Write`] for the sink called `output`.
-pub(super) fn encode(
+fn encode(
     line: &mut Vec<u8>,
-    verdict: &impl Serialize,
+    object: &impl Serialize,
     output: &'static str,
 ) -> Result<(), SinkError> {
     line.clear();
-    serde_json::to_writer(&mut *line, verdict).map_err(|error| SinkError::Write {
+    serde_json::to_writer(&mut *line, object).map_err(|error| SinkError::Write {
         output,
         source: error.into(),
     })?;

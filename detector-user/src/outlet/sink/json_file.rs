@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::json::encode;
-use super::{Sink, SinkError};
+use super::{JsonShape, Sink, SinkError};
 use crate::verdict::Verdict;
 
 const NAME: &str = "json-file";
@@ -19,6 +18,7 @@ pub struct JsonFile {
     path: PathBuf,
     /// `None` until it can be opened.
     file: Option<File>,
+    shape: JsonShape,
     line: Vec<u8>,
 }
 
@@ -33,11 +33,18 @@ impl JsonFile {
         Ok(sink)
     }
 
+    /// Writes lines of another shape.
+    #[must_use]
+    pub fn in_shape(self, shape: JsonShape) -> Self {
+        Self { shape, ..self }
+    }
+
     /// Opens or creates the file at `path` as soon as that is possible; verdicts fail until then.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             file: None,
+            shape: JsonShape::Json,
             line: Vec::new(),
         }
     }
@@ -81,7 +88,7 @@ impl Sink for JsonFile {
     }
 
     fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        encode(&mut self.line, verdict, NAME)?;
+        self.shape.encode(&mut self.line, verdict, verdict, NAME)?;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(open(&self.path)?),

@@ -4,6 +4,7 @@
 mod delivered;
 mod error;
 mod escape;
+mod eve;
 mod fanout;
 mod fields;
 mod fold;
@@ -25,7 +26,7 @@ pub use error::SinkError;
 pub use escape::escaped;
 pub use fanout::{Loss, Sinks};
 pub use journald::{DEFAULT_SOCKET, Journald};
-pub use json::JsonLines;
+pub use json::{JsonLines, JsonShape};
 pub use json_file::JsonFile;
 pub(crate) use native_protocol::Entry;
 pub use otlp::{Otlp, OtlpEndpoint, OtlpSettings};

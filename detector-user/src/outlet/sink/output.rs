@@ -13,8 +13,8 @@ use super::folding::Folding;
 use super::queue::{Extras, Queue};
 use super::spill::Spill;
 use super::{
-    DEFAULT_SOCKET, Journald, JsonFile, JsonLines, Otlp, OtlpSettings, Sink, SinkError, Sinks,
-    Syslog, SyslogSettings, Text,
+    DEFAULT_SOCKET, Journald, JsonFile, JsonLines, JsonShape, Otlp, OtlpSettings, Sink, SinkError,
+    Sinks, Syslog, SyslogSettings, Text,
 };
 
 /// An output for verdicts.
@@ -24,6 +24,8 @@ pub enum Output {
     Text,
     /// JSON, one object per line
     Json,
+    /// JSON in the shape of Suricata's EVE, one event per line
+    Eve,
     /// Entries in the systemd journal with TLSWHY_* fields
     Journald,
 }
@@ -35,6 +37,7 @@ impl Output {
         match self {
             Self::Text => "text",
             Self::Json => "json",
+            Self::Eve => "eve",
             Self::Journald => "journald",
         }
     }
@@ -42,7 +45,7 @@ impl Output {
     /// Whether it writes to standard output.
     #[must_use]
     pub const fn is_on_stdout(self) -> bool {
-        matches!(self, Self::Text | Self::Json)
+        matches!(self, Self::Text | Self::Json | Self::Eve)
     }
 }
 
@@ -60,6 +63,10 @@ impl Folds {
         Some(match output {
             Output::Text => Box::new(Folding::new(Text::stdout(), self.text)),
             Output::Json => Box::new(Folding::new(JsonLines::new(io::stdout()), self.json)),
+            Output::Eve => {
+                let lines = JsonLines::in_shape(io::stdout(), JsonShape::Eve);
+                Box::new(Folding::new(lines, self.json))
+            }
             Output::Journald => return None,
         })
     }
@@ -72,6 +79,8 @@ pub struct SinkOptions {
     pub outputs: Vec<Output>,
     /// File of JSON lines in addition to them.
     pub json_file: Option<PathBuf>,
+    /// Shape of its lines.
+    pub json_shape: JsonShape,
     /// Whether a file that cannot be opened yet is retried instead of failing the start.
     pub waits_for_file: bool,
     /// Maximum verdicts queued in memory for each.
@@ -156,6 +165,7 @@ impl Sinks {
                 }
                 opened => opened?,
             };
+            let sink = sink.in_shape(options.json_shape);
             queues.push(options.queue(Box::new(sink), false, &mut warnings)?);
         }
         if let Some(server) = &options.syslog.server {

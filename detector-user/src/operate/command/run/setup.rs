@@ -70,6 +70,7 @@ pub(super) fn sink_options(
     SinkOptions {
         outputs: run_outputs(&settings.outputs),
         json_file: settings.json_file.clone(),
+        json_shape: settings.json_shape,
         syslog: settings.syslog.clone(),
         otlp: settings.otlp.clone(),
         waits_for_file: arguments.runs_as_service(),

@@ -14,7 +14,7 @@ use strict::{Parsed, parse};
 use super::*;
 use crate::outlet::client_tls::ClientTlsFiles;
 use crate::outlet::http::tls::TlsFiles;
-use crate::outlet::sink::{Folds, OtlpSettings, SinkOptions, Sinks, escaped};
+use crate::outlet::sink::{Folds, JsonShape, OtlpSettings, SinkOptions, Sinks, escaped};
 use crate::verdict::tests::pinning;
 use crate::verdict::{Cause, Evidence};
 
@@ -405,6 +405,7 @@ fn verdicts_wait_on_disk_for_a_server_that_is_away() {
     let options = SinkOptions {
         outputs: Vec::new(),
         json_file: None,
+        json_shape: JsonShape::Json,
         syslog: settings("tcp", port),
         otlp: OtlpSettings::default(),
         waits_for_file: false,
