@@ -213,7 +213,7 @@ fn compile(
         .env("RUSTC", &toolchain.rustc)
         // Inline assembly for this target is unstable even if its core library is precompiled.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
         .env("LD_LIBRARY_PATH", linker_libraries())
         .output()
         .map_err(|error| format!("cannot run {}: {error}", toolchain.cargo.display()))?;
@@ -230,8 +230,8 @@ fn compile(
     Ok(target_dir.join(target).join("bpf").join(object))
 }
 
-fn flags() -> Vec<String> {
-    [
+fn flags(workspace: &Path) -> Vec<String> {
+    let mut flags = [
         "-Clinker=bpf-linker",
         "-Clink-arg=--btf",
         "-Cdebuginfo=2",
@@ -239,7 +239,21 @@ fn flags() -> Vec<String> {
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
     ]
     .map(str::to_owned)
-    .to_vec()
+    .to_vec();
+    // BTF names source files: the object is the same in whatever folder it is built.
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cargo"))
+    });
+    for (folder, name) in [
+        (Some(workspace.to_owned()), "/tlswhy"),
+        (cargo_home, "/cargo"),
+    ] {
+        if let Some(folder) = folder {
+            flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
+        }
+    }
+    flags
 }
 
 /// Returns the library path with the compiler's LLVM, which bpf-linker needs.

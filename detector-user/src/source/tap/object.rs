@@ -144,4 +144,11 @@ mod tests {
             assert!(instructions > WRAPPER, "{name}: {instructions}");
         }
     }
+
+    #[test]
+    fn the_object_does_not_depend_on_the_folder_in_which_it_is_built() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        let folder = folder.unwrap().to_str().unwrap().as_bytes();
+        assert!(!OBJECT.windows(folder.len()).any(|it| it == folder));
+    }
 }
