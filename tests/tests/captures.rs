@@ -61,6 +61,15 @@ fn group(prefix: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Runs a line for the shell, in which `tlswhy` is the agent, and returns all that it wrote.
+fn written(line: &str, folder: &Path) -> String {
+    let mut command = Command::new("sh");
+    let script = format!("tlswhy() {{ \"$agent\" \"$@\"; }}; {line}");
+    command.args(["-c", &script]).env("agent", agent());
+    let output = command.current_dir(folder).output().unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
 #[test]
 fn the_example_of_the_readme_is_what_is_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -68,12 +77,34 @@ fn the_example_of_the_readme_is_what_is_written() {
     let (_, example) = readme.split_once("-- pcap ").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let (pattern, shown) = example.split_once('\n').unwrap();
-    let shell = format!("exec \"$0\" pcap {pattern}");
-    let mut command = Command::new("sh");
-    command.args(["-c", &shell]).arg(agent()).current_dir(root);
-    let output = command.output().unwrap();
-    let written = [output.stdout, output.stderr].concat();
-    assert_eq!(String::from_utf8(written).unwrap(), shown);
+    assert_eq!(written(&format!("tlswhy pcap {pattern}"), root), shown);
+}
+
+/// The block of a document that begins with `cd`, and has one command; UPDATE_DOCUMENTS=1 writes the output again.
+#[rstest]
+#[case("docs/explain.md", "$ cd tests/captures\n$ tlswhy explain ")]
+#[case("docs/operate.md", "$ cd tests/captures/corpus\n$ tlswhy why ")]
+fn examples_of_documents_are_what_is_written(#[case] document: &str, #[case] begins: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = root.join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let start = text.find(begins).unwrap();
+    let block = text[start..].split("```").next().unwrap();
+    let (folder, rest) = block.split_once('\n').unwrap();
+    // A command goes on behind a backslash.
+    let mut end = rest.find('\n').unwrap();
+    while rest[..end].ends_with('\\') {
+        end += 1 + rest[end + 1..].find('\n').unwrap();
+    }
+    let (command, shown) = rest.split_at(end + 1);
+    let folder = root.join(folder.trim_start_matches("$ cd "));
+    let output = written(command.trim_start_matches("$ "), &folder);
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        let updated = text.replacen(shown, &output, 1);
+        std::fs::write(&path, updated).unwrap();
+    } else {
+        assert_eq!(output, shown);
+    }
 }
 
 #[test]

@@ -166,3 +166,56 @@ fn groups_count_each_connection_once(#[case] beginning: &str) {
         assert!(failed + group["worked"].as_u64().unwrap() > 0, "{group}");
     }
 }
+
+/// Each failure is said once, and nothing is said of the past that is not there.
+#[test]
+fn without_a_readable_capture_there_is_one_line_and_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    std::fs::write(&page, "the last one").unwrap();
+    let page = page.to_str().unwrap();
+    for command in [
+        &["groups", "--pcap"][..],
+        &["verdicts", "--pcap"],
+        &["why", "api.example", "--pcap"],
+        &["report", "--to", page, "--pcap"],
+        &["top", "--once", "--replay"],
+    ] {
+        let mut asking = Command::new(agent());
+        let output = asking.args(command).arg("/nonexistent").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = "tlswhy: cannot open /nonexistent: No such file or directory (os error 2)\n";
+        assert_eq!(said, expected, "{command:?}");
+        assert!(output.stdout.is_empty(), "{command:?}");
+    }
+    assert_eq!(std::fs::read_to_string(page).unwrap(), "the last one");
+}
+
+#[test]
+fn a_ca_that_issued_nothing_and_groups_that_are_left_out_are_said() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus");
+    let mut asking = Command::new(agent());
+    asking.args([
+        "groups",
+        "--all",
+        "--limit",
+        "1",
+        "--inspection-ca",
+        "CN=Typo CA",
+    ]);
+    for capture in CAPTURES {
+        asking.arg("--pcap").arg(corpus.join(capture));
+    }
+    let output = asking.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("no certificate was issued by the inspection CA \"CN=Typo CA\""),
+        "{said}"
+    );
+    assert!(
+        said.contains("the first 1 groups are shown; --limit shows more"),
+        "{said}"
+    );
+    assert_eq!(text(&output).lines().count(), 2);
+}

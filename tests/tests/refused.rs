@@ -230,7 +230,7 @@ fn a_hello_answered_by_icmp_is_told_unless_it_arrives(
     let causes: Vec<_> = verdicts.iter().map(|verdict| &verdict["cause"]).collect();
     assert_eq!(
         causes,
-        (cause != "").then_some(cause).as_slice(),
+        (!cause.is_empty()).then_some(cause).as_slice(),
         "{verdicts:?}"
     );
 

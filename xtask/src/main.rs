@@ -13,6 +13,10 @@ const TEST_COST: &str = "\
 On two cores the first run takes about half an hour: 5 minutes to install packages, 10 to build, 15 to
 test. It needs 7 GB of disk in target/ and 3 GB for packages. Later runs build and install what changed.";
 
+const DEMO_COST: &str = "\
+On two idle cores the first run takes about ten minutes: some to install packages, most to build as for a
+release, and half a minute for the story. It needs 1.5 GB of disk in target/.";
+
 fn main() -> ExitCode {
     commands::main(commands::xtask(), run)
 }
@@ -23,6 +27,9 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
     }
     if name == "test" {
         println!("{TEST_COST}\n[1/4] packages");
+    }
+    if name == "demo" {
+        println!("{DEMO_COST}");
     }
     let needed = match name {
         "setup" | "demo" => &[Group::Base][..],

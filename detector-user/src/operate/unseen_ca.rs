@@ -8,8 +8,8 @@ use crate::cause::knowledge::Knowledge;
 
 /// Certificates after which a CA that issued none of them is reported.
 pub const CERTIFICATES_MIN: u64 = 20;
-/// The same at the end of a capture, which may be short.
-pub const CERTIFICATES_MIN_AT_END: u64 = 3;
+/// The same at the end of a capture, however short.
+pub const CERTIFICATES_MIN_AT_END: u64 = 1;
 /// Issuers, and names of each, that are counted.
 const COUNTED_MAX: usize = 256;
 

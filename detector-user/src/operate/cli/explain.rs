@@ -15,8 +15,8 @@ Examples:
   tlswhy explain --traffic-log traffic.csv --filter '( addr.src in 10.0.1.0/24 ) and !( port.dst eq 8443 )'
   tlswhy explain --traffic-log traffic.log.1.gz --all --output json
 
-Logs of PAN-OS 7.1 to 11 (traffic and decryption; as syslog or exported with a header) and of FortiGate
-(UTM, SSL). A row belongs to the connection between its ends, translated or not, that began at its time;
+Logs of PAN-OS 7.1 to 11 (traffic and decryption; as syslog or exported with a header), FortiGate (UTM,
+SSL), Cisco FTD (connection events) and AWS Network Firewall (TLS). A row belongs to the connection between its ends, translated or not, that began at its time;
 the offset of the firewall's clock is estimated from the rows.";
 
 pub(super) const EXIT_CODES: &str = "\
@@ -33,7 +33,7 @@ pub struct ExplainArgs {
     pub logs: Vec<PathBuf>,
 
     /// Rows that are explained, in PAN-OS's filter language [default: of PAN-OS traffic logs those of
-    /// `( subtype neq end ) and ( action eq allow )`, of other logs every row]
+    /// `( subtype neq end ) and ( action eq allow )`, of FTD's events those that failed, of other logs every row]
     #[arg(long, value_name = "FILTER", conflicts_with = "all")]
     pub filter: Option<Filter>,
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::past::PastArgs;
 
@@ -32,13 +32,35 @@ pub struct WhyArgs {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub limit: usize,
 
-    /// Write JSON instead of text: one object for each story
+    /// Format
+    #[arg(short, long, value_name = "OUTPUT", value_enum, default_value_t)]
+    pub output: WhyOutput,
+
+    /// As `--output json`: one object for each story
     #[arg(long)]
     pub json: bool,
 
     /// The past that is asked.
     #[command(flatten)]
     pub past: PastArgs,
+}
+
+/// A format of stories.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum WhyOutput {
+    /// Text for people
+    #[default]
+    Text,
+    /// JSON, one object for each story
+    Json,
+}
+
+impl WhyArgs {
+    /// Whether JSON is wanted.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.json || matches!(self.output, WhyOutput::Json)
+    }
 }
 
 /// The thing that is asked about.

@@ -1,4 +1,4 @@
-//! `tlswhy check-config`: the mistakes in a configuration file.
+//! `tlswhy check-config`: the mistakes in a configuration file, and the keys without effect on this machine.
 
 use std::path::Path;
 
@@ -17,7 +17,10 @@ pub fn run(arguments: &CheckConfigArgs) -> anyhow::Result<u8> {
     let message = if arguments.file.is_none() && !default.exists() {
         format!("{DEFAULT_FILE} does not exist: the defaults are in effect\n")
     } else {
-        Config::from_file(file)?;
+        let config = Config::from_file(file)?;
+        for warning in config.settings.warnings() {
+            complain!("tlswhy: {}: {warning}", file.display());
+        }
         format!("{} is valid\n", file.display())
     };
     show(&message)?;

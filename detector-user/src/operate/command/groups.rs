@@ -24,7 +24,14 @@ const HEADS: [&str; 9] = [
 /// The past cannot be read, or the output cannot be written.
 pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
     let (past, is_whole) = past::open(&arguments.past)?;
-    let groups = past.groups(&arguments.filters.query(arguments.all, arguments.limit))?;
+    let limit = arguments.limit;
+    let mut query = arguments.filters.query(arguments.all, limit);
+    query.limit = limit.saturating_add(1);
+    let mut groups = past.groups(&query)?;
+    if groups.len() > limit {
+        groups.truncate(limit);
+        complain!("tlswhy: the first {limit} groups are shown; --limit shows more");
+    }
     if groups.is_empty() {
         complain!("tlswhy: no group matches");
     }

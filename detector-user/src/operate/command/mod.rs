@@ -62,8 +62,16 @@ fn shown(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
+/// No capture could be read, and each was named with the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("no capture could be read")]
+pub(super) struct NothingRead;
+
 /// Prints a command's failure. In the journal each line has its priority (sd-daemon(3)).
 pub fn print_error(error: &anyhow::Error) {
+    if error.is::<NothingRead>() {
+        return;
+    }
     let prefix = if connected_to_journal() { "<3>" } else { "" };
     let text = format!("tlswhy: {}", described(error));
     for line in text.lines() {

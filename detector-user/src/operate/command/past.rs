@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::collector::Collector;
-use super::{pcap, report};
+use super::{NothingRead, pcap, report};
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::PastArgs;
 use crate::operate::config::Config;
@@ -63,7 +63,10 @@ pub(super) fn judge(rounds: &[Round], knowledge: Knowledge) -> anyhow::Result<(P
     let progress = Progress::begin(true);
     let reading = pcap::read(&mut pipeline, rounds, None, None, &progress)
         .context("cannot read the captures")?;
-    pipeline.finish();
+    if reading.is_nothing() {
+        return Err(NothingRead.into());
+    }
+    pcap::finish(&mut pipeline);
     drop(pipeline);
     let is_whole = reading.cut_captures == 0 && !progress.is_interrupted();
     Ok((collector.into_past()?, is_whole))

@@ -23,8 +23,12 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
         bail!("the report is a page of HTML; name a file with --to");
     }
     let (past, is_whole) = past::open(&arguments.past)?;
+    let mut source = source(&arguments.past.captures);
+    if !is_whole {
+        source.push_str("; some of it could not be read");
+    }
     let content = Content {
-        source: source(&arguments.past.captures),
+        source,
         query: Box::new(|all, limit| arguments.filters.query(all, limit)),
         limit: arguments.limit,
         stories: arguments.stories,

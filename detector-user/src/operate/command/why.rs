@@ -47,11 +47,12 @@ pub fn run(arguments: &WhyArgs) -> anyhow::Result<u8> {
         );
         return Ok(EXIT_FAILED);
     }
-    let mut text = written(&stories, arguments.json)?;
-    if !text.is_empty() && !remainders.is_empty() && !arguments.json {
+    let is_json = arguments.is_json();
+    let mut text = written(&stories, is_json)?;
+    if !text.is_empty() && !remainders.is_empty() && !is_json {
         text.push('\n');
     }
-    text.push_str(&written(&remainders, arguments.json)?);
+    text.push_str(&written(&remainders, is_json)?);
     show(&text)?;
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }

@@ -108,7 +108,8 @@ pub const KEYS: &[Key] = &[
         expected: "a list of interface names, globs such as \"lan*\", or \"auto\"",
         about: "Interfaces to watch in both directions. `auto` selects the interfaces of default \
                 routes and the ports of bridges; a glob selects matching Ethernet interfaces that have a \
-                link. An interface that does not exist yet is watched as soon as it appears",
+                link. An interface that does not exist yet is watched as soon as it appears; one \
+                that --interface names must exist at the start",
         live: true,
         read: |settings, value| {
             settings.interfaces = list(value, Wanted::parse)?;

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
+use crate::host::namespace::path as namespace_path;
 use crate::operate::asker::Asking;
 use crate::operate::firewall_log::FirewallLogSettings;
 use crate::operate::scope::{Filter, Ignored, Scope};
@@ -118,6 +119,42 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Returns what `tlswhy run` would complain about on this machine, though each value is valid.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let has_database = self.state_directory.is_some() && !self.database.age.is_zero();
+        let servers = [
+            ("edl", self.edl.listen, &self.edl.access),
+            ("page", self.page.listen, &self.page.access),
+        ];
+        for (section, listen, access) in servers {
+            if listen.is_none() {
+                continue;
+            }
+            if !has_database {
+                warnings.push(format!(
+                    "{section}.listen needs state.directory and a database there"
+                ));
+            }
+            let tls = access.acceptor(section).err();
+            let credentials = access.credentials(section).err();
+            let errors = tls.into_iter().chain(credentials);
+            warnings.extend(errors.map(|error| error.to_string()));
+        }
+        if let Some(error) = self.page.exposed() {
+            warnings.push(error.to_string());
+        }
+        if self.probe.enabled && self.knowledge.inspection_cas.is_empty() {
+            warnings.push("probe.enabled has no effect without inspection.ca".to_owned());
+        }
+        let netns = self.netns.as_deref().map(namespace_path);
+        if let Some(path) = netns.filter(|path| !path.exists()) {
+            warnings.push(format!("watch.netns: {} does not exist", path.display()));
+        }
+        warnings
+    }
+
     /// Takes from another the settings that are not [`live`](super::Key::live).
     pub(super) fn keep_fixed(&mut self, other: &Self) {
         *self = Self {

@@ -325,3 +325,23 @@ proptest::proptest! {
         let _ = parsed(&text, Path::new(HERE));
     }
 }
+
+#[test]
+fn keys_without_effect_are_told_though_valid() {
+    let told = |text: &str| config(text).settings.warnings().join("\n");
+    assert_eq!(told(""), "");
+    let all = told(
+        "[watch]\nnetns = \"nonexistent\"\n[probe]\nenabled = true\n\
+         [edl]\nlisten = \"9746\"\nuser = \"x\"\n[page]\nlisten = \"0.0.0.0:9747\"\n",
+    );
+    for expected in [
+        "edl.listen needs state.directory",
+        "edl.user needs password_file",
+        "page.listen needs state.directory",
+        "beyond loopback set page.user",
+        "probe.enabled has no effect",
+        "watch.netns: /run/netns/nonexistent does not exist",
+    ] {
+        assert!(all.contains(expected), "{expected}: {all}");
+    }
+}

@@ -17,10 +17,19 @@ pub enum DatabaseError {
     },
     /// Nothing was ever written to it.
     #[error(
-        "no database at {}; `tlswhy run` writes one where state.directory is set", .path.display()
+        "no database at {}; `tlswhy run` writes one where state.directory is set, --pcap asks captures instead",
+        .path.display()
     )]
     Missing {
         /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// It belongs to another user.
+    #[error(
+        "cannot open the database {}: permission denied; run as root or as the user of the agent", .path.display()
+    )]
+    Denied {
+        /// Its file.
         path: PathBuf,
     },
     /// A later version of tlswhy wrote it.

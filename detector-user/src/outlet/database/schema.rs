@@ -1,6 +1,7 @@
 //! The database's tables, and opening it.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,9 +115,17 @@ fn make_private(path: &Path) {
 /// # Errors
 /// [`DatabaseError`].
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, DatabaseError> {
-    if matches!(path.try_exists(), Ok(false)) {
-        let path = path.to_owned();
-        return Err(DatabaseError::Missing { path });
+    // SQLite's own message names the file twice, and no reason.
+    match File::open(path).map_err(|error| error.kind()) {
+        Err(ErrorKind::NotFound) => {
+            let path = path.to_owned();
+            return Err(DatabaseError::Missing { path });
+        }
+        Err(ErrorKind::PermissionDenied) => {
+            let path = path.to_owned();
+            return Err(DatabaseError::Denied { path });
+        }
+        _ => {}
     }
     let opening = |source| DatabaseError::Open {
         path: path.to_owned(),

@@ -49,6 +49,16 @@ impl Default for PageSettings {
     }
 }
 
+impl PageSettings {
+    /// Returns the error if strangers could read the page.
+    #[must_use]
+    pub fn exposed(&self) -> Option<PageError> {
+        let address = self.listen?;
+        let is_exposed = !address.ip().is_loopback() && !self.access.is_restricted();
+        is_exposed.then_some(PageError::Open(address))
+    }
+}
+
 /// Failure to serve the page.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
@@ -86,8 +96,8 @@ impl LivePage {
         let Some(address) = settings.listen else {
             return Ok(None);
         };
-        if !address.ip().is_loopback() && !settings.access.is_restricted() {
-            return Err(PageError::Open(address));
+        if let Some(error) = settings.exposed() {
+            return Err(error);
         }
         let tls = settings.access.acceptor(SECTION)?;
         let credentials = settings.access.credentials(SECTION)?;

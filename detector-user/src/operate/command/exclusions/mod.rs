@@ -223,7 +223,7 @@ fn judge(
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
     let progress = Progress::begin(true);
     let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, &progress)?;
-    pipeline.finish();
+    pcap::finish(&mut pipeline);
     *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(reading.cut_captures == 0 && !progress.is_interrupted())
 }

@@ -48,6 +48,14 @@ pub(super) struct Reading {
     filter: Option<PacketFilter>,
 }
 
+impl Reading {
+    /// Whether there were captures, and none of them could be read at all.
+    pub(super) fn is_nothing(&self) -> bool {
+        let frames: u64 = self.counters.iter().map(|(_, count)| count).sum();
+        self.cut_captures > 0 && frames == 0 && self.unread.is_empty()
+    }
+}
+
 /// Reads the captures as one run, those of one gateway's taps together, and otherwise in the order of their
 /// beginnings: a connection may continue in the next file, unless that begins before this one ends. Learned facts
 /// are kept in any case.
@@ -107,10 +115,7 @@ pub fn run(arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8>
     if pipeline.is_closed() {
         return Ok(code);
     }
-    pipeline.finish();
-    if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
-        complain!("tlswhy: {message}");
-    }
+    finish(&mut pipeline);
     for error in filter.iter_mut().flat_map(PacketFilter::take_errors) {
         complain!("tlswhy: {error}");
         code = EXIT_FAILED;
@@ -167,6 +172,14 @@ pub(super) fn read(
         complain!("tlswhy: interrupted: what was found so far follows");
     }
     Ok(reading)
+}
+
+/// Judges what is left at the end of captures, and reports a CA that was named and issued nothing.
+pub(super) fn finish(pipeline: &mut Pipeline) {
+    pipeline.finish();
+    if let Some(message) = pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END) {
+        complain!("tlswhy: {message}");
+    }
 }
 
 /// Reads the frames of captures into a receiver, on this thread.

@@ -14,9 +14,10 @@ use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::unreachable::UnreachableReport;
 use crate::operate::cli::TopArgs;
-use crate::operate::command::{pcap, report, status};
+use crate::operate::command::{NothingRead, pcap, report, status};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
+use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
 use crate::outlet::sink::Sinks;
 use crate::outlet::status::{LastVerdict, Loss, Report, Tap};
 use crate::source::capture_set::rounds;
@@ -41,12 +42,23 @@ enum Source {
     Capture(Replay),
 }
 
+/// The end of a replay.
+#[derive(Default)]
+struct Ended {
+    /// Whether all captures were read to their end.
+    is_whole: bool,
+    /// Whether none could be read at all.
+    is_nothing: bool,
+    /// The message about an inspection CA that issued nothing.
+    unseen_ca: Option<String>,
+}
+
 /// A capture that is read on a thread of its own.
 struct Replay {
     latest: Arc<Mutex<Arc<Report>>>,
     progress: Progress,
-    reader: Option<JoinHandle<bool>>,
-    is_whole: bool,
+    reader: Option<JoinHandle<Ended>>,
+    ended: Ended,
 }
 
 impl Feed {
@@ -95,11 +107,18 @@ impl Feed {
     }
 
     /// Waits until a capture was read to its end.
-    pub(super) fn wait(&mut self) {
+    ///
+    /// # Errors
+    /// [`NothingRead`].
+    pub(super) fn wait(&mut self) -> Result<(), NothingRead> {
         if let Source::Capture(replay) = &mut self.source {
             replay.join();
+            if replay.ended.is_nothing {
+                return Err(NothingRead);
+            }
             self.report = replay.latest();
         }
+        Ok(())
     }
 
     pub(super) fn report(&self) -> &Report {
@@ -146,7 +165,10 @@ impl Feed {
             Source::Capture(mut replay) => {
                 replay.progress.interrupt();
                 replay.join();
-                replay.is_whole
+                if let Some(message) = replay.ended.unseen_ca {
+                    complain!("tlswhy: {message}");
+                }
+                replay.ended.is_whole
             }
         }
     }
@@ -168,6 +190,7 @@ impl Replay {
             pace: arguments.speed.map(|speed| Pace { speed, begin: None }),
             progress: progress.clone(),
             taps: Vec::new(),
+            cut_captures: 0,
         };
         let reader = thread::Builder::new()
             .name("replay".to_owned())
@@ -175,14 +198,20 @@ impl Replay {
                 let progress = published.progress.clone();
                 let reading = pcap::read_into(&mut published, &rounds(&[], &files), &progress);
                 published.pipeline.finish();
+                let loss = (reading.cut_captures as u64, reading.is_nothing());
+                published.cut_captures = loss.0;
                 published.publish();
-                reading.cut_captures == 0
+                Ended {
+                    is_whole: loss.0 == 0,
+                    is_nothing: loss.1,
+                    unseen_ca: published.pipeline.take_unseen_ca(CERTIFICATES_MIN_AT_END),
+                }
             })?;
         Ok(Self {
             latest,
             progress,
             reader: Some(reader),
-            is_whole: true,
+            ended: Ended::default(),
         })
     }
 
@@ -192,7 +221,7 @@ impl Replay {
 
     fn join(&mut self) {
         if let Some(reader) = self.reader.take() {
-            self.is_whole = reader.join().unwrap_or(false);
+            self.ended = reader.join().unwrap_or_default();
         }
     }
 }
@@ -212,6 +241,8 @@ struct Published {
     pace: Option<Pace>,
     progress: Progress,
     taps: Vec<String>,
+    /// Captures that could not be read to their end.
+    cut_captures: u64,
 }
 
 impl Published {
@@ -231,7 +262,7 @@ impl Published {
                     ..Tap::default()
                 })
                 .collect(),
-            losses: evicted(tally.tracker.evicted),
+            losses: losses(tally.tracker.evicted, self.cut_captures),
             groups: self.pipeline.failing_groups(now, GROUPS_MAX),
             last_verdicts: self.pipeline.recent().map(LastVerdict::from).collect(),
             ..Report::of(&tally)
@@ -258,13 +289,26 @@ impl Published {
     }
 }
 
-fn evicted(count: u64) -> Vec<Loss> {
-    let loss = Loss {
-        reason: "evicted".to_owned(),
-        meaning: "connections in progress, evicted from memory".to_owned(),
+fn losses(evicted: u64, cut_captures: u64) -> Vec<Loss> {
+    let loss = |reason: &str, meaning: &str, count| Loss {
+        reason: reason.to_owned(),
+        meaning: meaning.to_owned(),
         count,
     };
-    if count == 0 { Vec::new() } else { vec![loss] }
+    let mut losses = vec![
+        loss(
+            "evicted",
+            "connections in progress, evicted from memory",
+            evicted,
+        ),
+        loss(
+            "cut",
+            "captures that could not be read to their end",
+            cut_captures,
+        ),
+    ];
+    losses.retain(|loss| loss.count > 0);
+    losses
 }
 
 impl Receiver for Published {

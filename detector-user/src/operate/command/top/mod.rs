@@ -91,7 +91,7 @@ fn watch(
 /// Prints one frame as text.
 fn once(arguments: &TopArgs) -> anyhow::Result<u8> {
     let mut feed = Feed::open(arguments)?;
-    feed.wait();
+    feed.wait()?;
     let mut view = View::default();
     view.update(feed.report());
     let rows = u16::try_from(feed.report().groups.len()).unwrap_or(u16::MAX);
