@@ -141,7 +141,10 @@ fn of_side<'a>(
         timeline.side(sender),
         fin_before(None),
     ));
-    tells.extend(unknown_socket(timeline, sender, first));
+    if let Some(tell) = unknown_socket(timeline, sender, first) {
+        tells.push(tell);
+        tells.extend(forged_before(timeline));
+    }
     tells.extend(speaks_on(timeline, sender, first));
     tells.extend(mac(first, baseline));
     tells.extend(too_soon);
@@ -295,11 +298,18 @@ fn unknown_socket(timeline: &Timeline, sender: Sender, reset: &Close) -> Option<
         .is_some_and(|first| first == reset);
     let is_bare = measured.flags & tcp_flags::ACK == 0 && measured.payload_len == 0;
     let is_answer = measured.seq == peer.ack || measured.seq == side.next_seq;
-    let is_known = side.has(side_flags::SEEN)
-        && measured.baseline & baseline::STALE == 0
-        && ![side, peer].iter().any(|side| side.has(side_flags::GAP));
-    (is_bare && is_answer && is_known && is_first && timeline.resets_outlived == 0)
-        .then_some(Tell::UnknownSocket)
+    // A third party is at work where resets came in vain, whatever was missed.
+    let is_whole = timeline.resets_outlived > 0
+        || measured.baseline & baseline::STALE == 0
+            && ![side, peer].iter().any(|side| side.has(side_flags::GAP));
+    let is_known = side.has(side_flags::SEEN) && is_whole;
+    (is_bare && is_answer && is_known && is_first).then_some(Tell::UnknownSocket)
+}
+
+/// Finds resets before it that changed nothing: hosts send no such resets, so a third party did.
+fn forged_before(timeline: &Timeline) -> Option<Tell<'static>> {
+    let outlived = timeline.resets_outlived;
+    (outlived > 0).then_some(Tell::ForgedBefore(outlived))
 }
 
 /// Finds segments by which its "sender" continues.

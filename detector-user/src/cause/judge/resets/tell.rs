@@ -24,6 +24,8 @@ pub enum Tell<'a> {
     TtlsDiffer(u8, u8),
     /// The sender's first reset has no ACK flag, as if its host had no such connection.
     UnknownSocket,
+    /// So many resets without effect came before, and its host answers as if it had no such connection.
+    ForgedBefore(u8),
     /// Its sender sent so many segments after it.
     SenderSpeaksOn(usize),
     /// It has another source MAC address.
@@ -64,6 +66,7 @@ impl Tell<'_> {
             Self::SequenceChange(_) => "sequence-change",
             Self::TtlsDiffer(..) => "ttls-differ",
             Self::UnknownSocket => "unknown-socket",
+            Self::ForgedBefore(_) => "forged-before",
             Self::SenderSpeaksOn(_) => "sender-speaks-on",
             Self::SourceMac => "source-mac",
             Self::NeverArrived { .. } => "never-arrived",
@@ -85,6 +88,8 @@ impl Tell<'_> {
             // The first packet to a host may be slow for reasons of its own.
             Self::TooSoon { .. } => 0.9,
             Self::SourceMac => 1.2,
+            // Somebody tried to reset the connection, and its host says that somebody did.
+            Self::ForgedBefore(_) => 1.4,
             // A host that restarted answers so, too.
             Self::UnknownSocket => 1.0,
             // Closed sockets use zero or a counter of their own.
@@ -125,6 +130,10 @@ impl fmt::Display for Tell<'_> {
                 "it has no ACK flag, as of a host that knows no such connection, though its sender had \
                  neither closed nor been reset: it is forged, or its host was reset behind this tap or \
                  restarted",
+            ),
+            Self::ForgedBefore(count) => write!(
+                f,
+                "resets without effect came before it: {count}, and its host knows the connection no more"
             ),
             Self::SenderSpeaksOn(count) => write!(
                 f,

@@ -173,6 +173,18 @@ fn a_first_reset_without_ack_is_a_tell_and_no_proof() {
     assert!(verdict.confidence < 0.85, "{}", verdict.confidence);
 }
 
+/// Who resets one side in vain has reset the other behind this tap, whose host then knows no connection.
+#[test]
+fn a_reset_as_of_an_unknown_socket_behind_vain_ones_is_a_third_partys() {
+    let steps = [&FLIGHT_12[..], &[BareReset(S)]].concat();
+    let mut timeline = timeline(false, &steps);
+    timeline.resets_outlived = 1;
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, Cause::InjectedReset);
+    let tells = verdict.reset.unwrap().tells;
+    assert_eq!(tells, ["unknown-socket", "forged-before"]);
+}
+
 /// Its socket is gone for a reason that the tap saw.
 #[rstest]
 #[case::closed_before(&[Fin(C), BareReset(C)])]
