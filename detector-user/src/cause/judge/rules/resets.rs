@@ -30,7 +30,8 @@ pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
     if facts.timeline.refused {
         return None;
     }
-    if facts.unused() && case.intercepted == Intercepted::No {
+    // A spare connection that is closed with tickets unread is reset.
+    if facts.unused() && (case.intercepted == Intercepted::No || !facts.left_soon()) {
         return None;
     }
     if !counts(facts) || facts.resets.injected() {

@@ -93,3 +93,15 @@ fn a_request_whose_answer_is_not_waited_for_is_no_acceptance(
     assert_eq!(judged.judgement, Judgement::Established);
     assert_eq!(judged.subject.outcome, expected);
 }
+
+/// Python closes so: tickets that were never read make it a reset.
+#[test]
+fn a_spare_connection_that_is_reset_long_after_is_unused() {
+    let end = [CLIENT_CCS, app(C, 53), app(S, 250), app(S, 250), Reset(C)];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &end].concat());
+    timeline.closes[0].time_ns += 6_000_000_000;
+    timeline.last_ns = timeline.closes[0].time_ns;
+    for knowledge in [Knowledge::default(), intercepted()] {
+        assert_eq!(judge(&timeline, &knowledge), Judgement::Unused);
+    }
+}
