@@ -8,7 +8,7 @@ use detector_user::cause::history::History;
 use detector_user::cause::interception::{Interception, Mark};
 use detector_user::cause::judge::subject::{Outcome, Subject};
 use detector_user::cause::judge::{Judged, Judgement};
-use detector_user::flow::tls::app::{App, app};
+use detector_user::flow::tls::app::{App, Versions, app};
 use detector_user::flow::tls::client_hello::ClientHello;
 use detector_user::verdict::{Cause, Intercepted, Party, Verdict};
 use jiff::Timestamp;
@@ -157,6 +157,7 @@ impl Play {
         let subject = Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host.address)),
             app: Some(self.app(app.hello)?),
+            versions: Versions::Both,
             name: name.host.clone(),
             server: SocketAddr::from(([10, 1, 0, visit.name as u8], 443)),
             by_proxy: false,

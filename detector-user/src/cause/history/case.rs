@@ -209,6 +209,26 @@ impl Case<'_> {
         refused
     }
 
+    /// Returns the number of other clients on which this app refuses the name and accepts others.
+    pub(super) fn refused_beside_accepted(&self) -> usize {
+        let Triple { client, app, name } = *self.triple;
+        let Some(visitors) = self.facts.visitors(self.triple) else {
+            return 0;
+        };
+        let mut clients: Vec<IpAddr> = Vec::new();
+        for (other, same, _) in visitors.refused_by.still(self.now_s) {
+            let accepts = || {
+                let pair = self.facts.pair_of(*other, app);
+                pair.is_some_and(|pair| pair.domains_accepted(self.now_s) > 0)
+            };
+            let is_other = *other != client && *same == app && !clients.contains(other);
+            if is_other && accepts() && !self.accepted(*other, app, name) {
+                clients.push(*other);
+            }
+        }
+        clients.len()
+    }
+
     /// Counts other names that this app refuses on other clients.
     pub(super) fn others_refused_elsewhere(&self, most: u32) -> Refused {
         let Triple { client, app, name } = *self.triple;

@@ -20,12 +20,14 @@ use crate::verdict::{Cause, Evidence};
 const DECIDES: f64 = 0.7;
 /// A cause that is less likely than this is told by none, however likely it is of a refusal.
 const TOLD_LEAST: f64 = 0.4;
-/// Pinning is told with at most this unless little else is left to explain a refusal.
+/// Pinning is told with at most this unless other connections rule out all else that could explain a refusal.
 const UNCHECKED_PINNING_MAX: f64 = 0.79;
-/// Posterior of pinning from which on little else is left.
-const CHECKED: f64 = 0.97;
+/// Posterior of pinning from which on that may be so, where others accept the name and where none was seen to.
+const CHECKED: [f64; 2] = [0.95, 0.97];
 /// An app that refuses so many other domains may be two programs with one hello.
 const REFUSED_TOO: u32 = 2;
+/// Other clients on which an app refuses the name and accepts others.
+const PINNED_ELSEWHERE: usize = 2;
 /// Causes that are told from each other.
 const CAUSES: [Cause; 3] = [
     Cause::Pinning,
@@ -63,7 +65,9 @@ pub(super) fn decide(
     let (shares, own) = reasons.posterior(None);
     let (cause, share) = likeliest(&shares)?;
     let confidence = match cause {
-        Cause::Pinning if !is_checked(&reasons.findings, share) => share.min(UNCHECKED_PINNING_MAX),
+        Cause::Pinning if !is_checked(&case, &reasons.findings, share) => {
+            share.min(UNCHECKED_PINNING_MAX)
+        }
         _ => share,
     };
     Some(Decision {
@@ -92,25 +96,37 @@ fn is_told(share: f64, own: f64) -> bool {
     share >= TOLD_LEAST && share >= DECIDES * (1.0 - own)
 }
 
-/// Whether nothing but a pin is left to explain a refusal: others accept the certificate, and this app refuses
-/// little else.
-fn is_checked(findings: &[Finding], share: f64) -> bool {
-    let refused_too = |finding: &Finding| match finding.row.sign {
-        Sign::AddressShared => REFUSED_TOO,
-        Sign::AppRefusesAll | Sign::AppRefusesOthers | Sign::AppRefusesOthersElsewhere => {
-            finding.count
-        }
-        _ => 0,
+/// Whether nothing but a pin is left to explain a refusal. This app refuses little else, and here and on other clients
+/// it refuses the name while it accepts others: that is neither a store without the CA, nor two programs with one hello,
+/// which seldom run together everywhere, nor a host behind a shared address. And the certificate is good: others accept
+/// it; or it is signed as usual while the app refuses other names of its domain, too, and so does another app, as the
+/// apps of a service do that pins.
+fn is_checked(case: &Case<'_>, findings: &[Finding], share: f64) -> bool {
+    let count = |signs: &[Sign]| {
+        let of_these = findings.iter().filter(|it| signs.contains(&it.row.sign));
+        of_these.map(|it| it.count).sum::<u32>()
     };
-    let accepted = |finding: &Finding| {
-        matches!(
-            finding.row.sign,
-            Sign::OthersAcceptName | Sign::GeneralAppAccepts
-        )
+    let [accepted, never] = CHECKED;
+    let is_good = if count(&[Sign::OthersAcceptName, Sign::GeneralAppAccepts]) > 0 {
+        share >= accepted
+    } else {
+        share >= never && count(&[Sign::AppRefusesRelated]) > 0 && count(&[Sign::UsualIssuer]) > 0
     };
-    share >= CHECKED
-        && findings.iter().any(accepted)
-        && findings.iter().map(refused_too).sum::<u32>() < REFUSED_TOO
+    let accepts_here = [
+        Sign::AppAcceptsOthers,
+        Sign::AppAcceptsOthersSince,
+        Sign::AppAcceptsRelated,
+    ];
+    let refuses = [
+        Sign::AppRefusesAll,
+        Sign::AppRefusesOthers,
+        Sign::AppRefusesOthersElsewhere,
+    ];
+    is_good
+        && count(&accepts_here) > 0
+        && count(&refuses) < REFUSED_TOO
+        && count(&[Sign::AddressShared]) == 0
+        && case.refused_beside_accepted() >= PINNED_ELSEWHERE
 }
 
 /// The likelihood of one finding under each hypothesis.

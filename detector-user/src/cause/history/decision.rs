@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::decide::{Reasons, Shares};
 use super::origins::{OriginAnswer, Question};
-use crate::cause::judge::CONFIDENCE_MAX;
 use crate::cause::runtime::with_setting;
 use crate::verdict::{Cause, Evidence, Verdict, When};
+
+/// Maximum confidence. Many connections leave less doubt than one does, but their signs depend on each other.
+const DECIDED_MAX: f64 = 0.99;
 
 /// The cause of a refusal by the evidence of other connections.
 pub(super) struct Decision {
@@ -129,7 +131,7 @@ pub(super) fn outcome(alone: &Verdict, decision: Option<&Decision>) -> (Cause, f
     if confidence < 0.5 && alone.cause != Cause::CertificateRejected {
         return unchanged;
     }
-    (decision.cause, confidence.min(CONFIDENCE_MAX))
+    (decision.cause, confidence.min(DECIDED_MAX))
 }
 
 /// Returns the probability that is left of a cause that was told, or of none being told.

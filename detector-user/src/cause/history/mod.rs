@@ -26,6 +26,7 @@ mod signs;
 mod stale_pins;
 mod store;
 mod tables;
+mod turns;
 mod undecided;
 
 use std::path::Path;
@@ -50,6 +51,7 @@ use regular_checks::RegularChecks;
 use siblings::Siblings;
 use stale_pins::{TakenCertificates, TakenLine};
 use store::{Line, Store};
+use turns::Turns;
 use undecided::{UNDECIDED_MAX, Undecided};
 
 /// Maximum (client, app, name) triples whose refusals are remembered.
@@ -59,6 +61,7 @@ const QUESTIONS_MAX: usize = 64;
 
 /// The evidence of all connections so far.
 pub struct History {
+    turns: Turns,
     siblings: Siblings,
     ech: EchOffers,
     closings: Closings,
@@ -100,6 +103,7 @@ struct Evidence<'a> {
 impl Default for History {
     fn default() -> Self {
         Self {
+            turns: Turns::default(),
             siblings: Siblings::default(),
             ech: EchOffers::default(),
             closings: Closings::default(),
@@ -176,6 +180,7 @@ impl History {
     /// Records a judgement made at `now_ns` on the tap's clock. Returns the verdicts that follow: its
     /// own, as others make it appear, and earlier ones that it revises.
     pub fn record(&mut self, mut judged: Judged, now_ns: u64) -> Vec<Arc<Verdict>> {
+        self.turns.record(&mut judged);
         let mut verdicts = self.ech.record(&mut judged);
         self.refused_late += verdicts.len() as u64;
         verdicts.extend(self.closings.record(&mut judged));

@@ -11,7 +11,7 @@ use super::History;
 use crate::cause::interception::{Interception, Mark};
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
-use crate::flow::tls::app::{App, app};
+use crate::flow::tls::app::{App, Versions, app};
 use crate::flow::tls::client_hello::ClientHello;
 use crate::verdict::tests::pinning;
 use crate::verdict::{Cause, Intercepted, Verdict};
@@ -64,6 +64,7 @@ impl World {
         let subject = Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 1, client)),
             app: Some(app_number(number)),
+            versions: Versions::Both,
             name: name.to_owned(),
             server: SocketAddr::from(([10, 0, 2, name.len() as u8], 443)),
             by_proxy: false,
@@ -511,6 +512,30 @@ fn what_was_learned_before_a_restart_decides_after_it() {
     assert_eq!(said[0].0, Cause::CertificateRejected, "{said:?}");
 }
 
+/// A pin is sure once an app refuses the name and accepts others on several clients, and others accept the name.
+#[test]
+fn a_pin_is_told_surely_only_by_several_clients() {
+    let of_client = |client| {
+        let others =
+            ["one.test", "two.test", "three.test"].map(|name| Story(client, 1, name, Accepted));
+        let by_another = [Story(client, 2, A, Accepted), Story(client, 2, B, Accepted)];
+        [
+            others.to_vec(),
+            by_another.to_vec(),
+            vec![Story(client, 1, A, REFUSED)],
+        ]
+        .concat()
+    };
+    let [mut one, mut several] = [World::new(), World::new()];
+    let said = one.last_said(&of_client(1));
+    let (cause, sure) = *said.last().unwrap();
+    assert!(cause == Cause::Pinning && sure < 0.8, "{said:?}");
+    let stories: Vec<Story> = (1..=3).flat_map(of_client).collect();
+    let said = several.last_said(&stories);
+    let (cause, sure) = *said.last().unwrap();
+    assert!(cause == Cause::Pinning && sure >= 0.95, "{said:?}");
+}
+
 /// A connection of a client to a name, before anything else is known of it.
 pub(super) fn judged(client: u8, name: &str, outcome: Outcome) -> Judged {
     let began_ns = 1_800_000_000 * SECOND;
@@ -519,6 +544,7 @@ pub(super) fn judged(client: u8, name: &str, outcome: Outcome) -> Judged {
         subject: Subject {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 1, client)),
             app: Some(app_number(1)),
+            versions: Versions::Both,
             name: name.to_owned(),
             server: SocketAddr::from(([10, 0, 2, 2], 443)),
             by_proxy: false,

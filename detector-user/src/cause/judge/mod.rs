@@ -25,8 +25,6 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
-pub use weigh::CONFIDENCE_MAX;
-
 use crate::cause::interception::{Interception, InterceptionEvidence};
 use crate::cause::judge::evidence::Evidence;
 use crate::cause::judge::facts::Facts;

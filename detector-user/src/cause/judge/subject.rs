@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cause::interception::Interception;
 use crate::cause::judge::facts::Facts;
-use crate::flow::tls::app::{App, app};
+use crate::flow::tls::app::{App, Versions, app};
 use crate::flow::tls::certificate::Validity;
 use crate::flow::tls::client_hello::EchOffer;
 use crate::verdict::AlertDescription;
@@ -17,6 +17,8 @@ pub struct Subject {
     pub client: IpAddr,
     /// Its application; `None` if its hello did not come whole.
     pub app: Option<App>,
+    /// The versions that its hello offers.
+    pub versions: Versions,
     /// The server name, or the server's address where there is none.
     pub name: String,
     /// The server's address.
@@ -85,6 +87,7 @@ impl Subject {
         Self {
             client: timeline.client.ip(),
             app: hello.and_then(app),
+            versions: hello.map(Versions::of).unwrap_or_default(),
             name: name.unwrap_or_else(|| timeline.server.ip().to_string()),
             server: timeline.server,
             by_proxy: timeline.target().is_some(),

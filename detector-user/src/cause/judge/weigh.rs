@@ -4,7 +4,7 @@ use crate::cause::judge::rules::Finding;
 use crate::verdict::Cause;
 
 /// Upper bound of every confidence: there is always something that was not seen.
-pub const CONFIDENCE_MAX: f64 = 0.98;
+const CONFIDENCE_MAX: f64 = 0.98;
 
 fn total(findings: &[Finding<'_>], cause: Cause) -> f64 {
     findings

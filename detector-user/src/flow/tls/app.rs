@@ -36,12 +36,55 @@ const ONLY_TLS13: [u16; 6] = [
     ENCRYPTED_CLIENT_HELLO,
 ];
 const TLS12: u16 = 0x0303;
+/// Multiplier of the FNV-1 hash of 64 bits.
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// `TLS_FALLBACK_SCSV` (RFC 7507), which a second attempt with a lower version brings.
 const FALLBACK_SCSV: u16 = 0x5600;
 
 /// A client application, by its ClientHello's offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct App(u64);
+
+/// The versions that a hello offers, as far as a second attempt with lower ones offers nothing else of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// TLS 1.3 and lower, or not known.
+    #[default]
+    Both,
+    /// TLS 1.3 alone.
+    OnlyTls13 {
+        /// Hash of the groups that lower versions know, in their order.
+        groups: u64,
+    },
+    /// Lower ones alone.
+    Lower {
+        /// The same.
+        groups: u64,
+    },
+}
+
+impl Versions {
+    /// Reads them from a hello.
+    pub fn of(hello: &ClientHello) -> Self {
+        let versions = &hello.supported_versions;
+        let groups = || {
+            let groups = hello
+                .groups
+                .iter()
+                .filter(|it| !is_grease(**it) && !is_group_of_tls13(**it));
+            groups.fold(0_u64, |hash, group| {
+                hash.wrapping_mul(FNV_PRIME) ^ u64::from(*group)
+            })
+        };
+        if is_only_tls13(hello) {
+            Self::OnlyTls13 { groups: groups() }
+        } else if hello.complete && !versions.iter().any(|version| *version > TLS12) {
+            Self::Lower { groups: groups() }
+        } else {
+            Self::Both
+        }
+    }
+}
 
 #[cfg(test)]
 impl App {
@@ -56,32 +99,47 @@ pub fn app(hello: &ClientHello) -> Option<App> {
         return None;
     }
     let only_13 = is_only_tls13(hello);
-    let mut suites = hello.cipher_suites.clone();
-    let mut extensions = hello.extensions.clone();
-    let mut groups = hello.groups.clone();
-    suites.retain(|suite| {
-        let is_of_13 = is_suite_of_tls13(*suite);
-        !is_grease(*suite) && *suite != FALLBACK_SCSV && (only_13 || !is_of_13)
+    let suites = hello.cipher_suites.iter().filter(|suite| {
+        let is_of_13 = is_suite_of_tls13(**suite);
+        !is_grease(**suite) && **suite != FALLBACK_SCSV && (only_13 || !is_of_13)
     });
+    let mut extensions = hello.extensions.clone();
     extensions.retain(|kind| {
         let is_of_13 = ONLY_TLS13.contains(kind);
         !is_grease(*kind) && !CHANGING.contains(kind) && (only_13 || !is_of_13)
     });
-    groups.retain(|group| only_13 || !is_group_of_tls13(*group));
     // Some clients shuffle their extensions on purpose.
     extensions.sort_unstable();
-    let lists = [&suites, &extensions, &groups, &hello.signature_algorithms];
-    let mut hash = Sha256::new();
-    hash.update(hello.legacy_version.to_be_bytes());
-    for list in lists {
-        hash.update((list.len() as u64).to_be_bytes());
-        for value in list {
-            hash.update(value.to_be_bytes());
-        }
-    }
-    let digest = hash.finalize();
+    let groups = hello.groups.iter();
+    let groups = groups.filter(|group| only_13 || !is_group_of_tls13(**group));
+    let values = hello.cipher_suites.len()
+        + hello.extensions.len()
+        + hello.groups.len()
+        + hello.signature_algorithms.len();
+    let mut offers = Vec::with_capacity(2 + 4 * size_of::<u64>() + 2 * values);
+    offers.extend(hello.legacy_version.to_be_bytes());
+    push(&mut offers, suites);
+    push(&mut offers, extensions.iter());
+    push(&mut offers, groups);
+    push(&mut offers, hello.signature_algorithms.iter());
+    // One hash of all is several times as fast as one of each value.
+    let digest = Sha256::digest(&offers);
     let head = digest.first_chunk()?;
     Some(App(u64::from_be_bytes(*head)))
+}
+
+/// Appends the number of values, and the values.
+fn push<'a>(offers: &mut Vec<u8>, values: impl Iterator<Item = &'a u16>) {
+    let at = offers.len();
+    offers.extend([0; size_of::<u64>()]);
+    let mut count = 0_u64;
+    for value in values {
+        offers.extend(value.to_be_bytes());
+        count += 1;
+    }
+    if let Some(place) = offers.get_mut(at..at + size_of::<u64>()) {
+        place.copy_from_slice(&count.to_be_bytes());
+    }
 }
 
 /// Whether it offers no version below TLS 1.3, so that it has no offer that such a version would keep.
@@ -112,6 +170,27 @@ mod tests {
             extensions: extensions.to_vec(),
             ..ClientHello::default()
         }
+    }
+
+    #[test]
+    fn versions_alone_have_the_groups_that_both_know() {
+        let mut only = hello(&[0, 10, 13, 43, 51]);
+        only.supported_versions = vec![0x0304];
+        only.groups = vec![0x11ec, 29, 23, 0x0100];
+        let mut lower = hello(&[0, 10, 13]);
+        lower.groups = vec![29, 23];
+        let of = |versions| match versions {
+            Versions::OnlyTls13 { groups } => (true, groups),
+            Versions::Lower { groups } => (false, groups),
+            Versions::Both => panic!("neither alone"),
+        };
+        let (first, groups) = of(Versions::of(&only));
+        assert!(first);
+        assert_eq!(of(Versions::of(&lower)), (false, groups));
+        lower.groups = vec![23, 29];
+        assert_ne!(of(Versions::of(&lower)).1, groups);
+        only.supported_versions.push(0x0303);
+        assert_eq!(Versions::of(&only), Versions::Both);
     }
 
     #[test]
