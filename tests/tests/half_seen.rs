@@ -198,6 +198,21 @@ fn a_servers_alert_to_a_client_without_tls_is_no_failure(#[case] said: &[u8], #[
     assert_eq!(verdict["cause"], "decrypt-error", "{verdict:#}");
 }
 
+/// OpenSSL without a group, suite or version to offer sends an alert and no ClientHello.
+#[test]
+fn an_alert_in_place_of_the_hello_is_about_the_clients_parameters() {
+    let mut talk = Conversation::new(Network::Ipv4);
+    let mut sent = talk.three_way_handshake();
+    sent.push(talk.data(From::Client, &tls::record(21, &[2, 80])));
+    sent.push(talk.ack(From::Server));
+    sent.push(talk.fin(From::Client));
+    sent.push(talk.fin(From::Server));
+    let times = (0..).map(|number| START + number * STEP);
+    let verdict = one_verdict(&pcap(ETHERNET, times.zip(sent)));
+    assert_eq!(verdict["cause"], "unsupported-parameters", "{verdict:#}");
+    assert!(!has_evidence(&verdict, "hello-missed"));
+}
+
 #[rstest]
 fn a_clock_that_jumps_ends_no_connection(
     #[values(2, 3, 4, 5, 6)] at: usize,

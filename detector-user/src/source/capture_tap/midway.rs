@@ -3,6 +3,7 @@
 use detector_common::flow::{Flow, Sender};
 use detector_common::headers::Segment;
 use detector_common::packet::Packet;
+use detector_common::syn::SynSlot;
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -59,8 +60,20 @@ const fn is_assigned(description: u8) -> bool {
     )
 }
 
-/// Initialises the flow of such a segment.
-pub(super) fn begin(flow: &mut Flow, sender: Sender, segment: &Segment, now_ns: u64) {
+/// Initialises the flow of such a segment. Where it is the client's first, its SYN shows that no ClientHello
+/// was missed.
+pub(super) fn begin(
+    flow: &mut Flow,
+    sender: Sender,
+    segment: &Segment,
+    now_ns: u64,
+    slot: Option<&SynSlot>,
+) {
+    let syn = slot
+        .map(|slot| slot.syn)
+        .filter(|syn| sender == Sender::Client && syn.was_seen() && syn.next_seq == segment.seq);
+    let [client, _] = &mut flow.syns;
+    *client = syn.unwrap_or_default();
     flow.started_ns = now_ns;
     flow.vlan = segment.vlan;
     flow.client_endpoint = match sender {

@@ -255,7 +255,8 @@ impl CaptureTap {
             return false;
         }
         let now_ns = self.now_ns;
-        let begin = |flow: &mut _, _: Option<&_>| midway::begin(flow, sender, &segment, now_ns);
+        let begin =
+            |flow: &mut _, slot: Option<&_>| midway::begin(flow, sender, &segment, now_ns, slot);
         add(&mut self.counters, Counter::Started);
         self.tables.watch(&segment.key, now_ns, begin).is_some()
     }

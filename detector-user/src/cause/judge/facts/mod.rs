@@ -15,7 +15,7 @@ mod server_records;
 use std::net::SocketAddr;
 
 use detector_common::flow::{Sender, record_flags, side_flags};
-use detector_common::record::{CLIENT_HELLO, HANDSHAKE};
+use detector_common::record::{ALERT, CLIENT_HELLO, HANDSHAKE};
 
 pub use self::alerts::AlertFact;
 pub use self::amid_data::{AlertAmidData, Sign};
@@ -294,7 +294,18 @@ impl<'a> Facts<'a> {
         });
         let timeline = self.timeline;
         let is_expected = !timeline.settled && timeline.refusal().is_none() && !timeline.refused;
-        is_expected && timeline.handshake.client_hello.is_none() && !is_hello
+        let is_missing = timeline.handshake.client_hello.is_none() && !is_hello;
+        is_expected && is_missing && !self.sent_no_hello()
+    }
+
+    /// Whether the client's first byte is that of an alert: it could not make a ClientHello.
+    pub fn sent_no_hello(&self) -> bool {
+        let timeline = self.timeline;
+        let start_seq = timeline.side(Sender::Client).start_seq;
+        let syn = timeline.syn(Sender::Client);
+        let mut records = timeline.records_of(Sender::Client);
+        let is_alert = records.next().is_some_and(|it| it.content_type == ALERT);
+        is_alert && syn.is_some_and(|syn| syn.next_seq == start_seq)
     }
 
     /// Whether the handshake went through and the client left without having used it.

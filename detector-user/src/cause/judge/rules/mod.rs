@@ -171,7 +171,8 @@ pub static RULES: &[Rule] = &[
     ),
     rule(
         Cause::UnsupportedParameters,
-        "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507",
+        "RFC 8446 §6.2, RFC 5246 §7.2.2, RFC 7301 §3.2, RFC 7507; measured: OpenSSL 3.0 without a group \
+         sends internal_error in place of its ClientHello",
         parameters::parameter_alert,
     ),
     rule(

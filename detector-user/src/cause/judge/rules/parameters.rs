@@ -27,7 +27,9 @@ pub(super) fn parameter_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert()?;
     let old_version = facts.is_old_version_refused();
-    if !(alert.is_one_of(&ABOUT_PARAMETERS) || old_version) || client_auth::is_about_key(facts) {
+    let no_hello = facts.sent_no_hello() && alert.from == Sender::Client;
+    let about = alert.is_one_of(&ABOUT_PARAMETERS) || old_version || no_hello;
+    if !about || client_auth::is_about_key(facts) {
         return None;
     }
     // handshake_failure says little: rustls sends it when a verifier refuses, servers when they

@@ -29,6 +29,7 @@ pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
     let alert = *facts.failure_alert()?;
     if facts.is_internal_error_after_flight()
         || facts.is_old_version_refused()
+        || facts.sent_no_hello()
         || (facts.before_certificate && alert.is_one_of(&[InternalError]))
         || client_auth::is_about_key(facts)
     {
