@@ -13,6 +13,7 @@
 
 mod copies;
 mod pairing;
+mod retries;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use hashlink::LruCache;
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, FlowEvent, Timeline};
 use pairing::{Destination, Ended, Leg, destinations, joined, may_be_intercepted, meet, passage};
+use retries::LEFT_WAITING_NS;
 
 pub use pairing::Passage;
 
@@ -135,6 +137,10 @@ impl Legs {
                 .or_else(|| self.partner_of_copies(&beginning)),
         };
         let is_copy = original.is_some() && partner.is_none();
+        let retry_of = match (original, partner) {
+            (None, None) => self.record_retry(&beginning),
+            _ => None,
+        };
         let mut meets = false;
         if let Some(partner) = partner
             && let Some(leg) = self.legs.get_mut(&partner)
@@ -147,6 +153,7 @@ impl Legs {
             self.by_random.insert(beginning.random, flow);
         }
         self.index(&beginning);
+        let earlier = None;
         self.legs.insert(
             flow,
             Leg {
@@ -155,6 +162,10 @@ impl Legs {
                 copy: None,
                 is_copy,
                 meets,
+                earlier,
+                retry_of,
+                retries: Vec::new(),
+                served_again: false,
                 too_late: false,
                 over: None,
                 deadline: None,
@@ -237,7 +248,7 @@ impl Legs {
     }
 
     /// Returns the client's leg whose interceptor begins again: it had only looked at the certificate, or tries
-    /// other parameters. Its earlier leg is of no interest any more.
+    /// other parameters. Its earlier leg counts only if the new one turns out not to be the client's.
     fn again(&mut self, beginning: &Beginning) -> Option<FlowId> {
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         let (flow, earlier) = same_server.iter().find_map(|flow| {
@@ -253,7 +264,8 @@ impl Legs {
             let ended = client.over.is_none() && earlier.over.is_some();
             (fits && ended).then_some((*flow, partner))
         })?;
-        self.forget(earlier);
+        let earlier = self.ended(earlier).map(Box::new);
+        self.legs.get_mut(&flow)?.earlier = earlier;
         Some(flow)
     }
 
@@ -262,6 +274,9 @@ impl Legs {
         if self.legs.peek(&flow).is_some_and(|leg| leg.is_copy) {
             self.forget(flow);
             return;
+        }
+        if self.is_retry(flow) {
+            return self.retry_over(timeline, now_ns);
         }
         let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
         let Some(partner) = partner.filter(|partner| self.legs.contains_key(partner)) else {
@@ -279,8 +294,13 @@ impl Legs {
             }
             return;
         }
+        let wait_ns = if self.leaves_waiting(partner, &timeline) {
+            LEFT_WAITING_NS
+        } else {
+            PARTNER_NS
+        };
         if let Some(leg) = self.legs.peek_mut(&flow) {
-            let deadline = now_ns.saturating_add(PARTNER_NS);
+            let deadline = now_ns.saturating_add(wait_ns);
             leg.over = Some(timeline);
             leg.deadline = Some(deadline);
             self.due.insert((deadline, flow));
@@ -289,7 +309,8 @@ impl Legs {
 
     /// Judges a leg that has waited long enough; one still under way only loses its partner.
     fn judge_alone(&mut self, flow: FlowId) {
-        let Some(leg) = self.forget(flow) else {
+        let is_known = self.repeats_a_failure(flow);
+        let Some(leg) = self.forget(flow).filter(|_| !is_known) else {
             return;
         };
         if let Some(timeline) = leg.over {
@@ -333,12 +354,9 @@ impl Legs {
             }
             return;
         }
-        match joined(one, other) {
-            Ok((client_leg, server_leg)) => self.push_over(client_leg, Some(server_leg)),
-            Err(apart) => {
-                for ended in *apart {
-                    self.rematch(ended, now_ns);
-                }
+        if let Some(apart) = self.join_or_part(one, other) {
+            for ended in apart {
+                self.rematch(ended, now_ns);
             }
         }
     }

@@ -44,6 +44,14 @@ pub(super) struct Leg {
     pub(super) is_copy: bool,
     /// One leg ends where the other begins.
     pub(super) meets: bool,
+    /// The interceptor's earlier leg, where that began again once it was over.
+    pub(super) earlier: Option<Box<Ended>>,
+    /// The client's leg whose interceptor began this one beside an earlier leg that is not over.
+    pub(super) retry_of: Option<FlowId>,
+    /// Such legs of the interceptor of this client's leg.
+    pub(super) retries: Vec<FlowId>,
+    /// One of them worked: the earlier leg's failure was not its client's.
+    pub(super) served_again: bool,
     /// Its connection was judged by the other leg alone: its end comes too late.
     pub(super) too_late: bool,
     pub(super) over: Option<Box<Timeline>>,
@@ -93,8 +101,12 @@ pub(super) fn meet(first: &Beginning, second: &Beginning) -> bool {
 /// Whether the second hello may be an interceptor's, made for the first.
 pub(super) fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool {
     let wait = second.started_ns.saturating_sub(first.started_ns);
+    wait <= INTERCEPTOR_NS && may_be_for(first, second)
+}
+
+/// The same of an interceptor that may have begun earlier legs for the first hello.
+pub(super) fn may_be_for(first: &Beginning, second: &Beginning) -> bool {
     first.started_ns <= second.started_ns
-        && wait <= INTERCEPTOR_NS
         && first.random != second.random
         // A hello that comes in at the other tap too is another client's.
         && first.egress != Some(true)
@@ -124,6 +136,19 @@ pub(super) fn passage(
         (Some(client), None) => (server_leg.started_ns <= client).then_some(Passage::Intercepted),
         (None, _) => Some(Passage::Intercepted),
     }
+}
+
+/// Whether the server of a leg took its client's handshake: it sent more than an alert after that.
+pub(super) fn is_served(leg: &Timeline) -> bool {
+    let is_tls13 = leg.handshake.version_name() == Some("1.3");
+    let data = leg
+        .records
+        .iter()
+        .filter(|record| record.content_type == APPLICATION_DATA);
+    let mut after_client = data.skip_while(|it| is_tls13 && it.sender == Sender::Server);
+    let tells =
+        |it: &TimelineRecord| it.sender == Sender::Server && (!is_tls13 || it.length > ALERT_MAX);
+    leg.settled || after_client.any(tells)
 }
 
 /// Returns the time of the server's first record.

@@ -1,4 +1,5 @@
 mod copies;
+mod retries;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
