@@ -175,7 +175,8 @@ fn count_allocations(
     watched.pipeline.finish();
     let tally = watched.pipeline.tally();
     let failed: u64 = tally.causes.values().sum();
-    let judged = failed + tally.established + tally.unused + tally.unfinished;
+    let judged =
+        failed + tally.outcomes.established + tally.outcomes.unused + tally.outcomes.unfinished;
     eprintln!("agent: {tally:?}");
     if judged != tally.tracker.flows {
         bail!("{judged} of {} flows were judged", tally.tracker.flows);

@@ -1,5 +1,6 @@
 //! `tlswhy pcap` on captures, whole and damaged.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -328,6 +329,46 @@ fn filters_select_verdicts_and_ignored_connections_are_not_judged() {
     assert_eq!(written, [] as [Value; 0]);
     assert!(said.contains("judged: 0 established, 0 failed"), "{said}");
     assert_eq!(by(&["--ignore-port", "443"]).0, [] as [Value; 0]);
+}
+
+/// Captures of gateways that have nothing to do with each other: later ones revise verdicts on earlier ones.
+#[test]
+fn each_connection_counts_once_by_its_latest_verdict() {
+    let files = group("");
+    let files = files.iter().map(PathBuf::as_path);
+    let files: Vec<_> = files
+        .filter(|file| file.to_string_lossy().contains(".pcap"))
+        .collect();
+    let output = pcap(&files);
+    let mut latest: HashMap<String, Value> = HashMap::new();
+    for verdict in verdicts(&output) {
+        if let Some(replaced) = verdict["supersedes"].as_str() {
+            assert!(latest.remove(replaced).is_some(), "{verdict}");
+        }
+        latest.insert(verdict["id"].as_str().unwrap().to_owned(), verdict);
+    }
+    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+    for verdict in latest.values() {
+        *causes
+            .entry(verdict["cause"].as_str().unwrap())
+            .or_default() += 1;
+    }
+    let causes: Vec<_> = causes
+        .iter()
+        .map(|(cause, n)| format!("{n} {cause}"))
+        .collect();
+    let summary = String::from_utf8(output.stderr).unwrap();
+    let failed = format!("{} failed ({})", latest.len(), causes.join(", "));
+    assert!(summary.contains(&failed), "{failed} is not in {summary}");
+    let number = |words: &str| -> u64 {
+        let before = summary.split(words).next().unwrap();
+        let digits = before.rsplit(|it: char| !it.is_ascii_digit()).next();
+        digits.unwrap().parse().unwrap()
+    };
+    let outcomes = [" established", " failed", " unused", " unfinished"].map(number);
+    let joined = number(" connections seen as two flows");
+    let accounted = outcomes.iter().sum::<u64>() + joined;
+    assert_eq!(number(" TLS flows"), accounted, "{summary}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn each_of_a_hundred_thousand_in_a_capture_is_told() {
     pipeline.finish();
     let tally = pipeline.tally();
     assert_eq!(tally.tracker.flows, u64::from(CONNECTIONS));
-    let others = tally.established + tally.unused + tally.unfinished;
+    let others = tally.outcomes.established + tally.outcomes.unused + tally.outcomes.unfinished;
     assert_eq!((*told.lock().unwrap(), others), (u64::from(CONNECTIONS), 0));
 }
 

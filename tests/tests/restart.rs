@@ -212,6 +212,60 @@ fn every_verdict_comes_though_the_agent_ends_in_the_midst(
     detach(&lab, &kept);
 }
 
+/// Groups of the database: connections that failed and worked.
+fn numbers_of_groups(state: &Path) -> Vec<(u64, u64)> {
+    let mut command = Command::new(agent());
+    command.args(["groups", "--all", "--output", "json", "--database"]);
+    let asked = output(command.arg(state.join("verdicts.db"))).unwrap();
+    let groups = String::from_utf8(asked.stdout).unwrap();
+    let groups = groups
+        .lines()
+        .map(|line| -> Value { serde_json::from_str(line).unwrap() });
+    let number = |value: &Value| value.as_u64().unwrap();
+    groups
+        .map(|group| (number(&group["failed"]), number(&group["worked"])))
+        .collect()
+}
+
+/// The items that an agent had read are read again by the next one.
+#[test]
+fn a_restart_counts_no_connection_again() {
+    let lab = Gateway::new("again").unwrap();
+    let kept = Kept::new();
+    let state = kept.folder.path().join("state");
+    let more = ["--state-directory", text(&state)];
+    let _server = lab.serve(&[]).unwrap();
+    let (mut first, _) = start(&lab, &kept, &more);
+    let ca = lab.origin_ca.certificate();
+    let mut trusting = lab.curl("10.78.2.2", &["--cacert", text(&ca)]);
+    assert!(output(&mut trusting).unwrap().status.success());
+    let refused = output(&mut refusal(&lab, 41_000)).unwrap();
+    assert!(!refused.status.success());
+    let is_counted = || {
+        let groups = numbers_of_groups(&state);
+        let [failed, worked] = groups.iter().fold([0, 0], |[failed, worked], group| {
+            [failed + group.0, worked + group.1]
+        });
+        (failed, worked) == (1, 1)
+    };
+    until("both are in the database", is_counted);
+    let (_, rest) = first.stop(Signal::SIGTERM).unwrap();
+    assert!(
+        has_line(&rest, "judged: 1 established, 1 failed"),
+        "{rest:?}"
+    );
+    for _ in 0..2 {
+        let (mut next, said) = start(&lab, &kept, &more);
+        assert!(has_line(&said, "adopted the programs"), "{said:?}");
+        let (_, rest) = next.stop(Signal::SIGTERM).unwrap();
+        let nothing = "judged: 0 established, 0 failed, 0 unused, 0 unfinished";
+        assert!(has_line(&rest, nothing), "{rest:?}");
+        assert!(has_line(&rest, "0 TLS flows"), "{rest:?}");
+        assert!(is_counted(), "{:?}", numbers_of_groups(&state));
+    }
+    detach(&lab, &kept);
+}
+
 #[test]
 fn other_tables_replace_what_is_pinned_and_detach_takes_it_away() {
     let lab = Gateway::new("replace").unwrap();

@@ -34,25 +34,28 @@ impl AcceptanceCounter {
         self.acceptances = Some(acceptances);
     }
 
-    /// Counts a connection that worked, and returns it.
-    pub(super) fn record(&mut self, connection: &Connection, subject: &Subject) -> Acceptance {
+    /// Counts a connection that worked for the database.
+    pub(super) fn count(&self, acceptance: &Acceptance) {
+        if let Some(acceptances) = &self.acceptances {
+            acceptances.record(acceptance.clone());
+        }
+    }
+
+    /// Returns a connection that worked, with its app's fingerprint.
+    pub(super) fn acceptance(&mut self, connection: &Connection, subject: &Subject) -> Acceptance {
         let leg = &connection.client_leg;
         let hello = leg.handshake.client_hello.as_ref();
         let leaf = leg.handshake.certificate.as_ref();
         let leaf = leaf.and_then(|leaf| leaf.as_ref().ok());
         let app = hello.and_then(|hello| self.fingerprint(hello, subject.app));
-        let acceptance = Acceptance {
+        Acceptance {
             client: subject.client,
             app,
             name: subject.name.clone(),
             intercepted: subject.interception.status,
             issuer: leaf.map(|leaf| leaf.issuer.to_string()),
             time_ns: leg.last_ns,
-        };
-        if let Some(acceptances) = &self.acceptances {
-            acceptances.record(acceptance.clone());
         }
-        acceptance
     }
 
     fn fingerprint(&mut self, hello: &ClientHello, app: Option<App>) -> Option<String> {

@@ -14,6 +14,7 @@ pub mod asker;
 pub mod cli;
 pub mod command;
 pub mod config;
+mod connection_counts;
 pub mod firewall_log;
 pub mod pipeline;
 mod progress;

@@ -3,7 +3,7 @@
 //! In: observations and handshake bytes of a tap, and its clock, from `run` or `pcap`. Out: verdicts to
 //! the sinks, and counts. Not here: a decision about a connection.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use crate::flow::unreachable::UnreachableReport;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::acceptance_counter::AcceptanceCounter;
 use crate::operate::asker::{Asker, Asking};
+use crate::operate::connection_counts::ConnectionCounts;
 use crate::operate::firewall_log::FirewallLog;
 use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
@@ -59,16 +60,13 @@ pub struct Pipeline {
     /// Groups that fail, for those who watch.
     groups: Option<RecentGroups>,
     sinks: Sinks,
-    causes: BTreeMap<&'static str, u64>,
-    established: u64,
-    unused: u64,
-    unfinished: u64,
+    connections: ConnectionCounts,
     resets_without_effect: u64,
-    revised: u64,
     ignored: u64,
     joined: u64,
-    filtered: u64,
     records: u64,
+    /// During a replay: the time up to which an earlier agent has counted connections.
+    counted_to_ns: Option<u64>,
     /// The latest verdicts, the last one first.
     recent: VecDeque<Arc<Verdict>>,
     /// Counts verdicts and their latency; `None` without a clock to measure it.
@@ -99,16 +97,12 @@ impl Pipeline {
             firewall_log: None,
             groups: None,
             sinks,
-            causes: BTreeMap::new(),
-            established: 0,
-            unused: 0,
-            unfinished: 0,
+            connections: ConnectionCounts::default(),
             resets_without_effect: 0,
-            revised: 0,
             ignored: 0,
             joined: 0,
-            filtered: 0,
             records: 0,
+            counted_to_ns: None,
             recent: VecDeque::new(),
             meter: None,
             due_ns: 0,
@@ -121,19 +115,34 @@ impl Pipeline {
         self.tracker.set_knows_direction();
     }
 
-    /// Resets all counts, and measures the latency of verdicts from now on. The tap's clock must be the
-    /// kernel's.
-    pub fn begin_counting(&mut self, meter: Meter) {
+    /// Counts verdicts by tap, and measures their latency from now on. The tap's clock must be the kernel's.
+    pub fn measure_by(&mut self, meter: Meter) {
         self.meter = Some(meter);
-        self.causes.clear();
-        self.established = 0;
-        self.unused = 0;
-        self.unfinished = 0;
+    }
+
+    /// Begins to receive the items of an earlier agent. Connections that are over up to `judged_ns`, on the
+    /// tap's clock, were judged and counted by it: they are judged again, and not counted.
+    pub fn begin_replay(&mut self, judged_ns: u64) {
+        self.counted_to_ns = Some(judged_ns);
+    }
+
+    /// Ends the replay, after the earlier agent's last item.
+    pub fn end_replay(&mut self) {
+        if let Some(judged_ns) = self.counted_to_ns {
+            self.advance_by_deadlines(judged_ns);
+            self.begin_counting();
+        }
+    }
+
+    /// Forgets the counts of connections that an earlier agent has counted.
+    fn begin_counting(&mut self) {
+        self.counted_to_ns = None;
+        let judged = self.tally().judged_flows();
+        self.tracker.reset_counts(judged);
+        self.connections = ConnectionCounts::default();
         self.resets_without_effect = 0;
-        self.revised = 0;
         self.ignored = 0;
         self.joined = 0;
-        self.filtered = 0;
         self.records = 0;
     }
 
@@ -233,6 +242,20 @@ impl Pipeline {
         self.tracker.unix_offset()
     }
 
+    /// Passes the deadlines up to `now_ns` one by one.
+    fn advance_by_deadlines(&mut self, now_ns: u64) {
+        let mut reached_ns = 0;
+        while let Some(due_ns) = self.next_deadline()
+            && reached_ns < due_ns
+            && due_ns < now_ns
+        {
+            self.advance_to(due_ns);
+            reached_ns = due_ns;
+        }
+        self.advance_to(now_ns);
+        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+    }
+
     fn advance_to(&mut self, now_ns: u64) {
         self.tracker.advance(now_ns);
         self.judge(now_ns);
@@ -300,20 +323,19 @@ impl Pipeline {
         Tally {
             tracker: self.tracker.counts(),
             under_way: self.tracker.len(),
-            established: self.established,
-            unused: self.unused + self.history.spare(),
-            unfinished: self.unfinished,
+            outcomes: self.connections.outcomes(),
+            outcomes_ever: self.connections.outcomes_ever(),
             resets_without_effect: self.resets_without_effect,
             refused,
             refused_by,
-            revised: self.revised,
+            revised: self.connections.revised(),
             settled_late: self.settling.late(),
             ignored: self.ignored,
             joined: self.joined,
-            filtered: self.filtered,
+            filtered: self.connections.filtered(),
             records: self.records,
             probes: self.asker.counts().clone(),
-            causes: self.causes.clone(),
+            causes: self.connections.causes().clone(),
             lost_verdicts: self
                 .sinks
                 .losses()
@@ -358,9 +380,12 @@ impl Pipeline {
                 if judged.judgement == Judgement::Established
                     && let Some(counter) = &mut self.acceptances
                 {
-                    let acceptance = counter.record(&connection, &judged.subject);
-                    if let Some(groups) = &mut self.groups {
-                        groups.record_acceptance(&acceptance);
+                    let acceptance = counter.acceptance(&connection, &judged.subject);
+                    if self.counted_to_ns.is_none() {
+                        counter.count(&acceptance);
+                        if let Some(groups) = &mut self.groups {
+                            groups.record_acceptance(&acceptance);
+                        }
                     }
                 }
             } else if judged.judgement != Judgement::Established {
@@ -377,7 +402,9 @@ impl Pipeline {
         if now_ns != u64::MAX {
             self.settle(now_ns);
         }
-        self.unused = self.unused.saturating_sub(self.history.take_refused_late());
+        let reclassified = self.history.take_reclassified();
+        let counted_anew = self.connections.reclassify(reclassified);
+        self.tracker.count_flows(counted_anew);
     }
 
     /// Asks the origins whose answers would decide, and writes the verdicts that answers revise.
@@ -394,13 +421,7 @@ impl Pipeline {
 
     fn count(&mut self, judged: &Judged) {
         self.resets_without_effect += judged.resets_without_effect;
-        match &judged.judgement {
-            Judgement::Established => self.established += 1,
-            Judgement::Unused => self.unused += 1,
-            Judgement::Unfinished => self.unfinished += 1,
-            // Counted when its verdict is written, if it is.
-            Judgement::Failed(_) => {}
-        }
+        self.connections.record(&judged.judgement);
     }
 
     /// Writes verdicts that were due at `due_ns` on the tap's clock.
@@ -414,17 +435,15 @@ impl Pipeline {
 
     fn write_one(&mut self, verdict: &Arc<Verdict>, due_ns: u64) {
         if !self.gate.admits(verdict) {
-            self.filtered += 1;
+            self.connections.record_filtered(verdict);
             return;
         }
-        self.measure(verdict, due_ns);
-        if verdict.revises.is_some() {
-            self.revised += 1;
-        } else {
-            *self.causes.entry(verdict.cause.name()).or_default() += 1;
-        }
-        if let Some(groups) = &mut self.groups {
-            groups.record(verdict);
+        self.connections.record_verdict(verdict);
+        if self.counted_to_ns.is_none() {
+            self.measure(verdict, due_ns);
+            if let Some(groups) = &mut self.groups {
+                groups.record(verdict);
+            }
         }
         if let Some(log) = &self.firewall_log {
             log.record(verdict);
@@ -485,16 +504,13 @@ impl TimedReceiver for Pipeline {
     }
 
     fn advance(&mut self, now_ns: u64) {
-        let mut reached_ns = 0;
-        while let Some(due_ns) = self.next_deadline()
-            && reached_ns < due_ns
-            && due_ns < now_ns
+        if self
+            .counted_to_ns
+            .is_some_and(|judged_ns| judged_ns < now_ns)
         {
-            self.advance_to(due_ns);
-            reached_ns = due_ns;
+            self.end_replay();
         }
-        self.advance_to(now_ns);
-        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+        self.advance_by_deadlines(now_ns);
     }
 
     fn advance_if_due(&mut self, now_ns: u64) {

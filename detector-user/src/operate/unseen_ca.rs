@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::cause::knowledge::Knowledge;
+use crate::verdict::counted;
 
 /// Certificates after which a CA that issued none of them is reported.
 pub const CERTIFICATES_MIN: u64 = 20;
@@ -72,10 +73,10 @@ impl UnseenCa {
         // Of several with as many names, the first in the alphabet.
         let most = issuers.max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.cmp(a.1)));
         let message = most.map(|(names, issuer)| {
-            let s = if names == 1 { "" } else { "s" };
+            let names = counted(names, "name", "names");
             format!(
                 "no certificate was issued by the inspection CA \"{}\": of {} seen, most are by \"{issuer}\", for \
-                 {names} name{s}; if that is the interceptor's CA, name it in its place (--inspection-ca, \
+                 {names}; if that is the interceptor's CA, name it in its place (--inspection-ca, \
                  inspection.ca)",
                 self.missed.join("\" or \""),
                 self.certificates

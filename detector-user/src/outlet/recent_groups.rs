@@ -107,13 +107,18 @@ impl Default for RecentGroups {
 impl RecentGroups {
     /// Records a verdict; one that replaces another changes the cause alone.
     pub fn record(&mut self, verdict: &Verdict) {
-        self.began.get_or_insert(verdict.time);
-        let entry = self.entry(Key {
+        let key = Key {
             client: verdict.client.ip,
             app: verdict.ja4.clone().unwrap_or_default(),
             name: name(verdict),
-        });
+        };
         let is_revision = verdict.revises.is_some();
+        // Its connection failed before the group was kept.
+        if is_revision && self.groups.peek(&key).is_none_or(|it| it.failed == 0) {
+            return;
+        }
+        self.began.get_or_insert(verdict.time);
+        let entry = self.entry(key);
         if is_revision
             && entry
                 .latest
@@ -307,6 +312,10 @@ mod tests {
         groups.record(&revision);
         let [group] = groups.failing(at(1), 10).try_into().unwrap();
         assert_eq!((group.failed, group.cause.as_str()), (1, "ca-not-trusted"));
+        // Of a connection that an earlier agent counted.
+        let mut groups = RecentGroups::default();
+        groups.record(&revision);
+        assert_eq!(groups.failing(at(1), 10), []);
     }
 
     #[test]

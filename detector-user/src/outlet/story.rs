@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::database::{Group, StoredVerdict};
 use super::sink::escaped;
 use crate::verdict::{
-    Intercepted, Ladder, Party, Rung, Verdict, written_confidence, written_weight,
+    Intercepted, Ladder, Party, Rung, Verdict, counted, written_confidence, written_weight,
 };
 
 /// Number of other groups that are named.
@@ -267,7 +267,9 @@ fn same_name(name: &str, groups: &[Group]) -> String {
     if groups.is_empty() {
         return format!("Nobody else was seen at {name}.");
     }
-    format!("Others at {name}: {working} clients or apps work, {failing} fail.")
+    let work = counted(working, "client or app works", "clients or apps work");
+    let fail = if failing == 1 { "fails" } else { "fail" };
+    format!("Others at {name}: {work}, {failing} {fail}.")
 }
 
 /// Returns `works with a, b, c and 4 more`; `None` for an empty list.

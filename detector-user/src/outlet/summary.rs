@@ -5,6 +5,7 @@ use std::fmt;
 use detector_common::counter::Counter;
 
 use crate::outlet::tally::Tally;
+use crate::verdict::counted;
 
 /// The numbers of a run.
 pub struct Summary {
@@ -113,26 +114,52 @@ impl Summary {
         let others = self.unread.get(KINDS_MAX..).unwrap_or_default();
         let frames: u64 = others.iter().map(|(_, frames)| frames).sum();
         if frames > 0 {
-            write!(f, ", {frames} of {} other kinds", others.len())?;
+            let kinds = counted(others.len(), "other kind", "other kinds");
+            write!(f, ", {frames} of {kinds}")?;
         }
         Ok(())
     }
 }
 
-/// Returns a noun phrase for a counter of the summary, to follow its number.
-const fn words(counter: Counter) -> &'static str {
-    match counter {
-        Counter::LaterFragment => "IP fragments behind the first",
-        Counter::TruncatedHeaders => "cut within their headers",
-        Counter::MalformedHeaders => "with contradictory lengths in their headers",
-        Counter::TooManyHeaders => "with too many VLAN tags or extension headers",
-        Counter::ObservationLost => "observations (the agent was slower than the traffic)",
-        Counter::HandshakeLost => "pieces of handshakes (not captured, or their ring was full)",
-        Counter::TableFull => "connections (the flow table was full)",
-        Counter::EvictedBusy => "connections under way (evicted for new ones)",
-        Counter::ObservationsCapped => "observations beyond the limit of a flow",
-        _ => counter.name(),
-    }
+/// Returns a counter of the summary with its words.
+fn words(counter: Counter, number: u64) -> String {
+    let (one, many) = match counter {
+        Counter::LaterFragment => (
+            "IP fragment behind the first",
+            "IP fragments behind the first",
+        ),
+        Counter::TruncatedHeaders => ("cut within its headers", "cut within their headers"),
+        Counter::MalformedHeaders => (
+            "with contradictory lengths in its headers",
+            "with contradictory lengths in their headers",
+        ),
+        Counter::TooManyHeaders => (
+            "with too many VLAN tags or extension headers",
+            "with too many VLAN tags or extension headers",
+        ),
+        Counter::ObservationLost => (
+            "observation (the agent was slower than the traffic)",
+            "observations (the agent was slower than the traffic)",
+        ),
+        Counter::HandshakeLost => (
+            "piece of a handshake (not captured, or the ring was full)",
+            "pieces of handshakes (not captured, or their ring was full)",
+        ),
+        Counter::TableFull => (
+            "connection (the flow table was full)",
+            "connections (the flow table was full)",
+        ),
+        Counter::EvictedBusy => (
+            "connection under way (evicted for a new one)",
+            "connections under way (evicted for new ones)",
+        ),
+        Counter::ObservationsCapped => (
+            "observation beyond the limit of a flow",
+            "observations beyond the limit of a flow",
+        ),
+        _ => (counter.name(), counter.name()),
+    };
+    counted(number, one, many)
 }
 
 impl fmt::Display for Summary {
@@ -141,9 +168,9 @@ impl fmt::Display for Summary {
         let verdicts: u64 = tally.causes.values().sum();
         write!(
             f,
-            "seen: {} packets, {} TLS flows",
-            self.packets(),
-            tally.tracker.flows
+            "seen: {}, {}",
+            counted(self.packets(), "packet", "packets"),
+            counted(tally.tracker.flows, "TLS flow", "TLS flows")
         )?;
         let odd = [
             Counter::LaterFragment,
@@ -153,13 +180,13 @@ impl fmt::Display for Summary {
         ];
         for counter in odd {
             if self.of(counter) > 0 {
-                write!(f, ", {} {}", self.of(counter), words(counter))?;
+                write!(f, ", {}", words(counter, self.of(counter)))?;
             }
         }
         write!(
             f,
             "\njudged: {} established, {verdicts} failed",
-            tally.established
+            tally.outcomes.established
         )?;
         for (index, (cause, count)) in tally.causes.iter().enumerate() {
             write!(f, "{}{count} {cause}", if index == 0 { " (" } else { ", " })?;
@@ -168,29 +195,39 @@ impl fmt::Display for Summary {
             f,
             "{}, {} unused, {} unfinished",
             if verdicts > 0 { ")" } else { "" },
-            tally.unused,
-            tally.unfinished
+            tally.outcomes.unused,
+            tally.outcomes.unfinished
         )?;
         if tally.resets_without_effect > 0 {
-            let resets = tally.resets_without_effect;
-            write!(f, "; {resets} resets without effect")?;
+            let resets = counted(tally.resets_without_effect, "reset", "resets");
+            write!(f, "; {resets} without effect")?;
         }
         if tally.revised > 0 {
-            write!(f, "; {} verdicts revised", tally.revised)?;
+            let verdicts = counted(tally.revised, "verdict", "verdicts");
+            write!(f, "; {verdicts} revised")?;
         }
         // The difference between the flows and these connections.
         let others = [
-            (tally.joined, "of these connections were seen as two flows"),
-            (tally.ignored, "connections ignored"),
-            (tally.filtered, "verdicts not wanted by the filter"),
+            (
+                tally.joined,
+                ["connection", "connections"],
+                "seen as two flows",
+            ),
+            (tally.ignored, ["connection", "connections"], "ignored"),
+            (
+                tally.filtered,
+                ["verdict", "verdicts"],
+                "not wanted by the filter",
+            ),
             (
                 tally.settled_late,
-                "revisions after their verdict was final",
+                ["revision", "revisions"],
+                "of final verdicts",
             ),
         ];
-        for (count, meaning) in others {
+        for (count, [one, many], state) in others {
             if count > 0 {
-                write!(f, "; {count} {meaning}")?;
+                write!(f, "; {} {state}", counted(count, one, many))?;
             }
         }
         self.fmt_refused(f)?;
@@ -199,31 +236,31 @@ impl fmt::Display for Summary {
         if self.rejected > 0 {
             write!(
                 f,
-                "\nleft out: {} frames by the filter expression",
-                self.rejected
+                "\nleft out: {} by the filter expression",
+                counted(self.rejected, "frame", "frames")
             )?;
         }
         let mut lost: Vec<String> = self
             .counters
             .iter()
             .filter(|(counter, count)| counter.is_loss() && *count > 0)
-            .map(|(counter, count)| format!("{count} {}", words(*counter)))
+            .map(|(counter, count)| words(*counter, *count))
             .collect();
         if tally.tracker.evicted > 0 {
-            lost.push(format!("{} flows evicted", tally.tracker.evicted));
+            let flows = counted(tally.tracker.evicted, "flow", "flows");
+            lost.push(format!("{flows} evicted"));
         }
         if self.forgotten > 0 {
-            lost.push(format!("the end of {} established flows", self.forgotten));
+            let flows = counted(self.forgotten, "established flow", "established flows");
+            lost.push(format!("the end of {flows}"));
         }
         for (sink, kind, count) in &tally.lost_verdicts {
-            lost.push(format!("{count} verdicts to {sink} ({kind})"));
+            let verdicts = counted(*count, "verdict", "verdicts");
+            lost.push(format!("{verdicts} to {sink} ({kind})"));
         }
         if self.cut_captures > 0 {
-            let s = if self.cut_captures == 1 { "" } else { "s" };
-            lost.push(format!(
-                "the unread rest of {} capture{s}",
-                self.cut_captures
-            ));
+            let captures = counted(self.cut_captures, "capture", "captures");
+            lost.push(format!("the unread rest of {captures}"));
         }
         let nothing = if lost.is_empty() { "nothing" } else { "" };
         write!(f, "\nlost: {nothing}{}", lost.join(", "))

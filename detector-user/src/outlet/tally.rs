@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use std::net::SocketAddr;
 
+use crate::cause::history::Outcomes;
 use crate::flow::tracker::{RefusalCounts, TrackerCounts};
 
 /// Counts of a pipeline.
@@ -13,12 +14,10 @@ pub struct Tally {
     pub tracker: TrackerCounts,
     /// Flows in progress.
     pub under_way: usize,
-    /// Established connections.
-    pub established: u64,
-    /// Connections that the client closed after the handshake before any use.
-    pub unused: u64,
-    /// Connections without an end that shows a cause.
-    pub unfinished: u64,
+    /// Connections without a verdict, each in its latest outcome.
+    pub outcomes: Outcomes,
+    /// All that had an outcome at some time, for counters that never decrease.
+    pub outcomes_ever: Outcomes,
     /// Resets after which their receivers went on: of no connection's end.
     pub resets_without_effect: u64,
     /// Connections refused before their first byte.
@@ -33,16 +32,32 @@ pub struct Tally {
     pub ignored: u64,
     /// Connections with two flows.
     pub joined: u64,
-    /// Verdicts that the filter kept from being written.
+    /// Connections whose verdicts the filter kept from being written.
     pub filtered: u64,
     /// TLS records of judged connections.
     pub records: u64,
-    /// Verdicts by cause, without those that replace earlier ones.
+    /// Connections that failed, by the cause of their latest verdict.
     pub causes: BTreeMap<&'static str, u64>,
     /// Origins that were asked.
     pub probes: ProbeCounts,
     /// Lost verdicts: sink, reason, number.
     pub lost_verdicts: Vec<(&'static str, &'static str, u64)>,
+}
+
+impl Tally {
+    /// Returns the number of flows whose connections are counted: all but those under way, and those that wait
+    /// for evidence.
+    #[must_use]
+    pub fn judged_flows(&self) -> u64 {
+        let Outcomes {
+            established,
+            unused,
+            unfinished,
+        } = self.outcomes;
+        let failed: u64 = self.causes.values().sum();
+        let judged = established + unused + unfinished + failed;
+        judged + self.filtered + self.ignored + self.joined
+    }
 }
 
 /// Probes that the agent made by itself.

@@ -4,7 +4,7 @@ use detector_common::headers::tcp_flags::{FIN, RST};
 
 use super::compared::{Compared, Event, Fate};
 use super::segment::Segment;
-use crate::verdict::Party;
+use crate::verdict::{Party, counted};
 
 /// Describes the outcome of a connection by its events.
 pub(super) fn describe(compared: &mut Compared) {
@@ -222,9 +222,5 @@ fn flags(event: &Event) -> String {
 }
 
 fn segments(number: u64) -> String {
-    if number == 1 {
-        "1 segment".to_owned()
-    } else {
-        format!("{number} segments")
-    }
+    counted(number, "segment", "segments")
 }

@@ -11,6 +11,7 @@
 mod alert;
 mod cause;
 pub mod community_id;
+mod counted;
 mod identity;
 mod ladder;
 pub(crate) mod named;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alert::{Alert, AlertDescription, AlertLevel};
 pub use cause::{Catalog, Cause, CauseRow, Reference, Scope, Severity, When, Wording};
+pub(crate) use counted::counted;
 pub use ladder::{Ladder, Rung};
 pub use party::{Endpoint, Intercepted, Party};
 pub(crate) use written::{written_confidence, written_milliseconds, written_weight};

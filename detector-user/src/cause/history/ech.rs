@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
+use super::Reclassified;
 use crate::cause::hash::hash;
 use crate::cause::judge::Judged;
 use crate::cause::judge::subject::{Outcome, Subject};
@@ -70,7 +71,11 @@ impl Default for EchOffers {
 impl EchOffers {
     /// Records a connection. Returns the verdicts on refused offers that it shows, its own or earlier
     /// ones; a judgement whose offer was GREASE becomes the one that it has then.
-    pub(super) fn record(&mut self, judged: &mut Judged) -> Vec<Arc<Verdict>> {
+    pub(super) fn record(
+        &mut self,
+        judged: &mut Judged,
+        reclassified: &mut Reclassified,
+    ) -> Vec<Arc<Verdict>> {
         let attempt = Attempt::of(&judged.subject);
         let refused = judged.ech_refused.take();
         let worked = judged.subject.outcome == Outcome::Accepted;
@@ -97,7 +102,10 @@ impl EchOffers {
                     verdicts.extend(client.take_same(&attempt));
                     verdicts.push(told(refused.verdict, REPEATED));
                 }
-                (None, Offers::Grease) => *judged = refused.if_grease,
+                (None, Offers::Grease) => {
+                    reclassified.record(&judged.judgement, &refused.if_grease.judgement);
+                    *judged = refused.if_grease;
+                }
                 (None, Offers::Unknown) => {
                     push(&mut client.refused, (attempt, refused.verdict));
                 }
@@ -270,8 +278,12 @@ mod tests {
     fn told_of(all: Vec<Judged>) -> Vec<usize> {
         let mut offers = EchOffers::default();
         let all = all.into_iter();
-        all.map(|mut judged| offers.record(&mut judged).len())
-            .collect()
+        all.map(|mut judged| {
+            offers
+                .record(&mut judged, &mut Reclassified::default())
+                .len()
+        })
+        .collect()
     }
 
     #[test]
@@ -323,11 +335,19 @@ mod tests {
         let mut offers = EchOffers::default();
         for (at_ms, config_id) in [(0, 7), (3000, 200)] {
             let mut judged = refused(at_ms, "a.test", config_id);
-            assert!(offers.record(&mut judged).is_empty());
+            assert!(
+                offers
+                    .record(&mut judged, &mut Reclassified::default())
+                    .is_empty()
+            );
             assert_eq!(judged.subject.outcome, Outcome::Nothing);
         }
         let mut third = refused(6000, "b.test", 90);
-        assert!(offers.record(&mut third).is_empty());
+        assert!(
+            offers
+                .record(&mut third, &mut Reclassified::default())
+                .is_empty()
+        );
         assert!(matches!(third.subject.outcome, Outcome::Refused { .. }));
     }
 }

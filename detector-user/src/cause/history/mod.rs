@@ -19,6 +19,7 @@ mod facts_by_status;
 mod likelihoods;
 mod origins;
 mod recent;
+mod reclassified;
 mod refusals;
 mod regular_checks;
 mod siblings;
@@ -46,6 +47,7 @@ use fact::{Fact, Name, Triple};
 use facts::Change;
 use facts_by_status::FactsByStatus;
 pub use origins::{OriginAnswer, Question};
+pub use reclassified::{Outcomes, Reclassified};
 use refusals::Refusals;
 use regular_checks::RegularChecks;
 use siblings::Siblings;
@@ -76,8 +78,8 @@ pub struct History {
     /// Facts that there was no file for.
     unkept: u64,
     is_kept: bool,
-    /// Unused connections that turned out to be refusals since they were last asked for.
-    refused_late: u64,
+    /// Connections with another outcome since they were last asked for.
+    reclassified: Reclassified,
     /// Origins whose answers would decide; `None` where nobody asks them.
     questions: Option<Vec<Question>>,
 }
@@ -116,7 +118,7 @@ impl Default for History {
             store: None,
             unkept: 0,
             is_kept: false,
-            refused_late: 0,
+            reclassified: Reclassified::default(),
             questions: None,
         }
     }
@@ -181,10 +183,10 @@ impl History {
     /// own, as others make it appear, and earlier ones that it revises.
     pub fn record(&mut self, mut judged: Judged, now_ns: u64) -> Vec<Arc<Verdict>> {
         self.turns.record(&mut judged);
-        let mut verdicts = self.ech.record(&mut judged);
-        self.refused_late += verdicts.len() as u64;
+        let mut verdicts = self.ech.record(&mut judged, &mut self.reclassified);
+        self.reclassified.record_refused_late(verdicts.len() as u64);
         verdicts.extend(self.closings.record(&mut judged));
-        self.checks.record(&mut judged);
+        self.checks.record(&mut judged, &mut self.reclassified);
         if let Some(TakenLine {
             subject,
             key,
@@ -200,7 +202,8 @@ impl History {
             });
         }
         self.siblings.record(&judged.subject);
-        if let Some(judged) = self.siblings.admit(judged, now_ns) {
+        let admitted = self.siblings.admit(judged, now_ns, &mut self.reclassified);
+        if let Some(judged) = admitted {
             verdicts.extend(self.weigh(judged));
         }
         verdicts
@@ -209,7 +212,7 @@ impl History {
     /// Returns verdicts that have waited long enough for an explanation.
     pub fn advance(&mut self, now_ns: u64) -> Vec<Arc<Verdict>> {
         let mut verdicts = Vec::new();
-        while let Some(judged) = self.siblings.next_due(now_ns) {
+        while let Some(judged) = self.siblings.next_due(now_ns, &mut self.reclassified) {
             verdicts.extend(self.weigh(judged));
         }
         verdicts
@@ -220,15 +223,11 @@ impl History {
         self.siblings.next_deadline()
     }
 
-    /// Returns the number of connections that were dropped beside others that worked, or checked a
-    /// name at an interval.
-    pub fn spare(&self) -> u64 {
-        self.siblings.spare() + self.checks.failures()
-    }
-
-    /// Returns the number of connections judged unused that turned out to be refusals, and forgets it.
-    pub fn take_refused_late(&mut self) -> u64 {
-        std::mem::take(&mut self.refused_late)
+    /// Returns the numbers of connections whose outcome is no longer that of their judgement, and forgets
+    /// them: unused ones that turned out to be refusals, failures that were dropped beside others that worked
+    /// or checked a name at an interval, and those that are judged anew once their interceptor is known.
+    pub fn take_reclassified(&mut self) -> Reclassified {
+        std::mem::take(&mut self.reclassified)
     }
 
     /// Collects questions to origins from now on, or no longer.
@@ -274,6 +273,8 @@ impl History {
         if marks.any(|mark| self.recognized.contains_key(&mark))
             && let Some(known) = judged.if_intercepted.take()
         {
+            self.reclassified
+                .record(&judged.judgement, &known.judgement);
             judged = *known;
         }
         let Judged {
@@ -396,7 +397,7 @@ impl History {
         evidence.triple?;
         let given = self.judge(possible, evidence, if_intercepted);
         if given.cause != cause {
-            self.refused_late += 1;
+            self.reclassified.record_refused_late(1);
             return Some(given);
         }
         let refusals = self.refusals.get_mut(&evidence.triple?)?;
@@ -428,7 +429,8 @@ impl History {
                         .then(|| self.facts.decide(status, &triple, refusals, now_s));
                     (status, decision.flatten())
                 });
-            self.refused_late += refusals.revise(&decisions, verdicts);
+            let refused_late = refusals.revise(&decisions, verdicts);
+            self.reclassified.record_refused_late(refused_late);
             if self.questions.is_some()
                 && let [(status, decision), ..] = &decisions
                 && let Some(open) = refusals.last_open(*status)

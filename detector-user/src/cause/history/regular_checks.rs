@@ -3,6 +3,7 @@
 
 use hashlink::LruCache;
 
+use super::Reclassified;
 use crate::cause::hash::hash;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
@@ -19,8 +20,6 @@ const EQUAL_MIN: u32 = 3;
 /// Unused connections by client, app and name.
 pub(super) struct RegularChecks {
     checks: LruCache<u64, Check>,
-    /// Failures that turned out to be checks.
-    failures: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -34,14 +33,13 @@ impl Default for RegularChecks {
     fn default() -> Self {
         Self {
             checks: LruCache::new(CHECKS_MAX),
-            failures: 0,
         }
     }
 }
 
 impl RegularChecks {
     /// Records a connection; one that is a regular check becomes unused, and shows nothing.
-    pub(super) fn record(&mut self, judged: &mut Judged) {
+    pub(super) fn record(&mut self, judged: &mut Judged, reclassified: &mut Reclassified) {
         let subject = &judged.subject;
         let key = hash(&(subject.client, subject.app, &subject.name));
         if subject.outcome == Outcome::Accepted {
@@ -56,16 +54,11 @@ impl RegularChecks {
         if check.equal < EQUAL_MIN {
             return;
         }
-        self.failures += u64::from(matches!(judged.judgement, Judgement::Failed(_)));
+        reclassified.record(&judged.judgement, &Judgement::Unused);
         judged.judgement = Judgement::Unused;
         judged.subject.outcome = Outcome::Nothing;
         judged.if_intercepted = None;
         judged.possible = None;
-    }
-
-    /// Returns the number of connections judged as failures that turned out to be checks.
-    pub(super) const fn failures(&self) -> u64 {
-        self.failures
     }
 }
 
@@ -103,7 +96,7 @@ mod tests {
             let outcome = if is_used { Outcome::Accepted } else { REFUSED };
             let mut judged = judged(1, "a.test", outcome);
             judged.subject.time_ns += second * 1_000_000_000;
-            checks.record(&mut judged);
+            checks.record(&mut judged, &mut Reclassified::default());
             judged.subject.outcome == REFUSED
         };
         seconds.iter().enumerate().map(record).collect()

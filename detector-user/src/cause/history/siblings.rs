@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use hashlink::LruCache;
 
+use super::Reclassified;
 use crate::cause::hash::hash;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
@@ -27,7 +28,6 @@ pub(super) struct Siblings {
     /// When an app on a client last dropped a connection that had no answer yet.
     dropped: LruCache<u64, u64>,
     waiting: VecDeque<(u64, Judged)>,
-    spare: u64,
 }
 
 impl Default for Siblings {
@@ -36,7 +36,6 @@ impl Default for Siblings {
             successes: LruCache::new(SUCCESSES_MAX),
             dropped: LruCache::new(SUCCESSES_MAX),
             waiting: VecDeque::new(),
-            spare: 0,
         }
     }
 }
@@ -55,12 +54,17 @@ impl Siblings {
     }
 
     /// Returns a judgement unless it has to wait from `now_ns` on, on the tap's clock, or is spare.
-    pub(super) fn admit(&mut self, judged: Judged, now_ns: u64) -> Option<Judged> {
+    pub(super) fn admit(
+        &mut self,
+        judged: Judged,
+        now_ns: u64,
+        reclassified: &mut Reclassified,
+    ) -> Option<Judged> {
         if !judged.subject.quiet {
             return Some(judged);
         }
         if self.is_spare(&judged.subject) {
-            self.count_spare(&judged);
+            reclassified.record(&judged.judgement, &Judgement::Unused);
             return None;
         }
         let deadline = now_ns.saturating_add(WAIT_NS);
@@ -72,7 +76,11 @@ impl Siblings {
     }
 
     /// Returns the next one that has waited long enough at `now_ns` and has no sibling that works.
-    pub(super) fn next_due(&mut self, now_ns: u64) -> Option<Judged> {
+    pub(super) fn next_due(
+        &mut self,
+        now_ns: u64,
+        reclassified: &mut Reclassified,
+    ) -> Option<Judged> {
         while self
             .waiting
             .front()
@@ -82,24 +90,14 @@ impl Siblings {
             if !self.is_spare(&judged.subject) {
                 return Some(judged);
             }
-            self.count_spare(&judged);
+            reclassified.record(&judged.judgement, &Judgement::Unused);
         }
         None
-    }
-
-    fn count_spare(&mut self, judged: &Judged) {
-        // Those judged unused are counted as such.
-        self.spare += u64::from(matches!(judged.judgement, Judgement::Failed(_)));
     }
 
     /// Returns the time when the next wait is over, on the tap's clock.
     pub(super) fn next_deadline(&self) -> Option<u64> {
         self.waiting.front().map(|(deadline, _)| *deadline)
-    }
-
-    /// Returns the number of connections that were spare.
-    pub(super) fn spare(&self) -> u64 {
-        self.spare
     }
 
     fn is_spare(&self, subject: &Subject) -> bool {

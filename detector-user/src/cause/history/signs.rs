@@ -133,7 +133,7 @@ impl Finding {
     /// Returns the finding in words.
     pub(super) fn detail(&self) -> Cow<'static, str> {
         let names = || count(self.count, "a name", "names");
-        let apps = || count(self.count, "an app", "apps");
+        let apps = |one, several| count(self.count, one, several);
         match self.row.sign {
             Sign::AppAcceptsOthers => format!(
                 "this app accepts the interceptor for {} of other domains and never for this one",
@@ -191,13 +191,15 @@ impl Finding {
             )
             .into(),
             Sign::SeveralAppsRefuse | Sign::AppsHereRefuseName => {
-                format!("{} beside this refuse this name", apps()).into()
+                let one = "an app beside this refuses this name";
+                apps(one, "apps beside this refuse this name").into()
             }
             Sign::GeneralAppRefuses => {
                 "an app that accepts many unrelated names, as browsers do, refuses this one".into()
             }
             Sign::ClientRefuses => {
-                format!("{} beside this refuse the interceptor on this client", apps()).into()
+                let one = "an app beside this refuses the interceptor on this client";
+                apps(one, "apps beside this refuse the interceptor on this client").into()
             }
             Sign::AddressShared => "apps at this address refused names that they had accepted: \
                                     several hosts may share it"

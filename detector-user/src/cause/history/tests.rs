@@ -454,7 +454,7 @@ fn a_spare_connection_is_no_failure_and_no_evidence() {
     world.quiet = false;
     assert!(world.take(Story(2, 1, A, Accepted)).is_empty());
     assert!(world.history.advance(u64::MAX).is_empty());
-    assert_eq!(world.history.spare(), 1);
+    assert_eq!(world.history.take_reclassified().to.unused, 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::flow::timeline::CloseKind;
 use crate::flow::tls::plain_answer::PlainAnswer;
 use crate::flow::unreachable::Unreachable;
 use crate::verdict;
+use crate::verdict::counted;
 
 /// One fact that a cause rests on, or that stands beside it. It is `Copy`: it borrows names from the
 /// timeline and owns no string, so that a connection that worked costs none.
@@ -253,7 +254,7 @@ impl Evidence<'_> {
                  as an alert, and had not asked for a certificate"
             }
             Self::ServerAlertAfterFlight => {
-                "the client answered a request for its certificate, and the server that with \
+                "the client answered a request for its certificate, and the server answered that with \
                  nothing but a record as long as an alert"
             }
             Self::FragmentedCertificate => {
@@ -324,7 +325,10 @@ impl fmt::Display for Evidence<'_> {
                     "the ClientHello of {size} bytes takes several segments and "
                 )?;
                 match acknowledged {
-                    Some(bytes) => write!(f, "only {bytes} bytes of it were acknowledged")?,
+                    Some(bytes) => {
+                        let bytes = counted(*bytes, "byte of it was", "bytes of it were");
+                        write!(f, "only {bytes} acknowledged")?;
+                    }
                     None => f.write_str("was answered by a reset")?,
                 }
                 match smaller {
@@ -382,14 +386,14 @@ impl fmt::Display for Evidence<'_> {
             }
             Self::CutShort(cut) => write!(
                 f,
-                "{} {} amid a record: {} bytes of it were still to come, after {} in all",
+                "{} {} amid a record: {} still to come, after {} in all",
                 word(cut.by),
                 if cut.kind == CloseKind::Fin {
                     "closed"
                 } else {
                     "reset the connection"
                 },
-                cut.missing,
+                counted(cut.missing, "byte of it was", "bytes of it were"),
                 cut.sent
             ),
             Self::AlertAmidData(alert) => {
@@ -414,10 +418,10 @@ impl fmt::Display for Evidence<'_> {
             }
             Self::AlertAmidRecord(cut) => write!(
                 f,
-                "the other side sent an encrypted alert while {} was sending a record, of which {} bytes were \
+                "the other side sent an encrypted alert while {} was sending a record, of which {} \
                  still to come: it could not read one, or hung up",
                 word(cut.by),
-                cut.missing
+                counted(cut.missing, "byte was", "bytes were")
             ),
             Self::AlertBeforeCertificate(alert) => write!(
                 f,
@@ -426,9 +430,9 @@ impl fmt::Display for Evidence<'_> {
             ),
             Self::HungUp(cut) => write!(
                 f,
-                "{} was sending a record, of which {} bytes were still to come, after {} in all",
+                "{} was sending a record, of which {} still to come, after {} in all",
                 word(cut.by),
-                cut.missing,
+                counted(cut.missing, "byte was", "bytes were"),
                 cut.sent
             ),
             Self::ResetsOutlived(count) => write!(

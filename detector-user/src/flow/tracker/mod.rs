@@ -419,6 +419,20 @@ impl Tracker {
         self.counts
     }
 
+    /// Counts further flows: an earlier process saw them.
+    pub fn count_flows(&mut self, flows: u64) {
+        self.counts.flows += flows;
+    }
+
+    /// Forgets all counts, and of flows the number of those that are `judged`.
+    pub fn reset_counts(&mut self, judged: u64) {
+        self.counts = TrackerCounts {
+            flows: self.counts.flows.saturating_sub(judged),
+            evicted: 0,
+        };
+        self.refusals.reset_counts();
+    }
+
     /// Evicts the oldest flow if this one is new and the tracker is full.
     fn make_room(&mut self, id: FlowId) {
         if self.entries.len() >= self.capacity

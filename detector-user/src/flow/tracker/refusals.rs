@@ -129,6 +129,12 @@ impl Refusals {
         add(&mut self.counts);
     }
 
+    /// Forgets the numbers so far.
+    pub(super) fn reset_counts(&mut self) {
+        self.counts = RefusalCounts::default();
+        self.servers.clear();
+    }
+
     /// Numbers so far.
     pub(super) fn counts(&self) -> RefusalCounts {
         self.counts

@@ -10,6 +10,7 @@ use crate::operate::cli::{
 };
 use crate::outlet::database::{Past, Query};
 use crate::outlet::report::Content;
+use crate::verdict::counted;
 
 /// Maximum captures that are named.
 const NAMED_MAX: usize = 5;
@@ -66,7 +67,8 @@ fn source(captures: &[PathBuf]) -> String {
         return "From the agent's database".to_owned();
     }
     if captures.len() > NAMED_MAX {
-        return format!("From {} captures", captures.len());
+        let captures = counted(captures.len(), "capture", "captures");
+        return format!("From {captures}");
     }
     let captures = captures.iter();
     let captures: Vec<_> = captures.map(|it| it.display().to_string()).collect();

@@ -91,6 +91,13 @@ impl Acceptances {
         std::mem::take(&mut *self.lock())
     }
 
+    /// Returns the number of connections that the database has not taken.
+    #[cfg(test)]
+    pub fn connections(&self) -> u64 {
+        let pending = self.lock();
+        pending.groups.values().map(|it| it.connections).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::format::Format;
 use super::selection::Entry;
 use super::standing::Standing;
-use crate::verdict::Cause;
+use crate::verdict::{Cause, counted};
 
 /// A client that refuses the interceptor everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,8 @@ pub fn reasons(cause: Cause, standing: &Standing, always: &[Entry], age: Duratio
         let now = match (worked, failed) {
             (0, 0) => "not seen intercepted since".to_owned(),
             (worked, failed) => {
-                format!("intercepted since: {worked} connections worked, {failed} failed")
+                let worked = counted(worked, "connection", "connections");
+                format!("intercepted since: {worked} worked, {failed} failed")
             }
         };
         let _ = writeln!(text, "{host}: left at {:.0}; {now}", former.left);
@@ -78,8 +79,10 @@ pub fn client_reasons(clients: &[RefusingClient]) -> String {
     for it in clients {
         let _ = writeln!(
             text,
-            "{}: ca-not-trusted: {} connections to {} names, none through the interceptor worked",
-            it.client, it.failed, it.names
+            "{}: ca-not-trusted: {} to {}, none through the interceptor worked",
+            it.client,
+            counted(it.failed, "connection", "connections"),
+            counted(it.names, "name", "names")
         );
     }
     text
@@ -116,8 +119,9 @@ impl ClientFormat {
             Self::Plain => addresses.map(|it| format!("{it}\n")).collect(),
             Self::PanosEdl => {
                 let line = |it: &RefusingClient| {
-                    let (address, names) = (it.client.to_canonical(), it.names);
-                    format!("{address} tlswhy: refuses the interceptor for {names} names\n")
+                    let address = it.client.to_canonical();
+                    let names = counted(it.names, "name", "names");
+                    format!("{address} tlswhy: refuses the interceptor for {names}\n")
                 };
                 let list: String = clients.iter().map(line).collect();
                 if list.is_empty() {

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::patterns::{HostPattern, Patterns};
 use super::sighting::Sighting;
 use crate::outlet::sink::escaped;
-use crate::verdict::Cause;
+use crate::verdict::{Cause, counted};
 
 /// Hosts below one registrable domain from which its subtree is proposed.
 const HOSTS_OF_SUBTREE: usize = 3;
@@ -293,13 +293,11 @@ impl Entry {
         if self.connections == 0 {
             return "always listed".to_owned();
         }
-        let plural = |count| if count == 1 { "" } else { "s" };
-        let (connections, clients) = (self.connections, self.clients.len());
         format!(
-            "{}: {connections} connection{} of {clients} client{}",
+            "{}: {} of {}",
             cause.name(),
-            plural(connections),
-            plural(clients)
+            counted(self.connections, "connection", "connections"),
+            counted(self.clients.len(), "client", "clients")
         )
     }
 }

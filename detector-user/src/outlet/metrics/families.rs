@@ -149,13 +149,14 @@ pub const FAMILIES: &[Family] = &[
         "tlswhy_connections",
         &["outcome"],
         "Judged connections; failed has a verdict, unused was closed by the client after the handshake \
-         before any use, unfinished has no end that shows a cause",
+         before any use, unfinished has no end that shows a cause; one that proves to have failed later \
+         counts as failed, too",
         |scrape| {
             vec![
-                labelled(&["established"], scrape.tally.established),
+                labelled(&["established"], scrape.tally.outcomes_ever.established),
                 labelled(&["failed"], scrape.tally.causes.values().sum()),
-                labelled(&["unused"], scrape.tally.unused),
-                labelled(&["unfinished"], scrape.tally.unfinished),
+                labelled(&["unused"], scrape.tally.outcomes_ever.unused),
+                labelled(&["unfinished"], scrape.tally.outcomes_ever.unfinished),
             ]
         },
     ),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 
-use crate::verdict::{Cause, Severity};
+use crate::verdict::{Cause, Severity, counted};
 
 /// Maximum number of bars.
 const BARS: usize = 48;
@@ -54,8 +54,9 @@ impl Chart {
             return html! { p { "No failures." } };
         };
         let label = format!(
-            "Failures over time: {} bars, at most {most} failures in one",
-            self.bars.len()
+            "Failures over time: {}, at most {} in one",
+            counted(self.bars.len(), "bar", "bars"),
+            counted(most, "failure", "failures")
         );
         html! {
             svg role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::outlet::database::DatabaseError;
+use crate::verdict::counted;
 
 /// Failure of a sink.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +62,8 @@ pub enum SinkError {
     },
     /// Spilled verdicts cannot be read at the moment.
     #[error(
-        "cannot read {bytes} bytes of spilled verdicts for the {output} output: {source}; they stay for \
-         the next start, and later verdicts are written first"
+        "cannot read {} of spilled verdicts for the {output} output: {source}; they stay for \
+         the next start, and later verdicts are written first", counted(*.bytes, "byte", "bytes")
     )]
     SpillUnreadable {
         /// The sink's name.
@@ -102,7 +103,7 @@ pub enum SinkError {
         aside: PathBuf,
     },
     /// Connections that worked came from more groups than the database takes in a second.
-    #[error("the database is too slow: {dropped} connections that worked are not counted in it")]
+    #[error("the database is too slow to count {}", counted(*.dropped, "connection that worked", "connections that worked"))]
     AcceptancesDropped {
         /// Their number.
         dropped: u64,

@@ -81,9 +81,9 @@ impl Report {
         Self {
             flows: tally.tracker.flows,
             under_way: tally.under_way as u64,
-            established: tally.established,
-            unused: tally.unused,
-            unfinished: tally.unfinished,
+            established: tally.outcomes.established,
+            unused: tally.outcomes.unused,
+            unfinished: tally.outcomes.unfinished,
             joined: tally.joined,
             ignored: tally.ignored,
             filtered: tally.filtered,

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Report;
 use crate::outlet::sink::escaped;
+use crate::verdict::counted;
 
 /// Age from which a report shows that the agent hangs.
 const OLD: SignedDuration = SignedDuration::from_secs(10);
@@ -84,11 +85,11 @@ impl Text<'_> {
             let egress = tap.egress.as_deref().unwrap_or("none");
             writeln!(
                 f,
-                "{label:<12} {}: ingress {}, egress {}, {} failures",
+                "{label:<12} {}: ingress {}, egress {}, {}",
                 escaped(&tap.name),
                 escaped(&tap.ingress),
                 escaped(egress),
-                tap.verdicts
+                counted(tap.verdicts, "failure", "failures")
             )?;
         }
         Ok(())
@@ -100,22 +101,30 @@ impl Text<'_> {
         writeln!(f, "packets      {}", report.packets)?;
         writeln!(
             f,
-            "connections  {} TLS flows: {} worked, {failed} failed, {} closed before any use, {} ended \
-             without a sign of a cause, {} in progress",
-            report.flows, report.established, report.unused, report.unfinished, report.under_way
+            "connections  {}: {} established, {failed} failed, {} unused, {} unfinished, {} in progress",
+            counted(report.flows, "TLS flow", "TLS flows"),
+            report.established,
+            report.unused,
+            report.unfinished,
+            report.under_way
         )?;
+        self.others(f)?;
         let mut causes: Vec<_> = report.failed.iter().collect();
         causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         for (index, (cause, count)) in causes.into_iter().enumerate() {
             let label = if index == 0 { "failed" } else { "" };
             writeln!(f, "{label:<12} {count} {}", escaped(cause))?;
         }
-        self.others(f)?;
         if let Some(log) = report.firewall_log {
             writeln!(
                 f,
-                "firewall log {} rows: {} explained, {} without a verdict; {} unreadable, {} other messages, {} lost",
-                log.rows, log.explained, log.unexplained, log.broken, log.other, log.lost
+                "firewall log {}: {} explained, {} without a verdict; {} unreadable, {}, {} lost",
+                counted(log.rows, "row", "rows"),
+                log.explained,
+                log.unexplained,
+                log.broken,
+                counted(log.other, "other message", "other messages"),
+                log.lost
             )?;
         }
         let rates = report.rates;
@@ -134,17 +143,30 @@ impl Text<'_> {
         let report = self.report;
         let refused = report.refused;
         let others = [
-            (report.joined, "of these connections were seen as two flows"),
-            (report.ignored, "connections were ignored"),
-            (report.filtered, "verdicts were not wanted by the filter"),
+            (
+                report.joined,
+                "connection seen as two flows",
+                "connections seen as two flows",
+            ),
+            (report.ignored, "connection ignored", "connections ignored"),
+            (
+                report.filtered,
+                "verdict not wanted by the filter",
+                "verdicts not wanted by the filter",
+            ),
             (
                 refused.reset,
-                "connections were refused by reset before their first byte",
+                "connection refused by reset before its first byte",
+                "connections refused by reset before their first byte",
             ),
-            (refused.unanswered, "connections were not answered"),
+            (
+                refused.unanswered,
+                "connection not answered",
+                "connections not answered",
+            ),
         ];
-        for (count, meaning) in others.iter().filter(|(count, _)| *count > 0) {
-            writeln!(f, "{:<12} {count} {meaning}", "")?;
+        for (count, one, many) in others.into_iter().filter(|(count, ..)| *count > 0) {
+            writeln!(f, "{:<12} {}", "", counted(count, one, many))?;
         }
         Ok(())
     }
@@ -170,7 +192,8 @@ impl Text<'_> {
                 output.written
             )?;
             if output.folded > 0 {
-                write!(f, ", {} repeats counted", output.folded)?;
+                let repeats = counted(output.folded, "repeat", "repeats");
+                write!(f, ", {repeats} counted")?;
             }
             if output.queued > 0 {
                 write!(f, ", {} waiting", output.queued)?;

@@ -20,11 +20,13 @@ use memmap2::MmapMut;
 
 /// Bytes of each region: some 14,000 observations.
 const REGION: usize = 16 << 20;
-const MAGIC: u64 = u64::from_le_bytes(*b"tlswhy-c");
-/// A region begins with magic, a hash of its writer, its turn, and the number of bytes used.
-const HEADER: usize = 32;
+const MAGIC: u64 = u64::from_le_bytes(*b"tlswhy-d");
+/// A region begins with magic, a hash of its writer, its turn, the number of bytes used, and the time up to
+/// which connections were judged.
+const HEADER: usize = 40;
 const TURN_AT: usize = 16;
 const USED_AT: usize = 24;
+const JUDGED_AT: usize = 32;
 /// Each record begins with its kind and its length, and ends at a multiple of eight.
 const RECORD_HEADER: usize = 8;
 
@@ -78,6 +80,7 @@ pub struct Carry {
     turn: u64,
     used: usize,
     unix_offset_ns: Option<i64>,
+    judged_ns: u64,
 }
 
 /// Items that an earlier agent had read.
@@ -85,11 +88,17 @@ pub struct Carry {
 pub struct Carried {
     /// The older region's records, then the later one's.
     regions: Vec<Vec<u8>>,
+    judged_ns: u64,
 }
 
 impl Carried {
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.regions.iter().flat_map(|region| records(region))
+    }
+
+    /// Returns the time, on the kernel's clock, up to which the earlier agent had judged connections.
+    pub fn judged_ns(&self) -> u64 {
+        self.judged_ns
     }
 
     /// Whether there is nothing.
@@ -145,6 +154,7 @@ impl Carry {
             turn: 0,
             used: 0,
             unix_offset_ns: None,
+            judged_ns: 0,
         };
         let carried = carry.take_over();
         Ok((carry, carried))
@@ -153,11 +163,14 @@ impl Carry {
     /// Reads the records of both regions, oldest first, and continues behind them.
     fn take_over(&mut self) -> Carried {
         let mut found: Vec<(u64, usize, Vec<u8>)> = Vec::new();
+        let mut judged_ns = 0;
         for region in [0, 1] {
-            if let Some((turn, bytes)) = self.content(region) {
+            if let Some((turn, judged_to_ns, bytes)) = self.content(region) {
                 found.push((turn, region, bytes.to_vec()));
+                judged_ns = judged_ns.max(judged_to_ns);
             }
         }
+        self.judged_ns = judged_ns;
         found.sort_by_key(|(turn, ..)| *turn);
         if let Some((turn, region, bytes)) = found.last() {
             (self.turn, self.region, self.used) = (*turn, *region, bytes.len());
@@ -166,10 +179,11 @@ impl Carry {
         }
         Carried {
             regions: found.into_iter().map(|(.., bytes)| bytes).collect(),
+            judged_ns,
         }
     }
 
-    fn content(&self, region: usize) -> Option<(u64, &[u8])> {
+    fn content(&self, region: usize) -> Option<(u64, u64, &[u8])> {
         let bytes = self.map.get(region * REGION..(region + 1) * REGION)?;
         let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         if number(0)? != MAGIC || number(8)? != written_by() {
@@ -178,6 +192,7 @@ impl Carry {
         let used = usize::try_from(number(USED_AT)?).ok()?;
         Some((
             number(TURN_AT)?,
+            number(JUDGED_AT)?,
             bytes.get(HEADER..HEADER.checked_add(used)?)?,
         ))
     }
@@ -190,6 +205,8 @@ impl Carry {
         self.publish();
         let turn = self.turn;
         self.put(region * REGION + TURN_AT, &turn.to_le_bytes());
+        let judged_ns = self.judged_ns;
+        self.put(region * REGION + JUDGED_AT, &judged_ns.to_le_bytes());
         self.put(region * REGION + 8, &written_by().to_le_bytes());
         self.put(region * REGION, &MAGIC.to_le_bytes());
         if let Some(offset_ns) = self.unix_offset_ns {
@@ -248,6 +265,14 @@ impl Carry {
             self.write(Record::UnixOffset(offset_ns));
         }
     }
+
+    /// Records the time, on the kernel's clock, up to which connections are judged.
+    pub(super) fn record_judged(&mut self, judged_ns: u64) {
+        if self.judged_ns < judged_ns {
+            self.judged_ns = judged_ns;
+            self.put(self.region * REGION + JUDGED_AT, &judged_ns.to_le_bytes());
+        }
+    }
 }
 
 /// Returns the hash of all that records depend on: layouts, and the boot that the kernel's clock
@@ -285,12 +310,15 @@ mod tests {
         let (mut carry, carried) = Carry::open(directory.path()).unwrap();
         assert!(carried.is_empty());
         carry.record_unix_offset(-5);
+        carry.record_judged(7);
+        carry.record_judged(6);
         for record in &records[1..] {
             carry.write(*record);
         }
         drop(carry);
         let (mut carry, carried) = Carry::open(directory.path()).unwrap();
         assert_eq!(carried.records().collect::<Vec<_>>(), records);
+        assert_eq!(carried.judged_ns(), 7);
         carry.write(Record::HandedOn(2));
         drop(carry);
         let (_, carried) = Carry::open(directory.path()).unwrap();
@@ -303,6 +331,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut carry, _) = Carry::open(directory.path()).unwrap();
         carry.record_unix_offset(3);
+        carry.record_judged(5);
         let large = vec![1; 64 << 10];
         for number in 0..700u32 {
             carry.write(Record::Chunk(&large));
@@ -328,6 +357,7 @@ mod tests {
             texts(&carried)[0].contains("UnixOffset(3)"),
             "the region that begins knows it too"
         );
+        assert_eq!(carried.judged_ns(), 5, "it knows this too");
     }
 
     #[test]

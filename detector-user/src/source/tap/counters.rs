@@ -90,15 +90,26 @@ impl Losses {
 }
 
 /// Returns the meaning of a loss for an operator.
-pub const fn meaning(loss: Counter) -> &'static str {
-    match loss {
-        Counter::ObservationLost => "observations: the agent is slower than the traffic",
-        Counter::HandshakeLost => {
+pub const fn meaning(loss: Counter, number: u64) -> &'static str {
+    match (loss, number) {
+        (Counter::ObservationLost, 1) => "observation: the agent is slower than the traffic",
+        (Counter::ObservationLost, _) => "observations: the agent is slower than the traffic",
+        (Counter::HandshakeLost, 1) => {
+            "piece of a handshake: names and fingerprints may be missing from verdicts"
+        }
+        (Counter::HandshakeLost, _) => {
             "pieces of handshakes: names and fingerprints may be missing from verdicts"
         }
-        Counter::TableFull => "connections: the flow table was full; raise tables.flows",
-        Counter::EvictedBusy => "connections under way, to make room for new ones: see --flows",
-        Counter::ObservationsCapped => "observations beyond the limit of a flow",
+        (Counter::TableFull, 1) => "connection: the flow table was full; raise tables.flows",
+        (Counter::TableFull, _) => "connections: the flow table was full; raise tables.flows",
+        (Counter::EvictedBusy, 1) => {
+            "connection under way, to make room for a new one: see --flows"
+        }
+        (Counter::EvictedBusy, _) => {
+            "connections under way, to make room for new ones: see --flows"
+        }
+        (Counter::ObservationsCapped, 1) => "observation beyond the limit of a flow",
+        (Counter::ObservationsCapped, _) => "observations beyond the limit of a flow",
         _ => loss.name(),
     }
 }
@@ -133,7 +144,9 @@ mod tests {
     #[test]
     fn every_loss_has_words() {
         for loss in Counter::ALL.iter().filter(|counter| counter.is_loss()) {
-            assert_ne!(meaning(*loss), loss.name());
+            for number in [1, 2] {
+                assert_ne!(meaning(*loss, number), loss.name());
+            }
         }
     }
 }

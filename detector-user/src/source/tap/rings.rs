@@ -87,6 +87,13 @@ impl Rings {
         }
     }
 
+    /// Records the time up to which connections are judged, for the agent that replays carried items.
+    pub fn record_judged(&mut self, judged_ns: u64) {
+        if let Some(carry) = &mut self.carry {
+            carry.record_judged(judged_ns);
+        }
+    }
+
     /// Passes on the items that an earlier agent had read, in order. Observations that it had not passed
     /// on wait: their flows' bytes may still be on the ring. Returns the number of observations passed on.
     pub fn replay(&mut self, carried: &Carried, receiver: &mut impl TimedReceiver) -> usize {

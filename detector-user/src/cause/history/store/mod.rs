@@ -175,7 +175,7 @@ mod tests {
         fs::write(&path, &whole[..whole.len() - 9]).unwrap();
         let (store, kept) = open(directory.path());
         assert_eq!(kept.lines, [line(1, NOW - 2)]);
-        assert!(kept.warnings[0].ends_with("1 damaged lines left out"));
+        assert!(kept.warnings[0].ends_with("1 damaged line left out"));
         drop(store);
         assert!(open(directory.path()).1.warnings.is_empty(), "said once");
     }

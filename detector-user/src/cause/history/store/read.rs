@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::line::{Header, Line};
+use crate::verdict::counted;
 
 /// The contents of the history's files.
 #[derive(Debug, Default)]
@@ -43,7 +44,8 @@ pub(super) fn read(path: &Path, since_s: u64, kept: &mut Kept) {
         }
     }
     if damaged > 0 {
-        let warning = format!("{}: {damaged} damaged lines left out", path.display());
+        let damaged = counted(damaged, "damaged line", "damaged lines");
+        let warning = format!("{}: {damaged} left out", path.display());
         kept.warnings.push(warning);
     }
 }

@@ -1,5 +1,6 @@
 //! Tells: differences between a reset and the flow it claims to belong to.
 
+use crate::verdict::counted;
 use std::fmt;
 
 /// One tell, with the measurements that show it.
@@ -115,9 +116,9 @@ impl fmt::Display for Tell<'_> {
                 "its sequence number is {ahead} beyond what the sender had sent"
             ),
             Self::AcknowledgementAhead(ahead) => {
-                write!(f, "it acknowledges {ahead} bytes that were never sent")
+                write!(f, "it acknowledges {} never sent", counted(*ahead, "byte that was", "bytes that were"))
             }
-            Self::Payload(len) => write!(f, "it carries {len} bytes of payload"),
+            Self::Payload(len) => write!(f, "it carries {} of payload", counted(*len, "byte", "bytes")),
             Self::SequenceChange(step) => write!(
                 f,
                 "a second reset follows at a sequence number {step} higher"
@@ -137,7 +138,8 @@ impl fmt::Display for Tell<'_> {
             ),
             Self::SenderSpeaksOn(count) => write!(
                 f,
-                "its sender went on: {count} segments without RST after it"
+                "its sender went on: {} without RST after it",
+                counted(*count, "segment", "segments")
             ),
             Self::SourceMac => {
                 f.write_str("it came from another MAC address than the sender's other segments")

@@ -15,7 +15,7 @@ use crate::operate::progress::Progress;
 use crate::outlet::database::Past;
 use crate::source::capture::CaptureFile;
 use crate::stages::{Compared, Comparison, Traffic};
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, counted};
 use judged::Captures;
 
 /// Frames between updates of the progress bar and checks for Ctrl-C.
@@ -83,10 +83,10 @@ pub fn run(arguments: CompareArgs) -> anyhow::Result<u8> {
         let unfollowed = traffic.unfollowed;
         if unfollowed.connections + unfollowed.data > 0 {
             complain!(
-                "tlswhy: {name}: not compared: {} segments of further connections, {} segments of data behind the \
+                "tlswhy: {name}: not compared: {} of further connections, {} of data behind the \
                  first MiB of a connection",
-                unfollowed.connections,
-                unfollowed.data
+                counted(unfollowed.connections, "segment", "segments"),
+                counted(unfollowed.data, "segment", "segments")
             );
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::outlet::sink::escaped;
 use crate::stages::{Compared, Comparison, Event, Fate, Layout};
-use crate::verdict::{Party, Verdict, written_confidence};
+use crate::verdict::{Party, Verdict, counted, written_confidence};
 
 /// Maximum segments that are listed of a connection.
 const EVENTS_MAX: usize = 40;
@@ -27,10 +27,10 @@ pub(super) fn written(
     if let Some(clocks) = comparison.clocks {
         let _ = writeln!(
             text,
-            "clocks: the second is {:+.3} ms from the first, the passage takes {:.3} ms (by {} segments)",
+            "clocks: the second is {:+.3} ms from the first, the passage takes {:.3} ms (by {})",
             clocks.offset_ns as f64 / 1e6,
             clocks.passage_ns as f64 / 1e6,
-            clocks.segments
+            counted(clocks.segments, "segment", "segments")
         );
     }
     text.push('\n');
@@ -43,9 +43,9 @@ pub(super) fn written(
             let [client, server] = compared.counts;
             let _ = writeln!(
                 text,
-                "{}: forwarded, {} segments from the client and {} from the server{}\n",
+                "{}: forwarded, {} from the client and {} from the server{}\n",
                 ends(compared),
-                client.forwarded,
+                counted(client.forwarded, "segment", "segments"),
                 server.forwarded,
                 changes(compared)
             );
@@ -66,8 +66,7 @@ pub(super) fn written(
 pub(super) fn connections(number: usize) -> String {
     match number {
         0 => "no TCP connection".to_owned(),
-        1 => "1 TCP connection".to_owned(),
-        number => format!("{number} TCP connections"),
+        number => counted(number, "TCP connection", "TCP connections"),
     }
 }
 
@@ -97,8 +96,9 @@ fn block(text: &mut String, compared: &Compared, verdict: Option<&Verdict>) {
     if compared.is_common {
         let _ = writeln!(
             text,
-            "  forwarded  {} segments from the client, {} from the server",
-            client.forwarded, server.forwarded
+            "  forwarded  {} from the client, {} from the server",
+            counted(client.forwarded, "segment", "segments"),
+            server.forwarded
         );
     }
     // Of a connection that one capture alone has, all segments are the same news.

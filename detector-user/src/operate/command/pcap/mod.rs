@@ -29,6 +29,7 @@ use crate::source::capture_tap::SETTLED_MAX;
 use crate::source::packet_filter::{FilterError, PacketFilter};
 use crate::source::tap::counters::forgotten;
 use crate::source::unread::Unread;
+use crate::verdict::counted;
 use replay::Replay;
 use side_by_side::side_by_side;
 
@@ -123,7 +124,8 @@ pub fn run(arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8>
     for (kind, frames) in &unread {
         if let Unread::LinkType(link) = kind {
             complain!(
-                "tlswhy: skipped {frames} frames of unsupported link type {}",
+                "tlswhy: skipped {} of unsupported link type {}",
+                counted(*frames, "frame", "frames"),
                 LinkType(*link)
             );
             code = EXIT_FAILED;

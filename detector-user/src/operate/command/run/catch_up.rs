@@ -88,7 +88,7 @@ mod tests {
         for observation in &observations {
             catch_up.observation(observation);
         }
-        pipeline.tally().unfinished
+        pipeline.tally().outcomes.unfinished
     }
 
     #[test]

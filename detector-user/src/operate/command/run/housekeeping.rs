@@ -8,6 +8,7 @@ use super::watch::Watch;
 use crate::operate::unseen_ca::CERTIFICATES_MIN;
 use crate::outlet::message_kind;
 use crate::source::tap::counters::{forgotten, meaning};
+use crate::verdict::counted;
 
 impl Watch {
     /// Returns the status line of `systemctl status`.
@@ -21,8 +22,9 @@ impl Watch {
         let tally = self.pipeline.tally();
         let failed: u64 = tally.causes.values().sum();
         format!(
-            "{taps}; {failed} connections failed, {} established",
-            tally.established
+            "{taps}; {} failed, {} established",
+            counted(failed, "connection", "connections"),
+            tally.outcomes.established
         )
     }
 
@@ -31,7 +33,7 @@ impl Watch {
         for (sink, kind, total) in self.pipeline.tally().lost_verdicts {
             let reason = format!("{sink} {kind}");
             if let Some(more) = self.losses.grown(&reason, total, now) {
-                warn!(target: message_kind::LOST, "lost {more} verdicts for {sink} ({total} in total): {kind}");
+                warn!(target: message_kind::LOST, "lost {} for {sink} ({total} in total): {kind}", counted(more, "verdict", "verdicts"));
             }
         }
     }
@@ -59,28 +61,28 @@ impl Watch {
         if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
             warn!(
                 target: message_kind::LOST,
-                "evicted {more} established connections ({forgotten} in total): their end is not judged; \
-                 raise tables.flows"
+                "evicted {} ({forgotten} in total), whose end is not judged; raise tables.flows",
+                counted(more, "established connection", "established connections")
             );
         }
         for (loss, total) in counters {
             if loss.is_loss()
                 && let Some(more) = self.losses.grown(loss.name(), total, now)
             {
-                warn!(target: message_kind::LOST, "lost {more} {} ({total} in total)", meaning(loss));
+                warn!(target: message_kind::LOST, "lost {more} {} ({total} in total)", meaning(loss, more));
             }
         }
         let unkept = self.pipeline.unkept();
         if let Some(more) = self.losses.grown("unkept", unkept, now) {
             warn!(
                 target: message_kind::STATE_UNUSABLE,
-                "cannot save {more} learned facts to the state directory ({unkept} in total); check its free \
-                 space"
+                "cannot save {} to the state directory ({unkept} in total); check its free space",
+                counted(more, "learned fact", "learned facts")
             );
         }
         let malformed = self.rings.malformed();
         if let Some(more) = self.losses.grown("malformed", malformed, now) {
-            warn!(target: message_kind::LOST, "lost {more} ring items of unexpected size: agent and eBPF object do not match");
+            warn!(target: message_kind::LOST, "lost {} of unexpected size: agent and eBPF object do not match", counted(more, "ring item", "ring items"));
         }
     }
 }

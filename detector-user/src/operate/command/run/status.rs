@@ -192,7 +192,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Loss> {
         .iter()
         .filter(|(counter, _): &&(Counter, u64)| counter.is_loss());
     let mut losses: Vec<Loss> = kernel
-        .map(|(counter, count)| loss(counter.name(), meaning(*counter), *count))
+        .map(|(counter, count)| loss(counter.name(), meaning(*counter, *count), *count))
         .collect();
     losses.push(loss(
         "forgotten",

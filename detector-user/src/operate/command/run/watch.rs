@@ -104,18 +104,17 @@ impl Watch {
             pipeline.settle_after(wait);
         }
         keep_history(settings, &mut pipeline);
-        let mut rings = Rings::take(&mut taps.tap.kernel)?;
-        let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
-        // An earlier agent has counted the replayed items.
         if let Some(acceptances) = acceptances {
             pipeline.count_acceptances(acceptances);
         }
         pipeline.keep_groups();
+        pipeline.measure_by(endpoint.meter());
+        let mut rings = Rings::take(&mut taps.tap.kernel)?;
+        let carries_over = taps.tap.is_pinned() && carry_over(settings, &mut rings, &mut pipeline);
         let log = FirewallLog::start(&settings.explain);
         if let Some(log) = log.context("cannot receive the firewall's log")? {
             pipeline.explain_for(log);
         }
-        pipeline.begin_counting(endpoint.meter());
         follow_calendar(&mut pipeline, &mut rings);
         let service_manager = ServiceManager::find();
         let turn = service_manager.alive_every().unwrap_or(HOUSEKEEPING);
@@ -239,6 +238,7 @@ impl Watch {
             self.rings.passed_on_ns()
         };
         self.pipeline.advance(read_ns);
+        self.rings.record_judged(read_ns);
         is_drained
     }
 

@@ -14,7 +14,7 @@ use super::view::{Page, View};
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::sink::escaped;
 use crate::outlet::status::Report;
-use crate::verdict::Cause;
+use crate::verdict::{Cause, counted};
 
 /// Lines around the groups.
 pub(super) const AROUND: u16 = HEAD + FOOT + 1;
@@ -280,7 +280,8 @@ fn foot(view: &View) -> Paragraph<'static> {
     let advice = view.group().and_then(|group| group.advice.as_deref());
     let advice = advice.filter(|_| view.page == Page::Groups && !view.is_printed);
     let advice = advice.map_or_else(String::new, |advice| format!("advice  {}", escaped(advice)));
-    let mut state = format!("{} groups by {}", view.groups.len(), view.sort.name());
+    let groups = counted(view.groups.len(), "group", "groups");
+    let mut state = format!("{groups} by {}", view.sort.name());
     if view.is_reversed {
         state.push_str(", reversed");
     }

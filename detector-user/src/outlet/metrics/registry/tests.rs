@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use detector_common::counter::Counter;
 
 use super::*;
+use crate::cause::history::Outcomes;
 use crate::flow::tracker::RefusalCounts;
 use crate::outlet::metrics::TapState;
 use crate::outlet::sink::SinkStatus;
@@ -27,9 +28,11 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
     sink.lost.insert("overflow", 5);
     let mut tally = Tally {
         under_way: 4,
-        established: 100,
-        unused: 2,
-        unfinished: 1,
+        outcomes_ever: Outcomes {
+            established: 100,
+            unused: 2,
+            unfinished: 1,
+        },
         resets_without_effect: 3,
         refused: RefusalCounts {
             reset: 5,

@@ -1,5 +1,6 @@
 //! The first line of a spill file: its version, and where the oldest verdict begins.
 
+use crate::verdict::counted;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -41,9 +42,10 @@ pub(super) fn rename_if_foreign(path: &Path) -> io::Result<Option<String>> {
     aside.push(".unreadable");
     fs::rename(path, &aside)?;
     Ok(Some(format!(
-        "{} is damaged or of another version; renamed to {} ({lines} lines)",
+        "{} is damaged or of another version; renamed to {} ({})",
         path.display(),
-        Path::new(&aside).display()
+        Path::new(&aside).display(),
+        counted(lines, "line", "lines")
     )))
 }
 
