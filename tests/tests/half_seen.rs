@@ -177,12 +177,16 @@ fn an_alert_is_told_though_the_hello_was_missed(#[case] first: usize) {
 #[case::check_of_a_port(b"", 50)]
 #[case::check_of_a_port_gnutls(b"", 10)]
 #[case::another_protocol(b"GET / HTTP/1.1\r\n\r\n", 10)]
+#[case::starttls_and_no_more(b"STARTTLS\r\n", 50)]
 fn a_servers_alert_to_a_client_without_tls_is_no_failure(#[case] said: &[u8], #[case] code: u8) {
     let mut talk = Conversation::new(Network::Ipv4);
     let mut sent = talk.three_way_handshake();
     let seen = sent.len();
     if !said.is_empty() {
         sent.push(talk.data(From::Client, said));
+    }
+    if said.starts_with(b"STARTTLS") {
+        sent.push(talk.data(From::Server, b"220 Go ahead\r\n"));
     }
     sent.push(talk.fin(From::Client));
     sent.push(talk.data(From::Server, &tls::record(21, &[2, code])));

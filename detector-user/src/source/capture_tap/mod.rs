@@ -268,6 +268,8 @@ impl CaptureTap {
         const UNEXPECTED_MESSAGE: u8 = 10;
         const RECORD_OVERFLOW: u8 = 22;
         const DECODE_ERROR: u8 = 50;
+        // A STARTTLS that no ClientHello follows is that long at most.
+        const HELLO_WITHIN: u32 = 1 << 15;
         let Some(slot) = self.tables.syns(&segment.key) else {
             return false;
         };
@@ -278,7 +280,7 @@ impl CaptureTap {
             head.is_some_and(|[kind, .., code]| {
                 let is_about_form =
                     matches!(*code, UNEXPECTED_MESSAGE | RECORD_OVERFLOW | DECODE_ERROR);
-                *kind == ALERT && is_about_form && segment.seq == slot.syn_ack.next_seq
+                *kind == ALERT && is_about_form && acknowledged < HELLO_WITHIN
             })
         };
         sender == Sender::Server && whole && (acknowledged <= 1 || by_code())
