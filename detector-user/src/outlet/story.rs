@@ -231,8 +231,11 @@ fn numbers(group: &Group) -> Vec<String> {
     };
     let (failed, all) = (group.failed, group.failed + group.worked);
     let mut lines = vec![format!(
-        "{}, {app}: {failed} of {all} connections failed, from {:.0} to {:.0}.",
-        group.client, group.first, group.last
+        "{}, {app}: {failed} of {} failed, from {:.0} to {:.0}.",
+        group.client,
+        counted(all, "connection", "connections"),
+        group.first,
+        group.last
     )];
     if group.causes.len() > 1 {
         let causes = group.causes.iter();

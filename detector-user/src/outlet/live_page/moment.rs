@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::report::{named, percent, safe, share, time};
 use crate::outlet::status::{LastVerdict, Report};
-use crate::verdict::Cause;
+use crate::verdict::{Cause, counted};
 
 /// Maximum groups and verdicts.
 const GROUPS: usize = 20;
@@ -36,7 +36,8 @@ fn head(report: &Report) -> Markup {
             @else { "watching " (taps.join(", ")) }
             ", " (format!("{:.0}", report.rates.packets_per_second)) " packets and "
             (format!("{:.1}", report.rates.flows_per_second)) " TLS flows a second. Since "
-            (time(report.started)) ": " (failed) " connections failed, " (report.established) " worked"
+            (time(report.started)) ": " (counted(failed, "connection", "connections")) " failed, " (report.established)
+            " established"
             @if all > 0 { " (" (share(failed, all)) " failed)" }
             "."
         }

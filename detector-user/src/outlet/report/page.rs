@@ -8,7 +8,7 @@ use super::{Exclusion, Report};
 use crate::outlet::database::Group;
 use crate::outlet::sink::escaped;
 use crate::outlet::story::Story;
-use crate::verdict::{Cause, Party, Verdict, written_confidence, written_weight};
+use crate::verdict::{Cause, Party, Verdict, counted, written_confidence, written_weight};
 
 const STYLE: &str = include_str!("style.css");
 /// Forbids scripts, and requests to anywhere.
@@ -98,7 +98,7 @@ fn head(report: &Report) -> Markup {
                 @if let Some((first, last)) = report.span { ", from " (time(first)) " to " (time(last)) }
             }
             ul.numbers {
-                li { strong { (totals.failed) } " of " (all) " connections failed" @if all > 0 { " (" (share(totals.failed, all)) ")" } }
+                li { strong { (totals.failed) } " of " (counted(all, "connection", "connections")) " failed" @if all > 0 { " (" (share(totals.failed, all)) ")" } }
                 li { strong { (totals.intercepted_failed) } " of " (totals.intercepted) " intercepted ones failed" @if totals.intercepted > 0 { " (" (share(totals.intercepted_failed, totals.intercepted)) ")" } }
                 @for (cause, number) in report.causes() {
                     li { strong { (number) } " " (named(*cause)) }

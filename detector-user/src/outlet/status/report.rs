@@ -43,13 +43,13 @@ pub struct Report {
     /// Connections that are ignored.
     #[serde(default)]
     pub ignored: u64,
-    /// Verdicts that the filter kept from being written.
+    /// Connections whose verdicts the filter kept from being written.
     #[serde(default)]
     pub filtered: u64,
     /// Connections refused before their first byte, which are none of the flows.
     #[serde(default)]
     pub refused: Refused,
-    /// Connections that failed, by cause.
+    /// Connections that failed, by the cause of their latest verdict.
     pub failed: BTreeMap<String, u64>,
     /// Verdicts that replaced earlier ones.
     pub revised: u64,

@@ -86,7 +86,8 @@ fn head(source: &Source<'_>) -> Paragraph<'static> {
         taps.join(", ")
     };
     let mut numbers = format!(
-        "{failed} of {all} connections failed ({share:.1} %), {} in progress",
+        "{failed} of {} failed ({share:.1} %), {} in progress",
+        counted(all, "connection", "connections"),
         report.under_way
     );
     if report.rates.seconds > 0.0 {
@@ -253,9 +254,9 @@ fn group(view: &View) -> Paragraph<'static> {
         lines.push(Line::raw(format!("issuer      {}", escaped(issuer))));
     }
     lines.push(Line::raw(format!(
-        "failed      {} of {} connections, {:.2} per minute",
+        "failed      {} of {}, {:.2} per minute",
         group.failed,
-        group.failed + group.worked,
+        counted(group.failed + group.worked, "connection", "connections"),
         group.per_minute
     )));
     lines.push(Line::raw(format!(
