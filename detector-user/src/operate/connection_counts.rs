@@ -56,10 +56,10 @@ impl ConnectionCounts {
     /// Counts connections in their later outcome. Returns the number of those that an earlier agent has
     /// counted in the earlier one: they are counted here from now on.
     pub(super) fn reclassify(&mut self, Reclassified { from, to }: Reclassified) -> u64 {
-        let mut counted_anew = 0;
+        let mut counted_late = 0;
         let mut moved = |count: &mut u64, from: u64, to: u64| {
             let all = *count + to;
-            counted_anew += from.saturating_sub(all);
+            counted_late += from.saturating_sub(all);
             *count = all.saturating_sub(from);
         };
         let Outcomes {
@@ -73,7 +73,7 @@ impl ConnectionCounts {
         self.ever.established += to.established;
         self.ever.unused += to.unused;
         self.ever.unfinished += to.unfinished;
-        counted_anew
+        counted_late
     }
 
     /// Counts a verdict that is written: its connection moves from the cause of an earlier one to its own.

@@ -403,8 +403,8 @@ impl Pipeline {
             self.settle(now_ns);
         }
         let reclassified = self.history.take_reclassified();
-        let counted_anew = self.connections.reclassify(reclassified);
-        self.tracker.count_flows(counted_anew);
+        let counted_late = self.connections.reclassify(reclassified);
+        self.tracker.count_flows(counted_late);
     }
 
     /// Asks the origins whose answers would decide, and writes the verdicts that answers revise.

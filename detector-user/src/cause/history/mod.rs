@@ -225,7 +225,7 @@ impl History {
 
     /// Returns the numbers of connections whose outcome is no longer that of their judgement, and forgets
     /// them: unused ones that turned out to be refusals, failures that were dropped beside others that worked
-    /// or checked a name at an interval, and those that are judged anew once their interceptor is known.
+    /// or checked a name at an interval, and those that are judged again once their interceptor is known.
     pub fn take_reclassified(&mut self) -> Reclassified {
         std::mem::take(&mut self.reclassified)
     }

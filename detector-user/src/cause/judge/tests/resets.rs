@@ -173,7 +173,7 @@ fn a_first_reset_without_ack_is_a_tell_and_no_proof() {
     assert!(verdict.confidence < 0.85, "{}", verdict.confidence);
 }
 
-/// Who resets one side in vain has reset the other behind this tap, whose host then knows no connection.
+/// A third party that resets one side in vain has reset the other behind this tap, whose host then knows no connection.
 #[test]
 fn a_reset_as_of_an_unknown_socket_behind_vain_ones_is_a_third_partys() {
     let steps = [&FLIGHT_12[..], &[BareReset(S)]].concat();
