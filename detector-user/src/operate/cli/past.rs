@@ -38,7 +38,8 @@ pub struct PastArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct QueryArgs {
-    /// Earliest time: RFC 3339, or a time ago such as 2h or 7d [default: the first]
+    /// Earliest time: RFC 3339, or a time ago such as 2h, 7d or yesterday [default: the
+    /// first]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<Timestamp>,
 
@@ -119,6 +120,7 @@ fn time(given: &str) -> Result<Timestamp, String> {
     if let Ok(time) = given.parse::<Timestamp>() {
         return Ok(time);
     }
+    let given = if given == "yesterday" { "1d" } else { given };
     let ago = humantime::parse_duration(given).map_err(|_| {
         "neither a time such as 2026-11-28T08:00:00Z nor a time ago such as 2h or 7d".to_owned()
     })?;
@@ -138,7 +140,9 @@ mod tests {
         assert_eq!(absolute.to_string(), "2026-11-28T08:00:00Z");
         let ago = Timestamp::now().duration_since(time("2h").unwrap());
         assert!((7_199..=7_260).contains(&ago.as_secs()), "{ago:?}");
-        for wrong in ["yesterday", "", "2026-11-28", "99999999999y"] {
+        let ago = Timestamp::now().duration_since(time("yesterday").unwrap());
+        assert!((86_399..=86_460).contains(&ago.as_secs()), "{ago:?}");
+        for wrong in ["tomorrow", "", "2026-11-28", "99999999999y"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,7 @@
 //! `tlswhy groups`: who fails where.
 
+mod changes;
+
 use super::table::{csv, table};
 use super::{past, show};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, GroupsArgs, PastOutput};
@@ -24,6 +26,10 @@ const HEADS: [&str; 9] = [
 /// The past cannot be read, or the output cannot be written.
 pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
     let (past, is_whole) = past::open(&arguments.past)?;
+    if arguments.changes {
+        changes::show_changes(arguments, &past)?;
+        return Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED });
+    }
     let limit = arguments.limit;
     let mut query = arguments.filters.query(arguments.all, limit);
     query.limit = limit.saturating_add(1);

@@ -31,6 +31,7 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     let content = Content {
         source,
         query: Box::new(|all, limit| arguments.filters.query(all, limit)),
+        has_ended: !arguments.past.captures.is_empty(),
         limit: arguments.limit,
         stories: arguments.stories,
     };
@@ -55,6 +56,7 @@ pub fn write(path: &Path, captures: &[PathBuf], past: &Past) -> anyhow::Result<(
             limit,
             ..Query::default()
         }),
+        has_ended: true,
         limit: GROUPS,
         stories: STORIES,
     };

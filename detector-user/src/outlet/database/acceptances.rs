@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::group::GroupKey;
+use super::hours::HOUR_NS;
 use crate::verdict::Intercepted;
 
 /// Maximum groups that wait for the database; it takes them each second.
@@ -38,7 +39,8 @@ pub struct Acceptance {
 /// Groups with connections that worked.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub(super) groups: HashMap<GroupKey, Worked>,
+    /// By the hour of their ends, too.
+    pub(super) groups: HashMap<(GroupKey, u64), Worked>,
     /// Connections of further groups, for which there was no room.
     pub(super) dropped: u64,
 }
@@ -68,7 +70,8 @@ impl Acceptances {
         let time_ns = acceptance.time_ns;
         let mut pending = self.lock();
         let is_full = pending.groups.len() >= GROUPS_MAX;
-        match pending.groups.entry(key) {
+        let hour = time_ns / HOUR_NS.unsigned_abs();
+        match pending.groups.entry((key, hour)) {
             Entry::Occupied(mut worked) => {
                 let worked = worked.get_mut();
                 worked.connections += 1;

@@ -9,9 +9,11 @@
 
 mod acceptances;
 mod address;
+mod changes;
 mod error;
 mod failing;
 mod group;
+mod hours;
 mod past;
 mod query;
 mod retention;
@@ -23,6 +25,7 @@ mod writer;
 pub(crate) mod tests;
 
 pub use acceptances::{Acceptance, Acceptances};
+pub use changes::{Change, ChangeKind, Changes, Rate, Rated};
 pub use error::DatabaseError;
 pub use failing::FailingGroup;
 pub use group::{Group, GroupCause, Totals};

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::acceptances::{Acceptances, Pending, Worked};
 use super::group::{GroupKey, name};
 use super::retention::Retention;
-use super::{DatabaseError, address, schema};
+use super::{DatabaseError, address, hours, schema};
 use crate::verdict::Verdict;
 
 /// Rows that are removed in one statement, so that readers wait only for a moment.
@@ -89,7 +89,7 @@ impl Writer {
         }
         self.begin()?;
         let savepoint = self.connection.savepoint()?;
-        for (key, worked) in &pending.groups {
+        for ((key, _), worked) in &pending.groups {
             group(&savepoint, key, *worked, 0)?;
         }
         savepoint.commit()?;
@@ -132,6 +132,7 @@ impl Writer {
         let oldest_ns = now_ns.saturating_sub(age_ns);
         let transaction = self.connection.transaction()?;
         let mut removed = remove_older(&transaction, oldest_ns)?;
+        removed += hours::remove_old(&transaction, now_ns, REMOVED_AT_ONCE)?;
         let mut has_more = removed as i64 >= REMOVED_AT_ONCE;
         if used_bytes(&transaction)? > retention.bytes {
             removed += remove_first(&transaction)?;
@@ -228,14 +229,15 @@ fn json(value: &impl serde::Serialize) -> Result<String, DatabaseError> {
 fn supersede(connection: &Connection, id: &str, by: &str) -> Result<(), DatabaseError> {
     let mut superseded = connection.prepare_cached(
         "UPDATE verdicts SET superseded_by = ?2 WHERE id = ?1 AND superseded_by IS NULL
-         RETURNING group_number, cause",
+         RETURNING group_number, cause, time_ns",
     )?;
-    let counted: Option<(i64, String)> = superseded
-        .query_row([id, by], |row| Ok((row.get(0)?, row.get(1)?)))
+    let counted: Option<(i64, String, i64)> = superseded
+        .query_row([id, by], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((group, cause)) = counted else {
+    let Some((group, cause, time_ns)) = counted else {
         return Ok(());
     };
+    hours::add(connection, group, time_ns, 0, -1)?;
     for sql in [
         "UPDATE causes SET failed = failed - 1 WHERE group_number = ?1 AND cause = ?2",
         "DELETE FROM causes WHERE group_number = ?1 AND cause = ?2 AND failed <= 0",
@@ -288,6 +290,8 @@ fn group(
         ],
         |row| row.get(0),
     )?;
+    let (time_ns, worked) = (signed(worked.last_ns), signed(worked.connections));
+    hours::add(connection, number, time_ns, worked, failed)?;
     Ok(number)
 }
 

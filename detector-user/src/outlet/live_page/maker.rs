@@ -141,6 +141,7 @@ impl Making {
                 limit,
                 ..Query::default()
             }),
+            has_ended: false,
             limit: GROUPS,
             stories: STORIES,
         };

@@ -1,6 +1,6 @@
 //! The content of a report: what is asked of the past.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Chart, Exclusion, Report};
 use crate::outlet::database::{DatabaseError, Past, Query};
@@ -10,6 +10,10 @@ use crate::verdict::Cause;
 
 /// Maximum verdicts that the chart and the list are made of; the latest.
 const VERDICTS_MAX: usize = 1_000_000;
+/// Maximum names, apps and changes.
+const RATES_MAX: usize = 20;
+/// Span that is compared with the one before it.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Minimum confidence of a pin whose destination is listed.
 const SURE: f64 = 0.8;
 
@@ -20,6 +24,8 @@ pub struct Content<'a> {
     /// Returns the question to the past: whether groups that never failed are selected too, and the maximum number of
     /// results.
     pub query: Box<dyn Fn(bool, usize) -> Query + 'a>,
+    /// Whether the past ended with its last connection, as that of captures did.
+    pub has_ended: bool,
     /// Maximum groups, and maximum destinations to exclude.
     pub limit: usize,
     /// Maximum stories.
@@ -36,12 +42,19 @@ impl Content<'_> {
         let span = past
             .span()?
             .map(|(first, last)| (timestamp(first), timestamp(last)));
+        let made = Timestamp::now();
+        let end = span.map_or(made, |(_, last)| if self.has_ended { last } else { made });
+        let since = end.checked_sub(DAY).unwrap_or(end);
+        let rated = query(true, RATES_MAX);
         Ok(Report {
             source: self.source.clone(),
-            made: Timestamp::now(),
+            made,
             span,
             totals: past.totals(&query(true, self.limit))?,
             chart: Chart::of(&past.failures(&query(false, VERDICTS_MAX))?),
+            changes: past.changes(&rated, since, end)?,
+            names: past.rates_of_names(&rated)?,
+            apps: past.rates_of_apps(&rated)?,
             groups: past.groups(&query(false, self.limit))?,
             stories: of_groups(past, &query(false, self.stories))?,
             exclusions: exclusions(query(false, VERDICTS_MAX), self.limit, past)?,

@@ -12,7 +12,7 @@ mod tests;
 
 use jiff::Timestamp;
 
-use super::database::{Group, Totals};
+use super::database::{Changes, Group, Rated, Totals};
 use super::story::Story;
 use crate::verdict::Cause;
 
@@ -34,6 +34,12 @@ pub struct Report {
     pub totals: Totals,
     /// Failures over time.
     pub chart: Chart,
+    /// Changes of the last day.
+    pub changes: Changes,
+    /// Failures by server name, those with most first.
+    pub names: Vec<Rated>,
+    /// Failures by app.
+    pub apps: Vec<Rated>,
     /// Failing groups, those with the most failures first.
     pub groups: Vec<Group>,
     /// The stories of the first of them, in the same order.
@@ -75,6 +81,9 @@ impl Report {
             span: None,
             totals: Totals::default(),
             chart: Chart::default(),
+            changes: Changes::default(),
+            names: Vec::new(),
+            apps: Vec::new(),
             groups: Vec::new(),
             stories: Vec::new(),
             exclusions: Vec::new(),

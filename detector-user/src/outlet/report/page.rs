@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::class;
 use super::{Exclusion, Report};
-use crate::outlet::database::Group;
+use crate::outlet::database::{Group, Rate, Rated};
 use crate::outlet::sink::escaped;
 use crate::outlet::story::Story;
 use crate::verdict::{Cause, Party, Verdict, counted, written_confidence, written_weight};
@@ -76,6 +76,8 @@ pub(super) fn content(report: &Report) -> Markup {
         (head(report))
         main {
             (section("over-time", "Failures over time", &report.chart.markup()))
+            (section("changes", "What changed since yesterday", &changes(report)))
+            (section("rates", "Failure rates", &rates(report)))
             (section("groups", "Who fails where", &groups(report)))
             (section("stories", "Why", &stories(report)))
             (section("exclusions", "Destinations to exclude from decryption", &exclusions(&report.exclusions)))
@@ -105,11 +107,80 @@ fn head(report: &Report) -> Markup {
                 }
             }
             nav aria-label="Sections" {
-                a href="#over-time" { "Over time" } " · " a href="#groups" { "Who fails where" } " · "
+                a href="#over-time" { "Over time" } " · " a href="#changes" { "What changed" } " · "
+                a href="#rates" { "Failure rates" } " · " a href="#groups" { "Who fails where" } " · "
                 a href="#stories" { "Why" } " · " a href="#exclusions" { "Destinations to exclude" }
             }
         }
     }
+}
+
+fn changes(report: &Report) -> Markup {
+    let changes = &report.changes;
+    html! {
+        @match changes.counted_from {
+            None => { p.dim { "Connections have not been counted by the hour yet." } }
+            Some(from) if from > changes.before => {
+                p.dim { "Connections are counted by the hour since " (time(from)) ": less is known of the day before." }
+            }
+            Some(_) => {}
+        }
+        @if changes.changes.is_empty() { p { "Nothing." } } @else {
+            div.wide { table {
+                caption { "Names and apps of which another share fails since " (time(changes.since)) " than as long a time before" }
+                thead { tr {
+                    th scope="col" { "Change" } th scope="col" { "Server name" } th.number scope="col" { "Failed before" }
+                    th.number scope="col" { "Failed since" } th.number scope="col" { "Clients" }
+                    th scope="col" { "Cause" } th scope="col" { "App (JA4)" }
+                } }
+                tbody { @for change in &changes.changes { tr {
+                    td { (change.change.name().replace('-', " ")) }
+                    td { (safe(&change.name)) }
+                    td.number { (of(change.before)) }
+                    td.number { (of(change.after)) }
+                    td.number { (change.clients) }
+                    td { (change.cause.as_deref().unwrap_or_default()) }
+                    td { code { (change.app.as_deref().map_or_else(String::new, safe)) } }
+                } } }
+            } }
+        }
+    }
+}
+
+fn rates(report: &Report) -> Markup {
+    html! {
+        @if report.names.is_empty() { p { "Nothing fails." } } @else {
+            (rated("Server names with the most failures", "Server name", &report.names))
+            (rated("Apps with the most failures", "App (JA4)", &report.apps))
+        }
+    }
+}
+
+fn rated(caption: &str, head: &str, rated: &[Rated]) -> Markup {
+    html! { div.wide { table {
+        caption { (caption) }
+        thead { tr {
+            th scope="col" { (head) } th.number scope="col" { "Failed" } th.number scope="col" { "Intercepted ones failed" }
+        } }
+        tbody { @for rated in rated { tr {
+            td { @if rated.of.is_empty() { "unknown" } @else { (safe(&rated.of)) } }
+            td.number { (of(rated.rate)) }
+            td.number { (of(rated.intercepted)) }
+        } } }
+    } } }
+}
+
+/// Returns `80 of 85 (94.1 %)`, or `none` if there were no connections.
+fn of(rate: Rate) -> String {
+    if rate.all == 0 {
+        return "none".to_owned();
+    }
+    format!(
+        "{} of {} ({})",
+        rate.failed,
+        rate.all,
+        share(rate.failed, rate.all)
+    )
 }
 
 fn groups(report: &Report) -> Markup {

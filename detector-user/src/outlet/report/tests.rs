@@ -1,5 +1,5 @@
 use super::*;
-use crate::outlet::database::StoredVerdict;
+use crate::outlet::database::{Change, ChangeKind, Rate, StoredVerdict};
 use crate::verdict::tests::pinning;
 
 fn report(name: &str) -> Report {
@@ -24,6 +24,25 @@ fn report(name: &str) -> Report {
             (0, Cause::Pinning),
             (3_600_000_000_000, Cause::InjectedReset),
         ]),
+        changes: Changes {
+            counted_from: Some(Timestamp::UNIX_EPOCH),
+            changes: vec![Change {
+                change: ChangeKind::NewlyBroken,
+                name: name.to_owned(),
+                app: Some(name.to_owned()),
+                clients: 2,
+                before: Rate::default(),
+                after: Rate { failed: 3, all: 4 },
+                cause: Some("pinning".to_owned()),
+            }],
+            ..Changes::default()
+        },
+        names: vec![Rated {
+            of: name.to_owned(),
+            rate: Rate { failed: 3, all: 8 },
+            intercepted: Rate::default(),
+        }],
+        apps: Vec::new(),
         groups: Vec::new(),
         stories: Story::of(vec![stored]).into_iter().collect(),
         exclusions: vec![Exclusion {
@@ -42,6 +61,16 @@ fn hostile_names_are_text() {
         assert!(!html.contains(forbidden), "{forbidden:?}");
     }
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+}
+
+#[test]
+fn changes_and_rates_are_shares_of_all() {
+    let html = report("api.example").html();
+    for shown in ["newly broken", "none", "3 of 4 (75.0 %)", "3 of 8 (37.5 %)"] {
+        assert!(html.contains(shown), "{shown}");
+    }
+    let empty = Report::empty(String::new(), Timestamp::UNIX_EPOCH).html();
+    assert!(empty.contains("not been counted by the hour") && empty.contains("Nothing fails."));
 }
 
 #[test]
