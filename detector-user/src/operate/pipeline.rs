@@ -30,7 +30,7 @@ use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::database::Acceptances;
-use crate::outlet::metrics::{Meter, VerdictCounts};
+use crate::outlet::metrics::{Meter, TapConnections, VerdictCounts};
 use crate::outlet::recent_groups::{RecentGroup, RecentGroups};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
 use crate::outlet::status::FirewallLogCounts;
@@ -144,6 +144,12 @@ impl Pipeline {
         self.ignored = 0;
         self.joined = 0;
         self.records = 0;
+    }
+
+    /// Returns connections by tap; empty without a meter.
+    pub fn tap_connections(&self) -> TapConnections {
+        let meter = self.meter.as_ref();
+        meter.map_or_else(TapConnections::default, |meter| meter.connections().clone())
     }
 
     /// Returns verdicts by tap and cause; empty without a meter.
@@ -377,6 +383,11 @@ impl Pipeline {
                 let other = other.map_or(0, |(_, leg)| leg.records.len());
                 self.records += (leg.records.len() + other) as u64;
                 self.count(&judged);
+                if judged.judgement == Judgement::Established
+                    && let Some(meter) = &mut self.meter
+                {
+                    meter.record_established(&leg.tap, judged.subject.interception.status);
+                }
                 if judged.judgement == Judgement::Established
                     && let Some(counter) = &mut self.acceptances
                 {

@@ -10,7 +10,7 @@ use super::family::{
 use super::meter::Counted;
 use super::snapshot::{Scrape, Snapshot};
 use crate::outlet::sink::{SinkError, SinkStatus};
-use crate::verdict::Cause;
+use crate::verdict::{Cause, Intercepted};
 
 /// Every metric.
 pub const FAMILIES: &[Family] = &[
@@ -159,6 +159,13 @@ pub const FAMILIES: &[Family] = &[
                 labelled(&["unfinished"], scrape.tally.outcomes_ever.unfinished),
             ]
         },
+    ),
+    counter(
+        "tlswhy_tap_connections",
+        &["tap", "intercepted", "outcome"],
+        "Connections at each tap that were established or failed, and whether they were known to be \
+         intercepted; the share of failed is the failure rate",
+        tap_connections,
     ),
     counter(
         "tlswhy_resets_without_effect",
@@ -361,6 +368,24 @@ fn verdicts(scrape: &Scrape<'_>, of: fn(Counted) -> u64) -> Vec<Sample> {
         .filter(|(_, cause, _)| *cause != Cause::Established)
         .map(|(tap, cause, counted)| labelled(&[cause.name(), tap], of(counted)))
         .collect()
+}
+
+fn tap_connections(scrape: &Scrape<'_>) -> Vec<Sample> {
+    let taps = scrape.taps.iter().map(|tap| tap.name.as_str());
+    let mut samples = Vec::new();
+    for (tap, counts) in scrape.connections.with(taps) {
+        for (outcome, by) in [
+            ("established", counts.established),
+            ("failed", counts.failed),
+        ] {
+            let numbers = Intercepted::ALL.into_iter().zip(by);
+            let sample = |(known, number): (Intercepted, u64)| {
+                labelled(&[tap, known.name(), outcome], number)
+            };
+            samples.extend(numbers.map(sample));
+        }
+    }
+    samples
 }
 
 fn attached(scrape: &Scrape<'_>) -> Vec<Sample> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::verdict::{Cause, Verdict};
+use crate::verdict::{Cause, Intercepted, Verdict};
 
 /// Buckets in seconds, from the time of a single connection to that of many that end together.
 const BUCKETS: [f64; 17] = [
@@ -67,12 +67,60 @@ impl VerdictCounts {
     }
 }
 
+/// Connections at one tap, by whether they were intercepted, as [`Intercepted::ALL`] has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TapCounts {
+    /// Those that were established.
+    pub established: [u64; Intercepted::ALL.len()],
+    /// Those that failed.
+    pub failed: [u64; Intercepted::ALL.len()],
+}
+
+impl TapCounts {
+    /// Returns how many failed, and of how many.
+    #[must_use]
+    pub fn rate(&self) -> (u64, u64) {
+        let failed: u64 = self.failed.iter().sum();
+        (failed, failed + self.established.iter().sum::<u64>())
+    }
+}
+
+/// Connections by tap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TapConnections(BTreeMap<String, TapCounts>);
+
+impl TapConnections {
+    fn at(&mut self, tap: &str) -> &mut TapCounts {
+        let has_own = self.0.len() < TAPS_MAX || self.0.contains_key(tap);
+        let tap = if has_own { tap } else { OTHER };
+        self.0.entry(tap.to_owned()).or_default()
+    }
+
+    /// Returns the counts of each tap, also of those of `taps` without connections.
+    pub fn with<'a>(&'a self, taps: impl Iterator<Item = &'a str>) -> Vec<(&'a str, TapCounts)> {
+        let mut names: Vec<&str> = self.0.keys().map(String::as_str).chain(taps).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .map(|name| (name, self.of(name)))
+            .collect()
+    }
+
+    /// Returns the counts of a tap.
+    #[must_use]
+    pub fn of(&self, tap: &str) -> TapCounts {
+        self.0.get(tap).copied().unwrap_or_default()
+    }
+}
+
 /// Counts verdicts and measures their latency. The server shares its histograms, and nothing else.
 #[derive(Debug)]
 pub struct Meter {
     latency: Histogram,
     lateness: Histogram,
     counts: VerdictCounts,
+    connections: TapConnections,
 }
 
 impl Meter {
@@ -81,6 +129,15 @@ impl Meter {
             latency,
             lateness,
             counts: VerdictCounts::default(),
+            connections: TapConnections::default(),
+        }
+    }
+
+    /// Records a connection at a tap that was established.
+    pub fn record_established(&mut self, tap: &str, intercepted: Intercepted) {
+        let counts = self.connections.at(tap);
+        if let Some(count) = counts.established.get_mut(intercepted as usize) {
+            *count += 1;
         }
     }
 
@@ -90,9 +147,19 @@ impl Meter {
     pub fn record(&mut self, verdict: &Verdict, latency: Duration, lateness: Duration) {
         self.counts.count(verdict);
         if verdict.revises.is_none() {
+            let counts = self.connections.at(&verdict.tap);
+            if let Some(count) = counts.failed.get_mut(verdict.intercepted as usize) {
+                *count += 1;
+            }
             self.latency.observe(latency.as_secs_f64());
             self.lateness.observe(lateness.as_secs_f64());
         }
+    }
+
+    /// Returns connections by tap.
+    #[must_use]
+    pub const fn connections(&self) -> &TapConnections {
+        &self.connections
     }
 
     /// Returns the counts.

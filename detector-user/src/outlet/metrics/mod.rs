@@ -16,7 +16,7 @@ mod snapshot;
 pub use document::reference;
 pub use families::FAMILIES;
 pub use family::{Family, Kind, Unit};
-pub use meter::{Meter, VerdictCounts};
+pub use meter::{Meter, TapConnections, TapCounts, VerdictCounts};
 pub(crate) use process::Process;
 pub use registry::Metrics;
 pub use snapshot::{Snapshot, TapState};

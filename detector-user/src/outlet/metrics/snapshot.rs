@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use detector_common::counter::Counter;
 
-use super::meter::VerdictCounts;
+use super::meter::{TapConnections, VerdictCounts};
 use super::process::Process;
 use crate::outlet::sink::SinkStatus;
 use crate::outlet::tally::Tally;
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub tally: Tally,
     /// Verdicts by tap and cause.
     pub verdicts: VerdictCounts,
+    /// Connections by tap.
+    pub connections: TapConnections,
     /// Numbers of the sinks.
     pub sinks: Vec<SinkStatus>,
     /// Learned facts that could not be saved.

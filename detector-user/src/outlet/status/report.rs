@@ -111,6 +111,18 @@ pub struct Tap {
     pub egress: Option<String>,
     /// Verdicts on its connections, without those that replace earlier ones.
     pub verdicts: u64,
+    /// Connections on it that were established.
+    #[serde(default)]
+    pub established: u64,
+}
+
+impl Tap {
+    /// Returns the share of its connections that failed, in percent; `None` without connections.
+    #[must_use]
+    pub fn failure_rate(&self) -> Option<f64> {
+        let all = self.verdicts + self.established;
+        (all > 0).then(|| self.verdicts as f64 * 100.0 / all as f64)
+    }
 }
 
 /// Connections refused before their first byte, on any port.

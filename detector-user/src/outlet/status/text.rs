@@ -85,11 +85,12 @@ impl Text<'_> {
             let egress = tap.egress.as_deref().unwrap_or("none");
             writeln!(
                 f,
-                "{label:<12} {}: ingress {}, egress {}, {}",
+                "{label:<12} {}: ingress {}, egress {}, {} of {}",
                 escaped(&tap.name),
                 escaped(&tap.ingress),
                 escaped(egress),
-                counted(tap.verdicts, "failure", "failures")
+                counted(tap.verdicts, "failure", "failures"),
+                counted(tap.verdicts + tap.established, "connection", "connections")
             )?;
         }
         Ok(())
@@ -274,6 +275,7 @@ mod tests {
                 ingress: "XDP".into(),
                 egress: Some("TCX".into()),
                 verdicts: 3,
+                established: 5,
             }],
             packets: 12,
             flows: 11,

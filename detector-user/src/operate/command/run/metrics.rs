@@ -46,6 +46,7 @@ impl Watch {
             malformed: self.rings.malformed(),
             tally: self.pipeline.tally(),
             verdicts: self.pipeline.verdicts(),
+            connections: self.pipeline.tap_connections(),
             sinks: self.pipeline.sinks(),
             unkept: self.pipeline.unkept(),
             taps: self.taps.tap.tapped.iter().map(state).collect(),

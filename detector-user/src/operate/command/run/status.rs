@@ -177,6 +177,10 @@ fn taps(snapshot: &Snapshot) -> Vec<Tap> {
         ingress: tap.ingress.to_owned(),
         egress: tap.egress.map(str::to_owned),
         verdicts: of(&tap.name),
+        established: {
+            let (failed, all) = snapshot.connections.of(&tap.name).rate();
+            all - failed
+        },
     });
     taps.collect()
 }

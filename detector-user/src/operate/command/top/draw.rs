@@ -78,7 +78,13 @@ fn head(source: &Source<'_>) -> Paragraph<'static> {
     let taps: Vec<_> = report
         .taps
         .iter()
-        .map(|tap| escaped(&tap.name).to_string())
+        .map(|tap| {
+            let name = escaped(&tap.name);
+            tap.failure_rate().map_or_else(
+                || name.to_string(),
+                |rate| format!("{name} ({rate:.1} % failed)"),
+            )
+        })
         .collect();
     let taps = if taps.is_empty() {
         "no tap".to_owned()

@@ -39,6 +39,8 @@ fn report() -> Report {
         time: at(100),
         taps: vec![Tap {
             name: "lan0".to_owned(),
+            verdicts: 30,
+            established: 70,
             ..Tap::default()
         }],
         established: 70,

@@ -8,12 +8,14 @@ use crate::flow::tracker::RefusalCounts;
 use crate::outlet::metrics::TapState;
 use crate::outlet::sink::SinkStatus;
 use crate::outlet::tally::Tally;
+use crate::verdict::Intercepted;
 use crate::verdict::tests::pinning;
 
 /// A snapshot in which no number is zero.
 fn snapshot(metrics: &Metrics) -> Snapshot {
     let mut meter = metrics.meter();
     meter.record(&pinning(), Duration::from_millis(240), Duration::ZERO);
+    meter.record_established("lan0", Intercepted::No);
     let counters = Counter::ALL.iter().enumerate();
     let mut sink = SinkStatus {
         output: "journald",
@@ -55,6 +57,7 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         malformed: 0,
         tally,
         verdicts: meter.counts().clone(),
+        connections: meter.connections().clone(),
         sinks: vec![sink],
         unkept: 9,
         taps: vec![TapState {
