@@ -511,3 +511,182 @@ fn many_connections_of_the_same_ends_cost_little() {
     assert_eq!(comparison.common(), sent.len());
     assert!(comparison.connections.iter().all(|it| !it.is_disturbed()));
 }
+
+fn elsewhere(sent: &Sent, from: ([u8; 4], u16), to: ([u8; 4], u16)) -> Sent {
+    let mut it = sent.clone();
+    for end in [&mut it.from, &mut it.to] {
+        if *end == from {
+            *end = to;
+        }
+    }
+    it
+}
+
+/// The drop capture is of the other side of a translation.
+#[test]
+fn a_lost_segment_is_confirmed_by_its_rewritten_sequence_number() {
+    let rewritten = |it: &Sent| {
+        let mut it = it.clone();
+        if it.from == CLIENT {
+            it.seq = it.seq.wrapping_sub(5_000);
+        }
+        it
+    };
+    let sent = refused();
+    let left: Vec<_> = sent
+        .iter()
+        .take(4)
+        .map(|it| passed(&rewritten(it)))
+        .collect();
+    let drop = capture(&[rewritten(&sent[4])]);
+    let comparison = Comparison::of([&capture(&sent), &capture(&left)], None, Some(&drop));
+    let events = only(&comparison).events.iter();
+    let marks: Vec<_> = events.map(|it| (it.fate, it.marks.drop)).collect();
+    let expected = [(Fate::Dropped, Some(true)), (Fate::Dropped, Some(false))];
+    assert_eq!(marks, expected);
+}
+
+/// A minute between them is more than the captures may be apart.
+#[test]
+fn clocks_that_differ_hide_no_reset_of_the_device() {
+    let sent = refused();
+    let mut left: Vec<_> = sent.iter().take(4).map(passed).collect();
+    left.push(reset(SERVER, CLIENT));
+    let same = only(&compare(&sent, &left)).outcome.clone();
+    let late = Comparison::of([&capture(&sent), &shifted(&left, 60_000)], None, None);
+    assert_eq!(only(&late).outcome, same);
+}
+
+#[test]
+fn a_reset_is_said_to_follow_only_what_had_arrived_before_it() {
+    let sent = refused();
+    let mut left: Vec<_> = sent.iter().take(4).map(passed).collect();
+    left.push(Sent {
+        at_ms: 6,
+        ..reset(SERVER, CLIENT)
+    });
+    let early = compare(&sent, &left);
+    let sentence = &only(&early).outcome[0];
+    assert!(!sentence.contains("had arrived"), "{sentence}");
+    // A FIN of the device's own making never arrived.
+    let mut left: Vec<_> = sent.iter().take(4).map(passed).collect();
+    left.push(passed(&sent[5]));
+    left.push(Sent {
+        at_ms: 11,
+        ..reset(SERVER, CLIENT)
+    });
+    left.push(Sent {
+        at_ms: 12,
+        ..reset(SERVER, CLIENT)
+    });
+    let own = compare(&sent[..4], &left);
+    let outcome = &only(&own).outcome;
+    assert!(!outcome[0].contains("had arrived"), "{outcome:?}");
+    let resets = outcome.iter().filter(|it| it.contains("itself reset"));
+    assert_eq!(resets.count(), 1, "{outcome:?}");
+}
+
+#[test]
+fn a_fin_that_was_taken_off_its_data_is_dropped() {
+    let mut sent = refused();
+    sent[5].payload = record(23, 9, 100);
+    let mut left: Vec<_> = sent.iter().take(5).map(passed).collect();
+    let last = passed(&sent[5]);
+    for (seq, bytes) in [(413, &last.payload[..60]), (473, &last.payload[60..])] {
+        left.push(Sent {
+            seq,
+            flags: "",
+            payload: bytes.to_vec(),
+            ..last.clone()
+        });
+    }
+    let comparison = compare(&sent, &left);
+    let dropped = with(only(&comparison), Fate::Dropped);
+    assert!(
+        dropped.iter().any(|(_, it)| it.contains("FIN")),
+        "{dropped:?}"
+    );
+}
+
+/// All bytes are others, at the same places: the device rewrites, and has no connection of its own.
+#[test]
+fn bytes_that_are_all_rewritten_in_place_are_of_the_same_connection() {
+    let sent = refused();
+    let mut left: Vec<_> = sent.iter().map(passed).collect();
+    for it in &mut left {
+        it.payload.iter_mut().for_each(|byte| *byte ^= 0x5a);
+    }
+    let comparison = compare(&sent, &left);
+    let compared = only(&comparison);
+    assert!(!compared.is_proxied, "{compared:#?}");
+    assert_eq!(compared.counts.map(|it| it.rewritten), [2, 1]);
+}
+
+/// Its own connection has other addresses and bytes; the FIN that it passes on is another place's.
+#[test]
+fn a_proxys_connection_from_its_own_address_is_joined_by_the_server() {
+    let sent = refused();
+    let left: Vec<_> = [0, 1, 2, 3, 5]
+        .iter()
+        .map(|at| {
+            let mut own = passed(&elsewhere(&sent[*at], CLIENT, NAT));
+            own.seq = own.seq.wrapping_add(77_777);
+            for byte in own.payload.iter_mut().skip(6) {
+                *byte ^= 0x5a;
+            }
+            own.payload.truncate(250);
+            if *at == 5 {
+                own.seq -= 57;
+            }
+            own
+        })
+        .collect();
+    let comparison = compare(&sent, &left);
+    let compared = only(&comparison);
+    assert!(compared.is_common && compared.is_proxied, "{compared:#?}");
+    let fin = |(_, it): &(Party, String)| it.contains("FIN");
+    assert!(!with(compared, Fate::Dropped).iter().any(fin));
+    assert!(!with(compared, Fate::Inserted).iter().any(fin));
+}
+
+#[test]
+fn a_syn_alone_is_found_behind_address_translation() {
+    let sent = [refused()[0].clone()];
+    let left = [passed(&elsewhere(&sent[0], CLIENT, NAT))];
+    assert_eq!(compare(&sent, &left).common(), 1);
+}
+
+#[test]
+fn an_alert_that_many_send_joins_no_strangers() {
+    let sent = refused();
+    let mut other = sent.clone();
+    for it in &mut other {
+        for end in [&mut it.from, &mut it.to] {
+            end.0[1] = 99;
+        }
+        it.seq = it.seq.wrapping_add(1);
+        if it.payload != ALERT {
+            it.payload.iter_mut().skip(6).for_each(|byte| *byte ^= 0x77);
+        }
+    }
+    assert_eq!(compare(&sent, &other).common(), 0);
+}
+
+/// The device opens a connection of its own between the same ends, and later passes one on, under other numbers.
+#[test]
+fn of_connections_of_the_same_ends_those_near_in_time_are_joined() {
+    let syn = refused()[0].clone();
+    let later = Sent {
+        at_ms: 10_000,
+        seq: 700_000,
+        ..syn.clone()
+    };
+    let left = Sent {
+        seq: 900_000,
+        ..passed(&later)
+    };
+    let comparison = compare(&[later], &[syn, left]);
+    let connections = comparison.connections.iter();
+    let common: Vec<_> = connections.map(|it| it.is_common).collect();
+    assert_eq!(common, [false, true]);
+}

@@ -240,6 +240,44 @@ mod tests {
         }
     }
 
+    /// An app that takes the interceptor's certificate has taken none of the server's.
+    #[test]
+    fn only_the_servers_own_certificates_are_remembered() {
+        let mut taken = TakenCertificates::default();
+        let mut intercepted = connection(1, Outcome::Accepted, "CN=Inspection CA", 9);
+        intercepted.subject.interception.status = Intercepted::Yes;
+        assert_eq!(taken.record(&mut intercepted), None);
+        let refused = refusal(&mut taken, connection(1, REFUSED, "CN=Old", 1));
+        assert_eq!(refused.evidence, []);
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_any_case_and_another_cause_is_left_alone() {
+        let mut taken = TakenCertificates::default();
+        let mut upper = connection(1, Outcome::Accepted, "CN=Old", 1);
+        upper.subject.name = NAME.to_ascii_uppercase().into();
+        taken.record(&mut upper);
+        // Another app that took the old certificate says nothing about the new one.
+        taken.record(&mut connection(2, Outcome::Accepted, "CN=Old", 1));
+        let refused = refusal(&mut taken, connection(1, REFUSED, "CN=New", 1));
+        assert!(refused.evidence[0].detail.ends_with("not CN=Old"));
+        let mut other = connection(1, REFUSED, "CN=New", 1);
+        if let Judgement::Failed(verdict) = &mut other.judgement {
+            verdict.cause = Cause::ClientAuth;
+        }
+        assert_eq!(refusal(&mut taken, other).evidence, []);
+    }
+
+    #[test]
+    fn a_certificate_that_is_still_taken_is_written_again_after_a_day() {
+        let mut taken = TakenCertificates::default();
+        let first = taken.record(&mut connection(1, Outcome::Accepted, "CN=Old", 1));
+        let mut later = connection(1, Outcome::Accepted, "CN=Old", 1);
+        later.subject.time_ns += WRITTEN_AGAIN_S * 1_000_000_000;
+        let again = taken.record(&mut later);
+        assert!(first.is_some() && again.is_some());
+    }
+
     #[test]
     fn a_restart_forgets_no_certificate() {
         let mut taken = TakenCertificates::default();
