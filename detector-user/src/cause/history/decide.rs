@@ -110,7 +110,11 @@ fn is_checked(case: &Case<'_>, findings: &[Finding], share: f64) -> bool {
     let is_good = if count(&[Sign::OthersAcceptName, Sign::GeneralAppAccepts]) > 0 {
         share >= accepted
     } else {
-        share >= never && count(&[Sign::AppRefusesRelated]) > 0 && count(&[Sign::UsualIssuer]) > 0
+        let others_refuse = [Sign::SeveralAppsRefuse, Sign::AppsHereRefuseName];
+        share >= never
+            && count(&[Sign::AppRefusesRelated]) > 0
+            && count(&[Sign::UsualIssuer]) > 0
+            && count(&others_refuse) > 0
     };
     let accepts_here = [
         Sign::AppAcceptsOthers,
