@@ -624,7 +624,7 @@ fn bytes_that_are_all_rewritten_in_place_are_of_the_same_connection() {
 
 /// Its own connection has other addresses and bytes; the FIN that it passes on is another place's.
 #[test]
-fn a_proxys_connection_from_its_own_address_is_joined_by_the_server() {
+fn a_connection_of_a_proxy_from_its_own_address_is_joined_by_the_server() {
     let sent = refused();
     let left: Vec<_> = [0, 1, 2, 3, 5]
         .iter()

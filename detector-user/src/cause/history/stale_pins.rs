@@ -255,7 +255,7 @@ mod tests {
     fn a_name_is_the_same_in_any_case_and_another_cause_is_left_alone() {
         let mut taken = TakenCertificates::default();
         let mut upper = connection(1, Outcome::Accepted, "CN=Old", 1);
-        upper.subject.name = NAME.to_ascii_uppercase().into();
+        upper.subject.name = NAME.to_ascii_uppercase();
         taken.record(&mut upper);
         // Another app that took the old certificate says nothing about the new one.
         taken.record(&mut connection(2, Outcome::Accepted, "CN=Old", 1));
