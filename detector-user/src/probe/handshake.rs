@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
     Error, ProtocolVersion, RootCertStore, SignatureScheme,
 };
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::ProbeError;
 use super::connect::Stream;
+use super::roots::Roots;
 use crate::verdict;
 
 /// Protocols that are offered.
@@ -38,6 +42,9 @@ pub(super) struct Attempt {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The mistake in them, if there is one.
     pub(super) problem: Option<CertificateError>,
+    /// Whether the server's own certificate is itself one of those that are trusted, and no chain leads to
+    /// another.
+    pub(super) is_trusted_itself: bool,
     /// The version that the server chose.
     pub(super) version: Option<&'static str>,
     pub(super) cipher_suite: Option<String>,
@@ -56,10 +63,49 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 struct Recorder {
     verifier: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
     seen: Mutex<Option<Seen>>,
 }
 
-type Seen = (Vec<CertificateDer<'static>>, Option<CertificateError>);
+/// The chain, its mistake, and whether the server's own certificate is itself trusted.
+type Seen = (Vec<CertificateDer<'static>>, Option<CertificateError>, bool);
+
+impl Recorder {
+    /// Returns the mistake in a certificate without a chain to a root, if it is itself trusted. webpki takes no
+    /// self-signed certificate for a server's, OpenSSL and with it curl do.
+    fn trusted_itself(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Option<Option<CertificateError>> {
+        if !self.trusted.iter().any(|one| one == leaf) {
+            return None;
+        }
+        let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
+        let now = i64::try_from(now.as_secs()).ok()?;
+        let uses = parsed.extended_key_usage().ok().flatten();
+        let serves = uses.is_none_or(|it| it.value.any || it.value.server_auth);
+        Some(if parsed.validity().not_after.timestamp() < now {
+            Some(CertificateError::Expired)
+        } else if now < parsed.validity().not_before.timestamp() {
+            Some(CertificateError::NotValidYet)
+        } else if !serves {
+            Some(CertificateError::InvalidPurpose)
+        } else {
+            let named =
+                ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, name));
+            named.err().map(as_mistake)
+        })
+    }
+}
+
+fn as_mistake(error: Error) -> CertificateError {
+    match error {
+        Error::InvalidCertificate(mistake) => mistake,
+        _ => CertificateError::BadEncoding,
+    }
+}
 
 impl ServerCertVerifier for Recorder {
     fn verify_server_cert(
@@ -73,13 +119,19 @@ impl ServerCertVerifier for Recorder {
         let result = self
             .verifier
             .verify_server_cert(leaf, intermediates, name, ocsp, now);
-        let problem = result.err().map(|error| match error {
-            Error::InvalidCertificate(problem) => problem,
-            _ => CertificateError::BadEncoding,
-        });
+        let problem = result.err().map(as_mistake);
+        let itself = match &problem {
+            Some(CertificateError::UnknownIssuer | CertificateError::Other(_)) => {
+                self.trusted_itself(leaf, name, now)
+            }
+            _ => None,
+        };
+        let is_trusted_itself = itself.is_some();
+        let problem = itself.unwrap_or(problem);
         let chain = [leaf].into_iter().chain(intermediates);
         let chain = chain.map(|one| one.clone().into_owned()).collect();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((chain, problem));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((chain, problem, is_trusted_itself));
         Ok(ServerCertVerified::assertion())
     }
 
@@ -131,13 +183,14 @@ impl ResolvesClientCert for NoCertificate {
 pub(super) fn handshake(
     mut stream: Stream,
     name: &ServerName<'static>,
-    roots: &RootCertStore,
+    roots: &Roots,
     versions: Versions,
     deadline: Instant,
 ) -> Result<Attempt, ProbeError> {
     let provider = Arc::new(ring::default_provider());
     let recorder = Arc::new(Recorder {
-        verifier: verifier(roots, &provider)?,
+        verifier: verifier(&roots.store, &provider)?,
+        trusted: roots.certificates.clone(),
         seen: Mutex::new(None),
     });
     let no_certificate = Arc::new(NoCertificate::default());
@@ -180,7 +233,7 @@ pub(super) fn handshake(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
-    (attempt.chain, attempt.problem) = seen.unwrap_or_default();
+    (attempt.chain, attempt.problem, attempt.is_trusted_itself) = seen.unwrap_or_default();
     Ok(attempt)
 }
 

@@ -18,14 +18,13 @@ mod text;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 
 use crate::cause::inspection_ca::InspectionCa;
 use handshake::{Attempt, Versions, handshake};
 pub use own::OwnConnections;
 pub use report::{Certificate, ClientCertificate, Outcome, Problem, Report, VersionSupport};
-pub use roots::{RootsError, roots};
+pub use roots::{Roots, RootsError, roots};
 pub use target::{Target, TargetError};
 
 /// Options of a probe.
@@ -40,7 +39,7 @@ pub struct Options {
     /// Longest time in all.
     pub timeout: Duration,
     /// Roots of trust.
-    pub roots: RootCertStore,
+    pub roots: Roots,
     /// CAs of interceptors: what they signed says nothing about the origin.
     pub inspection_cas: Vec<InspectionCa>,
     /// Where the probe's own connections are recorded.

@@ -29,7 +29,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// The mistake in an invalid certificate.
     pub problem: Option<Problem>,
-    /// The reason in words.
+    /// The reason in words; of a valid certificate only where it is trusted itself, and not its issuer.
     pub detail: Option<String>,
     /// The version that both sides chose.
     pub tls_version: Option<String>,
@@ -172,7 +172,13 @@ impl Report {
             return;
         }
         match &attempt.problem {
-            None => self.outcome = Outcome::Valid,
+            None => {
+                self.outcome = Outcome::Valid;
+                self.detail = attempt.is_trusted_itself.then(|| {
+                    "it is itself among the certificates that are trusted here, and needs no issuer"
+                        .to_owned()
+                });
+            }
             Some(problem) => {
                 self.outcome = Outcome::Invalid;
                 let (problem, detail) = self.explain(problem);

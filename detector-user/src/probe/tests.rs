@@ -2,7 +2,10 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
@@ -94,8 +97,8 @@ fn config(identity: Identity, versions: &[&'static SupportedProtocolVersion]) ->
 }
 
 fn options(ca: &Ca) -> Options {
-    let mut roots = RootCertStore::empty();
-    roots.add(ca.certificate.clone()).unwrap();
+    let mut roots = Roots::empty();
+    assert_eq!(roots.add(vec![ca.certificate.clone()]), 1);
     Options {
         connect: Some(Ipv4Addr::LOCALHOST.into()),
         source: None,
@@ -189,6 +192,43 @@ fn an_issuer_that_is_not_trusted_is_named() {
     assert_eq!(report.problem, Some(Problem::SelfSigned), "{report}");
 }
 
+/// `openssl req -x509` makes a CA's certificate, `openssl x509` and many devices one without constraints.
+#[rstest::rstest]
+#[case::of_a_ca(|it: &mut CertificateParams| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), None, true)]
+#[case::of_no_ca(|_: &mut CertificateParams| (), None, false)]
+#[case::expired(expired, Some(Problem::Expired), false)]
+#[case::of_the_future(of_the_future, Some(Problem::NotYetValid), false)]
+#[case::for_another(for_another, Some(Problem::WrongName), false)]
+#[case::for_clients(
+    |it: &mut CertificateParams| {
+        it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    },
+    Some(Problem::WrongUse),
+    false
+)]
+fn a_certificate_may_be_trusted_itself(
+    #[case] change: fn(&mut CertificateParams),
+    #[case] problem: Option<Problem>,
+    #[case] is_said: bool,
+) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+    change(&mut params);
+    params.distinguished_name.push(DnType::CommonName, "box");
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let mut options = options(&ca("Origin CA"));
+    options.roots.add(vec![certificate.clone()]);
+    let port = serve(config((vec![certificate], key_of(&key)), BOTH));
+    let report = asked(port, &options);
+    assert_eq!(report.problem, problem, "{report}");
+    let is_valid = report.outcome == Outcome::Valid;
+    assert_eq!(is_valid, problem.is_none(), "{report}");
+    // Of a certificate without constraints webpki makes a root that signed itself.
+    let said = report.detail.as_deref().unwrap_or_default();
+    assert_eq!(said.contains("itself among"), is_said, "{report}");
+}
+
 #[test]
 fn an_interceptor_proves_nothing_even_if_its_ca_is_trusted() {
     let ca = ca("Inspection CA");
@@ -215,7 +255,7 @@ fn a_client_certificate_that_is_wanted_is_said(
     #[case] expected: ClientCertificate,
 ) {
     let ca = ca("Origin CA");
-    let roots = Arc::new(options(&ca).roots);
+    let roots = Arc::new(options(&ca).roots.store);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
     let verifier = if optional {
@@ -301,7 +341,7 @@ fn without_roots_nothing_is_judged() {
     let ca = ca("Origin CA");
     let port = serve(config(issued(&ca, |_| {}), BOTH));
     let options = Options {
-        roots: RootCertStore::empty(),
+        roots: Roots::empty(),
         ..options(&ca)
     };
     let report = asked(port, &options);
