@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::database::{Group, StoredVerdict};
-use super::sink::escaped;
+use super::sink::{escaped, strength};
 use crate::verdict::{
     Intercepted, Ladder, Party, Rung, Verdict, counted, written_confidence, written_weight,
 };
@@ -125,14 +125,12 @@ impl Story {
         }
         for evidence in &verdict.evidence {
             let weight = written_weight(evidence.weight);
-            let side = if weight > 0.0 {
-                "for"
-            } else if weight < 0.0 {
-                "against"
-            } else {
-                "beside"
-            };
-            writeln!(f, "  {side:<7} {weight:+.2}  {}", escaped(&evidence.detail))?;
+            let strength = strength(weight, verdict.cause);
+            writeln!(
+                f,
+                "  {weight:+.2} {strength}: {}",
+                escaped(&evidence.detail)
+            )?;
         }
         Ok(())
     }

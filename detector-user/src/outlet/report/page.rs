@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::chart::class;
 use super::{Exclusion, Report};
 use crate::outlet::database::{Group, Rate, Rated};
-use crate::outlet::sink::escaped;
+use crate::outlet::sink::{escaped, strength};
 use crate::outlet::story::Story;
 use crate::verdict::{Cause, Party, Verdict, counted, written_confidence, written_weight};
 
@@ -281,12 +281,13 @@ fn evidence(verdict: &Verdict) -> Markup {
     html! {
         @if !verdict.evidence.is_empty() {
             div.wide { table {
-                caption { "Evidence: log-odds for (+) or against (−) the cause" }
+                caption { "Evidence for (+) and against (−) the cause" }
                 thead { tr { th.number scope="col" { "Weight" } th scope="col" { "Fact" } } }
                 tbody { @for evidence in &verdict.evidence {
                     tr {
-                        td.number { (format!("{:+.2}", written_weight(evidence.weight))) }
-                        td { (safe(&evidence.detail)) }
+                        @let weight = written_weight(evidence.weight);
+                        td.number { (format!("{weight:+.2}")) }
+                        td { (strength(weight, verdict.cause)) ": " (safe(&evidence.detail)) }
                     }
                 } }
             } }

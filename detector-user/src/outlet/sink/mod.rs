@@ -33,6 +33,7 @@ pub use otlp::{Otlp, OtlpEndpoint, OtlpSettings};
 pub use output::{DatabaseOptions, Folds, Output, SinkOptions};
 pub use queue::SinkStatus;
 pub use syslog::{Facility, Syslog, SyslogServer, SyslogSettings, is_sd_id};
+pub(crate) use text::strength;
 pub use text::{Text, stdout_takes_colour};
 
 use crate::verdict::Verdict;

@@ -132,7 +132,7 @@ impl<W: Write + Send> Text<W> {
 
 /// Returns the meaning of a weight in words. Log-odds of 1 raise one to one to three to one, of 2.5 to
 /// twelve to one.
-fn strength(weight: f64, cause: Cause) -> String {
+pub(crate) fn strength(weight: f64, cause: Cause) -> String {
     let how = match weight.abs() {
         0.0..0.05 => return "no weight of its own".to_owned(),
         0.05..1.0 => "weakly",
