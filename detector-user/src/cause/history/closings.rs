@@ -184,7 +184,8 @@ fn unsupported(mut verdict: Verdict, differences: String, confidence: f64) -> Ve
     verdict.cause = cause;
     verdict.confidence = confidence;
     verdict.set_pan_os(|_| false);
-    verdict.advice = cause.advice(&name, |_| false);
+    let intercepted = verdict.intercepted;
+    verdict.advice = cause.advice(&name, |when| when.is_of(intercepted));
     for evidence in &mut verdict.evidence {
         evidence.weight = -evidence.weight.abs();
     }

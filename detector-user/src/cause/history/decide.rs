@@ -13,7 +13,7 @@ use super::likelihoods::{HYPOTHESES, Hypothesis, Kind, Q, Row, Sign};
 use super::origins::Origins;
 use super::refusals::Refusals;
 use super::signs::{Finding, findings};
-use crate::verdict::{Cause, Evidence};
+use crate::verdict::{Cause, Evidence, Intercepted};
 
 /// Posterior of a refusal's cause from which on it is told: the others together are below a
 /// revision's threshold.
@@ -254,8 +254,9 @@ impl Reasons {
         Self::new(findings, self.refused, self.prior)
     }
 
-    /// Returns the findings that moved the odds of a cause, each with the log-odds that it brought.
-    pub(super) fn evidence(&self, cause: Cause) -> Vec<Evidence> {
+    /// Returns the findings that moved the odds of a cause, each with the log-odds that it brought, in the words
+    /// for connections that were intercepted, or not, or perhaps.
+    pub(super) fn evidence(&self, cause: Cause, intercepted: Intercepted) -> Vec<Evidence> {
         let share = |without| {
             let (shares, _) = self.posterior(without);
             shares
@@ -271,7 +272,7 @@ impl Reasons {
             if weight.abs() >= MOVES {
                 evidence.push(Evidence {
                     name: finding.row.name.to_owned(),
-                    detail: finding.detail().to_string(),
+                    detail: finding.detail(intercepted).to_string(),
                     weight,
                 });
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decide::{Reasons, Shares};
 use super::origins::{OriginAnswer, Question};
 use crate::cause::runtime::with_setting;
-use crate::verdict::{Cause, Evidence, Verdict, When};
+use crate::verdict::{Cause, Evidence, Intercepted, Verdict, When};
 
 /// Maximum confidence. Many connections leave less doubt than one does, but their signs depend on each other.
 const DECIDED_MAX: f64 = 0.99;
@@ -34,8 +34,8 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    fn evidence(&self) -> Vec<Evidence> {
-        let mut evidence = self.reasons.evidence(self.cause);
+    fn evidence(&self, intercepted: Intercepted) -> Vec<Evidence> {
+        let mut evidence = self.reasons.evidence(self.cause, intercepted);
         if self.interceptor_unseen {
             evidence.push(Evidence {
                 name: "interception-unknown".to_owned(),
@@ -99,12 +99,13 @@ impl Decision {
         }
     }
 
-    fn holds(&self, when: When) -> bool {
+    fn holds(&self, when: When, intercepted: Intercepted) -> bool {
         match when {
-            When::Always | When::RefusedFromInterceptorOnly => true,
+            When::Always => true,
+            When::RefusedFromInterceptorOnly => intercepted == Intercepted::Yes,
             When::OtherAppsAccept => self.other_apps_accept,
+            When::NotIntercepted | When::InterceptionUnknown => when.is_of(intercepted),
             When::ClientIsInterceptor
-            | When::NotIntercepted
             | When::ResetIsAllOfItsSender
             | When::ResetInClientsName
             | When::RejectedByIcmp
@@ -165,11 +166,12 @@ pub(super) fn decided(alone: &Arc<Verdict>, decision: Option<&Decision>) -> Arc<
     let changed = Arc::make_mut(&mut verdict);
     changed.cause = cause;
     changed.confidence = confidence;
-    let holds = |when| decision.holds(when);
+    let intercepted = changed.intercepted;
+    let holds = |when| decision.holds(when, intercepted);
     changed.set_pan_os(holds);
     let advice = cause.advice("this name", holds);
     changed.advice = advice.map(|it| with_setting(it, alone.ja4.as_deref()));
-    changed.evidence.extend(decision.evidence());
+    changed.evidence.extend(decision.evidence(intercepted));
     changed
         .evidence
         .sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::case::{Accepted, Case, Refused};
 use super::likelihoods::{Row, Sign};
 use super::origins::OriginAnswer;
-use crate::verdict::AlertDescription;
+use crate::verdict::{AlertDescription, Intercepted};
 
 /// A sign that holds, how often, and how probable it is that something else explains it.
 #[derive(Clone)]
@@ -130,61 +130,70 @@ fn of_the_refusal(case: &Case<'_>, findings: &mut Findings) {
 }
 
 impl Finding {
-    /// Returns the finding in words.
-    pub(super) fn detail(&self) -> Cow<'static, str> {
+    /// Returns the finding in words. Where no interceptor is known, apps accept and refuse certificates.
+    pub(super) fn detail(&self, intercepted: Intercepted) -> Cow<'static, str> {
+        let (it, them, ever) = match intercepted {
+            Intercepted::Yes => ("the interceptor", "the interceptor", "it"),
+            Intercepted::No => (
+                "the origin's certificate",
+                "the origins' certificates",
+                "one",
+            ),
+            Intercepted::Unknown => ("the certificate shown", "the certificates shown", "one"),
+        };
         let names = || count(self.count, "a name", "names");
         let apps = |one, several| count(self.count, one, several);
         match self.row.sign {
             Sign::AppAcceptsOthers => format!(
-                "this app accepts the interceptor for {} of other domains and never for this one",
+                "this app accepts {them} for {} of other domains and never for this one",
                 names()
             )
             .into(),
             Sign::AppAcceptsOthersSince => format!(
-                "this app accepts the interceptor for {} of other domains since it refused this one",
+                "this app accepts {them} for {} of other domains since it refused this one",
                 names()
             )
             .into(),
             Sign::AppAcceptsRelated => {
-                "this app accepts the interceptor for another name of this domain".into()
+                format!("this app accepts {it} for another name of this domain").into()
             }
-            Sign::AppAcceptedIt => {
-                "this app had accepted the interceptor for this very name".into()
-            }
+            Sign::AppAcceptedIt => format!("this app had accepted {it} for this very name").into(),
             Sign::AppAcceptsItSince => {
-                "this app accepts the interceptor for this very name since".into()
+                format!("this app accepts {it} for this very name since").into()
             }
             Sign::GeneralApp => {
                 "this app accepts many unrelated names, as browsers do, which pin few".into()
             }
             Sign::AppAcceptsElsewhere => {
-                "the same app accepts the interceptor for this name on other clients".into()
+                format!("the same app accepts {it} for this name on other clients").into()
             }
             Sign::AppAcceptsOthersElsewhere => {
-                "the same app accepts the interceptor for other names on other clients".into()
+                format!("the same app accepts {them} for other names on other clients").into()
             }
-            Sign::OthersAcceptName => "other apps accept the interceptor for this name".into(),
+            Sign::OthersAcceptName => format!("other apps accept {it} for this name").into(),
             Sign::GeneralAppAccepts => {
                 "an app that accepts many unrelated names, as browsers do, accepts this one".into()
             }
-            Sign::OtherAppsAccept => "other apps on this client accept the interceptor".into(),
+            Sign::OtherAppsAccept => format!("other apps on this client accept {them}").into(),
             Sign::OtherAppsAcceptSince => {
-                "other apps on this client accept the interceptor since".into()
+                format!("other apps on this client accept {them} since").into()
             }
             Sign::AppRefusesAll => format!(
-                "this app refused the interceptor for {} of other domains too, and never accepted it",
+                "this app refused {them} for {} of other domains too, and never accepted {ever}",
                 names()
             )
             .into(),
             Sign::AppRefusesOthers => format!(
-                "this app refused the interceptor for {} of other domains too",
+                "this app refused {them} for {} of other domains too",
                 names()
             )
             .into(),
             Sign::AppRefusesRelated => {
-                "this app refuses the interceptor for another name of this domain".into()
+                format!("this app refuses {it} for another name of this domain").into()
             }
-            Sign::AppRefusesElsewhere => "the same app refuses this name on other clients too".into(),
+            Sign::AppRefusesElsewhere => {
+                "the same app refuses this name on other clients too".into()
+            }
             Sign::AppRefusesOthersElsewhere => format!(
                 "the same app refuses {} of other domains on other clients",
                 names()
@@ -198,17 +207,23 @@ impl Finding {
                 "an app that accepts many unrelated names, as browsers do, refuses this one".into()
             }
             Sign::ClientRefuses => {
-                let one = "an app beside this refuses the interceptor on this client";
-                apps(one, "apps beside this refuse the interceptor on this client").into()
+                let one = format!("an app beside this refuses {them} on this client");
+                let several = format!("apps beside this refuse {them} on this client");
+                apps(&one, &several).into()
             }
             Sign::AddressShared => "apps at this address refused names that they had accepted: \
                                     several hosts may share it"
                 .into(),
-            Sign::CertificateInOrder => {
-                "the certificate shown is in date and for this name".into()
-            }
+            Sign::CertificateInOrder => "the certificate shown is in date and for this name".into(),
             Sign::CertificateFaulty => {
                 "the certificate shown is not in date or not for this name".into()
+            }
+            Sign::UsualIssuer if intercepted != Intercepted::Yes => {
+                "the certificate shown is signed by the CA of names that are accepted".into()
+            }
+            Sign::OtherIssuer if intercepted != Intercepted::Yes => {
+                "the certificate shown is signed by another CA than those of names this app accepts"
+                    .into()
             }
             Sign::UsualIssuer => {
                 "the interceptor signs this name with the CA of names that are accepted".into()
@@ -240,5 +255,26 @@ fn count(count: u32, one: &str, several: &str) -> String {
         one.to_owned()
     } else {
         format!("{count} {several}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::likelihoods::TABLE;
+    use super::*;
+
+    #[test]
+    fn findings_on_direct_connections_speak_of_no_interceptor() {
+        for row in TABLE {
+            let finding = Finding {
+                row,
+                count: 2,
+                otherwise: 1.0,
+            };
+            for status in [Intercepted::No, Intercepted::Unknown] {
+                let detail = finding.detail(status);
+                assert!(!detail.contains("interceptor"), "{detail}");
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::cause::runtime::with_setting;
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::ja4::ja4;
 use crate::verdict::community_id::community_id_v1;
-use crate::verdict::{self, Alert, Cause, Intercepted, Party, Reset, Verdict, When};
+use crate::verdict::{self, Alert, Cause, Party, Reset, Verdict, When};
 
 /// Sources of a verdict's fields, beside the cause.
 pub(super) struct Grounds<'f> {
@@ -87,7 +87,7 @@ impl Grounds<'_> {
         match when {
             When::Always => true,
             When::ClientIsInterceptor => self.case.client_is_interceptor,
-            When::NotIntercepted => self.case.intercepted == Intercepted::No,
+            When::NotIntercepted | When::InterceptionUnknown => when.is_of(self.case.intercepted),
             When::ResetIsAllOfItsSender => !facts.resets.comparable,
             When::ResetInClientsName => facts.resets.in_name_of == Some(Sender::Client),
             When::RejectedByIcmp => facts.unreachable().is_some(),

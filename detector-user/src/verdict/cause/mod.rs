@@ -50,6 +50,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::verdict::Intercepted;
 
     #[test]
     fn each_cause_has_a_message_id_of_its_own() {
@@ -73,6 +74,25 @@ mod tests {
         let reset = Cause::EndpointReset;
         assert_eq!(reset.pan_os(by_client), Some("tcp-rst-from-client"));
         assert_eq!(reset.pan_os(|_| false), Some("tcp-rst-from-server"));
+    }
+
+    /// Pins and missing inspection CAs are told of intercepted connections alone.
+    #[test]
+    fn advice_on_direct_connections_speaks_of_no_interceptor() {
+        let direct = |when: When| when == When::Always || when.is_of(Intercepted::No);
+        for cause in Cause::ALL {
+            let is_of_interception = matches!(cause, Cause::Pinning | Cause::CaNotTrusted);
+            let advice = cause.advice("a.test", direct).unwrap_or_default();
+            let advice = advice.replace("was not intercepted", "");
+            let speaks = ["decrypt", "ntercept", "exclude", "inspection CA"];
+            assert!(
+                is_of_interception
+                    || !speaks
+                        .iter()
+                        .any(|it| advice.replace("decrypted or", "").contains(it)),
+                "{cause}: {advice}"
+            );
+        }
     }
 
     /// A name may look like the placeholder, or come twice.

@@ -1,5 +1,7 @@
 //! A row of the table of causes.
 
+use crate::verdict::Intercepted;
+
 /// One cause's row of the table.
 #[derive(Debug)]
 pub struct CauseRow {
@@ -68,6 +70,8 @@ pub enum When {
     ClientIsInterceptor,
     /// The connection is known not to be intercepted.
     NotIntercepted,
+    /// Nothing shows whether it is.
+    InterceptionUnknown,
     /// Only apps behind the interceptor refuse the certificate: it is one of its making.
     RefusedFromInterceptorOnly,
     /// Other apps on this client accept the interceptor.
@@ -80,6 +84,17 @@ pub enum When {
     RejectedByIcmp,
     /// The client had finished its handshake.
     HandshakeFinished,
+}
+
+impl When {
+    /// Whether it is a circumstance of connections that were intercepted, or not, or perhaps.
+    pub(crate) const fn is_of(self, intercepted: Intercepted) -> bool {
+        matches!(
+            (self, intercepted),
+            (Self::NotIntercepted, Intercepted::No)
+                | (Self::InterceptionUnknown, Intercepted::Unknown)
+        )
+    }
 }
 
 /// An entry of the journal's catalog.

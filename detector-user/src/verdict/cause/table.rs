@@ -78,6 +78,11 @@ from decryption; `journalctl TLSWHY_SNI=@TLSWHY_SNI@` lists the other clients af
         pan_os: &[always("policy-deny")],
         advice: &[
             when(
+                When::InterceptionUnknown,
+                "install the CA that signed these certificates, the inspection CA if they are an \
+                 interceptor's, where this app looks for it",
+            ),
+            when(
                 When::OtherAppsAccept,
                 "install the inspection CA in this app's own trust store: other apps on this \
                  client have it",
@@ -116,6 +121,13 @@ TLSWHY_ADVICE says which it is.
             when(
                 When::NotIntercepted,
                 "check which CAs the client trusts: {name} was not intercepted",
+            ),
+            when(
+                When::InterceptionUnknown,
+                "see who signed the certificate: if the origin's own CA did, check which CAs the client \
+                 trusts; if an interceptor did, and this app accepts other inspected names or other \
+                 apps accept {name}, it pins, exclude {name} from decryption; if it rejects every \
+                 inspected name, install the inspection CA where this app looks for it",
             ),
             always(
                 "see whether this app accepts other inspected names and whether other apps accept \
@@ -159,6 +171,10 @@ See whether other apps on this client, and this app elsewhere, get through.
                  refuses it",
             ),
             when(
+                When::NotIntercepted,
+                "renew or correct the certificate of {name}, or trust it on the client",
+            ),
+            when(
                 When::RefusedFromInterceptorOnly,
                 "see what certificate the interceptor makes for this name: apps that trust it \
                  elsewhere refuse this one",
@@ -192,9 +208,25 @@ Have the server's certificate fixed, or make a policy exception for it.
         severity: Severity::Notice,
         message_id: "360af84f14364a31ac652276e5420f15",
         pan_os: &[always("decrypt-unsupport-param")],
-        advice: &[always(
-            "allow the versions and ciphers {name} needs in the decryption profile, or exclude it",
-        )],
+        advice: &[
+            when(
+                When::ClientIsInterceptor,
+                "allow the versions and ciphers {name} needs in the decryption profile, or exclude it",
+            ),
+            when(
+                When::NotIntercepted,
+                "allow at the client the versions, ciphers and protocols {name} needs, or at the \
+                 server those the client offers",
+            ),
+            when(
+                When::InterceptionUnknown,
+                "allow the versions and ciphers {name} needs at the client; if it is intercepted, in \
+                 the decryption profile, or exclude it",
+            ),
+            always(
+                "allow the versions and ciphers {name} needs in the decryption profile, or exclude it",
+            ),
+        ],
         catalog: Some(Catalog {
             subject: "No common TLS version, cipher, group or ALPN: @TLSWHY_SNI@",
             text: "\
@@ -249,11 +281,18 @@ hello, stands between.
         severity: Severity::Informational,
         message_id: "d8dbf5fc1ddc4417a6cee79a455db778",
         pan_os: &[],
-        advice: &[always(
-            "no action unless it recurs: the client comes again by itself; {name} is only the public name \
-             of its ECH configuration and belongs on no list. An interceptor that answers for it keeps ECH \
-             from working, and so does an outdated HTTPS record in DNS",
-        )],
+        advice: &[
+            when(
+                When::NotIntercepted,
+                "no action unless it recurs: the client comes again by itself; {name} is only the public \
+                 name of its ECH configuration. An outdated HTTPS record in DNS keeps ECH from working",
+            ),
+            always(
+                "no action unless it recurs: the client comes again by itself; {name} is only the public \
+                 name of its ECH configuration and belongs on no list. An interceptor that answers for \
+                 it keeps ECH from working, and so does an outdated HTTPS record in DNS",
+            ),
+        ],
         catalog: Some(Catalog {
             subject: "A client's Encrypted ClientHello was refused: @TLSWHY_SNI@",
             text: "\
@@ -343,10 +382,22 @@ portal answered in the server's place.
         severity: Severity::Notice,
         message_id: "dd8329dc61de4cdba2c90408c1030b0a",
         pan_os: &[always("decrypt-error")],
-        advice: &[always(
-            "capture this connection on both sides of the interceptor: a record for {name} could \
-             not be decrypted or read",
-        )],
+        advice: &[
+            when(
+                When::NotIntercepted,
+                "capture this connection near the client and near the server: a record for {name} \
+                 could not be decrypted or read",
+            ),
+            when(
+                When::InterceptionUnknown,
+                "capture this connection near the client and near the server, on both sides of an \
+                 interceptor: a record for {name} could not be decrypted or read",
+            ),
+            always(
+                "capture this connection on both sides of the interceptor: a record for {name} could \
+                 not be decrypted or read",
+            ),
+        ],
         catalog: Some(Catalog {
             subject: "A TLS record could not be read: @TLSWHY_SNI@",
             text: "\
@@ -400,9 +451,22 @@ Look at the log of the side that closed, or of the interceptor where it is a pee
         severity: Severity::Notice,
         message_id: "48d7ab7a1d3d4c1fa9402c6d0d30e84e",
         pan_os: &[always("decrypt-cert-validation")],
-        advice: &[always(
-            "exclude {name} from decryption: mutual TLS cannot be intercepted",
-        )],
+        advice: &[
+            when(
+                When::ClientIsInterceptor,
+                "exclude {name} from decryption: mutual TLS cannot be intercepted",
+            ),
+            when(
+                When::NotIntercepted,
+                "give the client a certificate that {name} accepts",
+            ),
+            when(
+                When::InterceptionUnknown,
+                "give the client a certificate that {name} accepts; if it is intercepted, exclude \
+                 {name} from decryption: mutual TLS cannot be intercepted",
+            ),
+            always("exclude {name} from decryption: mutual TLS cannot be intercepted"),
+        ],
         catalog: Some(Catalog {
             subject: "The server wants a client certificate: @TLSWHY_SNI@",
             text: "\
