@@ -23,7 +23,9 @@ use crate::source::capture_set::{Round, rounds};
 pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
     if !arguments.captures.is_empty() {
         let knowledge = Knowledge::from(arguments.knowledge.clone());
-        return judge(&rounds(&[], &arguments.captures), knowledge);
+        let mut captures = arguments.captures.clone();
+        pcap::leave_out_repeats(&mut Vec::new(), &mut captures);
+        return judge(&rounds(&[], &captures), knowledge);
     }
     Ok((Past::open(&database(arguments)?)?, true))
 }

@@ -8,6 +8,7 @@
 mod kinship;
 mod lanes;
 mod outline;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,9 @@ use std::path::PathBuf;
 use self::kinship::relatives;
 use self::lanes::Lanes;
 use self::outline::Outline;
+use self::repeats::label;
+
+pub use self::repeats::{Repeat, remove_repeats};
 
 /// Maximum number of interfaces of a tap: those of a pcapng file.
 const INTERFACES: u32 = 1 << 16;
@@ -32,6 +36,8 @@ pub struct TapCapture {
     pub tap: u32,
     /// The tap's name, if the operator gave it one.
     pub name: Option<String>,
+    /// Name of the capture among those of the command: that of its file, with folders if another has the same.
+    pub label: String,
 }
 
 impl TapCapture {
@@ -61,12 +67,18 @@ pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
             path: path.clone(),
             tap: tap as u32,
             name: Some(name.clone()),
+            label: String::new(),
         });
     }
     if !of_names.is_empty() {
         rounds.push(of_names);
     }
     rounds.extend(guessed(files, taps.len() as u32));
+    let named = named.iter().map(|(_, path)| path);
+    let all: Vec<PathBuf> = named.chain(files).cloned().collect();
+    for capture in rounds.iter_mut().flatten() {
+        capture.label = label(&capture.path, &all);
+    }
     rounds
 }
 
@@ -103,6 +115,7 @@ fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
                 path: files.get(file)?.clone(),
                 tap: first_tap + lane,
                 name: None,
+                label: String::new(),
             })
         });
         rounds.push(captures.collect());
@@ -128,5 +141,6 @@ fn alone(path: &std::path::Path, tap: u32) -> TapCapture {
         path: path.to_owned(),
         tap,
         name: None,
+        label: String::new(),
     }
 }

@@ -214,3 +214,58 @@ fn named_taps_are_of_one_gateway() {
     assert_eq!(taps, [vec![0, 1, 0], vec![2]]);
     assert_eq!(rounds[0][1].interface(3), 65_539);
 }
+
+#[test]
+fn a_capture_that_is_given_twice_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a"), [7; 100_000]).unwrap();
+    std::fs::copy(path("a"), path("copy")).unwrap();
+    std::os::unix::fs::symlink(path("a"), path("link")).unwrap();
+    let mut other = [7; 100_000];
+    other[99_999] = 8;
+    std::fs::write(path("other"), other).unwrap();
+    let mut named = vec![("lan".to_owned(), path("a")), ("wan".to_owned(), path("a"))];
+    let mut files = ["copy", "other", "link", "-", "-"].map(path).to_vec();
+    // Captures without a frame are alike, and none a copy.
+    for name in ["empty", "empty too"] {
+        std::fs::write(path(name), [7; 24]).unwrap();
+        files.push(path(name));
+    }
+    let repeats = remove_repeats(&mut named, &mut files);
+    assert_eq!(named, [("lan".to_owned(), path("a"))]);
+    assert_eq!(files, ["other", "-", "-", "empty", "empty too"].map(path));
+    let left_out = repeats.iter().map(|it| (it.path.clone(), it.of.clone()));
+    let expected = ["a", "copy", "link"].map(|name| (path(name), path("a")));
+    assert!(left_out.eq(expected));
+}
+
+#[test]
+fn captures_of_one_name_are_told_apart_by_their_folders() {
+    let paths = [
+        "/a/lan/x.pcap",
+        "/a/wan/x.pcap",
+        "/b/wan/x.pcap",
+        "x.pcap",
+        "y.pcap",
+        "-",
+    ];
+    let files = paths.map(PathBuf::from);
+    let rounds = rounds(&[], &files);
+    let labels: Vec<&str> = rounds
+        .iter()
+        .flatten()
+        .map(|it| it.label.as_str())
+        .collect();
+    assert_eq!(
+        labels,
+        [
+            "lan/x.pcap",
+            "a/wan/x.pcap",
+            "b/wan/x.pcap",
+            "x.pcap",
+            "y.pcap",
+            "-"
+        ]
+    );
+}

@@ -222,7 +222,15 @@ fn judge(
     let sinks = Sinks::new(vec![Box::new(collector)]);
     let mut pipeline = Pipeline::new(pcap::FLOWS, knowledge, sinks, report);
     let progress = Progress::begin(true);
-    let reading = pcap::read(&mut pipeline, &rounds(&[], captures), None, None, &progress)?;
+    let mut captures = captures.to_vec();
+    pcap::leave_out_repeats(&mut Vec::new(), &mut captures);
+    let reading = pcap::read(
+        &mut pipeline,
+        &rounds(&[], &captures),
+        None,
+        None,
+        &progress,
+    )?;
     pcap::finish(&mut pipeline);
     *selection = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(reading.cut_captures == 0 && !progress.is_interrupted())

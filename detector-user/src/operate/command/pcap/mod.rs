@@ -24,7 +24,7 @@ use crate::outlet::database::Past;
 use crate::outlet::sink::Sinks;
 use crate::outlet::summary::{CutFrames, Summary};
 use crate::source::capture::LinkType;
-use crate::source::capture_set::{Round, rounds};
+use crate::source::capture_set::{Round, remove_repeats, rounds};
 use crate::source::capture_tap::SETTLED_MAX;
 use crate::source::packet_filter::{FilterError, PacketFilter};
 use crate::source::tap::counters::forgotten;
@@ -57,13 +57,24 @@ impl Reading {
     }
 }
 
+/// Leaves out captures that are the same as one before, and says so.
+pub(super) fn leave_out_repeats(named: &mut Vec<(String, PathBuf)>, files: &mut Vec<PathBuf>) {
+    for repeat in remove_repeats(named, files) {
+        complain!(
+            "tlswhy: {} is the same capture as {}: it is read once",
+            repeat.path.display(),
+            repeat.of.display()
+        );
+    }
+}
+
 /// Reads the captures as one run, those of one gateway's taps together, and otherwise in the order of their
 /// beginnings: a connection may continue in the next file, unless that begins before this one ends. Learned facts
 /// are kept in any case.
 ///
 /// # Errors
 /// If an output cannot be opened, or the report cannot be written.
-pub fn run(arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8> {
+pub fn run(mut arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8> {
     let filter = arguments.expression.as_deref();
     let filter = match filter.map(PacketFilter::new).transpose() {
         Ok(filter) => filter,
@@ -79,6 +90,14 @@ pub fn run(arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result<u8>
     let collector = collector.transpose()?;
     if let Some(collector) = &collector {
         sinks.add(collector.sink());
+    }
+    leave_out_repeats(&mut arguments.taps, &mut arguments.files);
+    if let (false, Some(first)) = (arguments.taps.is_empty(), arguments.files.first()) {
+        complain!(
+            "tlswhy: {} is read by itself, as all captures without a name beside --tap; name it to join its \
+             connections: --tap NAME={0}",
+            first.display()
+        );
     }
     let captures: Vec<_> = arguments.paths().map(Path::to_path_buf).collect();
     let progress = Progress::begin(!arguments.quiet);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
 use crate::flow::receiver::TimedReceiver;
-use crate::operate::progress::{Progress, file_name};
+use crate::operate::progress::Progress;
 use crate::outlet::summary::CutFrames;
 use crate::source::capture::{CaptureError, CaptureFile, Frame};
 use crate::source::capture_set::{OVERLAP_NS, TapCapture};
@@ -213,7 +213,7 @@ fn tap_name(of: &TapCapture, number: u32, interface: Option<&str>) -> String {
         (Some(name), None) if number > 0 => format!("{name}/{number}"),
         (Some(name), _) => name.clone(),
         (None, Some(interface)) => interface.to_owned(),
-        (None, None) => file_name(&of.path),
+        (None, None) => of.label.clone(),
     }
 }
 
