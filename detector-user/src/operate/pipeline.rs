@@ -64,6 +64,7 @@ pub struct Pipeline {
     resets_without_effect: u64,
     ignored: u64,
     joined: u64,
+    further: u64,
     records: u64,
     /// During a replay: the time up to which an earlier agent has counted connections.
     counted_to_ns: Option<u64>,
@@ -101,6 +102,7 @@ impl Pipeline {
             resets_without_effect: 0,
             ignored: 0,
             joined: 0,
+            further: 0,
             records: 0,
             counted_to_ns: None,
             recent: VecDeque::new(),
@@ -143,6 +145,7 @@ impl Pipeline {
         self.resets_without_effect = 0;
         self.ignored = 0;
         self.joined = 0;
+        self.further = 0;
         self.records = 0;
     }
 
@@ -338,6 +341,7 @@ impl Pipeline {
             settled_late: self.settling.late(),
             ignored: self.ignored,
             joined: self.joined,
+            further: self.further,
             filtered: self.connections.filtered(),
             records: self.records,
             probes: self.asker.counts().clone(),
@@ -406,6 +410,7 @@ impl Pipeline {
             self.write(verdicts, now_ns);
         }
         self.legs.reuse(ready);
+        self.further += self.legs.take_further();
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
         self.ask_origins(now_ns);

@@ -213,6 +213,11 @@ impl fmt::Display for Summary {
                 ["connection", "connections"],
                 "seen as two flows",
             ),
+            (
+                tally.further,
+                ["further flow", "further flows"],
+                "of the same connections",
+            ),
             (tally.ignored, ["connection", "connections"], "ignored"),
             (
                 tally.filtered,

@@ -32,6 +32,8 @@ pub struct Tally {
     pub ignored: u64,
     /// Connections with two flows.
     pub joined: u64,
+    /// Further flows of connections: copies, and an interceptor's further attempts for one client.
+    pub further: u64,
     /// Connections whose verdicts the filter kept from being written.
     pub filtered: u64,
     /// TLS records of judged connections.
@@ -56,7 +58,7 @@ impl Tally {
         } = self.outcomes;
         let failed: u64 = self.causes.values().sum();
         let judged = established + unused + unfinished + failed;
-        judged + self.filtered + self.ignored + self.joined
+        judged + self.filtered + self.ignored + self.joined + self.further
     }
 }
 

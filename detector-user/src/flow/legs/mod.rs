@@ -56,6 +56,8 @@ pub struct Legs {
     by_server: HashMap<Destination, VecDeque<FlowId>>,
     due: BTreeSet<(u64, FlowId)>,
     ready: Vec<Connection>,
+    /// Flows that ended and are of connections judged by other flows.
+    further: u64,
     /// Several taps see connections: one that works may still get a second leg.
     several_taps: bool,
     /// Beginning of the latest connection that worked while only one tap saw any, on the tap's clock.
@@ -70,6 +72,7 @@ impl Default for Legs {
             by_server: HashMap::new(),
             due: BTreeSet::new(),
             ready: Vec::new(),
+            further: 0,
             several_taps: false,
             alone_until_ns: None,
         }
@@ -273,6 +276,7 @@ impl Legs {
         let flow = timeline.flow;
         if self.legs.peek(&flow).is_some_and(|leg| leg.is_copy) {
             self.forget(flow);
+            self.further += 1;
             return;
         }
         if self.is_retry(flow) {
@@ -280,8 +284,12 @@ impl Legs {
         }
         let partner = self.legs.peek(&flow).and_then(|leg| leg.partner);
         let Some(partner) = partner.filter(|partner| self.legs.contains_key(partner)) else {
-            if self.forget(flow).is_none_or(|leg| !leg.too_late) {
+            let leg = self.forget(flow);
+            self.further += u64::from(leg.as_ref().is_some_and(|leg| leg.earlier.is_some()));
+            if leg.is_none_or(|leg| !leg.too_late) {
                 self.push_over(timeline, None);
+            } else {
+                self.further += 1;
             }
             return;
         };
@@ -310,9 +318,14 @@ impl Legs {
     /// Judges a leg that has waited long enough; one still under way only loses its partner.
     fn judge_alone(&mut self, flow: FlowId) {
         let is_known = self.repeats_a_failure(flow);
-        let Some(leg) = self.forget(flow).filter(|_| !is_known) else {
+        let Some(leg) = self.forget(flow) else {
             return;
         };
+        if is_known {
+            self.further += u64::from(leg.over.is_some());
+            return;
+        }
+        self.further += u64::from(leg.earlier.is_some());
         if let Some(timeline) = leg.over {
             if let Some(other) = leg.partner.and_then(|other| self.legs.peek_mut(&other)) {
                 // A server leg that ends once its client's is judged would make a second verdict.
@@ -321,6 +334,11 @@ impl Legs {
             }
             self.push_over(timeline, None);
         }
+    }
+
+    /// Returns the number of flows that ended and are of connections judged by other flows, and forgets it.
+    pub fn take_further(&mut self) -> u64 {
+        std::mem::take(&mut self.further)
     }
 
     fn forget(&mut self, flow: FlowId) -> Option<Leg> {

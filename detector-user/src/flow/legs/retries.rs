@@ -93,6 +93,7 @@ impl Legs {
         let retries = std::mem::take(&mut client.0.retries);
         let earlier = client.0.earlier.take();
         let has_failed = !is_served(&server.1);
+        self.further += u64::from(earlier.is_some());
         if client.0.served_again && has_failed {
             self.push_over(client.1, None);
             self.push_over(server.1, None);
@@ -114,7 +115,9 @@ impl Legs {
         match joined(client, *earlier) {
             Ok((client_leg, server_leg)) => {
                 self.push_over(client_leg, Some(server_leg));
+                // Of the two the later one is the further flow, if any.
                 if !has_failed {
+                    self.further -= 1;
                     self.push_over(server.1, None);
                 }
                 None
@@ -133,7 +136,10 @@ impl Legs {
                 continue;
             };
             match &leg.over {
-                Some(_) => drop(self.forget(*flow)),
+                Some(_) => {
+                    self.forget(*flow);
+                    self.further += 1;
+                }
                 None => leg.too_late = true,
             }
         }

@@ -40,6 +40,9 @@ pub struct Report {
     /// Connections of which two flows were seen: so many flows more than connections.
     #[serde(default)]
     pub joined: u64,
+    /// Further flows of connections: copies, and an interceptor's further attempts for one client.
+    #[serde(default)]
+    pub further: u64,
     /// Connections that are ignored.
     #[serde(default)]
     pub ignored: u64,
@@ -85,6 +88,7 @@ impl Report {
             unused: tally.outcomes.unused,
             unfinished: tally.outcomes.unfinished,
             joined: tally.joined,
+            further: tally.further,
             ignored: tally.ignored,
             filtered: tally.filtered,
             refused: Refused {

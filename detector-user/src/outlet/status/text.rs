@@ -149,6 +149,11 @@ impl Text<'_> {
                 "connection seen as two flows",
                 "connections seen as two flows",
             ),
+            (
+                report.further,
+                "further flow of the same connections",
+                "further flows of the same connections",
+            ),
             (report.ignored, "connection ignored", "connections ignored"),
             (
                 report.filtered,
