@@ -388,6 +388,7 @@ impl Pipeline {
                 self.records += (leg.records.len() + other) as u64;
                 self.count(&judged);
                 if judged.judgement == Judgement::Established
+                    && self.counted_to_ns.is_none()
                     && let Some(meter) = &mut self.meter
                 {
                     meter.record_established(&leg.tap, judged.subject.interception.status);

@@ -64,6 +64,7 @@ mod tests {
     use crate::cause::knowledge::Knowledge;
     use crate::flow::receiver::{Receiver, TimedReceiver};
     use crate::outlet::database::Acceptances;
+    use crate::outlet::metrics::{Metrics, TapConnections};
     use crate::outlet::sink::Sinks;
     use crate::outlet::tally::Tally;
     use crate::source::capture::CaptureFile;
@@ -123,6 +124,7 @@ mod tests {
         let mut pipeline = Pipeline::new(100, Knowledge::default(), Sinks::new(Vec::new()), |_| {});
         let acceptances = Acceptances::default();
         pipeline.count_acceptances(acceptances.clone());
+        pipeline.measure_by(Metrics::default().meter());
         (pipeline, acceptances)
     }
 
@@ -152,6 +154,7 @@ mod tests {
             second.end_replay();
             let nothing = second.tally();
             assert_eq!((nothing.judged_flows(), worked_later.connections()), (0, 0));
+            assert_eq!(second.tap_connections(), TapConnections::default());
             let unread = items.iter().filter(|item| item.time_ns() > judged_ns);
             unread.for_each(|item| item.pass_on(&mut second));
             second.finish();
