@@ -158,6 +158,7 @@ fn icmp(by: [u8; 4], code: u8, frame: &[u8], quoted: usize) -> Vec<u8> {
     error
 }
 
+const CLIENT: [u8; 4] = [10, 0, 1, 2];
 const GATEWAY: [u8; 4] = [10, 0, 1, 1];
 const SERVER: [u8; 4] = [10, 0, 2, 2];
 const HOST_UNREACHABLE: u8 = 1;
@@ -173,6 +174,7 @@ const ALL: usize = 548;
 #[case::on_the_way_with_a_short_quote(GATEWAY, PORT_UNREACHABLE, LITTLE, Some("middlebox"))]
 #[case::by_the_server(SERVER, PORT_UNREACHABLE, ALL, None)]
 #[case::without_a_route(GATEWAY, HOST_UNREACHABLE, ALL, None)]
+#[case::by_the_client_itself(CLIENT, PORT_UNREACHABLE, ALL, None)]
 fn a_syn_answered_by_icmp_is_counted_and_told_of_another_host(
     #[case] by: [u8; 4],
     #[case] code: u8,
@@ -209,6 +211,7 @@ fn a_syn_answered_by_icmp_is_counted_and_told_of_another_host(
 #[case::on_the_way(GATEWAY, PROHIBITED, "injected-reset")]
 #[case::by_the_server(SERVER, PORT_UNREACHABLE, "endpoint-reset")]
 #[case::without_a_route(GATEWAY, HOST_UNREACHABLE, "abandoned")]
+#[case::by_the_client_itself(CLIENT, PORT_UNREACHABLE, "abandoned")]
 #[case::path_mtu_discovery(GATEWAY, FRAGMENTATION_NEEDED, "")]
 fn a_hello_answered_by_icmp_is_told_unless_it_arrives(
     #[case] by: [u8; 4],
