@@ -26,3 +26,4 @@ pub mod stories;
 pub mod story;
 pub mod summary;
 pub mod tally;
+mod worker;

@@ -4,8 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::{EdlSettings, Published, PublishedList, Shelf};
-use crate::host::privileges::give_up_all;
 use crate::outlet::database::{DatabaseError, Past};
 use crate::outlet::exclusions::{
     Change, Criteria, DatabaseFacts, Entry, Patterns, Selection, Standing, record_past,
@@ -21,6 +18,7 @@ use crate::outlet::exclusions::{
 };
 use crate::outlet::message_kind::LISTS_UNAVAILABLE;
 use crate::outlet::steady_time::{SteadyTime, calendar_ns};
+use crate::outlet::worker::Worker;
 use crate::verdict::Cause;
 
 /// File of the lists in the state directory.
@@ -32,56 +30,28 @@ const SHARE: u32 = 20;
 /// Longest time until ages are written to the state directory although nothing else has changed.
 const SAVE: Duration = Duration::from_secs(3_600);
 
-/// A thread that runs until it is dropped.
-#[derive(Debug)]
-pub(super) struct Keeper {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keeper {
-    pub(super) fn start(
-        settings: EdlSettings,
-        database: &Path,
-        state: &Path,
-        shelf: Shelf,
-    ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
-        let (database, file) = (database.to_owned(), state.join(FILE));
-        let thread = thread::Builder::new()
-            .name("lists-keeper".to_owned())
-            .spawn(move || {
-                give_up_all();
-                let mut keeping = Keeping::new(settings, database, file);
-                keeping.publish(&shelf);
-                loop {
-                    let began = Instant::now();
-                    keeping.refresh(&shelf);
-                    let wait = REFRESH.max(began.elapsed() * SHARE);
-                    if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                        break;
-                    }
-                }
-            })?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|it| !it.is_finished())
-    }
-}
-
-impl Drop for Keeper {
-    /// Waits until the lists are kept.
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Starts the thread that keeps the lists.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn start(
+    settings: EdlSettings,
+    database: &Path,
+    state: &Path,
+    shelf: Shelf,
+) -> io::Result<Worker> {
+    let (database, file) = (database.to_owned(), state.join(FILE));
+    let mut kept = None;
+    Worker::start("lists-keeper", move || {
+        let began = Instant::now();
+        let keeping = kept.get_or_insert_with(|| {
+            let keeping = Keeping::new(settings.clone(), database.clone(), file.clone());
+            keeping.publish(&shelf);
+            keeping
+        });
+        keeping.refresh(&shelf);
+        REFRESH.max(began.elapsed() * SHARE)
+    })
 }
 
 /// The lists that stand, as they are kept.

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::keeper::Keeper;
 use crate::outlet::exclusions::{Entry, HostPattern, RefusingClient, Standing};
 use crate::outlet::http::access::{AccessError, AccessSettings};
 use crate::outlet::http::{CONNECTION_MAX, Listener, ServeError, Server};
+use crate::outlet::worker::Worker;
 
 /// Content of the address, for messages, and name of the thread.
 const WHAT: &str = "lists";
@@ -116,7 +116,7 @@ impl Shelf {
 #[derive(Debug)]
 pub struct ServedLists {
     server: Server,
-    keeper: Keeper,
+    keeper: Worker,
 }
 
 impl ServedLists {
@@ -141,7 +141,7 @@ impl ServedLists {
             answer::answer(request, credentials.as_ref(), lists.get().as_deref())
         });
         let server = Server::start(WHAT, listener, tls, CONNECTION_MAX, answer)?;
-        let keeper = Keeper::start(settings.clone(), database, state, shelf)
+        let keeper = keeper::start(settings.clone(), database, state, shelf)
             .map_err(|source| ServeError::Thread { what: WHAT, source })?;
         Ok(Some(Self { server, keeper }))
     }

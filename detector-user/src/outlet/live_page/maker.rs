@@ -3,8 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +10,10 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::{Made, Shelf};
-use crate::host::privileges::give_up_all;
 use crate::outlet::database::{DatabaseError, Past, Query};
 use crate::outlet::message_kind::PAGE_UNAVAILABLE;
 use crate::outlet::report::{Content, Report};
+use crate::outlet::worker::Worker;
 
 /// Shortest time between two looks at the database.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -31,47 +29,17 @@ const STORIES: usize = 30;
 /// Digits of a version.
 const VERSION_DIGITS: usize = 32;
 
-/// A thread that runs until it is dropped.
-#[derive(Debug)]
-pub(super) struct Maker {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Maker {
-    pub(super) fn start(age: Duration, database: &Path, shelf: Shelf) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
-        let database = database.to_owned();
-        let thread = thread::Builder::new()
-            .name("page-maker".to_owned())
-            .spawn(move || {
-                give_up_all();
-                let mut making = Making::new(age, database);
-                let mut wait = Duration::ZERO;
-                while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                    let began = Instant::now();
-                    making.turn(&shelf);
-                    wait = REFRESH.max(began.elapsed() * SHARE);
-                }
-            })?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|it| !it.is_finished())
-    }
-}
-
-impl Drop for Maker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Starts the thread that makes the content.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn start(age: Duration, database: &Path, shelf: Shelf) -> io::Result<Worker> {
+    let mut making = Making::new(age, database.to_owned());
+    Worker::start("page-maker", move || {
+        let began = Instant::now();
+        making.turn(&shelf);
+        REFRESH.max(began.elapsed() * SHARE)
+    })
 }
 
 pub(super) struct Making {

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use self::answer::Site;
 use self::events::STREAM_MAX;
-use self::maker::Maker;
 use crate::outlet::http::access::{AccessError, AccessSettings};
 use crate::outlet::http::{Listener, ServeError, Server};
 use crate::outlet::status::server::Latest;
+use crate::outlet::worker::Worker;
 
 /// Content of the address, for messages, and name of the thread.
 const WHAT: &str = "the page";
@@ -80,7 +80,7 @@ pub enum PageError {
 #[derive(Debug)]
 pub struct LivePage {
     server: Server,
-    maker: Maker,
+    maker: Worker,
 }
 
 impl LivePage {
@@ -111,7 +111,7 @@ impl LivePage {
         };
         let answer = Arc::new(move |request: &hyper::Request<_>| site.answer(request));
         let server = Server::start(WHAT, listener, tls, STREAM_MAX, answer)?;
-        let maker = Maker::start(settings.age, database, shelf)
+        let maker = maker::start(settings.age, database, shelf)
             .map_err(|source| ServeError::Thread { what: WHAT, source })?;
         Ok(Some(Self { server, maker }))
     }

@@ -24,8 +24,24 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
         Sender::Client => Sender::Server,
         Sender::Server => Sender::Client,
     };
-    if lost_its_socket(timeline, receiver, reset) {
-        return false;
+    // Segments of the receiver's may have been under way to this tap.
+    let round_trip_us = round_trip_us(timeline, receiver).unwrap_or(ROUND_TRIP_US);
+    let until_us = timeline
+        .micros_until(reset.time_ns)
+        .saturating_add(round_trip_us);
+    let spoke_within = |end_us: u64| {
+        let times = timeline.records_of(receiver).map(|it| u64::from(it.at_us));
+        times
+            .into_iter()
+            .any(|at_us| at_us > until_us && at_us < end_us)
+    };
+    if let Some(own) = lost_its_socket(timeline, receiver, reset) {
+        // One reset did not destroy the socket that spoke between the two; of several a later one may have.
+        let is_single = resets.clone().all(|it| it.sender != reset.sender);
+        let has_spoken = spoke_within(timeline.micros_until(own.time_ns));
+        if !(is_single && has_spoken) {
+            return false;
+        }
     }
     // A forger sends several, each further on.
     let mut alike =
@@ -34,19 +50,11 @@ pub(super) fn outlived_reset(timeline: &Timeline) -> bool {
     if ignored(reset) && alike.all(ignored) {
         return true;
     }
-    // Segments of the receiver's may have been under way to this tap.
-    let round_trip_us = round_trip_us(timeline, receiver).unwrap_or(ROUND_TRIP_US);
-    let until_us = timeline
-        .micros_until(reset.time_ns)
-        .saturating_add(round_trip_us);
-    let spoke = timeline
-        .records_of(receiver)
-        .any(|record| u64::from(record.at_us) > until_us);
     // A FIN under way shows that the receiver was done.
     let closed = timeline.closes.iter().any(|close| {
         close.kind == CloseKind::Fin && close.sender == receiver && close.time_ns > reset.time_ns
     });
-    spoke || closed || reset_as_a_living_socket(timeline, receiver, until_us)
+    spoke_within(u64::MAX) || closed || reset_as_a_living_socket(timeline, receiver, until_us)
 }
 
 /// Whether the receiver reset the connection itself later, with an ACK flag: a host that has no socket any
@@ -62,18 +70,21 @@ fn reset_as_a_living_socket(timeline: &Timeline, receiver: Sender, after_us: u64
     })
 }
 
-/// Whether the receiver of a reset answers later segments as for an unknown socket (RFC 9293 §3.10.7.1:
-/// without an ACK flag) though it had not closed: the reset had destroyed it.
-fn lost_its_socket(timeline: &Timeline, receiver: Sender, reset: &Close) -> bool {
+/// Returns the segment by which the receiver of a reset answers later ones as for an unknown socket (RFC 9293
+/// §3.10.7.1: without an ACK flag) though it had not closed: the reset had destroyed it.
+fn lost_its_socket<'a>(
+    timeline: &'a Timeline,
+    receiver: Sender,
+    reset: &Close,
+) -> Option<&'a Close> {
     let own = timeline
         .closes
         .iter()
-        .find(|close| close.sender == receiver && close.kind != CloseKind::SpeaksOn);
-    own.is_some_and(|close| {
-        close.kind == CloseKind::Reset
-            && close.measured.flags & tcp_flags::ACK == 0
-            && close.time_ns >= reset.time_ns
-    })
+        .find(|close| close.sender == receiver && close.kind != CloseKind::SpeaksOn)?;
+    let is_answer = own.kind == CloseKind::Reset
+        && own.measured.flags & tcp_flags::ACK == 0
+        && own.time_ns >= reset.time_ns;
+    is_answer.then_some(own)
 }
 
 /// Returns the time from here to a side and back, microseconds: its quickest answer in the

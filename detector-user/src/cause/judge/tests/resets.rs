@@ -117,6 +117,7 @@ fn a_reset_amid_data_is_told(#[case] end: &[Step]) {
 #[rstest]
 #[case::answers(&[OddReset(S), SpeaksOn(S), app(C, 31)])]
 #[case::resets(&[OddReset(S), SpeaksOn(S), Fin(S), Reset(C)])]
+#[case::answers_and_has_closed_later(&[OddReset(S), SpeaksOn(S), app(C, 31), Fin(S), BareReset(C)])]
 fn a_receiver_that_lives_on_was_not_reset(#[case] end: &[Step]) {
     let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
     assert_eq!(
