@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use self::kinship::relatives;
 use self::lanes::Lanes;
 use self::outline::Outline;
-use self::repeats::label;
+use self::repeats::Ends;
 
 pub use self::repeats::{Repeat, remove_repeats};
 
@@ -75,9 +75,9 @@ pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
     }
     rounds.extend(guessed(files, taps.len() as u32));
     let named = named.iter().map(|(_, path)| path);
-    let all: Vec<PathBuf> = named.chain(files).cloned().collect();
+    let ends = Ends::new(named.chain(files).cloned());
     for capture in rounds.iter_mut().flatten() {
-        capture.label = label(&capture.path, &all);
+        capture.label = ends.label(&capture.path);
     }
     rounds
 }

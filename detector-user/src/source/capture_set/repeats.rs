@@ -1,6 +1,8 @@
 //! Captures that are given more than once, and names that tell captures apart.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,37 +22,51 @@ pub struct Repeat {
 /// Removes captures that are the same as one before: the same file, or a copy. Two taps never capture the same
 /// bytes, and one capture read as two would show each connection twice.
 pub fn remove_repeats(named: &mut Vec<(String, PathBuf)>, files: &mut Vec<PathBuf>) -> Vec<Repeat> {
-    let mut read: Vec<PathBuf> = Vec::new();
+    let mut read: HashMap<u64, Vec<Seen>> = HashMap::new();
     let mut repeats = Vec::new();
     let mut is_first = |path: &PathBuf| {
-        let of = read.iter().find(|earlier| is_same(earlier, path)).cloned();
-        match of {
-            Some(of) => repeats.push(Repeat {
+        // Of streams it is not known.
+        let Some((len, seen)) = Seen::of(path) else {
+            return true;
+        };
+        let alike = read.entry(len).or_default();
+        if let Some(earlier) = alike.iter().find(|earlier| earlier.is_same(&seen, len)) {
+            repeats.push(Repeat {
                 path: path.clone(),
-                of,
-            }),
-            None => {
-                read.push(path.clone());
-                return true;
-            }
+                of: earlier.path.clone(),
+            });
+            return false;
         }
-        false
+        alike.push(seen);
+        true
     };
     named.retain(|(_, path)| is_first(path));
     files.retain(is_first);
     repeats
 }
 
-/// Whether two paths lead to the same file, or to files with the same bytes. Of streams it is not known.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let (Ok(first), Ok(second)) = (one.metadata(), other.metadata()) else {
-        return false;
-    };
-    if !first.is_file() || !second.is_file() || first.len() != second.len() {
-        return false;
+/// A capture that is read, with its device and inode.
+struct Seen {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Seen {
+    /// Returns a file and its length; `None` of a stream.
+    fn of(path: &Path) -> Option<(u64, Self)> {
+        let metadata = path.metadata().ok().filter(Metadata::is_file)?;
+        let seen = Self {
+            path: path.to_owned(),
+            file: (metadata.dev(), metadata.ino()),
+        };
+        Some((metadata.len(), seen))
     }
-    let is_same_file = (first.dev(), first.ino()) == (second.dev(), second.ino());
-    is_same_file || first.len() >= COPY_MIN && has_same_bytes(one, other).unwrap_or(false)
+
+    /// Whether both are the same file, or files of this length with the same bytes.
+    fn is_same(&self, other: &Self, len: u64) -> bool {
+        let has_same_bytes = || has_same_bytes(&self.path, &other.path).unwrap_or(false);
+        self.file == other.file || len >= COPY_MIN && has_same_bytes()
+    }
 }
 
 fn has_same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
@@ -70,20 +86,36 @@ fn has_same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Returns the shortest end of a capture's path, in whole parts, that no other capture's path ends with.
-pub(super) fn label(path: &Path, all: &[PathBuf]) -> String {
-    let end = |path: &Path, parts: usize| {
-        let count = path.components().count();
-        path.components()
-            .skip(count.saturating_sub(parts))
-            .collect::<PathBuf>()
-    };
-    let is_distinct = |parts: &usize| {
-        let own = end(path, *parts);
-        all.iter()
-            .all(|other| other == path || end(other, *parts) != own)
-    };
-    let parts = (1..=path.components().count()).find(is_distinct);
-    let label = parts.map_or_else(|| path.to_owned(), |parts| end(path, parts));
-    label.to_string_lossy().into_owned()
+/// Captures by the last part of their paths.
+pub(super) struct Ends(HashMap<OsString, Vec<PathBuf>>);
+
+impl Ends {
+    pub(super) fn new(paths: impl Iterator<Item = PathBuf>) -> Self {
+        let mut ends: HashMap<OsString, Vec<PathBuf>> = HashMap::new();
+        for path in paths {
+            let last = path.file_name().unwrap_or_default().to_owned();
+            ends.entry(last).or_default().push(path);
+        }
+        Self(ends)
+    }
+
+    /// Returns the shortest end of a capture's path, in whole parts, that no other capture's path ends with.
+    pub(super) fn label(&self, path: &Path) -> String {
+        let alike = self.0.get(path.file_name().unwrap_or_default());
+        let alike = alike.map_or(&[][..], Vec::as_slice);
+        let is_distinct = |parts: &usize| {
+            let own = end(path, *parts);
+            let mut others = alike.iter().filter(|other| *other != path);
+            others.all(|other| end(other, *parts) != own)
+        };
+        let parts = (1..=path.components().count()).find(is_distinct);
+        let label = parts.map_or_else(|| path.to_owned(), |parts| end(path, parts));
+        label.to_string_lossy().into_owned()
+    }
+}
+
+/// Returns the last parts of a path, so many.
+fn end(path: &Path, parts: usize) -> PathBuf {
+    let skipped = path.components().count().saturating_sub(parts);
+    path.components().skip(skipped).collect()
 }
