@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use lab::host::Machine;
 use serde_json::Value;
 use tests::gateway::PATIENCE;
-use xtask::package::{self, Packages};
+use xtask::package::{self, Build, Packages};
 
 /// Two packages that differ in their revision.
 pub(super) fn packages() -> &'static [Packages; 2] {
     static PACKAGES: OnceLock<[Packages; 2]> = OnceLock::new();
-    PACKAGES.get_or_init(|| ["1", "2"].map(|revision| package::build(revision, None).unwrap()))
+    PACKAGES.get_or_init(|| {
+        ["1", "2"].map(|revision| package::build(revision, None, Build::Tested).unwrap())
+    })
 }
 
 pub(super) fn folder() -> &'static Path {
