@@ -38,7 +38,7 @@ pub(super) fn marks(leg: &Timeline) -> Marks {
 
 /// Returns the server's own certificate, where it came in the clear and whole.
 pub(super) fn leaf(leg: &Timeline) -> Option<&Leaf> {
-    leg.handshake.certificate.as_ref()?.as_ref().ok()
+    leg.handshake.certificate.as_ref()?.as_deref().ok()
 }
 
 /// Returns the server name that the client asked for.

@@ -52,7 +52,7 @@ fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Conne
                 complete: true,
                 ..ServerHello::default()
             }),
-            certificate: leaf.map(Ok),
+            certificate: leaf.map(|leaf| Ok(leaf.into())),
             ..Handshake::default()
         },
         records: vec![],

@@ -5,6 +5,8 @@
 //! that depend on the destination: server name and ALPN. A client that falls back to TLS 1.2 keeps its
 //! offer of that version: parts that only TLS 1.3 knows are left out where the hello offers both.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +16,7 @@ use crate::flow::tls::extensions::{
     POST_HANDSHAKE_AUTH, PRE_SHARED_KEY, PSK_KEY_EXCHANGE_MODES, SERVER_NAME,
     SIGNATURE_ALGORITHMS_CERT, SUPPORTED_VERSIONS, is_grease,
 };
+use crate::flow::tls::memo::{Memo, remembered};
 
 /// Extensions that come and go between connections of one application.
 const CHANGING: [u16; 8] = [
@@ -40,6 +43,10 @@ const TLS12: u16 = 0x0303;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// `TLS_FALLBACK_SCSV` (RFC 7507), which a second attempt with a lower version brings.
 const FALLBACK_SCSV: u16 = 0x5600;
+
+thread_local! {
+    static APPS: RefCell<Memo<Option<App>>> = RefCell::new(Memo::new(256, 1_024));
+}
 
 /// A client application, by its ClientHello's offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,8 +129,12 @@ pub fn app(hello: &ClientHello) -> Option<App> {
     push(&mut offers, extensions.iter());
     push(&mut offers, groups);
     push(&mut offers, hello.signature_algorithms.iter());
-    // One hash of all is several times as fast as one of each value.
-    let digest = Sha256::digest(&offers);
+    remembered(&APPS, &offers, app_of_offers)
+}
+
+/// Returns the first eight bytes of the hash of all: one is several times as fast as one of each value.
+fn app_of_offers(offers: &[u8]) -> Option<App> {
+    let digest = Sha256::digest(offers);
     let head = digest.first_chunk()?;
     Some(App(u64::from_be_bytes(*head)))
 }

@@ -1,5 +1,6 @@
 //! The server's certificate, which is in the clear up to TLS 1.2 (RFC 5246 §7.4.2).
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,14 @@ use x509_parser::oid_registry::OID_CT_LIST_SCT;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::flow::tls::distinguished_name::{attribute_text, distinguished_name, push_hex};
+use crate::flow::tls::memo::{Memo, remembered};
 use crate::flow::tls::reader::Reader;
+
+thread_local! {
+    /// Leaves by the bodies of their messages, 4 MiB at most.
+    static LEAVES: RefCell<Memo<Result<Arc<Leaf>, CertificateError>>> =
+        RefCell::new(Memo::new(512, 8_192));
+}
 
 /// The leaf certificate, with the fields that verdicts need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +144,11 @@ impl Leaf {
     ///
     /// # Errors
     /// If there is none, or it cannot be read.
-    pub fn parse(body: &[u8]) -> Result<Self, CertificateError> {
+    pub fn parse(body: &[u8]) -> Result<Arc<Self>, CertificateError> {
+        remembered(&LEAVES, body, |body| Self::parse_new(body).map(Arc::new))
+    }
+
+    fn parse_new(body: &[u8]) -> Result<Self, CertificateError> {
         let mut chain = Chain::new(body);
         let Some(der) = chain.next() else {
             return Err(if chain.is_complete() {

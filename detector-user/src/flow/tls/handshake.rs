@@ -1,5 +1,7 @@
 //! The content of both sides' handshake messages.
 
+use std::sync::Arc;
+
 use crate::flow::tls::certificate::{self, CertificateError, Leaf};
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::names::{self, TLS_1_3};
@@ -22,7 +24,7 @@ pub struct Handshake {
     /// The choices of that request: version, suite and group.
     pub retry: Option<ServerHello>,
     /// The server's certificate, up to TLS 1.2.
-    pub certificate: Option<Result<Leaf, CertificateError>>,
+    pub certificate: Option<Result<Arc<Leaf>, CertificateError>>,
     /// Position in the server's stream behind the record with the end of that certificate.
     pub certificate_end: Option<u32>,
     /// Whether the server stapled an OCSP answer, up to TLS 1.2.

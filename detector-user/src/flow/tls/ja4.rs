@@ -4,18 +4,25 @@
 //! cipher suites and extensions, first ALPN; hash of the sorted suites; hash of the sorted
 //! extensions and the signature algorithms in order.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
 use crate::flow::tls::client_hello::ClientHello;
 use crate::flow::tls::extensions::{ALPN, SERVER_NAME, is_grease};
+use crate::flow::tls::memo::{Memo, remembered};
 
 /// The hash of an empty list.
 const EMPTY: &str = "000000000000";
 /// Digits of a hash that are kept.
 const HASH_DIGITS: usize = 12;
 const JA4_LEN: usize = 36;
+
+thread_local! {
+    /// Hashes of lists, of all lengths that clients send.
+    static HASHES: RefCell<Memo<String>> = RefCell::new(Memo::new(256, 1_024));
+}
 
 /// Returns the JA4 of a ClientHello over TCP; `None` if not all of it came.
 ///
@@ -63,23 +70,12 @@ fn fingerprint(hello: &ClientHello, shown: impl Fn(&str) -> String) -> String {
     suites.sort_unstable();
     extensions.retain(|kind| ![SERVER_NAME, ALPN].contains(kind));
     extensions.sort_unstable();
-    let mut list = String::with_capacity(5 * (extensions.len() + suites.len() + 32));
     for (sorted, in_order) in [
         (suites.as_slice(), &[][..]),
         (extensions.as_slice(), hello.signature_algorithms.as_slice()),
     ] {
-        list.clear();
-        push_hex(&mut list, sorted);
-        if !in_order.is_empty() {
-            list.push('_');
-            push_hex(&mut list, in_order);
-        }
         ja4.push('_');
-        ja4.push_str(&if sorted.is_empty() {
-            shown("")
-        } else {
-            shown(&list)
-        });
+        ja4.push_str(&shown(&list(sorted, in_order)));
     }
     ja4
 }
@@ -114,6 +110,20 @@ fn alpn(ends: Option<[u8; 2]>) -> [char; 2] {
     [digit(u16::from(first >> 4)), digit(u16::from(last & 0x0f))]
 }
 
+/// Returns the text that is hashed: `002f,0035_0403`; empty if nothing is sorted.
+fn list(sorted: &[u16], in_order: &[u16]) -> String {
+    if sorted.is_empty() {
+        return String::new();
+    }
+    let mut list = String::with_capacity(5 * (sorted.len() + in_order.len()));
+    push_hex(&mut list, sorted);
+    if !in_order.is_empty() {
+        list.push('_');
+        push_hex(&mut list, in_order);
+    }
+    list
+}
+
 fn push_hex(list: &mut String, values: &[u16]) {
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
@@ -136,7 +146,11 @@ fn hash(text: &str) -> String {
     if text.is_empty() {
         return EMPTY.to_owned();
     }
-    let digest = Sha256::digest(text.as_bytes());
+    remembered(&HASHES, text.as_bytes(), compute_hash)
+}
+
+fn compute_hash(text: &[u8]) -> String {
+    let digest = Sha256::digest(text);
     let mut hex = String::with_capacity(HASH_DIGITS);
     for byte in digest.iter().take(HASH_DIGITS / 2) {
         hex.push(digit(u16::from(byte >> 4)));

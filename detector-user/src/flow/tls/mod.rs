@@ -12,6 +12,7 @@ pub mod extensions;
 pub mod handshake;
 pub mod hello;
 pub mod ja4;
+mod memo;
 pub mod names;
 pub mod plain_answer;
 mod reader;

@@ -202,7 +202,12 @@ impl<'a> Facts<'a> {
 
     /// Returns the server's certificate, if it was seen and could be read.
     pub fn leaf(&self) -> Option<&'a Leaf> {
-        self.timeline.handshake.certificate.as_ref()?.as_ref().ok()
+        self.timeline
+            .handshake
+            .certificate
+            .as_ref()?
+            .as_deref()
+            .ok()
     }
 
     /// Whether this side took leave first and the connection did end.

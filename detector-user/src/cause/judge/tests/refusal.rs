@@ -282,7 +282,7 @@ fn a_late_farewell_is_no_answer_to_another_name() {
         not_after: i64::MAX,
         ..Leaf::default()
     };
-    timeline.handshake.certificate = Some(Ok(leaf));
+    timeline.handshake.certificate = Some(Ok(leaf.into()));
     let direct = Knowledge {
         intercepted: InterceptedWhen::Never,
         ..Knowledge::default()
