@@ -149,16 +149,33 @@ fn groups_count_each_connection_once(#[case] beginning: &str) {
     }
     let groups = lines(&asking.output().unwrap());
     let sum = |of: &dyn Fn(&Value) -> u64| groups.iter().map(of).sum::<u64>();
-    assert_eq!(
-        sum(&|it| it["failed"].as_u64().unwrap()),
-        standing.count() as u64
-    );
+    let failures = standing.count() as u64;
+    assert_eq!(sum(&|it| it["failed"].as_u64().unwrap()), failures);
     let summary = String::from_utf8_lossy(&judged.stderr).into_owned();
     let worked = sum(&|it| it["worked"].as_u64().unwrap());
     assert!(
         summary.contains(&format!("{worked} established")),
         "{worked}: {summary}"
     );
+    let mut page = Command::new(agent());
+    page.arg("report");
+    for capture in &captures {
+        page.arg("--pcap").arg(capture);
+    }
+    let page = String::from_utf8(page.output().unwrap().stdout).unwrap();
+    let taps = page.split("<caption>Taps</caption>").nth(1).unwrap();
+    let taps = taps.split("</table>").next().unwrap();
+    // A row has the name, `1 of 2 (50.0 %)`, and the same of those that were intercepted.
+    let rows = taps.split("<tr>").skip(2);
+    let cells = rows.map(|row| row.split("<td class=\"number\">").nth(1).unwrap());
+    let numbers = cells.map(|cell| {
+        let mut words = cell.split(' ').step_by(2);
+        let mut number = || words.next().unwrap().parse::<u64>().unwrap();
+        (number(), number())
+    });
+    let (failed, all) = numbers.fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+    assert_eq!((failed, all), (failures, failures + worked), "{taps}");
+    assert!(!taps.contains("other or unknown"), "{taps}");
     for group in &groups {
         let causes = group["causes"].as_array().unwrap();
         let failed: u64 = causes.iter().map(|it| it["failed"].as_u64().unwrap()).sum();

@@ -54,6 +54,7 @@ impl AcceptanceCounter {
             name: subject.name.clone(),
             intercepted: subject.interception.status,
             issuer: leaf.map(|leaf| leaf.issuer.to_string()),
+            tap: leg.tap.to_string(),
             time_ns: leg.last_ns,
         }
     }

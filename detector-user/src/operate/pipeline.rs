@@ -30,6 +30,7 @@ use crate::operate::scope::{Filter, Gate, Scope};
 use crate::operate::settling::Settling;
 use crate::operate::unseen_ca::UnseenCa;
 use crate::outlet::database::Acceptances;
+use crate::outlet::failure_rates::{FailureRates, RateCounter};
 use crate::outlet::metrics::{Meter, TapConnections, VerdictCounts};
 use crate::outlet::recent_groups::{RecentGroup, RecentGroups};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
@@ -59,6 +60,8 @@ pub struct Pipeline {
     firewall_log: Option<FirewallLog>,
     /// Groups that fail, for those who watch.
     groups: Option<RecentGroups>,
+    /// Failure rates, for the same.
+    rates: Option<RateCounter>,
     sinks: Sinks,
     connections: ConnectionCounts,
     resets_without_effect: u64,
@@ -97,6 +100,7 @@ impl Pipeline {
             acceptances: None,
             firewall_log: None,
             groups: None,
+            rates: None,
             sinks,
             connections: ConnectionCounts::default(),
             resets_without_effect: 0,
@@ -203,16 +207,23 @@ impl Pipeline {
         self.firewall_log.as_ref().map(FirewallLog::counts)
     }
 
-    /// Keeps the groups that fail.
+    /// Keeps the groups that fail, and failure rates.
     pub fn keep_groups(&mut self) {
         self.acceptances.get_or_insert_with(AcceptanceCounter::new);
         self.groups.get_or_insert_default();
+        self.rates.get_or_insert_default();
     }
 
     /// Returns the groups that fail at `now`, at most so many; none if they are not kept.
     pub fn failing_groups(&self, now: Timestamp, max: usize) -> Vec<RecentGroup> {
         let groups = self.groups.as_ref();
         groups.map_or_else(Vec::new, |groups| groups.failing(now, max))
+    }
+
+    /// Returns failure rates, at most so many of each kind; none if they are not kept.
+    pub fn failure_rates(&self, max: usize) -> FailureRates {
+        let rates = self.rates.as_ref();
+        rates.map_or_else(FailureRates::default, |rates| rates.rates(max))
     }
 
     /// Writes of a connection's verdicts the last one alone, so long after the first.
@@ -402,6 +413,9 @@ impl Pipeline {
                         if let Some(groups) = &mut self.groups {
                             groups.record_acceptance(&acceptance);
                         }
+                        if let Some(rates) = &mut self.rates {
+                            rates.record_acceptance(&acceptance);
+                        }
                     }
                 }
             } else if judged.judgement != Judgement::Established {
@@ -460,6 +474,9 @@ impl Pipeline {
             self.measure(verdict, due_ns);
             if let Some(groups) = &mut self.groups {
                 groups.record(verdict);
+            }
+            if let Some(rates) = &mut self.rates {
+                rates.record(verdict);
             }
         }
         if let Some(log) = &self.firewall_log {

@@ -13,6 +13,7 @@ pub mod client_tls;
 pub mod database;
 pub mod edl;
 pub mod exclusions;
+pub mod failure_rates;
 pub mod http;
 pub mod live_page;
 pub(crate) mod message_kind;

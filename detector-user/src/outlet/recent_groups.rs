@@ -110,7 +110,7 @@ impl RecentGroups {
         let key = Key {
             client: verdict.client.ip,
             app: verdict.ja4.clone().unwrap_or_default(),
-            name: name(verdict),
+            name: server_of(verdict),
         };
         let is_revision = verdict.revises.is_some();
         // Its connection failed before the group was kept.
@@ -237,14 +237,16 @@ fn minute(time: Timestamp) -> i64 {
     time.as_second().div_euclid(60)
 }
 
-fn name(verdict: &Verdict) -> String {
+/// Returns a verdict's server name in lower case, or the server's address.
+pub(in crate::outlet) fn server_of(verdict: &Verdict) -> String {
     let name = verdict
         .server_name()
         .map(|name| cut(&name.to_ascii_lowercase()));
     name.unwrap_or_else(|| verdict.server.ip.to_string())
 }
 
-fn cut(text: &str) -> String {
+/// Returns a text's beginning, which is of a stranger's choice and length.
+pub(in crate::outlet) fn cut(text: &str) -> String {
     text.chars().take(NAME_MAX).collect()
 }
 
@@ -269,6 +271,7 @@ mod tests {
             name: verdict.sni.clone().unwrap(),
             intercepted: Intercepted::Yes,
             issuer: None,
+            tap: verdict.tap.clone(),
             time_ns: verdict.time.as_nanosecond() as u64,
         }
     }

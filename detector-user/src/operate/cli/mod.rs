@@ -45,7 +45,7 @@ pub use probe::{EXIT_INVALID, ProbeArgs, ProbeOutput};
 pub use report::{GROUPS as REPORT_GROUPS, ReportArgs, STORIES as REPORT_STORIES};
 pub use run::{LogLevel, RunArgs};
 pub use status::StatusArgs;
-pub use top::TopArgs;
+pub use top::{TopArgs, TopBy};
 pub use verdicts::VerdictsArgs;
 pub use why::{Asked, WhyArgs};
 

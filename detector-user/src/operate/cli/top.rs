@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::knowledge::KnowledgeArgs;
 
@@ -11,9 +11,10 @@ Examples:
   tlswhy top
   tlswhy top --replay incident.pcapng --speed 60
   tlswhy top --once | head -n 12
+  tlswhy top --once --by app
 
 Keys: arrows or j and k select, Enter opens a group, s sorts, r reverses, / filters, n shows only what broke
-within the last half hour, ? helps, q ends.";
+within the last half hour, Tab shows failure rates by app, server name and tap, ? helps, q ends.";
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -36,6 +37,17 @@ pub struct TopArgs {
     #[arg(long)]
     pub once: bool,
 
+    /// Rows at the beginning: groups, or failure rates by app, server name or tap [default: group]
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = false
+    )]
+    pub by: TopBy,
+
     /// The agent's socket [default: status.sock in the runtime directory of the configuration, or
     /// /run/tlswhy/status.sock]
     #[arg(long, value_name = "PATH")]
@@ -48,6 +60,20 @@ pub struct TopArgs {
     /// The operator's knowledge about interception, for captures.
     #[command(flatten)]
     pub knowledge: KnowledgeArgs,
+}
+
+/// Rows of `tlswhy top`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TopBy {
+    /// Groups of one client, one app and one server name
+    #[default]
+    Group,
+    /// Apps by JA4 fingerprint
+    App,
+    /// Server names
+    Name,
+    /// Taps
+    Tap,
 }
 
 fn speed(given: &str) -> Result<f64, String> {

@@ -32,6 +32,8 @@ pub struct Acceptance {
     pub intercepted: Intercepted,
     /// Issuer of the server's certificate.
     pub issuer: Option<String>,
+    /// Tap that its client's leg was seen at.
+    pub tap: String,
     /// Time of its end, nanoseconds since the UNIX epoch.
     pub time_ns: u64,
 }
@@ -39,8 +41,8 @@ pub struct Acceptance {
 /// Groups with connections that worked.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// By the hour of their ends, too.
-    pub(super) groups: HashMap<(GroupKey, u64), Worked>,
+    /// By tap and by the hour of their ends, too.
+    pub(super) groups: HashMap<(GroupKey, String, u64), Worked>,
     /// Connections of further groups, for which there was no room.
     pub(super) dropped: u64,
 }
@@ -71,7 +73,7 @@ impl Acceptances {
         let mut pending = self.lock();
         let is_full = pending.groups.len() >= GROUPS_MAX;
         let hour = time_ns / HOUR_NS.unsigned_abs();
-        match pending.groups.entry((key, hour)) {
+        match pending.groups.entry((key, acceptance.tap, hour)) {
             Entry::Occupied(mut worked) => {
                 let worked = worked.get_mut();
                 worked.connections += 1;

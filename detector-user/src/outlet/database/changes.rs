@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::hours::HOUR_NS;
 use super::past::timestamp;
@@ -17,7 +17,7 @@ const DIFFERENCE_MIN: f64 = 0.1;
 const ERRORS_MIN: f64 = 2.0;
 
 /// Connections, and those of them that failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     /// Connections that failed.
     pub failed: u64,
@@ -77,10 +77,10 @@ pub struct Changes {
     pub changes: Vec<Change>,
 }
 
-/// Failures of one name, or of one app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Failures of one name, of one app, or at one tap.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rated {
-    /// The name or the app; empty if unknown.
+    /// The name, the app or the tap; empty if unknown.
     pub of: String,
     /// All connections.
     pub rate: Rate,
@@ -237,7 +237,7 @@ impl Past {
 }
 
 /// Reads failed and worked connections from two columns.
-fn rate(row: &Row<'_>, column: usize) -> rusqlite::Result<Rate> {
+pub(super) fn rate(row: &Row<'_>, column: usize) -> rusqlite::Result<Rate> {
     let failed = row.get::<_, i64>(column)?.max(0).unsigned_abs();
     let worked = row.get::<_, i64>(column + 1)?.max(0).unsigned_abs();
     Ok(Rate {
@@ -327,6 +327,7 @@ mod tests {
             name: name.to_owned(),
             intercepted: Intercepted::Yes,
             issuer: pinning().issuer,
+            tap: pinning().tap,
             time_ns: time.as_nanosecond().try_into().unwrap(),
         });
     }

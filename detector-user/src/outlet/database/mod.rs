@@ -19,6 +19,7 @@ mod query;
 mod retention;
 mod schema;
 mod sink;
+mod taps;
 mod writer;
 
 #[cfg(test)]

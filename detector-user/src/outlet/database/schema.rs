@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DatabaseError, hours};
+use super::{DatabaseError, hours, taps};
 
 /// Version of the tables, in the file's `user_version`.
 const VERSION: i64 = 1;
@@ -212,5 +212,6 @@ fn prepare(opened: &Connection, version: i64) -> rusqlite::Result<()> {
     }
     opened.execute_batch(ENDS_INDEX)?;
     opened.execute_batch(hours::TABLE)?;
+    opened.execute_batch(taps::TABLE)?;
     Ok(())
 }

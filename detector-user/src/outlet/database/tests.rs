@@ -86,6 +86,7 @@ fn acceptance(name: &str) -> Acceptance {
         name: name.to_owned(),
         intercepted: Intercepted::Yes,
         issuer: Some("CN=Inspection CA".to_owned()),
+        tap: pinning().tap,
         time_ns: 1_000,
     }
 }
@@ -446,4 +447,77 @@ fn a_connection_is_found_without_reading_all_of_its_clients() {
         found.contains("verdicts_by_ends (client=? AND client_port=?"),
         "{found}"
     );
+}
+
+/// The numbers of taps: failed, all, and the same of those that were intercepted.
+fn taps(past: &Past) -> Vec<(String, [u64; 4])> {
+    let rates = past.rates_of_taps(&current()).unwrap().into_iter();
+    let numbers = |it: &Rated| {
+        let Rated {
+            rate, intercepted, ..
+        } = it;
+        [rate.failed, rate.all, intercepted.failed, intercepted.all]
+    };
+    rates.map(|it| (it.of.clone(), numbers(&it))).collect()
+}
+
+#[test]
+fn connections_are_counted_at_their_taps() {
+    let mut writer = Writer::in_memory().unwrap();
+    let acceptances = Acceptances::default();
+    acceptances.record(acceptance("api.pinned.test"));
+    for intercepted in [Intercepted::Yes, Intercepted::No] {
+        acceptances.record(Acceptance {
+            tap: "wan0".to_owned(),
+            intercepted,
+            ..acceptance("other.test")
+        });
+    }
+    writer.insert(&first()).unwrap();
+    writer.take(&acceptances).unwrap();
+    // Revised into another group.
+    let mut later = revised(pinning(), Cause::Pinning, 1);
+    later.intercepted = Intercepted::No;
+    writer.insert(&later).unwrap();
+    writer.commit().unwrap();
+    let past = Past::of(writer);
+    assert_eq!(
+        taps(&past),
+        [
+            (pinning().tap, [1, 2, 0, 1]),
+            ("wan0".to_owned(), [0, 2, 0, 1])
+        ]
+    );
+    let totals = past.totals(&all()).unwrap();
+    assert_eq!((totals.failed, totals.worked), (1, 3));
+}
+
+/// As the last version without taps left it.
+#[test]
+fn a_database_from_before_taps_were_counted_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (mut writer, _) = Writer::open(&path).unwrap();
+    let mut gone_on = first();
+    gone_on.client.port += 1;
+    gone_on.community_id = "1:other".to_owned();
+    gone_on.set_revision(0);
+    writer.insert(&first()).unwrap();
+    writer.insert(&gone_on).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    let earlier = rusqlite::Connection::open(&path).unwrap();
+    earlier.execute_batch("DROP TABLE taps").unwrap();
+    drop(earlier);
+    let past = Past::open(&path).unwrap();
+    assert_eq!(taps(&past), []);
+    assert_eq!(past.totals(&all()).unwrap().failed, 2);
+    let (mut writer, aside) = Writer::open(&path).unwrap();
+    assert_eq!(aside, None);
+    writer
+        .insert(&revised(pinning(), Cause::Pinning, 1))
+        .unwrap();
+    writer.commit().unwrap();
+    assert_eq!(taps(&past), [(pinning().tap, [1, 1, 1, 1])]);
+    assert_eq!(past.totals(&all()).unwrap().failed, 2);
 }

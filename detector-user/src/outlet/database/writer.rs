@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::acceptances::{Acceptances, Pending, Worked};
 use super::group::{GroupKey, name};
 use super::retention::Retention;
-use super::{DatabaseError, address, hours, schema};
+use super::{DatabaseError, address, hours, schema, taps};
 use crate::verdict::Verdict;
 
 /// Rows that are removed in one statement, so that readers wait only for a moment.
@@ -89,8 +89,8 @@ impl Writer {
         }
         self.begin()?;
         let savepoint = self.connection.savepoint()?;
-        for ((key, _), worked) in &pending.groups {
-            group(&savepoint, key, *worked, 0)?;
+        for ((key, tap, _), worked) in &pending.groups {
+            group(&savepoint, key, tap, *worked, 0)?;
         }
         savepoint.commit()?;
         Ok(())
@@ -180,7 +180,7 @@ fn insert(connection: &Connection, verdict: &Verdict) -> Result<(), DatabaseErro
         first_ns: time_ns,
         last_ns: time_ns,
     };
-    let group = group(connection, &GroupKey::of(verdict), worked, 1)?;
+    let group = group(connection, &GroupKey::of(verdict), &verdict.tap, worked, 1)?;
     let mut cause = connection.prepare_cached(
         "INSERT INTO causes (group_number, cause, failed, confidence, last_ns, verdict)
          VALUES (?1, ?2, 1, ?3, ?4, ?5)
@@ -229,14 +229,17 @@ fn json(value: &impl serde::Serialize) -> Result<String, DatabaseError> {
 fn supersede(connection: &Connection, id: &str, by: &str) -> Result<(), DatabaseError> {
     let mut superseded = connection.prepare_cached(
         "UPDATE verdicts SET superseded_by = ?2 WHERE id = ?1 AND superseded_by IS NULL
-         RETURNING group_number, cause, time_ns",
+         RETURNING group_number, cause, time_ns, tap",
     )?;
-    let counted: Option<(i64, String, i64)> = superseded
-        .query_row([id, by], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let counted: Option<(i64, String, i64, String)> = superseded
+        .query_row([id, by], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    let Some((group, cause, time_ns)) = counted else {
+    let Some((group, cause, time_ns, tap)) = counted else {
         return Ok(());
     };
+    taps::remove_failure(connection, group, &tap)?;
     hours::add(connection, group, time_ns, 0, -1)?;
     for sql in [
         "UPDATE causes SET failed = failed - 1 WHERE group_number = ?1 AND cause = ?2",
@@ -266,6 +269,7 @@ fn supersede(connection: &Connection, id: &str, by: &str) -> Result<(), Database
 fn group(
     connection: &Connection,
     key: &GroupKey,
+    tap: &str,
     worked: Worked,
     failed: i64,
 ) -> Result<i64, DatabaseError> {
@@ -292,6 +296,7 @@ fn group(
     )?;
     let (time_ns, worked) = (signed(worked.last_ns), signed(worked.connections));
     hours::add(connection, number, time_ns, worked, failed)?;
+    taps::add(connection, number, tap, worked, failed)?;
     Ok(number)
 }
 

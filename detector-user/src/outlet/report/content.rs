@@ -10,7 +10,7 @@ use crate::verdict::Cause;
 
 /// Maximum verdicts that the chart and the list are made of; the latest.
 const VERDICTS_MAX: usize = 1_000_000;
-/// Maximum names, apps and changes.
+/// Maximum names, apps, taps and changes.
 const RATES_MAX: usize = 20;
 /// Span that is compared with the one before it.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -55,6 +55,7 @@ impl Content<'_> {
             changes: past.changes(&rated, since, end)?,
             names: past.rates_of_names(&rated)?,
             apps: past.rates_of_apps(&rated)?,
+            taps: past.rates_of_taps(&rated)?,
             groups: past.groups(&query(false, self.limit))?,
             stories: of_groups(past, &query(false, self.stories))?,
             exclusions: exclusions(query(false, VERDICTS_MAX), self.limit, past)?,

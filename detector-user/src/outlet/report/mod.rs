@@ -40,6 +40,8 @@ pub struct Report {
     pub names: Vec<Rated>,
     /// Failures by app.
     pub apps: Vec<Rated>,
+    /// Connections by tap, those with most failures first.
+    pub taps: Vec<Rated>,
     /// Failing groups, those with the most failures first.
     pub groups: Vec<Group>,
     /// The stories of the first of them, in the same order.
@@ -84,6 +86,7 @@ impl Report {
             changes: Changes::default(),
             names: Vec::new(),
             apps: Vec::new(),
+            taps: Vec::new(),
             groups: Vec::new(),
             stories: Vec::new(),
             exclusions: Vec::new(),

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::class;
 use super::{Exclusion, Report};
-use crate::outlet::database::{Group, Rate, Rated};
+use crate::outlet::database::{Group, Rate, Rated, Totals};
 use crate::outlet::sink::{escaped, strength};
 use crate::outlet::story::Story;
 use crate::verdict::{Cause, Party, Verdict, counted, written_confidence, written_weight};
@@ -150,13 +150,38 @@ fn changes(report: &Report) -> Markup {
 fn rates(report: &Report) -> Markup {
     html! {
         @if report.names.is_empty() { p { "Nothing fails." } } @else {
-            (rated("Server names with the most failures", "Server name", &report.names))
-            (rated("Apps with the most failures", "App (JA4)", &report.apps))
+            (rated("Server names with the most failures", "Server name", &report.names, None))
+            (rated("Apps with the most failures", "App (JA4)", &report.apps, None))
+        }
+        @if !report.taps.is_empty() {
+            (rated("Taps", "Tap", &report.taps, rest(&report.totals, &report.taps)))
         }
     }
 }
 
-fn rated(caption: &str, head: &str, rated: &[Rated]) -> Markup {
+/// Returns the connections that are in no row: of further taps, and those that were counted before taps were.
+fn rest(totals: &Totals, taps: &[Rated]) -> Option<Rated> {
+    let rest = |failed: u64, all: u64, of: fn(&Rated) -> Rate| {
+        let counted = |number: fn(Rate) -> u64| taps.iter().map(|it| number(of(it))).sum();
+        let failed = failed.saturating_sub(counted(|it| it.failed));
+        let all = all.saturating_sub(counted(|it| it.all));
+        Rate {
+            failed,
+            all: all.max(failed),
+        }
+    };
+    let rate = rest(totals.failed, totals.failed + totals.worked, |it| it.rate);
+    let intercepted = rest(totals.intercepted_failed, totals.intercepted, |it| {
+        it.intercepted
+    });
+    (rate.all > 0).then(|| Rated {
+        of: String::new(),
+        rate,
+        intercepted,
+    })
+}
+
+fn rated(caption: &str, head: &str, rated: &[Rated], rest: Option<Rated>) -> Markup {
     html! { div.wide { table {
         caption { (caption) }
         thead { tr {
@@ -166,6 +191,11 @@ fn rated(caption: &str, head: &str, rated: &[Rated]) -> Markup {
             td { @if rated.of.is_empty() { "unknown" } @else { (safe(&rated.of)) } }
             td.number { (of(rated.rate)) }
             td.number { (of(rated.intercepted)) }
+        } }
+        @if let Some(rest) = rest { tr {
+            td { "other or unknown" }
+            td.number { (of(rest.rate)) }
+            td.number { (of(rest.intercepted)) }
         } } }
     } } }
 }

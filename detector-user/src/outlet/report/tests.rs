@@ -16,9 +16,11 @@ fn report(name: &str) -> Report {
         made: Timestamp::UNIX_EPOCH,
         span: None,
         totals: Totals {
-            failed: 1,
+            failed: 4,
+            worked: 16,
+            intercepted: 5,
+            intercepted_failed: 2,
             causes: vec![(Cause::Pinning, 1)],
-            ..Totals::default()
         },
         chart: Chart::of(&[
             (0, Cause::Pinning),
@@ -43,6 +45,11 @@ fn report(name: &str) -> Report {
             intercepted: Rate::default(),
         }],
         apps: Vec::new(),
+        taps: vec![Rated {
+            of: name.to_owned(),
+            rate: Rate { failed: 2, all: 9 },
+            intercepted: Rate { failed: 1, all: 4 },
+        }],
         groups: Vec::new(),
         stories: Story::of(vec![stored]).into_iter().collect(),
         exclusions: vec![Exclusion {
@@ -66,9 +73,23 @@ fn hostile_names_are_text() {
 #[test]
 fn changes_and_rates_are_shares_of_all() {
     let html = report("api.example").html();
-    for shown in ["newly broken", "none", "3 of 4 (75.0 %)", "3 of 8 (37.5 %)"] {
+    for shown in [
+        "newly broken",
+        "none",
+        "3 of 4 (75.0 %)",
+        "3 of 8 (37.5 %)",
+        "2 of 9 (22.2 %)",
+        "1 of 4 (25.0 %)",
+    ] {
         assert!(html.contains(shown), "{shown}");
     }
+    // Of 20 connections 9 are known to be of a tap.
+    let rest = html.split_once("other or unknown").unwrap().1;
+    let [all, intercepted] = ["2 of 11 (18.2 %)", "1 of 1 (100.0 %)"].map(|it| rest.find(it));
+    assert!(all.unwrap() < intercepted.unwrap());
+    let mut whole = report("api.example");
+    whole.taps[0].rate = Rate { failed: 4, all: 20 };
+    assert!(!whole.html().contains("other or unknown"));
     let empty = Report::empty(String::new(), Timestamp::UNIX_EPOCH).html();
     assert!(empty.contains("not been counted by the hour") && empty.contains("Nothing fails."));
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::outlet::failure_rates::FailureRates;
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
@@ -72,6 +73,9 @@ pub struct Report {
     /// Groups that fail, those with the highest rate first.
     #[serde(default)]
     pub groups: Vec<RecentGroup>,
+    /// Failure rates since the start.
+    #[serde(default)]
+    pub failure_rates: FailureRates,
     /// The configuration in force, by `section.name`.
     pub configuration: BTreeMap<String, Configured>,
 }

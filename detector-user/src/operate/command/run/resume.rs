@@ -63,7 +63,8 @@ mod tests {
     use super::*;
     use crate::cause::knowledge::Knowledge;
     use crate::flow::receiver::{Receiver, TimedReceiver};
-    use crate::outlet::database::Acceptances;
+    use crate::outlet::database::{Acceptances, Past, Query, Rate, Rated, Writer};
+    use crate::outlet::failure_rates::FailureRates;
     use crate::outlet::metrics::{Metrics, TapConnections};
     use crate::outlet::sink::Sinks;
     use crate::outlet::tally::Tally;
@@ -125,11 +126,25 @@ mod tests {
         let acceptances = Acceptances::default();
         pipeline.count_acceptances(acceptances.clone());
         pipeline.measure_by(Metrics::default().meter());
+        pipeline.keep_groups();
         (pipeline, acceptances)
     }
 
     fn failed(tally: &Tally) -> u64 {
         tally.causes.values().sum()
+    }
+
+    fn rate((failed, all): (u64, u64)) -> Rate {
+        Rate { failed, all }
+    }
+
+    /// Returns the sums of rates, of all connections and of those that were intercepted.
+    fn sum(rows: &[Rated]) -> [(u64, u64); 2] {
+        let of = |rate: fn(&Rated) -> Rate| {
+            let failed = rows.iter().map(|it| rate(it).failed).sum();
+            (failed, rows.iter().map(|it| rate(it).all).sum())
+        };
+        [of(|it| it.rate), of(|it| it.intercepted)]
     }
 
     /// Wherever one agent ends and the next begins, each connection is counted by one of them.
@@ -141,6 +156,33 @@ mod tests {
         only.finish();
         let all = only.tally();
         assert_eq!((worked.connections(), failed(&all)), (2, 1));
+        let connections = only.tap_connections();
+        let by_tap = connections.with(std::iter::empty());
+        let [(tap, counts)] = by_tap[..] else {
+            panic!("{by_tap:?}");
+        };
+        let tap = Rated {
+            of: tap.to_owned(),
+            rate: rate(counts.rate()),
+            intercepted: rate((counts.failed[0], counts.failed[0] + counts.established[0])),
+        };
+        assert_eq!(tap.rate, rate((1, 3)));
+        let rates = only.failure_rates(10);
+        for kind in [&rates.taps, &rates.apps, &rates.names] {
+            assert_eq!(sum(&kind.most), sum(std::slice::from_ref(&tap)));
+        }
+        assert_eq!(rates.taps.most, std::slice::from_ref(&tap));
+        let mut writer = Writer::in_memory().unwrap();
+        let mut verdicts: Vec<_> = only.recent().collect();
+        verdicts.reverse();
+        verdicts.iter().for_each(|it| writer.insert(it).unwrap());
+        writer.take(&worked).unwrap();
+        writer.commit().unwrap();
+        let query = Query {
+            limit: 10,
+            ..Query::default()
+        };
+        assert_eq!(Past::of(writer).rates_of_taps(&query).unwrap(), [tap]);
         let waits = [0, 300_000_000, 3_000_000_000, 60_000_000_000];
         let ends = items.iter().map(Item::time_ns);
         for judged_ns in ends.flat_map(|end| waits.map(|wait| end + wait)) {
@@ -155,6 +197,7 @@ mod tests {
             let nothing = second.tally();
             assert_eq!((nothing.judged_flows(), worked_later.connections()), (0, 0));
             assert_eq!(second.tap_connections(), TapConnections::default());
+            assert_eq!(second.failure_rates(10), FailureRates::default());
             let unread = items.iter().filter(|item| item.time_ns() > judged_ns);
             unread.for_each(|item| item.pass_on(&mut second));
             second.finish();

@@ -19,7 +19,7 @@ use crate::outlet::status::{
 };
 use crate::source::tap::counters::meaning;
 
-/// Maximum groups that are shown: a report is a mebibyte at most.
+/// Maximum groups, and maximum taps, apps and names with their rates, that are shown: a report is a mebibyte at most.
 const GROUPS_MAX: usize = 100;
 /// Time that rates are of.
 const RATES_OF: Duration = Duration::from_secs(60);
@@ -161,6 +161,7 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
         outputs: outputs(snapshot),
         firewall_log: pipeline.firewall_log(),
         groups: pipeline.failing_groups(Timestamp::now(), GROUPS_MAX),
+        failure_rates: pipeline.failure_rates(GROUPS_MAX),
         last_verdicts: pipeline.recent().map(LastVerdict::from).collect(),
         ..Report::of(&snapshot.tally)
     }

@@ -11,6 +11,8 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
 use super::view::{Page, View};
+use crate::operate::cli::TopBy;
+use crate::outlet::database::{Rate, Rated};
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::sink::escaped;
 use crate::outlet::status::Report;
@@ -22,7 +24,7 @@ const HEAD: u16 = 5;
 const FOOT: u16 = 3;
 /// Width from which there is room for times and long names.
 const WIDE: u16 = 100;
-const KEYS: &str = "q ends  Enter opens  s sorts  r reverses  / filters  n newly broken  ? help";
+const KEYS: &str = "q ends  Enter opens  Tab rates  s sorts  r reverses  / filters  n new  ? help";
 const HELP: &str = "\
 ↑ ↓ j k         select a group
 PgUp PgDn g G   further up and down
@@ -30,6 +32,7 @@ Enter           open the group, and close it
 s               sort by the next column: rate, failures, latest, confidence, name, client
 r               reverse the order
 /               filter: name, client, cause, tap or app that has these letters; Esc clears
+Tab             failure rates by app, by server name, by tap, and groups again; s sorts by share
 n               show only groups that broke within the last half hour
 q, Ctrl-C       end
 
@@ -55,6 +58,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, source: &Source<'_>, view: &mut View) 
     let [head, body, foot] = Layout::vertical(parts).areas(frame.area());
     frame.render_widget(self::head(source), head);
     match view.page {
+        Page::Groups if view.by != TopBy::Group => rates(frame, body, view),
         Page::Groups => groups(frame, body, view),
         Page::Group => frame.render_widget(group(view), body),
         Page::Help => frame.render_widget(Paragraph::new(HELP).wrap(Wrap { trim: false }), body),
@@ -230,6 +234,71 @@ fn row(group: &RecentGroup, is_wide: bool) -> Row<'static> {
     Row::new(cells.into_iter().take(if is_wide { 8 } else { 7 }))
 }
 
+fn rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rates = &view.rates;
+    if view.rows() == 0 {
+        let why = if view.filter.is_empty() {
+            "No connection has worked or failed."
+        } else {
+            "None that the filter selects."
+        };
+        frame.render_widget(Paragraph::new(why), area);
+        return;
+    }
+    let rows = rates.most.iter().map(|it| {
+        let of = if it.of.is_empty() {
+            "unknown".to_owned()
+        } else {
+            escaped(&it.of).to_string()
+        };
+        rate_row(it, of)
+    });
+    let others = Some(&rates.others).filter(|it| it.rate.all > 0);
+    let rows = rows.chain(others.map(|it| rate_row(it, "all others".to_owned())));
+    let heads = [
+        "  FAILED",
+        "     ALL",
+        " SHARE",
+        "INTERCEPTED",
+        match view.by {
+            TopBy::App => "APP (JA4)",
+            TopBy::Tap => "TAP",
+            TopBy::Name | TopBy::Group => "SERVER NAME",
+        },
+    ];
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Length(6),
+        Constraint::Length(18),
+        Constraint::Fill(1),
+    ];
+    let table = Table::new(rows.skip(view.rates_offset), widths)
+        .header(Row::new(heads).bold())
+        .column_spacing(1);
+    frame.render_widget(table, area);
+}
+
+fn rate_row(rated: &Rated, of: String) -> Row<'static> {
+    let share = |rate: Rate| {
+        let share = rate.share();
+        share.map_or_else(String::new, |share| format!("{:.1}%", share * 100.0))
+    };
+    let Rate { failed, all } = rated.intercepted;
+    let intercepted = if all == 0 {
+        "none".to_owned()
+    } else {
+        format!("{failed}/{all} {}", share(rated.intercepted))
+    };
+    Row::new([
+        format!("{:8}", rated.rate.failed),
+        format!("{:8}", rated.rate.all),
+        format!("{:>6}", share(rated.rate)),
+        intercepted,
+        of,
+    ])
+}
+
 /// Returns the selected group in full.
 fn group(view: &View) -> Paragraph<'static> {
     let Some(group) = view.group() else {
@@ -284,15 +353,15 @@ fn group(view: &View) -> Paragraph<'static> {
 }
 
 fn foot(view: &View) -> Paragraph<'static> {
+    let has_advice = view.page == Page::Groups && view.by == TopBy::Group && !view.is_printed;
     let advice = view.group().and_then(|group| group.advice.as_deref());
-    let advice = advice.filter(|_| view.page == Page::Groups && !view.is_printed);
+    let advice = advice.filter(|_| has_advice);
     let advice = advice.map_or_else(String::new, |advice| format!("advice  {}", escaped(advice)));
-    let groups = counted(view.groups.len(), "group", "groups");
-    let mut state = format!("{groups} by {}", view.sort.name());
+    let mut state = state(view);
     if view.is_reversed {
         state.push_str(", reversed");
     }
-    if view.only_new {
+    if view.only_new && view.by == TopBy::Group {
         state.push_str(", newly broken");
     }
     if view.is_typing || !view.filter.is_empty() {
@@ -309,6 +378,21 @@ fn foot(view: &View) -> Paragraph<'static> {
         Line::raw(state),
         Line::raw(keys).dim(),
     ])
+}
+
+fn state(view: &View) -> String {
+    let number = view.rates.most.len();
+    let rows = match view.by {
+        TopBy::Group => {
+            let groups = counted(view.groups.len(), "group", "groups");
+            return format!("{groups} by {}", view.sort.name());
+        }
+        TopBy::App => counted(number, "app", "apps"),
+        TopBy::Name => counted(number, "server name", "server names"),
+        TopBy::Tap => counted(number, "tap", "taps"),
+    };
+    let sort = if view.by_share { "share" } else { "failures" };
+    format!("{rows} since the start by {sort}")
 }
 
 fn clock(time: Timestamp) -> String {

@@ -18,6 +18,8 @@ use crate::operate::command::{NothingRead, pcap, report, status};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
+use crate::outlet::database::Rate;
+use crate::outlet::failure_rates::FailureRates;
 use crate::outlet::sink::Sinks;
 use crate::outlet::status::{LastVerdict, Loss, Report, Tap};
 use crate::source::capture_set::rounds;
@@ -250,6 +252,7 @@ impl Published {
         self.last = Instant::now();
         let tally = self.pipeline.tally();
         let now = Timestamp::from_nanosecond(i128::from(self.now_ns)).unwrap_or_default();
+        let failure_rates = self.pipeline.failure_rates(GROUPS_MAX);
         let report = Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -257,13 +260,11 @@ impl Published {
             taps: self
                 .taps
                 .iter()
-                .map(|name| Tap {
-                    name: name.clone(),
-                    ..Tap::default()
-                })
+                .map(|name| tap(name, &failure_rates))
                 .collect(),
             losses: losses(tally.tracker.evicted, self.cut_captures),
             groups: self.pipeline.failing_groups(now, GROUPS_MAX),
+            failure_rates,
             last_verdicts: self.pipeline.recent().map(LastVerdict::from).collect(),
             ..Report::of(&tally)
         };
@@ -286,6 +287,17 @@ impl Published {
             }
             thread::sleep(due.saturating_duration_since(Instant::now()).min(PUBLISH));
         }
+    }
+}
+
+fn tap(name: &str, rates: &FailureRates) -> Tap {
+    let rate = rates.taps.most.iter().find(|it| it.of == name);
+    let rate = rate.map_or_else(Rate::default, |it| it.rate);
+    Tap {
+        name: name.to_owned(),
+        verdicts: rate.failed,
+        established: rate.all - rate.failed,
+        ..Tap::default()
     }
 }
 

@@ -21,7 +21,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::show;
-use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, TopArgs};
+use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, TopArgs, TopBy};
 use feed::Feed;
 use view::View;
 
@@ -53,7 +53,7 @@ pub fn run(arguments: TopArgs) -> anyhow::Result<u8> {
     }
     // Also restores the terminal when the program panics.
     let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
-    let result = watch(&mut terminal, &mut feed, &ended);
+    let result = watch(&mut terminal, &mut feed, arguments.by, &ended);
     ratatui::restore();
     let is_whole = feed.close();
     result?;
@@ -63,9 +63,10 @@ pub fn run(arguments: TopArgs) -> anyhow::Result<u8> {
 fn watch(
     terminal: &mut ratatui::DefaultTerminal,
     feed: &mut Feed,
+    by: TopBy,
     ended: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut view = View::default();
+    let mut view = View::of(by);
     while !ended.load(Ordering::Relaxed) {
         feed.refresh();
         view.update(feed.report());
@@ -92,9 +93,9 @@ fn watch(
 fn once(arguments: &TopArgs) -> anyhow::Result<u8> {
     let mut feed = Feed::open(arguments)?;
     feed.wait()?;
-    let mut view = View::default();
+    let mut view = View::of(arguments.by);
     view.update(feed.report());
-    let rows = u16::try_from(feed.report().groups.len()).unwrap_or(u16::MAX);
+    let rows = u16::try_from(view.rows()).unwrap_or(u16::MAX);
     let backend = TestBackend::new(
         WIDTH,
         rows.max(1).saturating_add(draw::AROUND).min(HEIGHT_MAX),

@@ -5,6 +5,9 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::draw::{Source, draw, text};
 use super::view::{Page, View};
+use crate::operate::cli::TopBy;
+use crate::outlet::database::{Rate, Rated};
+use crate::outlet::failure_rates::{FailureRates, Rates};
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::status::{Loss, Report, Tap};
 
@@ -50,7 +53,40 @@ fn report() -> Report {
             group("a.test", "10.0.1.3", "ca-not-trusted", 0.5, 40),
             group("evil\u{1b}[2J\nname", "10.0.1.9", "injected-reset", 0.1, 1),
         ],
+        failure_rates: rates(),
         ..Report::default()
+    }
+}
+
+fn rated(of: &str, failed: u64, all: u64) -> Rated {
+    Rated {
+        of: of.to_owned(),
+        rate: Rate { failed, all },
+        intercepted: Rate {
+            failed: failed / 2,
+            all: all / 2,
+        },
+    }
+}
+
+fn rates() -> FailureRates {
+    FailureRates {
+        taps: Rates {
+            most: vec![rated("lan0", 30, 100)],
+            others: Rated::default(),
+        },
+        apps: Rates {
+            most: vec![
+                rated("t13d1516h2_8daaf6152771_02713d6af862", 24, 80),
+                rated("", 4, 8),
+                rated("q\u{1b}[2J", 1, 1),
+            ],
+            others: rated("", 1, 11),
+        },
+        names: Rates {
+            most: vec![rated("api.pinned.test", 30, 100)],
+            others: Rated::default(),
+        },
     }
 }
 
@@ -127,6 +163,49 @@ fn keys_sort_reverse_and_filter() {
     assert_eq!(view.groups.len(), 3);
     assert!(press(&mut view, &[KeyCode::Char('q')]));
     assert!(view.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+}
+
+#[test]
+fn rates_by_app_fit_too() {
+    let mut view = View::of(TopBy::App);
+    insta::assert_snapshot!("apps", frame(&mut view, &report(), None));
+    press(&mut view, &['j', 'j'].map(KeyCode::Char));
+    let shown = frame(&mut view, &report(), None);
+    assert!(
+        !shown.contains("24       80") && shown.contains("1       11"),
+        "{shown}"
+    );
+    press(&mut view, &['g', 's'].map(KeyCode::Char));
+    let shares =
+        |view: &View| -> Vec<u64> { view.rates.most.iter().map(|it| it.rate.all).collect() };
+    assert_eq!(shares(&view), [1, 8, 80]);
+    press(&mut view, &['r'].map(KeyCode::Char));
+    assert_eq!(shares(&view), [80, 8, 1]);
+    press(&mut view, &['/', 'D', '1', '5'].map(KeyCode::Char));
+    assert_eq!((shares(&view), view.rows()), (vec![80], 1));
+}
+
+#[test]
+fn tab_shows_rates_and_the_groups_again() {
+    let mut view = View::default();
+    let heads = [
+        (KeyCode::Tab, "APP (JA4)"),
+        (KeyCode::Tab, "SERVER NAME"),
+        (KeyCode::Tab, "TAP"),
+        (KeyCode::Tab, "CAUSE"),
+        (KeyCode::BackTab, "TAP"),
+        (KeyCode::BackTab, "SERVER NAME"),
+        (KeyCode::BackTab, "APP (JA4)"),
+        (KeyCode::BackTab, "CAUSE"),
+    ];
+    view.update(&report());
+    press(&mut view, &[KeyCode::Enter]);
+    for (key, head) in heads {
+        press(&mut view, &[key]);
+        let shown = frame(&mut view, &report(), None);
+        assert!(shown.contains(head), "{head}: {shown}");
+        assert_eq!(view.page, Page::Groups);
+    }
 }
 
 /// A group stays selected while others overtake it.

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::operate::cli::TopBy;
+use crate::outlet::database::{Rate, Rated};
+use crate::outlet::failure_rates::{FailureRates, Rates};
 use crate::outlet::recent_groups::RecentGroup;
 use crate::outlet::status::Report;
 
@@ -73,7 +76,7 @@ impl Sort {
 /// The part of the screen below the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Page {
-    /// The groups.
+    /// The groups, or failure rates.
     #[default]
     Groups,
     /// One of them.
@@ -95,6 +98,12 @@ pub(super) struct View {
     /// Whether keys are letters of the filter.
     pub(super) is_typing: bool,
     pub(super) page: Page,
+    /// Rows of that page.
+    pub(super) by: TopBy,
+    /// Failure rates that are shown instead of groups.
+    pub(super) rates: Rates,
+    /// First of them that is on the screen.
+    pub(super) rates_offset: usize,
     /// The groups that are shown, in order.
     pub(super) groups: Vec<RecentGroup>,
     /// Place of the selected one among them.
@@ -105,16 +114,88 @@ pub(super) struct View {
     /// Whether the frame is printed as text, without keys and selection.
     pub(super) is_printed: bool,
     all: Vec<RecentGroup>,
+    all_rates: FailureRates,
+    /// Whether rates are sorted by the share that failed, and not by failures.
+    pub(super) by_share: bool,
 }
 
 impl View {
-    /// Takes the groups of a report; the selected one stays selected.
+    /// Returns a view with these rows.
+    pub(super) fn of(by: TopBy) -> Self {
+        Self {
+            by,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the groups and rates of a report; the selected group stays selected.
     pub(super) fn update(&mut self, report: &Report) {
         self.all.clone_from(&report.groups);
+        self.all_rates.clone_from(&report.failure_rates);
         self.arrange();
     }
 
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> usize {
+        if self.by == TopBy::Group {
+            return self.groups.len();
+        }
+        self.rates.most.len() + usize::from(self.rates.others.rate.all > 0)
+    }
+
+    fn arrange_rates(&mut self) {
+        let rates = &self.all_rates;
+        let rates = match self.by {
+            TopBy::Group => &Rates::default(),
+            TopBy::App => &rates.apps,
+            TopBy::Name => &rates.names,
+            TopBy::Tap => &rates.taps,
+        };
+        self.rates.clone_from(rates);
+        if !self.filter.is_empty() {
+            let wanted = self.filter.to_lowercase();
+            let has = |it: &Rated| it.of.to_lowercase().contains(&wanted);
+            self.rates.most.retain(has);
+            self.rates.others = Rated::default();
+        }
+        if self.by_share {
+            let share = |rate: Rate| rate.share().unwrap_or_default();
+            let rows = &mut self.rates.most;
+            rows.sort_by(|a, b| share(b.rate).total_cmp(&share(a.rate)));
+        }
+        if self.is_reversed {
+            self.rates.most.reverse();
+        }
+        self.scroll_to(self.rates_offset);
+    }
+
+    fn scroll_to(&mut self, row: usize) {
+        self.rates_offset = row.min(self.rows().saturating_sub(1));
+    }
+
+    /// Takes a key on a page of rates. Returns whether it was one that moves or sorts.
+    fn press_on_rates(&mut self, key: KeyCode) -> bool {
+        let offset = self.rates_offset;
+        match key {
+            KeyCode::Up | KeyCode::Char('k') => self.scroll_to(offset.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.scroll_to(offset.saturating_add(1)),
+            KeyCode::PageUp => self.scroll_to(offset.saturating_sub(PAGE)),
+            KeyCode::PageDown => self.scroll_to(offset.saturating_add(PAGE)),
+            KeyCode::Home | KeyCode::Char('g') => self.scroll_to(0),
+            KeyCode::End | KeyCode::Char('G') => self.scroll_to(usize::MAX),
+            KeyCode::Char('s') => {
+                self.by_share = !self.by_share;
+                self.arrange();
+            }
+            // Of groups alone.
+            KeyCode::Enter | KeyCode::Right | KeyCode::Char('n') => {}
+            _ => return false,
+        }
+        true
+    }
+
     fn arrange(&mut self) {
+        self.arrange_rates();
         let wanted = self.filter.to_lowercase();
         let shown = self
             .all
@@ -159,8 +240,17 @@ impl View {
             self.type_key(key.code);
             return false;
         }
+        if self.page == Page::Groups && self.by != TopBy::Group && self.press_on_rates(key.code) {
+            return false;
+        }
         match key.code {
             KeyCode::Char('q') => return true,
+            KeyCode::Tab | KeyCode::BackTab => {
+                self.page = Page::Groups;
+                self.by = next(self.by, key.code == KeyCode::BackTab);
+                self.rates_offset = 0;
+                self.arrange();
+            }
             KeyCode::Esc if self.page != Page::Groups => self.page = Page::Groups,
             KeyCode::Esc if !self.filter.is_empty() => {
                 self.filter.clear();
@@ -223,6 +313,15 @@ impl View {
             _ => {}
         }
         self.arrange();
+    }
+}
+
+fn next(by: TopBy, is_back: bool) -> TopBy {
+    match (by, is_back) {
+        (TopBy::Group, false) | (TopBy::Name, true) => TopBy::App,
+        (TopBy::App, false) | (TopBy::Tap, true) => TopBy::Name,
+        (TopBy::Name, false) | (TopBy::Group, true) => TopBy::Tap,
+        (TopBy::Tap, false) | (TopBy::App, true) => TopBy::Group,
     }
 }
 
