@@ -8,7 +8,7 @@ use lab::demo::story::{Scene, Story};
 use lab::demo::{configuration, served, served_list};
 use lab::host::{Authority, Namespace, Process, output, run, words};
 use tests::gateway::{PATIENCE, agent};
-use tests::wire::namespace;
+use tests::wire::{namespace, until};
 
 /// The name that an app in the corpus pins.
 const PINNED: &str = "api.pinned.example";
@@ -20,8 +20,6 @@ const SQUID_SERVICE: &str = "tlswhylists";
 struct Site {
     namespace: Namespace,
     folder: tempfile::TempDir,
-    origin_ca: Authority,
-    inspection_ca: Authority,
     _origin: Process,
 }
 
@@ -31,8 +29,7 @@ impl Site {
         namespace.run("ip link set lo up").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let origin_ca = Authority::new(folder.path(), "origin-ca", "Origin CA").unwrap();
-        let inspection_ca =
-            Authority::new(folder.path(), "inspection-ca", "Inspection CA").unwrap();
+        Authority::new(folder.path(), "inspection-ca", "Inspection CA").unwrap();
         let (certificate, key) = origin_ca.issue("origin", &[PINNED, OTHER]).unwrap();
         let mut origin = namespace.command("openssl");
         origin.args(["s_server", "-accept", "127.0.7.1:443", "-www", "-quiet"]);
@@ -42,30 +39,54 @@ impl Site {
         Self {
             namespace,
             folder,
-            origin_ca,
-            inspection_ca,
             _origin: origin,
         }
     }
 
+    fn place(&self) -> Place<'_> {
+        Place {
+            namespace: &self.namespace,
+            folder: self.folder.path(),
+            origin: "127.0.7.1",
+            names: [PINNED, OTHER],
+        }
+    }
+}
+
+/// Where an interceptor runs, with the CAs' files, an origin, and a name that an app pins and another.
+struct Place<'a> {
+    namespace: &'a Namespace,
+    folder: &'a Path,
+    origin: &'static str,
+    names: [&'static str; 2],
+}
+
+impl Place<'_> {
     fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
+        self.folder.join(file)
     }
 
     /// Key and certificate of the inspection CA in one file.
     fn inspection_pem(&self) -> Vec<u8> {
-        let (key, certificate) = (self.inspection_ca.key(), self.inspection_ca.certificate());
-        [fs::read(key).unwrap(), fs::read(certificate).unwrap()].concat()
+        let files = ["inspection-ca.key", "inspection-ca.crt"];
+        files.map(|it| fs::read(self.path(it)).unwrap()).concat()
     }
 
     /// Whether a client that trusts one CA alone gets through a proxy to a name.
-    fn gets_through(&self, port: u16, name: &str, trusted: &Authority) -> bool {
+    fn gets_through(&self, port: u16, name: &str, trusted: &str) -> bool {
         let mut curl = self.namespace.command("curl");
         curl.args(["--silent", "--output", "/dev/null", "--max-time", "20"]);
         curl.arg("--proxy").arg(format!("http://127.0.0.1:{port}"));
-        curl.arg("--cacert").arg(trusted.certificate());
-        curl.args(["--connect-to", &format!("{name}:443:127.0.7.1:443")]);
-        let done = output(curl.arg(format!("https://{name}/"))).unwrap();
+        curl.arg("--cacert").arg(self.path(trusted));
+        curl.args(["--connect-to", &format!("{name}:443:{}:443", self.origin)]);
+        curl.arg(format!("https://{name}/"));
+        let mut done = None;
+        until("the proxy answers", || {
+            let last = done.insert(output(&mut curl).unwrap());
+            // Squid has closed its port while it reconfigures.
+            last.status.code() != Some(7)
+        });
+        let done = done.unwrap();
         match done.status.code() {
             Some(0) => true,
             // The certificate is none that it trusts.
@@ -74,15 +95,76 @@ impl Site {
         }
     }
 
+    /// Whether the app that pins works.
+    fn works(&self, port: u16) -> bool {
+        self.gets_through(port, self.names[0], "origin-ca.crt")
+    }
+
     /// The app that pins works, its connection uninspected; without the list it does not. Others are
     /// inspected in both cases.
     fn check(&self, port: u16, is_listed: bool) {
-        let (origin, inspection) = (&self.origin_ca, &self.inspection_ca);
-        assert_eq!(self.gets_through(port, PINNED, origin), is_listed);
-        assert_eq!(self.gets_through(port, PINNED, inspection), !is_listed);
-        assert!(self.gets_through(port, OTHER, inspection));
-        assert!(!self.gets_through(port, OTHER, origin));
+        let [pinned, other] = self.names;
+        assert_eq!(self.works(port), is_listed);
+        assert_eq!(
+            self.gets_through(port, pinned, "inspection-ca.crt"),
+            !is_listed
+        );
+        assert!(self.gets_through(port, other, "inspection-ca.crt"));
+        assert!(!self.gets_through(port, other, "origin-ca.crt"));
     }
+
+    /// Makes Squid's files, for the list in `tlswhy.list`. Returns its options.
+    fn prepare_squid(&self) -> Vec<String> {
+        fs::write(self.path("inspection.pem"), self.inspection_pem()).unwrap();
+        let certificates = self.path("certificates");
+        let generator = "/usr/lib/squid/security_file_certgen";
+        let mut make = words(&format!("{generator} -c -s"));
+        run(make.arg(&certificates).args(["-M", "4MB"])).unwrap();
+        let config = self.path("squid.conf");
+        let folder = self.folder.display();
+        let text = format!(
+            "http_port 3128 ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB \
+             tls-cert={folder}/inspection.pem\n\
+             sslcrtd_program {generator} -s {} -M 4MB\n\
+             acl step1 at_step SslBump1\nacl tlswhy ssl::server_name \"{folder}/tlswhy.list\"\n\
+             ssl_bump peek step1\nssl_bump splice tlswhy\nssl_bump bump all\n\
+             tls_outgoing_options cafile={folder}/origin-ca.crt\nhttp_access allow all\ncache deny all\n\
+             pid_filename {folder}/squid.pid\naccess_log none\ncache_log {folder}/cache.log\n\
+             logfile_rotate 0\ncoredump_dir {folder}\npinger_enable off\n\
+             shutdown_lifetime 1 seconds\n",
+            certificates.display(),
+        );
+        fs::write(&config, text).unwrap();
+        run(words("chmod -R a+rwX").arg(self.folder)).unwrap();
+        ["-n", SQUID_SERVICE, "-f", config.to_str().unwrap()]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// Starts mitmproxy with the configuration in a folder and further options.
+    fn start_mitmproxy(&self, folder: &Path, mut command: Command) -> Process {
+        fs::write(folder.join("mitmproxy-ca.pem"), self.inspection_pem()).unwrap();
+        command.args(["--listen-host", "127.0.0.1", "--listen-port", "8080"]);
+        command
+            .arg("--set")
+            .arg(format!("confdir={}", folder.display()));
+        command.arg("--set").arg(format!(
+            "ssl_verify_upstream_trusted_ca={}",
+            self.path("origin-ca.crt").display()
+        ));
+        let process = Process::start(&mut command).unwrap();
+        self.namespace.wait_until_listening(8080).unwrap();
+        process
+    }
+}
+
+/// Returns the program in docs/exclusions.md that begins with a line.
+fn documented(first: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exclusions.md");
+    let page = fs::read_to_string(page).unwrap();
+    let begin = page.find(&format!("\n{first}\n")).unwrap() + 1;
+    let text = &page[begin..];
+    text[..text.find("\n```").unwrap() + 1].to_owned()
 }
 
 fn exclusions(arguments: &[&str], files: &[PathBuf]) -> Output {
@@ -122,86 +204,95 @@ fn empty_list(format: &str) -> String {
 #[test]
 fn squid_splices_what_is_listed() {
     let site = Site::new("squid");
-    fs::write(site.path("inspection.pem"), site.inspection_pem()).unwrap();
-    let certificates = site.path("certificates");
-    let generator = "/usr/lib/squid/security_file_certgen";
-    let mut make = words(&format!("{generator} -c -s"));
-    run(make.arg(&certificates).args(["-M", "4MB"])).unwrap();
-    let always = site.path("always.txt");
+    let place = site.place();
+    let always = place.path("always.txt");
     fs::write(&always, ".pay.example\npay.example\n").unwrap();
-    for (is_listed, list) in [
-        (false, empty_list("squid")),
-        (true, list("squid", Some(&always))),
-    ] {
-        fs::write(site.path("tlswhy.list"), &list).unwrap();
-        let config = site.path("squid.conf");
-        let folder = site.folder.path().display();
-        let text = format!(
-            "http_port 3128 ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB \
-             tls-cert={folder}/inspection.pem\n\
-             sslcrtd_program {generator} -s {} -M 4MB\n\
-             acl step1 at_step SslBump1\nacl tlswhy ssl::server_name \"{folder}/tlswhy.list\"\n\
-             ssl_bump peek step1\nssl_bump splice tlswhy\nssl_bump bump all\n\
-             tls_outgoing_options cafile={}\nhttp_access allow all\ncache deny all\n\
-             pid_filename {folder}/squid.pid\naccess_log none\ncache_log {folder}/cache.log\n\
-             logfile_rotate 0\ncoredump_dir {folder}\npinger_enable off\n\
-             shutdown_lifetime 1 seconds\n",
-            certificates.display(),
-            site.origin_ca.certificate().display(),
-        );
-        fs::write(&config, text).unwrap();
-        run(words("chmod -R a+rwX").arg(site.folder.path())).unwrap();
-        let squid = || {
-            let mut squid = site.namespace.command("squid");
-            squid.args(["-n", SQUID_SERVICE, "-f"]).arg(&config);
-            squid
-        };
-        let parsed = output(squid().args(["-k", "parse"])).unwrap();
-        let said = String::from_utf8_lossy(&parsed.stderr);
-        assert!(parsed.status.success(), "{said}");
-        let complaints = ["WARNING", "ERROR", "FATAL"];
-        let about_list = |line: &str| line.contains("tlswhy") && !line.contains("Processing");
-        assert!(
-            !said
-                .lines()
-                .any(|line| about_list(line) && complaints.iter().any(|it| line.contains(it))),
-            "{said}"
-        );
-        let process = Process::start(squid().arg("-N")).unwrap();
-        site.namespace.wait_until_listening(3128).unwrap();
-        site.check(3128, is_listed);
-        drop(process);
-    }
+    fs::write(place.path("tlswhy.list"), list("squid", Some(&always))).unwrap();
+    let options = place.prepare_squid();
+    let squid = || {
+        let mut squid = site.namespace.command("squid");
+        squid.args(&options);
+        squid
+    };
+    let parsed = output(squid().args(["-k", "parse"])).unwrap();
+    let said = String::from_utf8_lossy(&parsed.stderr);
+    assert!(parsed.status.success(), "{said}");
+    let complaints = ["WARNING", "ERROR", "FATAL"];
+    let about_list = |line: &str| line.contains("tlswhy") && !line.contains("Processing");
+    assert!(
+        !said
+            .lines()
+            .any(|line| about_list(line) && complaints.iter().any(|it| line.contains(it))),
+        "{said}"
+    );
+    let _process = Process::start(squid().arg("-N")).unwrap();
+    site.namespace.wait_until_listening(3128).unwrap();
+    place.check(3128, true);
 }
 
 #[test]
 fn mitmproxy_passes_on_what_is_listed() {
     let site = Site::new("mitmproxy");
-    for (is_listed, list) in [
-        (false, empty_list("mitmproxy")),
-        (true, list("mitmproxy", None)),
-    ] {
-        let folder = site.path(&format!("mitmproxy-{is_listed}"));
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("mitmproxy-ca.pem"), site.inspection_pem()).unwrap();
-        fs::write(folder.join("config.yaml"), list).unwrap();
-        let mut mitmproxy = site.namespace.command("mitmdump");
-        mitmproxy.args([
-            "--listen-host",
-            "127.0.0.1",
-            "--listen-port",
-            "8080",
-            "--set",
-        ]);
-        mitmproxy.arg(format!("confdir={}", folder.display()));
-        mitmproxy.arg("--set").arg(format!(
-            "ssl_verify_upstream_trusted_ca={}",
-            site.origin_ca.certificate().display()
-        ));
-        let process = Process::start(&mut mitmproxy).unwrap();
-        site.namespace.wait_until_listening(8080).unwrap();
-        site.check(8080, is_listed);
-        drop(process);
+    let folder = site.folder.path().join("mitmproxy");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.yaml"), list("mitmproxy", None)).unwrap();
+    let mitmproxy = site.namespace.command("mitmdump");
+    let place = site.place();
+    let _process = place.start_mitmproxy(&folder, mitmproxy);
+    place.check(8080, true);
+}
+
+/// Squid and mitmproxy on the gateway, which keep their lists as docs/exclusions.md says.
+struct Pollers<'a> {
+    place: Place<'a>,
+    options: Vec<String>,
+    script: PathBuf,
+    _processes: [Process; 2],
+}
+
+impl<'a> Pollers<'a> {
+    /// Starts both with the list as it is served now.
+    fn start(story: &'a Story, folder: &'a Path) -> Self {
+        let place = Place {
+            namespace: story.gateway(),
+            folder,
+            origin: "10.77.3.2",
+            names: ["api.pinned.test", "www.works.test"],
+        };
+        let options = place.prepare_squid();
+        let script = place.path("poll");
+        fs::write(&script, documented("#!/bin/sh")).unwrap();
+        let home = place.path("mitmproxy");
+        fs::create_dir(&home).unwrap();
+        let addon = home.join("tlswhy_list.py");
+        let first = "\"\"\"Keeps mitmproxy's ignore_hosts as tlswhy serves them.\"\"\"";
+        fs::write(&addon, documented(first)).unwrap();
+        let mut mitmproxy = place.namespace.command("mitmdump");
+        mitmproxy.env("TLSWHY_EVERY", "0.2").arg("-s").arg(addon);
+        let mitmproxy = place.start_mitmproxy(&home, mitmproxy);
+        fs::write(place.path("tlswhy.list"), "tlswhy.invalid\n").unwrap();
+        let mut squid = place.namespace.command("squid");
+        let squid = Process::start(squid.args(&options).arg("-N")).unwrap();
+        place.namespace.wait_until_listening(3128).unwrap();
+        Self {
+            place,
+            options,
+            script,
+            _processes: [mitmproxy, squid],
+        }
+    }
+
+    /// Runs Squid's script. Returns whether there was another list.
+    fn poll(&self) -> bool {
+        let list = self.place.path("tlswhy.list");
+        let before = fs::metadata(&list).unwrap().modified().unwrap();
+        let mut script = self.place.namespace.command("sh");
+        script.env("SQUID_OPTIONS", self.options.join(" "));
+        script.arg(&self.script);
+        script.arg("http://127.0.0.1:9746/edl/pinning/squid");
+        let printed = run(script.arg(&list)).unwrap();
+        assert_eq!(printed, "");
+        fs::metadata(&list).unwrap().modified().unwrap() != before
     }
 }
 
@@ -219,6 +310,14 @@ fn the_app_works_once_the_list_that_the_agent_serves_is_loaded() {
     agent_process
         .wait_for(PATIENCE, |line| line == "ready")
         .unwrap();
+    let served_now = || served(&story, "/edl/pinning/squid").is_ok();
+    until("there is a list", served_now);
+    let pollers = Pollers::start(&story, folder.path());
+    assert!(pollers.poll());
+    assert!(!pollers.poll(), "the list is as it was");
+    for port in [3128, 8080] {
+        pollers.place.check(port, false);
+    }
     let works = |mut scene: Scene| {
         let done = output(&mut scene.command).unwrap();
         scene.worked(&done)
@@ -249,6 +348,12 @@ fn the_app_works_once_the_list_that_the_agent_serves_is_loaded() {
         let done = output(&mut scene.command).unwrap();
         assert!(scene.worked(&done), "{protocol}: {done:?}");
     }
+    assert!(pollers.poll());
+    for port in [3128, 8080] {
+        until("the list is loaded", || pollers.place.works(port));
+        pollers.place.check(port, true);
+    }
+    assert!(!pollers.poll());
     // Other names are still intercepted.
     let rest = story.scenes();
     assert!(rest.into_iter().take(1).all(works));

@@ -1,5 +1,7 @@
 //! Encrypted alerts of connections in use: farewells, and those that can hardly be one.
 
+use detector_common::flow::record_flags;
+
 use super::*;
 use crate::cause::judge::hang_up::{Endings, with_ending};
 
@@ -50,6 +52,10 @@ fn is_told(timeline: &Timeline) -> bool {
 #[case::by_a_message_and_an_alert_tls13(true, &[app(C, 900), app(S, 19), app(S, 19), Fin(S), Fin(C)], false)]
 #[case::of_a_client_that_left(false, &[app(C, 900), encrypted(C), Fin(C), encrypted(S), Fin(S)], false)]
 #[case::of_a_client_that_left_tls13(true, &[app(C, 900), app(C, 19), Fin(C), app(S, 19), Fin(S)], false)]
+#[case::a_short_request(false, &[app(C, 100), encrypted(S), Fin(S), Fin(C)], false)]
+#[case::answered_by_a_farewell(false, &[app(C, 900), encrypted(S), encrypted(C), Fin(S), Fin(C)], true)]
+#[case::of_a_client_that_left_without_alert(false, &[app(C, 900), Fin(C), encrypted(S), Fin(S)], false)]
+#[case::of_a_server_that_stays(false, &[app(C, 900), encrypted(S), Fin(C)], false)]
 #[case::a_warning(false, &[encrypted(S), app(C, 900), app(S, 900), Fin(S), Fin(C)], false)]
 fn a_servers_alert_upon_a_request_is_told(
     #[case] tls13: bool,
@@ -75,9 +81,71 @@ fn a_servers_alert_that_may_be_a_farewell_is_none() {
         close.time_ns += 5_000_000_000;
     }
     assert!(!is_told(&late));
-    let mut gap = in_use(false, &end);
-    gap.sides[0].flags |= side_flags::GAP;
-    assert!(!is_told(&gap));
+    for side in [0, 1] {
+        let mut gap = in_use(false, &end);
+        gap.sides[side].flags |= side_flags::GAP;
+        assert!(!is_told(&gap));
+    }
+    let mut hole = in_use(false, &end);
+    let request = hole.records.iter_mut().rev().nth(1).unwrap();
+    request.flags |= record_flags::AFTER_GAP;
+    assert!(!is_told(&hole));
+}
+
+/// Where the alert's own segment is not known, the close tells how much the server had received.
+#[test]
+fn the_close_acknowledges_the_request() {
+    let end = |close| [app(C, 900), encrypted(S), close, Fin(C)];
+    let mut with_ack = in_use(false, &end(Fin(S)));
+    let sent = with_ack.alert_acknowledges[1].take().unwrap();
+    assert!(!is_told(&with_ack));
+    with_ack.closes[0].measured.ack = sent;
+    assert!(is_told(&with_ack));
+    let mut bare = in_use(false, &end(BareReset(S)));
+    bare.alert_acknowledges[1] = None;
+    bare.closes[0].measured.ack = sent;
+    assert!(!is_told(&bare));
+    bare.sides[1].ack = sent;
+    assert!(is_told(&bare));
+}
+
+/// A FIN takes a number and is no data that was still to come.
+#[test]
+fn a_clients_fin_is_no_data_under_way() {
+    let mut timeline = in_use(false, &[app(C, 900), encrypted(S), Fin(S), Fin(C)]);
+    timeline.sides[0].flags |= side_flags::FIN;
+    timeline.sides[0].next_seq += 1;
+    assert!(is_told(&timeline));
+    timeline.sides[0].next_seq += 1;
+    assert!(!is_told(&timeline));
+}
+
+/// A first request of TLS 1.3: the Finished is no question, and tickets are no answer to one.
+#[test]
+fn tickets_are_no_answer() {
+    let end = [
+        CLIENT_CCS,
+        app(C, 53),
+        app(S, 250),
+        app(C, 900),
+        app(S, 19),
+        Fin(S),
+        Fin(C),
+    ];
+    let mut timeline = timeline(true, &handshaken(true, &end));
+    let sent = timeline.records_of(C).map(|it| 5 + u32::from(it.length));
+    let sent = sent.sum();
+    timeline.sides[0].next_seq = sent;
+    timeline.alert_acknowledges = [None, Some(sent)];
+    let judgement = judge(&timeline, &Knowledge::default());
+    let is_told = |it: &Judgement| match it {
+        Judgement::Failed(verdict) => verdict
+            .evidence
+            .iter()
+            .any(|it| it.name == "alert-amid-data"),
+        _ => false,
+    };
+    assert!(!is_told(&judgement), "{judgement:?}");
 }
 
 /// An upload of which the server took a part. A longer answer before may be one that refused it.
@@ -111,7 +179,14 @@ fn two_alerts_in_a_row_are_no_farewell(
     #[case] end: &[Step],
     #[case] told: bool,
 ) {
-    assert_eq!(is_told(&in_use(tls13, end)), told);
+    let mut timeline = in_use(tls13, end);
+    assert_eq!(is_told(&timeline), told);
+    // A second one after a while is the farewell of a program that waited.
+    timeline.records.last_mut().unwrap().at_us += 5_000_000;
+    for close in &mut timeline.closes {
+        close.time_ns += 5_000_000_000;
+    }
+    assert!(!is_told(&timeline));
 }
 
 /// A client that hangs up looks the same as one that could not read a record: only told on request.

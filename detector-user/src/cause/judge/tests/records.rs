@@ -124,6 +124,10 @@ fn data_that_only_the_server_sent_is_use() {
 #[case::upon_the_first_data(&[app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)], true)]
 #[case::answered(&[app(C, 120), app(S, 900), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
 #[case::before_any_data(&[Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+#[case::before_the_data(&[Record(S, 21, 26, [9, 9]), app(C, 120), Fin(S)], false)]
+#[case::in_the_clear(&[app(C, 120), Record(S, 21, 2, [1, 0]), Fin(S)], false)]
+#[case::of_a_server_that_speaks_first(&[app(S, 90), app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
+#[case::with_empty_records(&[app(C, 0), app(C, 120), app(C, 0), app(C, 50), Record(S, 21, 26, [9, 9]), Fin(S)], true)]
 #[case::client_left_first(&[app(C, 40), Record(C, 21, 26, [9, 9]), Fin(C), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
 #[case::after_much_data(&[app(C, 120), app(C, 120), app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)], false)]
 fn an_alert_instead_of_an_answer_is_told(#[case] end: &[Step], #[case] told: bool) {
@@ -133,4 +137,26 @@ fn an_alert_instead_of_an_answer_is_told(#[case] end: &[Step], #[case] told: boo
     if let (true, Judgement::Failed(verdict)) = (told, judgement) {
         assert!(verdict.confidence < 0.75, "{}", verdict.confidence);
     }
+}
+
+/// Of a server that waited, of one whose records are not all there, and of a connection that went on long.
+#[test]
+fn an_alert_that_is_likely_a_farewell_is_not_told() {
+    let end = [app(C, 120), Record(S, 21, 26, [9, 9]), Fin(S)];
+    let timeline = timeline(false, &handshaken(false, &end));
+    let is_told = |timeline: &Timeline| {
+        let judgement = judge(timeline, &Knowledge::default());
+        matches!(judgement, Judgement::Failed(it) if it.cause == Cause::DecryptError)
+    };
+    assert!(is_told(&timeline));
+    let mut late = timeline.clone();
+    late.records.last_mut().unwrap().at_us += 5_000_000;
+    late.closes[0].time_ns += 5_000_000_000;
+    assert!(!is_told(&late));
+    let mut gap = timeline.clone();
+    gap.sides[1].flags |= side_flags::GAP;
+    assert!(!is_told(&gap));
+    let mut settled = timeline;
+    settled.settled = true;
+    assert!(!is_told(&settled));
 }

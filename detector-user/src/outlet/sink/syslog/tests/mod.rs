@@ -107,6 +107,25 @@ fn a_message_that_would_be_too_long_says_so_and_keeps_the_verdict() {
         assert!(parsed.values("sni")[0].ends_with('…'));
         assert!(parsed.text.len() >= max / 4, "{}", parsed.text.len());
     }
+    let named = |max| -> Vec<String> {
+        let parsed = message(&verdict, max);
+        let names = parsed.elements[1].1.iter().map(|(name, _)| name.clone());
+        names.collect()
+    };
+    // The connection and its verdict have room first, advice and evidence last.
+    let first = named(650);
+    for name in ["id", "cause", "confidence", "client_ip", "client_port"] {
+        assert!(first.contains(&name.to_owned()), "{name}: {first:?}");
+    }
+    for name in ["server_ip", "server_port", "community_id"] {
+        assert!(first.contains(&name.to_owned()), "{name}: {first:?}");
+    }
+    let more = named(1_400);
+    for name in ["tap", "ja4", "issuer", "pan_os"] {
+        assert!(more.contains(&name.to_owned()), "{name}: {more:?}");
+    }
+    assert!(!more.contains(&"advice".to_owned()), "{more:?}");
+    assert!(!more.contains(&"evidence".to_owned()), "{more:?}");
 }
 
 proptest::proptest! {
