@@ -136,10 +136,17 @@ fn strangers_do_not_read_it() {
         "evil.example:80",
         "",
         "127.0.0.1.evil.example",
+        "evil-localhost",
+        "localhost.evil.example",
     ] {
         let answer = ask(port, "/", host);
         assert!(!answer.contains("<html"), "{host}: {answer}");
     }
+    let mut answer = String::new();
+    connected(port, "GET / HTTP/1.0")
+        .read_to_string(&mut answer)
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.0 421 "), "{answer}");
     for host in ["localhost", "LOCALHOST:9747", "[::1]:9747", "127.0.0.1"] {
         let answer = ask(port, "/", host);
         assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
@@ -153,8 +160,56 @@ fn strangers_do_not_read_it() {
     closed.access.user = Some("operator".to_owned());
     closed.access.password_file = Some(password);
     let served = start(&closed).unwrap().unwrap();
-    let answer = ask(served.port().unwrap(), "/events", "gateway.example");
+    let port = served.port().unwrap();
+    let answer = ask(port, "/events", "gateway.example");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    // `operator:sesame`, of one scheme alone.
+    for (scheme, status) in [("basic", "404"), ("Bearer", "401"), ("", "401")] {
+        let host = format!("gateway.example\r\nAuthorization: {scheme} b3BlcmF0b3I6c2VzYW1l");
+        let answer = ask(port, "/none", &host);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{scheme}: {answer}"
+        );
+    }
+    std::fs::write(folder.path().join("password"), "\n").unwrap();
+    let error = start(&closed).unwrap_err().to_string();
+    assert!(error.ends_with("is empty"), "{error}");
+}
+
+#[test]
+fn it_is_read_alone_and_by_no_other_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join(FILE);
+    let served = LivePage::start(&settings(), &database, Latest::default()).unwrap();
+    let served = served.unwrap();
+    let port = served.port().unwrap();
+    let page = page(port).to_ascii_lowercase();
+    for header in [
+        "cache-control: no-store",
+        "x-frame-options: deny",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(page.contains(header), "{header}: {page}");
+    }
+    let answered = |method: &str, path: &str| {
+        let mut answer = String::new();
+        connected(
+            port,
+            &format!("{method} {path} HTTP/1.1\r\nHost: localhost"),
+        )
+        .read_to_string(&mut answer)
+        .unwrap();
+        answer
+    };
+    let posted = answered("POST", "/");
+    assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+    // Nobody reads the events of a HEAD: no stream is kept for it.
+    let asked = answered("HEAD", "/events");
+    assert!(asked.starts_with("HTTP/1.1 200 "), "{asked}");
+    assert!(asked.ends_with("\r\n\r\n"), "{asked}");
 }
 
 #[test]

@@ -146,6 +146,21 @@ mod tests {
         assert_eq!(event(&verdict)["tls"], json!({}));
     }
 
+    /// `TLSv1` has another form than its successors (`rust/src/tls_version.rs`).
+    #[test]
+    fn versions_are_suricatas() {
+        let mut verdict = pinning();
+        for (ours, theirs) in [
+            ("1.0", "TLSv1"),
+            ("1.1", "TLS 1.1"),
+            ("1.2", "TLS 1.2"),
+            ("1.3", "TLS 1.3"),
+        ] {
+            verdict.tls_version = Some(ours.to_owned());
+            assert_eq!(event(&verdict)["tls"]["version"], theirs);
+        }
+    }
+
     #[test]
     fn all_verdicts_on_a_connection_have_its_flow_id() {
         let of = |verdict: &Verdict| event(verdict)["flow_id"].clone();

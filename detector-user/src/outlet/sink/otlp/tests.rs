@@ -13,6 +13,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::answer::{Answer, Outcome};
 use super::*;
+use crate::outlet::sink::fold::Repeats;
+use crate::verdict::Cause;
 use crate::verdict::tests::{injected_reset, pinning};
 
 /// A request that the receiver read: the headers that are not usual, and the only record.
@@ -197,6 +199,57 @@ fn a_verdict_is_a_record_with_the_conventions_names() {
     assert_eq!(attributes["server.address"], "2001:db8::443");
     assert_eq!(attributes["network.type"], "ipv6");
     assert!(!attributes.contains_key("tlswhy.sni"));
+}
+
+/// The mapping of syslog's severities (logs data model, appendix B), and times of the verdict and of its sending.
+#[test]
+fn severity_and_times_are_as_the_data_model_has_them() {
+    let (port, received) = receiver(&[ACCEPTED]);
+    let mut sink = sink(port, &OtlpSettings::default());
+    let before = Timestamp::now().as_nanosecond();
+    for (cause, number, text) in [
+        (Cause::Pinning, 13, "Warning"),
+        (Cause::UnsupportedParameters, 10, "Notice"),
+        (Cause::EchRefused, 9, "Informational"),
+    ] {
+        let mut verdict = pinning();
+        verdict.cause = cause;
+        sink.write(&verdict).unwrap();
+        let (_, record) = received.recv().unwrap();
+        assert_eq!(record["severityNumber"], number, "{cause:?}");
+        assert_eq!(record["severityText"], text, "{cause:?}");
+        let observed = record["observedTimeUnixNano"].as_str().unwrap();
+        assert!(observed.parse::<i128>().unwrap() >= before, "{observed}");
+        // The verdict's time is the record's.
+        let attributes = values(&record);
+        assert!(!attributes.contains_key("") && !attributes.contains_key("tlswhy.time"));
+    }
+}
+
+#[test]
+fn repeats_are_a_record_with_their_count() {
+    let (port, received) = receiver(&[ACCEPTED]);
+    let mut sink = sink(port, &OtlpSettings::default());
+    let repeats = Repeats {
+        verdict: pinning(),
+        count: 41,
+        first: "2026-11-23T08:00:00.5Z".parse().unwrap(),
+        superseded: vec!["one".to_owned(), "two".to_owned()],
+    };
+    sink.write_repeats(&repeats).unwrap();
+    let (_, record) = received.recv().unwrap();
+    let body = record["body"]["stringValue"].as_str().unwrap();
+    assert!(body.contains("41"), "{body}");
+    let attributes = values(&record);
+    assert_eq!(attributes["tlswhy.repeats"], 41);
+    assert_eq!(
+        attributes["tlswhy.first_time"],
+        "2026-11-23T08:00:00.500000000Z"
+    );
+    assert_eq!(
+        attributes["tlswhy.also_supersedes"],
+        serde_json::json!(["one", "two"])
+    );
 }
 
 /// A record is there when the collector says so, and its connection is kept.
