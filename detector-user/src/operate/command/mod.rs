@@ -26,6 +26,7 @@ pub mod status;
 mod table;
 pub mod top;
 pub mod verdicts;
+mod whole_file;
 pub mod why;
 
 use std::io::{self, Write};

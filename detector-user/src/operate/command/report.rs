@@ -1,10 +1,11 @@
 //! `tlswhy report`: what fails and why, as one HTML page.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::{past, show};
+use super::{past, show, whole_file};
 use crate::operate::cli::{
     EXIT_DONE, EXIT_FAILED, REPORT_GROUPS as GROUPS, REPORT_STORIES as STORIES, ReportArgs,
 };
@@ -37,8 +38,7 @@ pub fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     };
     let html = content.report(&past)?.html();
     match &arguments.to {
-        Some(path) => std::fs::write(path, html)
-            .with_context(|| format!("cannot write {}", path.display()))?,
+        Some(path) => write_page(path, &html)?,
         None => show(&html).context("cannot write the report")?,
     }
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
@@ -60,8 +60,16 @@ pub fn write(path: &Path, captures: &[PathBuf], past: &Past) -> anyhow::Result<(
         limit: GROUPS,
         stories: STORIES,
     };
-    std::fs::write(path, content.report(past)?.html())
-        .with_context(|| format!("cannot write {}", path.display()))
+    write_page(path, &content.report(past)?.html())
+}
+
+/// Replaces a page as a whole; in a folder that is not ours, the file is written where it is.
+fn write_page(path: &Path, html: &str) -> anyhow::Result<()> {
+    let written = match whole_file::replace(path, html) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => std::fs::write(path, html),
+        written => written,
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn source(captures: &[PathBuf]) -> String {

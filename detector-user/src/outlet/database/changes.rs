@@ -417,6 +417,25 @@ mod tests {
         assert_eq!((apps.len(), apps[0].rate), (1, rate(50, 70)));
     }
 
+    /// A change that broke a name comes before one that fixed it, though more failed of that.
+    #[test]
+    fn a_limit_leaves_what_broke() {
+        let mut writer = writer();
+        for number in 10..15 {
+            let verdict = failed("fixed.test", ago(30), number);
+            writer.insert(&verdict).unwrap();
+        }
+        writer.commit().unwrap();
+        let past = Past::of(writer);
+        let names = |limit| -> Vec<_> {
+            let query = Query { limit, ..any() };
+            let found = past.changes(&query, ago(24), now()).unwrap().changes;
+            found.into_iter().map(|it| it.name).collect()
+        };
+        assert_eq!(names(2), ["broke.test", "fixed.test"]);
+        assert_eq!(names(1), ["broke.test"]);
+    }
+
     #[test]
     fn old_hours_are_removed_and_groups_stay() {
         let mut writer = writer();

@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// There is none, or it cannot be opened.
-    #[error("cannot open the database {}: {source}", .path.display())]
+    #[error("cannot open the database {}: {source}{}", .path.display(), fix(source))]
     Open {
         /// Its file.
         path: PathBuf,
@@ -54,11 +54,21 @@ pub enum DatabaseError {
         source: std::io::Error,
     },
     /// A statement failed.
-    #[error("cannot use the database: {0}")]
+    #[error("cannot use the database: {}{}", .0, fix(.0))]
     Statement(#[from] rusqlite::Error),
     /// A row has a value that no version of tlswhy writes.
     #[error("a row of the database cannot be read: {0}")]
     Row(String),
+}
+
+/// Returns the fix that a message ends with, if there is one.
+fn fix(source: &rusqlite::Error) -> &'static str {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; a restarted agent sets a damaged database aside and begins a new one"
+        }
+        _ => "",
+    }
 }
 
 impl DatabaseError {

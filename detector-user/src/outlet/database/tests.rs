@@ -329,6 +329,13 @@ fn a_database_that_is_damaged_while_it_is_written_loses_nothing_new() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096..].fill(0x5a);
     fs::write(&path, bytes).unwrap();
+    // A command that reads says what helps.
+    let read = Past::open(&path).and_then(|past| past.verdicts(&current()));
+    let said = read.unwrap_err().to_string();
+    assert!(
+        said.ends_with("sets a damaged database aside and begins a new one"),
+        "{said}"
+    );
     let mut sink = DatabaseSink::open(&path, ANY, Acceptances::default()).unwrap();
     sink.write(&first()).unwrap();
     sink.flush().unwrap();

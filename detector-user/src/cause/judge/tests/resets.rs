@@ -98,6 +98,9 @@ fn a_reset_out_of_the_window_broke_nothing(#[case] ahead: i32) {
 #[rstest]
 #[case::under_way(&[OddReset(S), app(C, 31), SpeaksOn(S)])]
 #[case::lost_its_socket(&[OddReset(S), SpeaksOn(S), BareReset(C), app(C, 31), app(C, 31), app(C, 31), app(C, 31)])]
+#[case::lost_it_to_a_second_one(&[OddReset(S), app(C, 31), app(C, 31), OddReset(S), BareReset(C), app(C, 31)])]
+#[case::both_sides_are_reset(&[OddReset(S), SpeaksOn(S), SpeaksOn(S), OddReset(C)])]
+#[case::and_the_client_knows_no_socket(&[OddReset(S), SpeaksOn(S), OddReset(C), SpeaksOn(S), BareReset(C)])]
 fn a_reset_amid_data_is_told(#[case] end: &[Step]) {
     let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
     let mut timeline = timeline(true, &[&FLIGHT_13[..], &used, end].concat());
@@ -117,11 +120,43 @@ fn a_reset_amid_data_is_told(#[case] end: &[Step]) {
 #[rstest]
 #[case::answers(&[OddReset(S), SpeaksOn(S), app(C, 31)])]
 #[case::resets(&[OddReset(S), SpeaksOn(S), Fin(S), Reset(C)])]
+#[case::closes_in_order(&[OddReset(S), SpeaksOn(S), Fin(C), Fin(S)])]
 #[case::answers_and_has_closed_later(&[OddReset(S), SpeaksOn(S), app(C, 31), Fin(S), BareReset(C)])]
 fn a_receiver_that_lives_on_was_not_reset(#[case] end: &[Step]) {
     let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
     assert_eq!(
         judged(true, &[&FLIGHT_13, &used, end]),
+        Judgement::Established
+    );
+}
+
+/// The client's own reset was under way already.
+#[test]
+fn a_reset_that_crossed_another_shows_no_life() {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
+    let end = [OddReset(S), SpeaksOn(S), Reset(C)];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used, &end].concat());
+    assert_eq!(
+        judge(&timeline, &Knowledge::default()),
+        Judgement::Established
+    );
+    timeline.closes[2].time_ns = timeline.closes[0].time_ns + 400_000;
+    let verdict = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(verdict.cause, Cause::InjectedReset);
+}
+
+/// Of two forged ones the second fits.
+#[test]
+fn a_reset_in_the_window_behind_one_out_of_it_counts() {
+    let used = [CLIENT_CCS, app(C, 53), app(C, 300), app(S, 4000)];
+    let end = [OddReset(S), OddReset(S)];
+    let mut timeline = timeline(true, &[&FLIGHT_13[..], &used, &end].concat());
+    timeline.closes[0].measured.seq_ahead = -44;
+    let told = verdict(judge(&timeline, &Knowledge::default()));
+    assert_eq!(told.cause, Cause::InjectedReset);
+    timeline.closes[1].measured.seq_ahead = -44;
+    assert_eq!(
+        judge(&timeline, &Knowledge::default()),
         Judgement::Established
     );
 }
@@ -172,6 +207,49 @@ fn a_first_reset_without_ack_is_a_tell_and_no_proof() {
     let verdict = verdict(judged(false, &[&steps]));
     assert_eq!(verdict.cause, Cause::EndpointReset);
     assert!(verdict.confidence < 0.85, "{}", verdict.confidence);
+}
+
+/// Bytes that were not seen may have closed it, and another number is no answer to what its peer sent. A third party
+/// that came in vain before is at work all the same.
+#[test]
+fn a_socket_is_unknown_where_all_before_is_known() {
+    let steps = [&FLIGHT_12[..], &[BareReset(S)]].concat();
+    let tells = |change: fn(&mut Timeline)| {
+        let mut timeline = timeline(false, &steps);
+        change(&mut timeline);
+        verdict(judge(&timeline, &Knowledge::default()))
+            .reset
+            .unwrap()
+            .tells
+    };
+    assert_eq!(tells(|_| ()), ["unknown-socket"]);
+    let gap = |timeline: &mut Timeline| timeline.closes[0].sides[0].flags |= side_flags::GAP;
+    assert_eq!(tells(gap), [""; 0]);
+    let elsewhere = |timeline: &mut Timeline| timeline.closes[0].measured.seq = 7;
+    assert_eq!(tells(elsewhere), [""; 0]);
+    let in_vain = |timeline: &mut Timeline| {
+        timeline.closes[0].sides[0].flags |= side_flags::GAP;
+        timeline.resets_outlived = 1;
+    };
+    assert_eq!(tells(in_vain), ["unknown-socket", "forged-before"]);
+}
+
+/// A mirror shows the acknowledgement before a reset once more behind it.
+#[test]
+fn a_copy_of_what_came_before_a_reset_is_no_tell() {
+    let steps = [&FLIGHT_12[..], &[Reset(S), SpeaksOn(S)]].concat();
+    let mut timeline = timeline(false, &steps);
+    let tells = |timeline: &Timeline| {
+        verdict(judge(timeline, &Knowledge::default()))
+            .reset
+            .unwrap()
+            .tells
+    };
+    assert_eq!(tells(&timeline), ["sender-speaks-on"]);
+    timeline.closes[1].measured.since_same_ns = 500_000;
+    assert_eq!(tells(&timeline), [""; 0]);
+    timeline.closes[1].measured.ip_id = 1;
+    assert_eq!(tells(&timeline), ["sender-speaks-on"]);
 }
 
 /// A third party that resets one side in vain has reset the other behind this tap, whose host then knows no connection.

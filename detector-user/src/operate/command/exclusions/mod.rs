@@ -2,18 +2,16 @@
 
 mod input;
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{fs, io, process};
+use std::{fs, io};
 
 use anyhow::{Context, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use self::input::Input;
-use super::{past, pcap, report, show};
+use super::{past, pcap, report, show, whole_file};
 use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
 use crate::operate::pipeline::Pipeline;
@@ -171,27 +169,8 @@ fn replace(path: &Path, text: &str, bare: &str) -> anyhow::Result<bool> {
         );
         return Ok(false);
     }
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let name = path.file_name().context("a list needs a file name")?;
-    let temporary = folder.join(format!(".{}.{}", name.to_string_lossy(), process::id()));
     // The interceptor, which is another user's, reads it.
-    let mut create = OpenOptions::new();
-    let written = create
-        .write(true)
-        .create_new(true)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| match fs::metadata(path) {
-            Ok(last) => fs::set_permissions(&temporary, last.permissions()),
-            Err(_) => Ok(()),
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The failure to write is told.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(writing)?;
+    whole_file::replace(path, text).with_context(writing)?;
     Ok(true)
 }
 
