@@ -262,3 +262,133 @@ fn an_icmp_error_about_a_connection_in_use_decides_nothing_by_itself() {
     }
     assert_eq!(capture.judged().0, [] as [Value; 0]);
 }
+
+/// Returns the same of IPv6, by a router.
+fn icmp6(code: u8, frame: &[u8], quoted: usize) -> Vec<u8> {
+    let packet = &frame[14..];
+    let quoted = &packet[..quoted.min(packet.len())];
+    let len = u16::try_from(8 + quoted.len()).unwrap();
+    let mut error = [&frame[6..12], &frame[..6], &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
+    error.extend(len.to_be_bytes());
+    error.extend([58, 64]);
+    // The destination with another last byte is a router's address.
+    error.extend(&packet[24..39]);
+    error.push(packet[39] ^ 0x40);
+    error.extend(&packet[8..24]);
+    error.extend([1, code, 0, 0, 0, 0, 0, 0]);
+    error.extend(quoted);
+    error
+}
+
+/// A trailer of a frame that reads like the rest of a TCP header without flags.
+const TRAILER: [u8; 12] = [0, 0, 0, 0, 0x50, 0, 0, 0, 0, 0, 0, 0];
+
+fn is_counted(frames: &[Vec<u8>]) -> bool {
+    let mut capture = Capture::new();
+    for frame in frames {
+        capture.push(1, frame);
+    }
+    capture.judged().1.contains("1 by ICMP (1 to ")
+}
+
+/// A trailer is no part of the quote. RFC 4443 has the header of IPv6 and 8 bytes.
+#[test]
+fn a_short_quote_is_read_behind_any_header_and_before_a_trailer() {
+    for network in [Network::Ipv4, Network::Ipv6] {
+        let talk = Conversation::new(network);
+        let syn = talk.three_way_handshake().remove(0);
+        let mut error = match network {
+            Network::Ipv4 => icmp(GATEWAY, PROHIBITED, &syn, LITTLE),
+            _ => icmp6(1, &syn, 48),
+        };
+        error.extend(TRAILER);
+        assert!(is_counted(&[syn, error]), "{network:?}");
+    }
+}
+
+/// One that goes to another host than the segment's sender, and a later fragment, which begins amid something.
+#[test]
+fn an_error_that_cannot_be_believed_counts_nothing() {
+    let syn = client(40_001).three_way_handshake().remove(0);
+    let error = icmp(GATEWAY, PROHIBITED, &syn, ALL);
+    assert!(is_counted(&[syn.clone(), error.clone()]));
+    let mut elsewhere = error.clone();
+    elsewhere[14 + 19] ^= 1;
+    let mut fragment = error;
+    fragment[14 + 7] = 8;
+    for error in [elsewhere, fragment] {
+        assert!(!is_counted(&[syn.clone(), error]));
+    }
+}
+
+/// The client's side refuses the server's answer; the same answer once more is no sign that one arrived.
+#[test]
+fn an_error_about_the_servers_answer_is_of_the_clients_connection() {
+    let frames = client(40_001).three_way_handshake();
+    let [syn, syn_ack, ack] = &frames[..] else {
+        panic!("a handshake of three");
+    };
+    let error = icmp(GATEWAY, PROHIBITED, syn_ack, ALL);
+    let mut capture = Capture::new();
+    for frame in [syn, syn_ack, &error, syn_ack] {
+        capture.push(10, frame);
+    }
+    let summary = capture.judged().1;
+    assert!(
+        summary.contains("1 by ICMP (1 to 10.0.2.2:443)"),
+        "{summary}"
+    );
+    capture.push(1, ack);
+    let summary = capture.judged().1;
+    assert!(!summary.contains("by ICMP"), "{summary}");
+}
+
+/// An error about an acknowledgement, or about a segment that was acknowledged before, tells of no refusal.
+#[test]
+fn an_error_about_what_needs_no_answer_is_none() {
+    let mut capture = Capture::new();
+    let mut talk = client(40_001);
+    for frame in talk.three_way_handshake() {
+        capture.push(10, &frame);
+    }
+    let ack = talk.ack(From::Client);
+    let hello = talk.data(From::Client, &tls::client_hello("www.example", 300));
+    capture.push(1, &hello);
+    for _ in 0..4 {
+        capture.push(200, &icmp(GATEWAY, PROHIBITED, &ack, ALL));
+    }
+    assert_eq!(capture.judged().0, [] as [Value; 0]);
+    let received = talk.ack(From::Server);
+    capture.push(20, &received);
+    for _ in 0..4 {
+        capture.push(200, &icmp(GATEWAY, PROHIBITED, &hello, ALL));
+    }
+    assert_eq!(capture.judged().0, [] as [Value; 0]);
+}
+
+/// An acknowledgement of the first segment says nothing of the second.
+#[test]
+fn the_last_segment_that_was_refused_must_arrive() {
+    let mut capture = Capture::new();
+    let mut talk = client(40_001);
+    for frame in talk.three_way_handshake() {
+        capture.push(10, &frame);
+    }
+    let hello = tls::client_hello("www.example", 300);
+    let (first, second) = hello.split_at(100);
+    let first = talk.data(From::Client, first);
+    let received = talk.ack(From::Server);
+    let second = talk.data(From::Client, second);
+    for frame in [&first, &second] {
+        capture.push(1, frame);
+        capture.push(1, &icmp(GATEWAY, PROHIBITED, frame, ALL));
+    }
+    capture.push(10, &received);
+    let [verdict] = &capture.judged().0[..] else {
+        panic!("no verdict");
+    };
+    assert_eq!(verdict["cause"], "injected-reset", "{verdict}");
+    let received = talk.ack(From::Server);
+    capture.push(10, &received);
+    assert_eq!(capture.judged().0, [] as [Value; 0]);
+}

@@ -114,3 +114,30 @@ impl fmt::Display for Code {
         write!(f, "{protocol} \"{name}\" (type {kind}, code {code})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_errors_are_counted_from_the_first() {
+        let error = |by: u8, time_ns| Unreachable {
+            by: IpAddr::from([10, 0, 1, by]),
+            about: Sender::Client,
+            about_syn: false,
+            code: Code::V4(by),
+            count: 1,
+            first_ns: time_ns,
+            last_ns: time_ns,
+        };
+        let mut all = error(1, 10);
+        all.add(&error(2, 20));
+        all.add(&error(3, 30));
+        let expected = Unreachable {
+            count: 3,
+            first_ns: 10,
+            ..error(3, 30)
+        };
+        assert_eq!(all, expected);
+    }
+}
