@@ -149,7 +149,19 @@ impl Conditions {
 
     fn any(&mut self, conditions: &[String], parameters: Vec<Value>) {
         if !conditions.is_empty() {
-            self.push(&format!("({})", conditions.join(" OR ")), parameters);
+            self.push(&either(conditions), parameters);
+        }
+    }
+}
+
+/// Joins conditions by OR, as a tree: SQLite takes none that is deeper than a thousand.
+fn either(conditions: &[String]) -> String {
+    match conditions {
+        [] => "FALSE".to_owned(),
+        [condition] => condition.clone(),
+        _ => {
+            let (left, right) = conditions.split_at(conditions.len() / 2);
+            format!("({} OR {})", either(left), either(right))
         }
     }
 }

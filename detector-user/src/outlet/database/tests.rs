@@ -243,6 +243,18 @@ fn filters_select() {
 }
 
 #[test]
+fn a_question_may_have_thousands_of_values() {
+    let past = past(&[first()]);
+    let mut query = current();
+    let name = |number| glob::Pattern::new(&format!("{number}.test")).unwrap();
+    query.names = (0..5_000).map(name).collect();
+    assert_eq!(past.groups(&query).unwrap(), []);
+    query.names.push(glob::Pattern::new("api.*").unwrap());
+    assert_eq!(past.groups(&query).unwrap().len(), 1);
+    assert_eq!(past.verdicts(&query).unwrap().len(), 1);
+}
+
+#[test]
 fn a_reader_sees_what_the_writer_commits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
