@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
+use crate::outlet::sink::escaped;
+
 /// Failure of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// There is none, or it cannot be opened.
-    #[error("cannot open the database {}: {source}{}", .path.display(), fix(source))]
+    #[error("cannot open the database {}: {}", .path.display(), told(failure))]
     Open {
         /// Its file.
         path: PathBuf,
-        /// SQLite's error.
-        source: rusqlite::Error,
+        /// SQLite's error; no source, whose message would be shown as it is.
+        failure: rusqlite::Error,
     },
     /// Nothing was ever written to it.
     #[error(
@@ -54,20 +56,27 @@ pub enum DatabaseError {
         source: std::io::Error,
     },
     /// A statement failed.
-    #[error("cannot use the database: {}{}", .0, fix(.0))]
-    Statement(#[from] rusqlite::Error),
+    #[error("cannot use the database: {}", told(.0))]
+    Statement(rusqlite::Error),
     /// A row has a value that no version of tlswhy writes.
     #[error("a row of the database cannot be read: {0}")]
     Row(String),
 }
 
-/// Returns the fix that a message ends with, if there is one.
-fn fix(source: &rusqlite::Error) -> &'static str {
-    match source.sqlite_error_code() {
+/// Returns SQLite's message, which repeats bytes of a damaged file, and the fix if there is one.
+fn told(source: &rusqlite::Error) -> String {
+    let fix = match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "; a restarted agent sets a damaged database aside and begins a new one"
         }
         _ => "",
+    };
+    format!("{}{fix}", escaped(&source.to_string()))
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(failure: rusqlite::Error) -> Self {
+        Self::Statement(failure)
     }
 }
 
@@ -99,7 +108,7 @@ impl DatabaseError {
 
     fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Statement(source) | Self::Open { source, .. } => source.sqlite_error_code(),
+            Self::Statement(failure) | Self::Open { failure, .. } => failure.sqlite_error_code(),
             _ => None,
         }
     }

@@ -85,9 +85,9 @@ CREATE INDEX IF NOT EXISTS verdicts_by_ends ON verdicts (client, client_port, ti
 /// [`DatabaseError`]; see [`DatabaseError::is_damage`].
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, DatabaseError> {
     make_private(path);
-    let opened = Connection::open(path).map_err(|source| DatabaseError::Open {
+    let opened = Connection::open(path).map_err(|failure| DatabaseError::Open {
         path: path.to_owned(),
-        source,
+        failure,
     })?;
     opened.busy_timeout(LOCKED_MAX)?;
     let version = version(&opened)?;
@@ -127,9 +127,9 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, DatabaseError>
         }
         _ => {}
     }
-    let opening = |source| DatabaseError::Open {
+    let opening = |failure| DatabaseError::Open {
         path: path.to_owned(),
-        source,
+        failure,
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).map_err(opening)?;

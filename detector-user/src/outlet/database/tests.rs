@@ -356,6 +356,27 @@ fn a_database_that_is_damaged_while_it_is_written_loses_nothing_new() {
     assert_eq!(past.verdicts(&current()).unwrap().len(), 1);
 }
 
+/// SQLite repeats text of the file in its message.
+#[test]
+fn a_damaged_file_moves_no_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    drop(Writer::open(&path).unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    let table = b"CREATE TABLE causes";
+    let at = bytes.windows(table.len()).position(|it| it == table);
+    let at = at.unwrap() + table.len();
+    bytes[at..at + 5].copy_from_slice(b" \x1b[2J");
+    fs::write(&path, bytes).unwrap();
+    let read = Past::open(&path).and_then(|past| past.verdicts(&current()));
+    // With its sources, as commands show it.
+    let said = format!("{:#}", anyhow::Error::from(read.unwrap_err()));
+    assert!(
+        said.contains("malformed") && !said.contains('\u{1b}'),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn a_database_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
