@@ -9,6 +9,7 @@
 
 pub mod cause;
 pub mod firewall;
+pub mod fleet;
 pub mod flow;
 pub mod host;
 pub mod operate;

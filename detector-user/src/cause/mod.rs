@@ -4,6 +4,7 @@
 //! [`crate::verdict::Verdict`]. Not here: output formats, clocks, I/O other than the facts that
 //! the history keeps on disk.
 
+pub mod client_identity;
 mod hash;
 pub mod history;
 pub mod inspection_ca;

@@ -26,7 +26,7 @@ impl ClientTlsFiles {
     ///
     /// # Errors
     /// [`TlsError`].
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let unusable = |path: &Path, reason: &dyn ToString| TlsError::Unusable {
             path: path.to_owned(),
             reason: reason.to_string(),

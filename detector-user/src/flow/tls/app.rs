@@ -93,10 +93,17 @@ impl Versions {
     }
 }
 
-#[cfg(test)]
 impl App {
-    pub(crate) const fn of_number(number: u64) -> Self {
+    /// Returns the application of a number; the same everywhere.
+    #[must_use]
+    pub const fn of_number(number: u64) -> Self {
         Self(number)
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 

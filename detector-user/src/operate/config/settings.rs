@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::defaults;
 use crate::cause::knowledge::Knowledge;
+use crate::fleet::FleetSettings;
 use crate::host::namespace::path as namespace_path;
 use crate::operate::asker::Asking;
 use crate::operate::firewall_log::FirewallLogSettings;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub edl: EdlSettings,
     /// The page that follows the agent.
     pub page: PageSettings,
+    /// The fleet of gateways that share facts.
+    pub fleet: FleetSettings,
     /// Directory for state that survives a reboot.
     pub state_directory: Option<PathBuf>,
     /// Directory for state that survives a restart.
@@ -106,6 +109,7 @@ impl Default for Settings {
             metrics: None,
             edl: EdlSettings::default(),
             page: PageSettings::default(),
+            fleet: FleetSettings::default(),
             state_directory: None,
             runtime_directory: None,
             retention: defaults::RETENTION,
@@ -148,6 +152,7 @@ impl Settings {
         if self.probe.enabled && self.knowledge.inspection_cas.is_empty() {
             warnings.push("probe.enabled has no effect without inspection.ca".to_owned());
         }
+        warnings.extend(self.fleet.problems());
         let netns = self.netns.as_deref().map(namespace_path);
         if let Some(path) = netns.filter(|path| !path.exists()) {
             warnings.push(format!("watch.netns: {} does not exist", path.display()));

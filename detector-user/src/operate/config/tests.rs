@@ -126,6 +126,21 @@ pins = ""
 syslog = ["udp://127.0.0.1:5514", "tcp://[::1]:5514"]
 wait = "1m"
 filter = "( action neq allow )"
+
+[fleet]
+url = ["tls://nats-1.example.com:4222", "tls://nats-2.example.com"]
+gateway = "gw-1"
+ca = "/etc/tlswhy/fleet-ca.pem"
+certificate = "/etc/tlswhy/gateway.pem"
+key = "/etc/tlswhy/gateway.key"
+user = "gw-1"
+password_file = "/etc/tlswhy/fleet.password"
+clients = "hashed"
+clients_key_file = "/etc/tlswhy/fleet.key"
+verdicts = false
+max_facts = 50_000
+retention = "14d"
+replicas = 3
 "#;
 
 #[test]

@@ -1,0 +1,143 @@
+//! Messages between gateways: JSON with the version of its format, and the subjects that they are sent to.
+//!
+//! | subject | message | stream |
+//! | --- | --- | --- |
+//! | `tlswhy.fact.GATEWAY` | [`FactBatch`] | [`FACTS`] |
+//! | `tlswhy.verdict.GATEWAY.CAUSE` | [`GatewayVerdict`] | [`VERDICTS`] |
+//! | `tlswhy.gateway.GATEWAY` | [`Health`] | [`GATEWAYS`], the last of each gateway |
+//!
+//! The origin of a message is the gateway of its subject, which permissions hold a gateway to, and never one that
+//! its text claims. A reader skips messages of another version than it knows, and counts them.
+
+mod fact;
+mod health;
+mod snapshot;
+mod verdict;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use fact::{AppId, FactBatch, FactKey, Outcome, Recognized, Seen, SharedFact};
+pub use health::Health;
+pub use snapshot::{SnapshotPart, parts};
+pub use verdict::{GatewayVerdict, with_clients};
+
+/// Version of the formats that this build reads and writes.
+pub const VERSION: u32 = 1;
+/// First token of every subject.
+const ROOT: &str = "tlswhy";
+
+/// Stream of facts.
+pub const FACTS: &str = "TLSWHY_FACT";
+/// Stream of verdicts.
+pub const VERDICTS: &str = "TLSWHY_VERDICT";
+/// Stream of gateways' health, which keeps the last of each.
+pub const GATEWAYS: &str = "TLSWHY_GATEWAY";
+/// Key-value bucket of snapshots: keys `GATEWAY.PART`.
+pub const SNAPSHOTS: &str = "tlswhy-snapshot";
+
+/// Subjects of facts, of all gateways.
+pub const FACT_SUBJECTS: &str = "tlswhy.fact.*";
+/// Subjects of verdicts.
+pub const VERDICT_SUBJECTS: &str = "tlswhy.verdict.*.*";
+/// Subjects of health.
+pub const GATEWAY_SUBJECTS: &str = "tlswhy.gateway.*";
+
+/// A message that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skipped {
+    /// Its version is not known here.
+    Version,
+    /// It is no message of this kind.
+    Malformed,
+    /// Its clients are named otherwise: in clear or by another key.
+    Clients,
+    /// It holds more than a message may.
+    TooMany,
+}
+
+impl Skipped {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Version, Self::Malformed, Self::Clients, Self::TooMany];
+
+    /// Returns a short stable name, for counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Malformed => "malformed",
+            Self::Clients => "clients",
+            Self::TooMany => "too-many",
+        }
+    }
+}
+
+/// The part of a message that never changes its meaning.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// [`Skipped`].
+pub fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Skipped> {
+    let head: Head = serde_json::from_slice(payload).map_err(|_| Skipped::Malformed)?;
+    if head.version != VERSION {
+        return Err(Skipped::Version);
+    }
+    serde_json::from_slice(payload).map_err(|_| Skipped::Malformed)
+}
+
+/// Writes a message.
+///
+/// # Errors
+/// If a value has no form in JSON; none of this room's has.
+pub fn write(message: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(message)
+}
+
+/// Returns the subject of a gateway's facts.
+#[must_use]
+pub fn fact_subject(gateway: &str) -> String {
+    format!("{ROOT}.fact.{gateway}")
+}
+
+/// Returns the subject of a gateway's verdicts with a cause.
+#[must_use]
+pub fn verdict_subject(gateway: &str, cause: &str) -> String {
+    format!("{ROOT}.verdict.{gateway}.{cause}")
+}
+
+/// Returns the subject of a gateway's health.
+#[must_use]
+pub fn gateway_subject(gateway: &str) -> String {
+    format!("{ROOT}.gateway.{gateway}")
+}
+
+/// Returns the gateway of a subject; `None` if it is none of this room's.
+#[must_use]
+pub fn gateway_of(subject: &str) -> Option<&str> {
+    let mut tokens = subject.split('.');
+    let (root, kind, gateway) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    let is_known = root == ROOT && ["fact", "verdict", "gateway"].contains(&kind);
+    (is_known && super::is_gateway(gateway)).then_some(gateway)
+}
+
+/// Returns the identifier of a message (`Nats-Msg-Id`), by which a server recognises one that is sent again: the
+/// same for the same subject and content.
+#[must_use]
+pub fn message_id(subject: &str, payload: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update((subject.len() as u64).to_be_bytes());
+    hash.update(subject);
+    hash.update(payload);
+    let digest = hash.finalize();
+    let half = digest.iter().take(16);
+    half.map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! The fleet: gateways that share facts and verdicts over NATS JetStream.
+//!
+//! In: facts that the history learned here, verdicts, and the agent's health; messages of other gateways. Out: the
+//! same as messages, and other gateways' facts for the history. A thread of its own speaks with the server: what
+//! waits for it is bounded, and neither a tap nor a judgement does. Not here: what a fact means for a verdict.
+
+pub mod message;
+mod settings;
+
+pub use settings::{
+    Clients, FleetSettings, FleetSettingsError, ServerUrl, gateway_name, is_gateway,
+};
