@@ -4,9 +4,21 @@
 //! same as messages, and other gateways' facts for the history. A thread of its own speaks with the server: what
 //! waits for it is bounded, and neither a tap nor a judgement does. Not here: what a fact means for a verdict.
 
+mod connection;
+mod follower;
+mod ledger;
+mod member;
+mod merged;
 pub mod message;
+mod publisher;
 mod settings;
+mod shared;
+mod sink;
+mod snapshot;
 
+pub use connection::FleetError;
+pub use member::Fleet;
+pub use merged::Merged;
 pub use settings::{
     Clients, FleetSettings, FleetSettingsError, ServerUrl, gateway_name, is_gateway,
 };

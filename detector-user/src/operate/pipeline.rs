@@ -16,6 +16,7 @@ use crate::cause::interception::Interceptors;
 use crate::cause::judge::hang_up::with_ending;
 use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
+use crate::fleet::Fleet;
 use crate::flow::legs::Legs;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
@@ -34,7 +35,7 @@ use crate::outlet::failure_rates::{FailureRates, RateCounter};
 use crate::outlet::metrics::{Meter, TapConnections, VerdictCounts};
 use crate::outlet::recent_groups::{RecentGroup, RecentGroups};
 use crate::outlet::sink::{SinkError, SinkStatus, Sinks};
-use crate::outlet::status::FirewallLogCounts;
+use crate::outlet::status::{FirewallLogCounts, FleetCounts};
 use crate::outlet::tally::Tally;
 use crate::verdict::Verdict;
 
@@ -58,6 +59,8 @@ pub struct Pipeline {
     acceptances: Option<AcceptanceCounter>,
     /// The firewall's live log, whose rows wait for verdicts.
     firewall_log: Option<FirewallLog>,
+    /// The fleet that facts are shared with.
+    fleet: Option<Fleet>,
     /// Groups that fail, for those who watch.
     groups: Option<RecentGroups>,
     /// Failure rates, for the same.
@@ -99,6 +102,7 @@ impl Pipeline {
             asker: Asker::default(),
             acceptances: None,
             firewall_log: None,
+            fleet: None,
             groups: None,
             rates: None,
             sinks,
@@ -200,6 +204,24 @@ impl Pipeline {
     /// Passes verdicts on to the firewall's live log.
     pub fn explain_for(&mut self, log: FirewallLog) {
         self.firewall_log = Some(log);
+    }
+
+    /// Shares facts with a fleet from now on. To be called before [`keep_history`](Self::keep_history).
+    pub fn join(&mut self, fleet: Fleet) {
+        self.history.share(fleet.identity().clone());
+        self.fleet = Some(fleet);
+    }
+
+    /// Returns the fleet that facts are shared with, if there is one.
+    pub const fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// Returns the fleet's numbers, if there is one.
+    pub fn fleet_counts(&self) -> Option<FleetCounts> {
+        let mut counts = self.fleet.as_ref().map(Fleet::counts)?;
+        counts.facts_lost += self.history.dropped_lessons();
+        Some(counts)
     }
 
     /// Returns the counts of the firewall's live log, if there is one.
@@ -323,6 +345,10 @@ impl Pipeline {
         for error in self.sinks.close(patience) {
             (self.on_error)(&error);
         }
+        if let Some(fleet) = self.fleet.take() {
+            fleet.record(&self.history.take_lessons());
+            fleet.close(patience);
+        }
     }
 
     /// Reopens files that may have been moved.
@@ -429,6 +455,7 @@ impl Pipeline {
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
         self.ask_origins(now_ns);
+        self.exchange_lessons(now_ns);
         // Flows may end at any time: the end of all of them settles nothing.
         if now_ns != u64::MAX {
             self.settle(now_ns);
@@ -446,6 +473,26 @@ impl Pipeline {
         for (name, answer) in self.asker.answers() {
             let now_s = Timestamp::now().as_second().try_into().unwrap_or(0);
             let verdicts = self.history.record_origin(&name, answer, now_s);
+            self.write(verdicts, now_ns);
+        }
+    }
+
+    /// Passes on to the fleet what connections taught, and writes the verdicts that other gateways' facts revise.
+    fn exchange_lessons(&mut self, now_ns: u64) {
+        let Some(fleet) = &self.fleet else {
+            return;
+        };
+        let lessons = self.history.take_lessons();
+        if self.counted_to_ns.is_none() {
+            fleet.record(&lessons);
+        }
+        let arrived = fleet.take_lessons();
+        if arrived.is_empty() {
+            return;
+        }
+        let now_s = Timestamp::now().as_second().try_into().unwrap_or(0);
+        for (gateway, lesson) in arrived {
+            let verdicts = self.history.record_lesson(&gateway, &lesson, now_s);
             self.write(verdicts, now_ns);
         }
     }

@@ -78,6 +78,7 @@ pub(super) fn decide(
         by_others: reasons.findings.iter().any(|it| it.row.sign.is_of_others()),
         interceptor_unseen: false,
         direct: false,
+        fleet: None,
         origin: case.origin(),
         other_apps_accept: case.other_apps_here_accept().0 > 0,
         reasons,

@@ -29,6 +29,8 @@ pub(super) struct Decision {
     pub(super) origin: Option<OriginAnswer>,
     /// Whether other apps on the client accept the interceptor.
     pub(super) other_apps_accept: bool,
+    /// The evidence that it rests on facts of other gateways.
+    pub(super) fleet: Option<Evidence>,
     /// From which the evidence is told: sentences of decisions that change nothing are never needed.
     pub(super) reasons: Reasons,
 }
@@ -36,6 +38,7 @@ pub(super) struct Decision {
 impl Decision {
     fn evidence(&self, intercepted: Intercepted) -> Vec<Evidence> {
         let mut evidence = self.reasons.evidence(self.cause, intercepted);
+        evidence.extend(self.fleet.clone());
         if self.interceptor_unseen {
             evidence.push(Evidence {
                 name: "interception-unknown".to_owned(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::client_identity::ClientIdentity;
 use crate::cause::hash::hash;
 use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
@@ -59,9 +60,9 @@ impl Name {
 
 impl Triple {
     /// Returns client, app and name of a connection; `None` if its app is not known.
-    pub(super) fn of(subject: &Subject) -> Option<Self> {
+    pub(super) fn of(subject: &Subject, identity: &ClientIdentity) -> Option<Self> {
         Some(Self {
-            client: subject.client,
+            client: identity.of(subject.client),
             app: subject.app?,
             name: Name::of(&subject.name),
         })
@@ -89,6 +90,34 @@ impl Fact {
             counts: probability >= REFUSAL_COUNTS,
             sure: probability >= REFUSAL_SURE,
         })
+    }
+
+    /// Returns a fact of another agent, whose outcome is at least this sure.
+    pub(super) const fn told(
+        triple: Triple,
+        time_s: u64,
+        issuer: Option<Mark>,
+        accepted: bool,
+        sure: f64,
+    ) -> Self {
+        Self {
+            triple,
+            time_s,
+            issuer,
+            accepted,
+            counts: sure >= REFUSAL_COUNTS,
+            sure: sure >= REFUSAL_SURE,
+        }
+    }
+
+    /// Returns the probability of the outcome, at least.
+    pub(super) const fn least_sure(&self) -> f64 {
+        match (self.accepted, self.sure, self.counts) {
+            (true, ..) => 1.0,
+            (_, true, _) => REFUSAL_SURE,
+            (_, _, true) => REFUSAL_COUNTS,
+            _ => 0.0,
+        }
     }
 
     /// Returns the same, seen at another time, in seconds since the UNIX epoch.

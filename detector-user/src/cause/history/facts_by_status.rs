@@ -72,6 +72,7 @@ impl FactsByStatus {
     /// intercepted only the origin's certificate is said to be invalid.
     pub(super) fn decide(
         &self,
+        origins: &Origins,
         status: Intercepted,
         triple: &Triple,
         refusals: &Refusals,
@@ -82,7 +83,7 @@ impl FactsByStatus {
             Intercepted::Unknown => (&self.perhaps, &PRIOR),
             Intercepted::No => (&self.direct, &PRIOR_DIRECT),
         };
-        let mut decision = decide(facts, &self.origins, triple, refusals, now_s)?;
+        let mut decision = decide(facts, origins, triple, refusals, now_s)?;
         match status {
             Intercepted::Yes => {}
             Intercepted::No => {

@@ -16,6 +16,7 @@ mod ech;
 mod fact;
 mod facts;
 mod facts_by_status;
+mod lesson;
 mod likelihoods;
 mod origins;
 mod recent;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 
+use crate::cause::client_identity::ClientIdentity;
 use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
@@ -46,6 +48,8 @@ use ech::EchOffers;
 use fact::{Fact, Name, Triple};
 use facts::Change;
 use facts_by_status::FactsByStatus;
+use lesson::Lessons;
+pub use lesson::{Answer, Lesson};
 pub use origins::{OriginAnswer, Question};
 pub use reclassified::{Outcomes, Reclassified};
 use refusals::Refusals;
@@ -82,6 +86,10 @@ pub struct History {
     reclassified: Reclassified,
     /// Origins whose answers would decide; `None` where nobody asks them.
     questions: Option<Vec<Question>>,
+    /// Identities under which facts about clients are kept.
+    identity: ClientIdentity,
+    /// Lessons for other agents and from them; `None` where there are none.
+    lessons: Option<Box<Lessons>>,
 }
 
 /// The state restored from before a restart.
@@ -120,11 +128,53 @@ impl Default for History {
             is_kept: false,
             reclassified: Reclassified::default(),
             questions: None,
+            identity: ClientIdentity::Clear,
+            lessons: None,
         }
     }
 }
 
 impl History {
+    /// Exchanges lessons with other agents from now on, in which clients have these identities. To be called before
+    /// [`restore`](Self::restore).
+    pub fn share(&mut self, identity: ClientIdentity) {
+        self.identity = identity;
+        self.lessons = Some(Box::default());
+    }
+
+    /// Returns the lessons for other agents, and forgets them.
+    pub fn take_lessons(&mut self) -> Vec<Lesson> {
+        self.lessons.as_mut().map_or_else(Vec::new, |it| it.take())
+    }
+
+    /// Returns the number of lessons that did not fit.
+    pub fn dropped_lessons(&self) -> u64 {
+        self.lessons.as_ref().map_or(0, |it| it.dropped())
+    }
+
+    /// Records a lesson from another gateway, which came at `now_s`, in seconds since the UNIX epoch. Returns the
+    /// verdicts that it revises.
+    pub fn record_lesson(
+        &mut self,
+        gateway: &Arc<str>,
+        lesson: &Lesson,
+        now_s: u64,
+    ) -> Vec<Arc<Verdict>> {
+        let mut verdicts = Vec::new();
+        let (Some(lessons), Some((fact, status))) =
+            (&mut self.lessons, lesson.fact(&self.identity, now_s))
+        else {
+            return verdicts;
+        };
+        lessons.record_teller(&fact.triple, gateway);
+        let change = self.facts.record(&fact, status);
+        if change.news {
+            let triples = self.facts.concerned(&fact, status, change);
+            self.revise_each(triples, now_s, &mut verdicts);
+        }
+        verdicts
+    }
+
     /// Restores the facts in `directory` that are no older than `retention`, and keeps further ones
     /// there. Where nothing can be written, facts that could be read are used all the same. `now_s`
     /// is in seconds since the UNIX epoch.
@@ -136,13 +186,20 @@ impl History {
         };
         for line in kept.lines {
             match line {
-                Line::Fact { fact, intercepted } => {
+                Line::Fact {
+                    mut fact,
+                    intercepted,
+                } => {
+                    fact.triple.client = self.identity.of(fact.triple.client);
                     let status = if intercepted {
                         Intercepted::Yes
                     } else {
                         Intercepted::Unknown
                     };
                     self.facts.record(&fact, status);
+                    if let Some(lessons) = &mut self.lessons {
+                        lessons.restore(&fact, status);
+                    }
                     remembered.facts += 1;
                 }
                 Line::Origin {
@@ -291,7 +348,7 @@ impl History {
             });
             self.recognize(*mark, &mut verdicts);
         }
-        let evidence = Evidence::of(&subject);
+        let evidence = Evidence::of(&subject, &self.identity);
         let change = self.learn(&evidence);
         if let Judgement::Failed(verdict) = judgement {
             verdicts.push(self.judge(verdict, &evidence, if_intercepted));
@@ -309,6 +366,12 @@ impl History {
     fn learn(&mut self, evidence: &Evidence<'_>) -> Change {
         let subject = evidence.subject;
         let status = subject.interception.status;
+        if let Some(lessons) = &mut self.lessons {
+            lessons.record_texts(subject);
+            if let (Some(triple), None) = (evidence.triple, evidence.fact) {
+                lessons.record_unused(triple, subject);
+            }
+        }
         if status == Intercepted::Unknown {
             self.undecided
                 .insert(subject.interception.marks, subject.time_ns, evidence.fact);
@@ -328,6 +391,9 @@ impl History {
 
     fn record_fact(&mut self, fact: &Fact, status: Intercepted) -> Change {
         let change = self.facts.record(fact, status);
+        if let Some(lessons) = &mut self.lessons {
+            lessons.record(fact, status, change.worth_keeping);
+        }
         // Direct connections are learned about again soon enough.
         if change.worth_keeping && status != Intercepted::No {
             self.persist(Line::Fact {
@@ -360,11 +426,11 @@ impl History {
             .refusals
             .entry(triple)
             .or_insert_with(Refusals::default);
-        let decision = self.facts.decide(
+        let decision = decide(
+            &self.facts,
+            self.lessons.as_deref(),
             subject.interception.status,
-            &triple,
-            refusals,
-            subject.time_ns / 1_000_000_000,
+            (&triple, refusals, subject.time_ns / 1_000_000_000),
         );
         let marks = subject.interception.marks;
         let given = refusals.open(verdict, if_intercepted, marks, decision.as_ref());
@@ -424,9 +490,14 @@ impl History {
             };
             let decisions =
                 [Intercepted::Yes, Intercepted::Unknown, Intercepted::No].map(|status| {
-                    let decision = refusals
-                        .has_open(status)
-                        .then(|| self.facts.decide(status, &triple, refusals, now_s));
+                    let decision = refusals.has_open(status).then(|| {
+                        decide(
+                            &self.facts,
+                            self.lessons.as_deref(),
+                            status,
+                            (&triple, refusals, now_s),
+                        )
+                    });
                     (status, decision.flatten())
                 });
             let refused_late = refusals.revise(&decisions, verdicts);
@@ -455,14 +526,29 @@ impl History {
 }
 
 impl<'a> Evidence<'a> {
-    fn of(subject: &'a Subject) -> Self {
-        let triple = Triple::of(subject);
+    fn of(subject: &'a Subject, identity: &ClientIdentity) -> Self {
+        let triple = Triple::of(subject, identity);
         Self {
             subject,
             triple,
             fact: triple.and_then(|triple| Fact::of(triple, subject)),
         }
     }
+}
+
+/// Decides the cause of a refusal by all facts; with lessons, also whether other gateways' facts made the decision.
+fn decide(
+    facts: &FactsByStatus,
+    lessons: Option<&Lessons>,
+    status: Intercepted,
+    (triple, refusals, now_s): (&Triple, &Refusals, u64),
+) -> Option<Decision> {
+    let mut decision = facts.decide(&facts.origins, status, triple, refusals, now_s)?;
+    if let Some(lessons) = lessons {
+        let refused = (triple, refusals, now_s);
+        decision.fleet = lessons.evidence(&decision, facts, status, refused);
+    }
+    Some(decision)
 }
 
 #[cfg(test)]

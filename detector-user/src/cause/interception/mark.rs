@@ -16,6 +16,13 @@ pub(super) const REMEMBERED: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(pub(super) u64);
 
+impl Mark {
+    /// Returns the mark of an issuer by its distinguished name.
+    pub(in crate::cause) fn of_issuer(issuer: &str) -> Self {
+        Self(hash(&("issuer", issuer)))
+    }
+}
+
 #[cfg(test)]
 impl Mark {
     pub(crate) const fn of_number(number: u64) -> Self {
@@ -51,7 +58,7 @@ pub(super) fn server_name(leg: &Timeline) -> Option<&str> {
 }
 
 fn issuer_mark(leaf: &Leaf) -> Mark {
-    Mark(hash(&("issuer", &leaf.issuer)))
+    Mark::of_issuer(&leaf.issuer)
 }
 
 /// Returns the mark of a server by address, name, apparent distance and place.

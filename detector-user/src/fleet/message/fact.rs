@@ -5,25 +5,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Skipped, VERSION};
+use crate::cause::history::Answer;
 use crate::flow::tls::app::App;
-use crate::verdict::named::named;
 
-/// Maximum facts, and recognised interceptors, of a message that is read.
+/// Maximum facts of a message that is read.
 const FACTS_MAX: usize = 1_024;
 /// Maximum length of a name or an issuer that is read, bytes.
 const TEXT_MAX: usize = 512;
-
-named! {
-    /// A client's answer to the certificate.
-    pub enum Outcome {
-        /// It used the connection.
-        Accepted = "accepted",
-        /// It refused, as far as one can tell.
-        Refused = "refused",
-        /// It did nothing with the connection.
-        Unused = "unused",
-    }
-}
 
 /// An app as 16 hexadecimal digits: not all readers of JSON have integers of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +45,7 @@ pub struct FactKey {
     /// Whether the connections were surely intercepted; otherwise nothing shows.
     pub intercepted: bool,
     /// The client's answer.
-    pub outcome: Outcome,
+    pub outcome: Answer,
 }
 
 /// One gateway's observations of a subject so far. Each only grows, so that a merge is a maximum.
@@ -67,7 +55,7 @@ pub struct Seen {
     pub last_s: u64,
     /// Number of connections.
     pub count: u64,
-    /// Probability of the outcome at the surest of them, 0 to 1.
+    /// Probability of the answer at the surest of them, at least; 0 to 1.
     pub sure: f64,
 }
 
@@ -93,15 +81,6 @@ pub struct SharedFact {
     pub seen: Seen,
 }
 
-/// An issuer that was recognised as an interceptor's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recognized {
-    /// Its distinguished name.
-    pub issuer: String,
-    /// When that showed last, seconds since the UNIX epoch.
-    pub last_s: u64,
-}
-
 /// Facts of one gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FactBatch {
@@ -111,24 +90,16 @@ pub struct FactBatch {
     pub clients: String,
     /// The facts.
     pub facts: Vec<SharedFact>,
-    /// Issuers recognised as interceptors'.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub interceptors: Vec<Recognized>,
 }
 
 impl FactBatch {
     /// Creates a message.
     #[must_use]
-    pub const fn new(
-        clients: String,
-        facts: Vec<SharedFact>,
-        interceptors: Vec<Recognized>,
-    ) -> Self {
+    pub const fn new(clients: String, facts: Vec<SharedFact>) -> Self {
         Self {
             version: VERSION,
             clients,
             facts,
-            interceptors,
         }
     }
 
@@ -142,6 +113,21 @@ impl FactBatch {
         Ok(batch)
     }
 
+    /// Reads facts of this agent's own file, of any number.
+    ///
+    /// # Errors
+    /// [`Skipped`].
+    pub(in crate::fleet) fn read_any_number(
+        text: &[u8],
+        clients: &str,
+    ) -> Result<Vec<SharedFact>, Skipped> {
+        let batch: Self = super::read(text)?;
+        if batch.clients != clients {
+            return Err(Skipped::Clients);
+        }
+        Ok(batch.facts)
+    }
+
     /// Checks the content beyond its form.
     pub(super) fn check(&self, clients: &str) -> Result<(), Skipped> {
         if self.version != VERSION {
@@ -150,7 +136,7 @@ impl FactBatch {
         if self.clients != clients {
             return Err(Skipped::Clients);
         }
-        if self.facts.len().max(self.interceptors.len()) > FACTS_MAX {
+        if self.facts.len() > FACTS_MAX {
             return Err(Skipped::TooMany);
         }
         let is_short = |text: &str| !text.is_empty() && text.len() <= TEXT_MAX;
@@ -159,8 +145,7 @@ impl FactBatch {
                 && fact.key.issuer.as_deref().is_none_or(is_short)
                 && (0.0..=1.0).contains(&fact.seen.sure)
         };
-        let issuers_are = self.interceptors.iter().all(|it| is_short(&it.issuer));
-        if self.facts.iter().all(is_sound) && issuers_are {
+        if self.facts.iter().all(is_sound) {
             Ok(())
         } else {
             Err(Skipped::Malformed)

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use fact::{AppId, FactBatch, FactKey, Outcome, Recognized, Seen, SharedFact};
+pub use fact::{AppId, FactBatch, FactKey, Seen, SharedFact};
 pub use health::Health;
 pub use snapshot::{SnapshotPart, parts};
 pub use verdict::{GatewayVerdict, with_clients};

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FactBatch, Recognized, SharedFact, Skipped, VERSION};
+use super::{FactBatch, SharedFact, Skipped, VERSION};
 
 /// Facts of a part; at some 200 bytes each, a quarter of a server's default limit before compression.
 const FACTS_PER_PART: usize = 1_000;
@@ -19,6 +19,9 @@ pub struct SnapshotPart {
     pub version: u32,
     /// Sequence number in the stream of facts up to which all of the gateway's own are in the snapshot.
     pub sequence: u64,
+    /// Whether the gateway's agent has ended, so that there are no later ones.
+    #[serde(rename = "final")]
+    pub is_final: bool,
     /// Number of the snapshot's parts.
     pub parts: u32,
     /// This part's facts, as in a message.
@@ -52,10 +55,9 @@ impl SnapshotPart {
 pub fn parts(
     clients: &str,
     sequence: u64,
+    is_final: bool,
     facts: &[SharedFact],
-    interceptors: Vec<Recognized>,
 ) -> Vec<SnapshotPart> {
-    let mut interceptors = Some(interceptors);
     let number = facts.len().div_ceil(FACTS_PER_PART).max(1);
     let empty: &[SharedFact] = &[];
     let chunks = facts.chunks(FACTS_PER_PART);
@@ -63,12 +65,9 @@ pub fn parts(
     let part = |facts: &[SharedFact]| SnapshotPart {
         version: VERSION,
         sequence,
+        is_final,
         parts: u32::try_from(number).unwrap_or(u32::MAX),
-        batch: FactBatch::new(
-            clients.to_owned(),
-            facts.to_vec(),
-            interceptors.take().unwrap_or_default(),
-        ),
+        batch: FactBatch::new(clients.to_owned(), facts.to_vec()),
     };
     chunks.map(part).collect()
 }

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::cause::client_identity::ClientIdentity;
+use crate::cause::history::Answer;
 use crate::flow::tls::app::App;
 use crate::verdict::tests::pinning;
 
@@ -13,7 +14,7 @@ fn fact(number: u64) -> SharedFact {
             name: "api.pinned.test".into(),
             issuer: Some("CN=Inspection CA".into()),
             intercepted: true,
-            outcome: Outcome::Refused,
+            outcome: Answer::Refused,
         },
         seen: Seen {
             last_s: 1_800_000_000,
@@ -25,18 +26,14 @@ fn fact(number: u64) -> SharedFact {
 
 fn batch(facts: usize) -> FactBatch {
     let facts = (0..facts as u64).map(fact).collect();
-    let recognized = Recognized {
-        issuer: "CN=Inspection CA".into(),
-        last_s: 1_800_000_000,
-    };
-    FactBatch::new("clear".to_owned(), facts, vec![recognized])
+    FactBatch::new("clear".to_owned(), facts)
 }
 
 /// Written forms are a contract with other versions.
 #[test]
 fn a_batch_is_read_as_it_was_written() {
     let written = write(&batch(1)).unwrap();
-    let expected = r#"{"version":1,"clients":"clear","facts":[{"client":"10.0.0.1","app":"ffffffffffffffff","name":"api.pinned.test","issuer":"CN=Inspection CA","intercepted":true,"outcome":"refused","last_s":1800000000,"count":3,"sure":0.97}],"interceptors":[{"issuer":"CN=Inspection CA","last_s":1800000000}]}"#;
+    let expected = r#"{"version":1,"clients":"clear","facts":[{"client":"10.0.0.1","app":"ffffffffffffffff","name":"api.pinned.test","issuer":"CN=Inspection CA","intercepted":true,"outcome":"refused","last_s":1800000000,"count":3,"sure":0.97}]}"#;
     assert_eq!(String::from_utf8(written.clone()).unwrap(), expected);
     assert_eq!(FactBatch::read(&written, "clear"), Ok(batch(1)));
 }
@@ -77,7 +74,7 @@ fn other_versions_and_other_things_are_skipped_each_by_its_reason() {
 #[test]
 fn a_snapshot_is_read_back_in_parts() {
     let facts = batch(2_500).facts;
-    let snapshot = parts("clear", 42, &facts, batch(0).interceptors);
+    let snapshot = parts("clear", 42, false, &facts);
     assert_eq!(snapshot.len(), 3);
     let mut again = Vec::new();
     for part in &snapshot {
@@ -88,7 +85,7 @@ fn a_snapshot_is_read_back_in_parts() {
         again.extend(read.batch.facts);
     }
     assert_eq!(again, facts);
-    assert_eq!(parts("clear", 1, &[], Vec::new()).len(), 1);
+    assert_eq!(parts("clear", 1, true, &[]).len(), 1);
     assert_eq!(
         SnapshotPart::read(b"no zstd", "clear"),
         Err(Skipped::Malformed)

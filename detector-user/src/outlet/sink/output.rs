@@ -134,11 +134,15 @@ impl Sinks {
     }
 
     /// Starts every output on a thread of its own, so that none delays another or the caller. A journald
-    /// that is unavailable is retried, and among the warnings.
+    /// that is unavailable is retried, and among the warnings. `further` ones wait and spill like servers over the
+    /// network.
     ///
     /// # Errors
     /// [`SinkError`] if a file cannot be opened.
-    pub fn start(options: &SinkOptions) -> Result<(Self, Vec<String>), SinkError> {
+    pub fn start(
+        options: &SinkOptions,
+        further: Vec<Box<dyn Sink>>,
+    ) -> Result<(Self, Vec<String>), SinkError> {
         let mut warnings = Vec::new();
         let mut queues = Vec::new();
         for output in &options.outputs {
@@ -176,6 +180,9 @@ impl Sinks {
             let sink = Otlp::new(endpoint, &options.otlp)?;
             let sink = Folding::new(sink, options.fold);
             queues.push(options.queue(Box::new(sink), true, &mut warnings)?);
+        }
+        for sink in further {
+            queues.push(options.queue(sink, true, &mut warnings)?);
         }
         if let Some(database) = &options.database {
             queues.extend(options.database_queue(database, &mut warnings)?);

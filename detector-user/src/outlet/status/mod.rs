@@ -9,7 +9,8 @@ pub mod server;
 mod text;
 
 pub use report::{
-    Configured, FirewallLogCounts, LastVerdict, Loss, Memory, Output, Rates, Refused, Report, Tap,
+    Configured, FirewallLogCounts, FleetCounts, LastVerdict, Loss, Memory, Output, Rates, Refused,
+    Report, Tap,
 };
 
 /// Name of the socket in the runtime directory.

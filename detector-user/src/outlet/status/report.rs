@@ -70,6 +70,9 @@ pub struct Report {
     /// Rows of the firewall's live log, if it is received.
     #[serde(default)]
     pub firewall_log: Option<FirewallLogCounts>,
+    /// The fleet, if there is one.
+    #[serde(default)]
+    pub fleet: Option<FleetCounts>,
     /// Groups that fail, those with the highest rate first.
     #[serde(default)]
     pub groups: Vec<RecentGroup>,
@@ -170,6 +173,39 @@ pub struct FirewallLogCounts {
     pub other: u64,
     /// Messages and verdicts that found the queue full.
     pub lost: u64,
+}
+
+/// The fleet as this gateway sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetCounts {
+    /// This gateway's name.
+    pub gateway: String,
+    /// Whether a server is there.
+    pub connected: bool,
+    /// The latest failure, until a server is there again.
+    pub error: Option<String>,
+    /// Facts that were published.
+    pub facts_published: u64,
+    /// Facts that wait to be published.
+    pub facts_waiting: u64,
+    /// Facts that were sent and not acknowledged yet.
+    pub facts_unacknowledged: u64,
+    /// Facts that were never published.
+    pub facts_lost: u64,
+    /// Verdicts that were published.
+    pub verdicts_published: u64,
+    /// Facts of other gateways that were read.
+    pub facts_taken: u64,
+    /// Facts in memory, of all gateways.
+    pub facts_known: u64,
+    /// Facts that made room for others there.
+    pub facts_evicted: u64,
+    /// Messages that were skipped, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Messages of facts that are not read yet.
+    pub messages_behind: u64,
+    /// Age of the message read last while there are such, milliseconds.
+    pub lag_ms: u64,
 }
 
 /// A kind of loss.

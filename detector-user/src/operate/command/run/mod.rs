@@ -22,6 +22,7 @@ use tracing::warn;
 
 use super::messages;
 use super::show;
+use crate::fleet::Fleet;
 use crate::host::namespace;
 use crate::host::privileges::keep_for_tapping;
 use crate::operate::cli::{EXIT_DONE, RunArgs};
@@ -56,7 +57,10 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
     let root = taps::lock(&config)?;
     let acceptances = Acceptances::default();
     let options = sink_options(&config.settings, &arguments, &acceptances);
-    let (sinks, warnings) = Sinks::start(&options)?;
+    let fleet = start_fleet(&config.settings)?;
+    let further = fleet.as_ref().filter(|_| config.settings.fleet.verdicts);
+    let further = further.map(Fleet::sink).into_iter().collect();
+    let (sinks, warnings) = Sinks::start(&options, further)?;
     for warning in warnings {
         warn!(target: message_kind::STATE_UNUSABLE, "{warning}");
     }
@@ -68,9 +72,18 @@ pub fn run(arguments: RunArgs) -> anyhow::Result<u8> {
         // From here on a signal ends the run in order, so that no filter is left behind.
         let signals = Signals::catch()?;
         let acceptances = options.database.is_some().then_some(acceptances);
-        let watch = Watch::start(arguments, config, root, sinks, acceptances)?;
+        let watch = Watch::start(arguments, config, root, (sinks, fleet), acceptances)?;
         watch.until(signals).await
     })
+}
+
+/// Joins the fleet, if the configuration names its servers.
+fn start_fleet(settings: &Settings) -> anyhow::Result<Option<Fleet>> {
+    if !settings.fleet.is_wanted() {
+        return Ok(None);
+    }
+    let fleet = Fleet::start(&settings.fleet, settings.state_directory.clone());
+    fleet.map(Some).context("cannot join the fleet")
 }
 
 /// Makes the directories for state, as systemd does for a service. Without one the agent keeps nothing

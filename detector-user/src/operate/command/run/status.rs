@@ -160,6 +160,7 @@ fn report(snapshot: &Snapshot, pipeline: &Pipeline) -> Report {
         },
         outputs: outputs(snapshot),
         firewall_log: pipeline.firewall_log(),
+        fleet: pipeline.fleet_counts(),
         groups: pipeline.failing_groups(Timestamp::now(), GROUPS_MAX),
         failure_rates: pipeline.failure_rates(GROUPS_MAX),
         last_verdicts: pipeline.recent().map(LastVerdict::from).collect(),

@@ -1,11 +1,13 @@
 //! The event loop: from the kernel's rings to the pipeline, until a signal.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use detector_common::observation::POLL_INTERVAL_NS;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::info;
 
@@ -20,6 +22,7 @@ use super::sizes::options;
 use super::status::StatusSocket;
 use super::taps::{self, Taps};
 use super::wakeups::{noticed, noticed_after, readable, waiting};
+use crate::fleet::Fleet;
 use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::kernel_now_ns;
 use crate::host::interfaces::Interface;
@@ -76,6 +79,8 @@ pub(super) struct Watch {
     pub(super) lists: Served<ServedLists>,
     pub(super) page: Served<LivePage>,
     pub(super) status: StatusSocket,
+    /// Other gateways' facts wait for the pipeline.
+    arrived: Arc<Notify>,
     pub(super) pipeline: Pipeline,
 }
 
@@ -84,7 +89,7 @@ impl Watch {
         arguments: RunArgs,
         config: Config,
         root: Option<Root>,
-        sinks: Sinks,
+        (sinks, fleet): (Sinks, Option<Fleet>),
         acceptances: Option<Acceptances>,
     ) -> anyhow::Result<Self> {
         let settings = &config.settings;
@@ -102,6 +107,10 @@ impl Watch {
         let endpoint = Endpoint::new(&options, memory);
         if let Some(wait) = arguments.writing.settle {
             pipeline.settle_after(wait);
+        }
+        let arrived = fleet.as_ref().map(Fleet::arrived).unwrap_or_default();
+        if let Some(fleet) = fleet {
+            pipeline.join(fleet);
         }
         keep_history(settings, &mut pipeline);
         if let Some(acceptances) = acceptances {
@@ -139,6 +148,7 @@ impl Watch {
             lists: Served::new(&config.settings, ()),
             page: Served::new(&config.settings, status.latest()),
             status,
+            arrived,
             pipeline,
             arguments,
             config,
@@ -172,6 +182,10 @@ impl Watch {
         outputs.extend(server.map(ToString::to_string));
         let collector = self.config.settings.otlp.endpoint.as_ref();
         outputs.extend(collector.map(ToString::to_string));
+        if let Some(fleet) = self.pipeline.fleet_counts() {
+            let name = fleet.gateway;
+            info!("facts are shared with the fleet as gateway {name}");
+        }
         info!("verdicts go to {}", outputs.join(" and "));
         info!("ready");
     }
@@ -207,6 +221,7 @@ impl Watch {
                     guard?.clear_ready();
                     was_woken = true;
                 }
+                () = self.arrived.notified() => {}
                 () = self.diagnostics.readable() => self.diagnostics.flush(),
                 () = sleep_until(wake) => {}
             }

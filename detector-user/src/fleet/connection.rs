@@ -1,0 +1,200 @@
+//! The connection with the servers, and the streams there.
+
+use std::error::Error;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State as ConnectionState;
+use async_nats::jetstream::context::{GetStreamErrorKind, KeyValueErrorKind};
+use async_nats::jetstream::kv::{Config as BucketConfig, Store};
+use async_nats::jetstream::stream::{Config as StreamConfig, StorageType};
+use async_nats::jetstream::{Context, ContextBuilder, ErrorCode};
+use async_nats::{Client, ConnectOptions, Event};
+use tracing::{info, warn};
+
+use super::message::{
+    FACT_SUBJECTS, FACTS, GATEWAY_SUBJECTS, GATEWAYS, SNAPSHOTS, VERDICT_SUBJECTS, VERDICTS,
+};
+use super::settings::{FleetSettings, FleetSettingsError};
+use super::shared::Shared;
+use crate::outlet::http::tls::TlsError;
+use crate::outlet::message_kind::FLEET_UNAVAILABLE;
+
+/// Longest wait for an answer of the server.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest pause between attempts to connect.
+const RECONNECT_LONGEST: Duration = Duration::from_secs(4);
+/// Time for which a server recognises a verdict that is sent again.
+const DUPLICATES: Duration = Duration::from_secs(3_600);
+/// Acknowledgements in flight.
+const IN_FLIGHT: usize = 64;
+
+/// Failure to start the fleet.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// Its settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] FleetSettingsError),
+    /// Its files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system has no thread left for it.
+    #[error("cannot start a thread for the fleet: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Returns the options of connections, with all that files say.
+pub(super) fn options(
+    settings: &FleetSettings,
+    gateway: &str,
+    shared: &Arc<Shared>,
+) -> Result<ConnectOptions, FleetError> {
+    let shared = Arc::clone(shared);
+    let mut options = ConnectOptions::new()
+        .name(format!("tlswhy {gateway}"))
+        // A server can keep others from reading the answers.
+        .custom_inbox_prefix(format!("_INBOX_{gateway}"))
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .connection_timeout(TIMEOUT)
+        .request_timeout(Some(TIMEOUT))
+        .reconnect_delay_callback(|attempts| {
+            let doubled = 50_u64 << attempts.min(10);
+            Duration::from_millis(doubled).min(RECONNECT_LONGEST)
+        })
+        .event_callback(move |event| {
+            tell(&shared, &event);
+            ready(())
+        });
+    if let Some((user, password)) = settings.credentials()? {
+        options = options.user_and_password(user, password);
+    }
+    if settings.urls.iter().any(super::ServerUrl::is_tls) {
+        let config = settings.tls.config()?;
+        options = options
+            .require_tls(true)
+            .tls_client_config((*config).clone());
+    }
+    Ok(options)
+}
+
+/// Logs a change of the connection, and failures once until the next change.
+fn tell(shared: &Shared, event: &Event) {
+    let mut state = shared.lock();
+    match event {
+        Event::Connected => {
+            state.counts.connected = true;
+            state.counts.error = None;
+            drop(state);
+            info!("connected to the fleet");
+        }
+        Event::Disconnected | Event::Closed => {
+            let was_connected = std::mem::take(&mut state.counts.connected);
+            drop(state);
+            if was_connected && !shared.is_ending() {
+                warn!(target: FLEET_UNAVAILABLE, "the connection to the fleet broke; facts and verdicts for it wait");
+            }
+        }
+        Event::ServerError(_) | Event::ClientError(_) => {
+            drop(state);
+            complain(shared, &event.to_string());
+        }
+        Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+    }
+}
+
+/// Logs a failure that was not the last one.
+pub(super) fn complain(shared: &Shared, failure: &str) {
+    let mut state = shared.lock();
+    if state.counts.error.as_deref() == Some(failure) {
+        return;
+    }
+    state.counts.error = Some(failure.to_owned());
+    drop(state);
+    warn!(target: FLEET_UNAVAILABLE, "the fleet is not available: {failure}; facts and verdicts for it wait");
+}
+
+/// Connects; goes on in the background until a server answers.
+pub(super) async fn connect(
+    options: ConnectOptions,
+    settings: &FleetSettings,
+) -> Result<Client, async_nats::ConnectError> {
+    let urls: Vec<&str> = settings.urls.iter().map(super::ServerUrl::as_str).collect();
+    options.connect(urls).await
+}
+
+/// Whether a server is there.
+pub(super) fn is_connected(client: &Client) -> bool {
+    client.connection_state() == ConnectionState::Connected
+}
+
+/// Returns the interface to streams.
+pub(super) fn streams(client: Client) -> Context {
+    ContextBuilder::new()
+        .timeout(TIMEOUT)
+        .ack_timeout(TIMEOUT)
+        .max_ack_inflight(IN_FLIGHT)
+        .build(client)
+}
+
+/// Creates the streams that are missing. One that this gateway may not ask about, or not create, is somebody else's
+/// care: to publish needs neither.
+pub(super) async fn create_missing(
+    jetstream: &Context,
+    settings: &FleetSettings,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let all = [
+        (FACTS, FACT_SUBJECTS, -1),
+        (VERDICTS, VERDICT_SUBJECTS, -1),
+        (GATEWAYS, GATEWAY_SUBJECTS, 1),
+    ];
+    for (name, subjects, each) in all {
+        match jetstream.get_stream(name).await {
+            Ok(_) => continue,
+            Err(error) if is_missing(&error.kind()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        jetstream
+            .create_stream(StreamConfig {
+                name: name.to_owned(),
+                subjects: vec![subjects.to_owned()],
+                max_age: settings.retention,
+                max_messages_per_subject: each,
+                storage: StorageType::File,
+                num_replicas: settings.replicas,
+                duplicate_window: DUPLICATES.min(settings.retention),
+                ..StreamConfig::default()
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    match kind {
+        GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        _ => false,
+    }
+}
+
+/// Returns the bucket of snapshots, and creates it if it is missing.
+pub(super) async fn snapshots(
+    jetstream: &Context,
+    settings: &FleetSettings,
+) -> Result<Store, Box<dyn Error + Send + Sync>> {
+    match jetstream.get_key_value(SNAPSHOTS).await {
+        Ok(store) => return Ok(store),
+        Err(error) if error.kind() == KeyValueErrorKind::GetBucket => {}
+        Err(error) => return Err(error.into()),
+    }
+    let config = BucketConfig {
+        bucket: SNAPSHOTS.to_owned(),
+        history: 1,
+        max_age: settings.retention,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        ..BucketConfig::default()
+    };
+    Ok(jetstream.create_key_value(config).await?)
+}

@@ -1,0 +1,124 @@
+//! The state that the pipeline and the fleet's thread share. Nobody waits for I/O while it is locked.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::ledger::Ledger;
+use super::merged::Merged;
+use super::message::Skipped;
+use crate::cause::history::Lesson;
+use crate::outlet::status::FleetCounts;
+
+/// Maximum lessons of other gateways that wait for the pipeline; then no more messages are read.
+const ARRIVALS_MAX: usize = 16_384;
+
+/// The shared state.
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Own facts wait.
+    pub(super) waits: Notify,
+    /// Lessons of others wait.
+    pub(super) arrived: Arc<Notify>,
+    /// There is room for more of those.
+    pub(super) room: Notify,
+    /// The thread is to end.
+    pub(super) end: Notify,
+    pub(super) is_ending: AtomicBool,
+}
+
+/// Its changing part.
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    pub(super) merged: Merged,
+    pub(super) arrivals: VecDeque<(Arc<str>, Lesson)>,
+    pub(super) counts: FleetCounts,
+    /// Sequence number up to which the earlier agent's facts are in its snapshot, and the stream's last one then.
+    pub(super) restored: u64,
+    pub(super) catch_up: u64,
+    /// Sequence number of the message read last.
+    pub(super) followed: u64,
+    /// Sequence number of the message acknowledged last.
+    pub(super) acknowledged: u64,
+    pub(super) taps: Vec<String>,
+    /// Losses of the agent other than facts.
+    pub(super) losses: u64,
+}
+
+impl State {
+    /// Returns the sequence number up to which all of this gateway's messages are in its ledger.
+    pub(super) fn covered(&self) -> u64 {
+        if self.followed < self.catch_up {
+            return self.restored;
+        }
+        self.acknowledged.max(self.catch_up)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(gateway: &str, max_facts: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                ledger: Ledger::new(max_facts),
+                merged: Merged::new(max_facts),
+                arrivals: VecDeque::new(),
+                counts: FleetCounts {
+                    gateway: gateway.to_owned(),
+                    ..FleetCounts::default()
+                },
+                restored: 0,
+                catch_up: 0,
+                followed: 0,
+                acknowledged: 0,
+                taps: Vec::new(),
+                losses: 0,
+            }),
+            waits: Notify::new(),
+            arrived: Arc::default(),
+            room: Notify::new(),
+            end: Notify::new(),
+            is_ending: AtomicBool::new(false),
+        }
+    }
+
+    /// Locks the state. It is consistent between any two statements, so that a panic does no harm.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the thread is to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is room for lessons of others.
+    pub(super) async fn wait_for_room(&self) {
+        while self.lock().arrivals.len() >= ARRIVALS_MAX {
+            self.room.notified().await;
+        }
+    }
+
+    /// Counts a message that is skipped.
+    pub(super) fn skip(&self, reason: Skipped) {
+        let mut state = self.lock();
+        *state
+            .counts
+            .skipped
+            .entry(reason.name().to_owned())
+            .or_default() += 1;
+    }
+
+    /// Returns the counts so far.
+    pub(super) fn counts(&self) -> FleetCounts {
+        let state = self.lock();
+        FleetCounts {
+            facts_waiting: state.ledger.waiting() as u64,
+            facts_lost: state.ledger.lost(),
+            facts_known: state.merged.len() as u64,
+            facts_evicted: state.merged.evicted(),
+            ..state.counts.clone()
+        }
+    }
+}
