@@ -43,7 +43,7 @@ fn options(folder: &Path) -> SinkOptions {
 }
 
 fn start(options: SinkOptions) -> Sinks {
-    let (sinks, mut warnings) = Sinks::start(&options).unwrap();
+    let (sinks, mut warnings) = Sinks::start(&options, Vec::new()).unwrap();
     // A test may have stopped it.
     warnings.retain(|it| !it.contains("cannot reach journald"));
     assert!(warnings.is_empty(), "{warnings:?}");
@@ -116,7 +116,7 @@ fn a_journald_that_is_away_at_the_start_is_told_once() {
     let mut journal = PrivateJournal::start();
     let folder = tempfile::tempdir().unwrap();
     journal.stop();
-    let (mut sinks, warnings) = Sinks::start(&options(folder.path())).unwrap();
+    let (mut sinks, warnings) = Sinks::start(&options(folder.path()), Vec::new()).unwrap();
     let expected = format!(
         "cannot reach journald at {DEFAULT_SOCKET}; start systemd-journald or use --output text; \
          verdicts for it wait"

@@ -106,9 +106,12 @@ fn install(missing: &[Package]) -> anyhow::Result<()> {
             .args(&packages),
     )
     .with_context(|| format!("`{command}` failed"))?;
-    if packages.contains(&"prometheus") && is_there("/run/systemd/system") {
-        // Its tools are wanted, not the service that Debian starts by itself.
-        let _ = run(Command::new("systemctl").args(["disable", "--now", "prometheus.service"]));
+    for package in ["prometheus", "nats-server"] {
+        if packages.contains(&package) && is_there("/run/systemd/system") {
+            // The program is wanted, not the service that Debian starts by itself.
+            let service = format!("{package}.service");
+            let _ = run(Command::new("systemctl").args(["disable", "--now", &service]));
+        }
     }
     Ok(())
 }

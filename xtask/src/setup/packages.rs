@@ -80,6 +80,7 @@ pub const PACKAGES: &[Package] = &[
     package(Group::Base, "util-linux", &["setpriv", "nsenter"], "dropping privileges and entering containers in tests"),
     package(Group::Base, "ethtool", &["ethtool"], "switching offloads in tests"),
     package(Group::Base, "prometheus", &["promtool"], "checking metrics and alerts in tests"),
+    package(Group::Base, "nats-server", &["nats-server"], "the fleet's server in tests"),
     package(Group::Clients, "gnutls-bin", &["gnutls-cli"], "a client"),
     package(Group::Clients, "wget", &["wget"], "a client"),
     package(Group::Clients, "libnss3-tools", &["tstclnt", "certutil", "pk12util"], "a client and its certificates"),

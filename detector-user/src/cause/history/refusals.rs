@@ -285,6 +285,7 @@ mod tests {
             by_others: true,
             interceptor_unseen: false,
             direct: false,
+            fleet: None,
             origin: None,
             other_apps_accept: false,
             reasons: Reasons::new(Vec::new(), 1.0, &PRIOR),

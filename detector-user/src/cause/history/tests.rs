@@ -1,5 +1,6 @@
 //! Groups of connections, and the history's verdicts on them.
 
+mod lessons;
 mod origins;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::outlet::status::FleetCounts;
 pub use fact::{AppId, FactBatch, FactKey, Seen, SharedFact};
 pub use health::Health;
 pub use snapshot::{SnapshotPart, parts};
@@ -58,17 +59,15 @@ pub enum Skipped {
 }
 
 impl Skipped {
-    /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Version, Self::Malformed, Self::Clients, Self::TooMany];
-
     /// Returns a short stable name, for counters.
     #[must_use]
     pub const fn name(self) -> &'static str {
+        let [version, malformed, clients, too_many] = FleetCounts::SKIPPED;
         match self {
-            Self::Version => "version",
-            Self::Malformed => "malformed",
-            Self::Clients => "clients",
-            Self::TooMany => "too-many",
+            Self::Version => version,
+            Self::Malformed => malformed,
+            Self::Clients => clients,
+            Self::TooMany => too_many,
         }
     }
 }

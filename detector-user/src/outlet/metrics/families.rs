@@ -10,6 +10,7 @@ use super::family::{
 use super::meter::Counted;
 use super::snapshot::{Scrape, Snapshot};
 use crate::outlet::sink::{SinkError, SinkStatus};
+use crate::outlet::status::FleetCounts;
 use crate::verdict::{Cause, Intercepted};
 
 /// Every metric.
@@ -296,6 +297,73 @@ pub const FAMILIES: &[Family] = &[
             ]
         },
     ),
+    gauge(
+        "tlswhy_fleet_connected",
+        &[],
+        "Whether a server of the fleet is there; absent without a fleet, like the others of it",
+        |scrape| of_fleet(scrape, |it| one(u64::from(it.connected))),
+    ),
+    counter(
+        "tlswhy_fleet_facts",
+        &["direction"],
+        "Facts shared with the fleet: published, taken in from other gateways, and lost, which made room for \
+         others before they were published",
+        |scrape| {
+            of_fleet(scrape, |it| {
+                vec![
+                    labelled(&["published"], it.facts_published),
+                    labelled(&["taken"], it.facts_taken),
+                    labelled(&["lost"], it.facts_lost),
+                ]
+            })
+        },
+    ),
+    gauge(
+        "tlswhy_fleet_facts_waiting",
+        &[],
+        "Facts that wait to be published or acknowledged",
+        |scrape| of_fleet(scrape, |it| one(it.facts_waiting + it.facts_unacknowledged)),
+    ),
+    gauge(
+        "tlswhy_fleet_facts_known",
+        &[],
+        "Facts in memory, of all gateways",
+        |scrape| of_fleet(scrape, |it| one(it.facts_known)),
+    ),
+    counter(
+        "tlswhy_fleet_messages_skipped",
+        &["reason"],
+        "Messages of other gateways that were skipped: of another version, malformed, with clients named otherwise, \
+         or too large",
+        |scrape| {
+            of_fleet(scrape, |it| {
+                let number = |reason: &str| it.skipped.get(reason).copied().unwrap_or(0);
+                let reasons = FleetCounts::SKIPPED.into_iter();
+                reasons
+                    .map(|reason| labelled(&[reason], number(reason)))
+                    .collect()
+            })
+        },
+    ),
+    gauge(
+        "tlswhy_fleet_messages_behind",
+        &[],
+        "Messages of facts that are not read yet",
+        |scrape| of_fleet(scrape, |it| one(it.messages_behind)),
+    ),
+    in_unit(
+        gauge(
+            "tlswhy_fleet_lag",
+            &[],
+            "Age of the message of facts that was read last, while further ones wait",
+            |scrape| {
+                of_fleet(scrape, |it| {
+                    vec![(Vec::new(), Number::Real(it.lag_ms as f64 / 1_000.0))]
+                })
+            },
+        ),
+        Unit::Seconds,
+    ),
     in_unit(
         gauge(
             "tlswhy_kernel_memory",
@@ -336,6 +404,10 @@ pub const FAMILIES: &[Family] = &[
         Unit::Seconds,
     ),
 ];
+
+fn of_fleet(snapshot: &Snapshot, of: fn(&FleetCounts) -> Vec<Sample>) -> Vec<Sample> {
+    snapshot.fleet.as_ref().map_or_else(Vec::new, of)
+}
 
 fn by_sink(snapshot: &Snapshot, of: fn(&SinkStatus) -> u64) -> Vec<Sample> {
     let sinks = snapshot.sinks.iter();

@@ -7,6 +7,7 @@ use detector_common::counter::Counter;
 use super::meter::{TapConnections, VerdictCounts};
 use super::process::Process;
 use crate::outlet::sink::SinkStatus;
+use crate::outlet::status::FleetCounts;
 use crate::outlet::tally::Tally;
 
 /// The agent's numbers at one moment.
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub sinks: Vec<SinkStatus>,
     /// Learned facts that could not be saved.
     pub unkept: u64,
+    /// The fleet's numbers, if there is one.
+    pub fleet: Option<FleetCounts>,
     /// Tapped interfaces.
     pub taps: Vec<TapState>,
     /// Kernel memory, bytes.

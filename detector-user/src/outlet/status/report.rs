@@ -208,6 +208,11 @@ pub struct FleetCounts {
     pub lag_ms: u64,
 }
 
+impl FleetCounts {
+    /// Reasons for which messages are skipped.
+    pub const SKIPPED: [&'static str; 4] = ["version", "malformed", "clients", "too-many"];
+}
+
 /// A kind of loss.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Loss {

@@ -128,6 +128,21 @@ impl Text<'_> {
                 log.lost
             )?;
         }
+        if let Some(fleet) = &report.fleet {
+            let state = match (&fleet.error, fleet.connected) {
+                (_, true) => "connected".to_owned(),
+                (Some(error), _) => escaped(error).to_string(),
+                (None, _) => "no server is there".to_owned(),
+            };
+            writeln!(
+                f,
+                "fleet        as {}, {state}: {} published, {} waiting, {} of others taken in",
+                escaped(&fleet.gateway),
+                counted(fleet.facts_published, "fact", "facts"),
+                fleet.facts_waiting + fleet.facts_unacknowledged,
+                fleet.facts_taken
+            )?;
+        }
         let rates = report.rates;
         writeln!(
             f,

@@ -1,5 +1,6 @@
 //! Work of every two seconds: the clock, metrics, and reports of losses.
 
+use detector_common::counter::Counter;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -38,6 +39,19 @@ impl Watch {
         }
     }
 
+    /// Sets the part of the gateway's health that the fleet's thread does not know.
+    fn report_to_fleet(&self, counters: &[(Counter, u64)]) {
+        let Some(fleet) = self.pipeline.fleet() else {
+            return;
+        };
+        let taps = self.taps.tap.tapped.iter();
+        let kernel = counters.iter().filter(|(counter, _)| counter.is_loss());
+        let verdicts = self.pipeline.tally().lost_verdicts;
+        let losses = kernel.map(|(_, number)| number).sum::<u64>()
+            + verdicts.iter().map(|(.., number)| number).sum::<u64>();
+        fleet.set_health(taps.map(|it| it.name.clone()).collect(), losses);
+    }
+
     /// Reports losses, and updates status, metrics and clock.
     pub(super) fn keep_house(&mut self) {
         let status = self.status();
@@ -57,6 +71,7 @@ impl Watch {
             return;
         };
         self.publish(&counters);
+        self.report_to_fleet(&counters);
         let forgotten = forgotten(&counters, self.settled_max);
         if let Some(more) = self.losses.grown("forgotten", forgotten, now) {
             warn!(

@@ -49,6 +49,7 @@ impl Watch {
             connections: self.pipeline.tap_connections(),
             sinks: self.pipeline.sinks(),
             unkept: self.pipeline.unkept(),
+            fleet: self.pipeline.fleet_counts(),
             taps: self.taps.tap.tapped.iter().map(state).collect(),
             ..last.clone()
         }

@@ -7,6 +7,7 @@ use crate::cause::history::Outcomes;
 use crate::flow::tracker::RefusalCounts;
 use crate::outlet::metrics::TapState;
 use crate::outlet::sink::SinkStatus;
+use crate::outlet::status::FleetCounts;
 use crate::outlet::tally::Tally;
 use crate::verdict::Intercepted;
 use crate::verdict::tests::pinning;
@@ -52,6 +53,12 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         forgotten: 1,
         watched_max: 16_384,
         settled_max: 245_760,
+        fleet: Some(FleetCounts {
+            connected: true,
+            facts_published: 70,
+            lag_ms: 1_500,
+            ..FleetCounts::default()
+        }),
         observations: 50,
         chunks: 60,
         malformed: 0,

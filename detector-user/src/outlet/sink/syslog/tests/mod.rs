@@ -439,7 +439,7 @@ fn verdicts_wait_on_disk_for_a_server_that_is_away() {
         journal_socket: "/nonexistent".into(),
         database: None,
     };
-    let (mut sinks, _) = Sinks::start(&options).unwrap();
+    let (mut sinks, _) = Sinks::start(&options, Vec::new()).unwrap();
     for number in 1..=100 {
         while sinks.status()[0].queued > 8 {
             std::thread::sleep(Duration::from_millis(1));
