@@ -12,8 +12,10 @@ use async_nats::jetstream::kv::Operation;
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{TIMEOUT, complain, create_missing, snapshots};
-use super::message::{FACT_SUBJECTS, FACTS, FactBatch, SharedFact, SnapshotPart, gateway_of};
+use super::connection::{TIMEOUT, complain, create_missing};
+use super::message::{
+    FACT_SUBJECTS, FACTS, FactBatch, SNAPSHOTS, SharedFact, SnapshotPart, gateway_of,
+};
 use super::settings::FleetSettings;
 use super::shared::Shared;
 use crate::cause::history::Lesson;
@@ -161,7 +163,7 @@ impl Follower {
         // Before the snapshots: a gateway writes one before it publishes anything.
         let facts = self.jetstream.get_stream(FACTS).await?;
         let last = facts.cached_info().state.last_sequence;
-        let bucket = snapshots(&self.jetstream, &self.settings).await?;
+        let bucket = self.jetstream.get_key_value(SNAPSHOTS).await?;
         let mut read: BTreeMap<Arc<str>, Read> = BTreeMap::new();
         if bucket.status().await?.values() > 0 {
             let mut entries = bucket.watch_with_history(">").await?;

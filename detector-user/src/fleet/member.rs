@@ -18,10 +18,10 @@ use tokio::sync::mpsc::{Receiver as JobReceiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::warn;
 
-use super::connection::{FleetError, complain, connect, is_connected, options, snapshots, streams};
+use super::connection::{FleetError, complain, connect, is_connected, options, streams};
 use super::follower::{Follower, now_s};
 use super::merged::Merged;
-use super::message::{Health, gateway_subject, write};
+use super::message::{Health, SNAPSHOTS, gateway_subject, write};
 use super::publisher::Publisher;
 use super::settings::FleetSettings;
 use super::shared::Shared;
@@ -356,7 +356,7 @@ impl Member {
         is_final: bool,
         parts_before: usize,
     ) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
-        let bucket = snapshots(jetstream, &self.settings).await?;
+        let bucket = jetstream.get_key_value(SNAPSHOTS).await?;
         let names = (&*self.gateway, self.clients.as_str());
         write_snapshot(&bucket, &self.shared, names, is_final, parts_before).await
     }

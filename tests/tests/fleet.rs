@@ -1,0 +1,386 @@
+//! Gateways that share facts and verdicts over a real server of NATS, Debian's.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use detector_user::cause::history::{Answer, Lesson};
+use detector_user::cause::knowledge::Knowledge;
+use detector_user::fleet::message::{self, FactBatch};
+use detector_user::fleet::{Clients, Fleet, FleetSettings};
+use detector_user::flow::receiver::TimedReceiver;
+use detector_user::flow::tls::app::App;
+use detector_user::operate::pipeline::Pipeline;
+use detector_user::outlet::database::Acceptances;
+use detector_user::outlet::sink::{
+    Folds, JsonShape, OtlpSettings, SinkOptions, Sinks, SyslogSettings,
+};
+use detector_user::source::capture::CaptureFile;
+use detector_user::source::capture_tap::CaptureTap;
+use detector_user::verdict::{Cause, Verdict};
+use tempfile::TempDir;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PINNED: &str = "pins-pinned-go";
+const BESIDE: [&str; 3] = [
+    "accepts-cdnhost-curl",
+    "accepts-shop-curl",
+    "accepts-pinned-go",
+];
+
+/// A server of NATS with JetStream, on loopback.
+struct Server {
+    port: u16,
+    store: TempDir,
+    process: Option<Child>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut server = Self {
+            port: free.local_addr().unwrap().port(),
+            store: tempfile::tempdir().unwrap(),
+            process: None,
+        };
+        drop(free);
+        server.resume();
+        server
+    }
+
+    /// Starts it, with what it stored before.
+    fn resume(&mut self) {
+        let process = Command::new("nats-server")
+            .args([
+                "-js",
+                "-a",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-sd",
+            ])
+            .arg(self.store.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.process = Some(process.expect("nats-server: cargo xtask setup installs it"));
+        wait("the server listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
+        });
+    }
+
+    /// Kills it.
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    fn settings(&self, gateway: &str) -> FleetSettings {
+        FleetSettings {
+            urls: vec![format!("nats://127.0.0.1:{}", self.port).parse().unwrap()],
+            gateway: Some(gateway.to_owned()),
+            ..FleetSettings::default()
+        }
+    }
+
+    fn join(&self, gateway: &str) -> Fleet {
+        Fleet::start(&self.settings(gateway), None).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits until there is something.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn sinks(fleet: &Fleet) -> Sinks {
+    let options = SinkOptions {
+        outputs: Vec::new(),
+        json_file: None,
+        json_shape: JsonShape::Json,
+        waits_for_file: false,
+        queue: 100,
+        syslog: SyslogSettings::default(),
+        otlp: OtlpSettings::default(),
+        fold: Duration::ZERO,
+        folds: Folds::default(),
+        state_directory: None,
+        spill_max: 1 << 20,
+        runtime_directory: None,
+        journal_socket: PathBuf::new(),
+        database: None,
+    };
+    Sinks::start(&options, vec![fleet.sink()]).unwrap().0
+}
+
+/// Returns an agent whose connections are all intercepted.
+fn agent(fleet: Fleet) -> Pipeline {
+    let knowledge = Knowledge {
+        intercepted: "always".parse().unwrap(),
+        ..Knowledge::default()
+    };
+    let mut pipeline = Pipeline::new(100, knowledge, sinks(&fleet), |_| {});
+    pipeline.join(fleet);
+    pipeline.count_acceptances(Acceptances::default());
+    pipeline
+}
+
+/// Shows captures to an agent as if they were of now.
+fn show(pipeline: &mut Pipeline, captures: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/corpus");
+    for name in captures {
+        let path = folder.join(format!("pin-go-sslsplit-1.2.{name}-sslsplit-tls12.pcap.gz"));
+        let mut capture = CaptureFile::open(&path).unwrap();
+        let mut tap = CaptureTap::default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_nanos() as i64;
+        let mut is_first = true;
+        while let Some(frame) = capture.next_frame().unwrap() {
+            if std::mem::take(&mut is_first) {
+                pipeline.set_unix_offset(now - frame.time_ns as i64);
+            }
+            tap.capture_frame(&frame, pipeline);
+        }
+        pipeline.end_flows();
+    }
+}
+
+fn last(pipeline: &Pipeline) -> Option<Verdict> {
+    pipeline.recent().next().cloned()
+}
+
+fn is_by_fleet(verdict: &Verdict, gateway: &str) -> bool {
+    let mut evidence = verdict.evidence.iter();
+    evidence.any(|it| it.name == "fleet" && it.detail.contains(gateway))
+}
+
+/// Waits until an agent tells the pin by another gateway's facts.
+fn wait_for_pin(pipeline: &mut Pipeline, gateway: &str) -> Verdict {
+    wait("the pin is told", || {
+        pipeline.advance(pipeline_now());
+        last(pipeline).filter(|it| it.cause == Cause::Pinning && is_by_fleet(it, gateway))
+    })
+}
+
+/// Time on the captures' clock at which nothing is due any more.
+const fn pipeline_now() -> u64 {
+    u64::MAX / 2
+}
+
+fn lesson(number: u64) -> Lesson {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Lesson {
+        client: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
+        app: App::of_number(number % 7),
+        name: format!("n{}.test", number % 11).into(),
+        issuer: None,
+        intercepted: true,
+        answer: Answer::Refused,
+        sure: 0.85,
+        time_s: time.as_secs(),
+        is_news: true,
+    }
+}
+
+fn record(fleet: &Fleet, numbers: std::ops::Range<u64>) {
+    let lessons: Vec<Lesson> = numbers.map(lesson).collect();
+    fleet.record(&lessons);
+}
+
+/// Returns each fact's clients and count that a gateway knows of another.
+fn known(fleet: &Fleet, gateway: &str) -> Vec<(String, u64)> {
+    fleet.with_facts(|facts| {
+        let mut known: Vec<_> = facts
+            .iter()
+            .filter_map(|(key, by)| Some((key.client.to_string(), by.get(gateway)?.count)))
+            .collect();
+        known.sort();
+        known
+    })
+}
+
+fn all_once(number: u64) -> Vec<(String, u64)> {
+    let client = |it: u64| Ipv4Addr::from(0x0a00_0000 + it as u32).to_string();
+    let mut all: Vec<_> = (0..number).map(|it| (client(it), 1)).collect();
+    all.sort();
+    all
+}
+
+/// Drains an agent's lessons, as its pipeline does.
+fn wait_for_facts(fleet: &Fleet, gateway: &str, number: u64) {
+    wait("all facts arrive", || {
+        fleet.take_lessons();
+        (known(fleet, gateway) == all_once(number)).then_some(())
+    });
+}
+
+/// Every gateway's part alone shows a refusal of unknown cause, or none.
+#[test]
+fn a_pin_is_told_by_the_facts_of_another_gateway() {
+    let server = Server::start();
+    for clients in [Clients::Clear, Clients::Hashed] {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "a key of the whole fleet\n").unwrap();
+        let join = |gateway: &str| {
+            let settings = FleetSettings {
+                clients,
+                clients_key_file: Some(key.clone()),
+                ..server.settings(gateway)
+            };
+            Fleet::start(&settings, None).unwrap()
+        };
+        // Gateways of one kind skip the other's facts.
+        let [a, b] = ["a", "b"].map(|it| format!("gw-{it}-{clients}"));
+        let (mut first, mut second) = (agent(join(&a)), agent(join(&b)));
+        show(&mut first, &[PINNED]);
+        let alone = last(&first).unwrap();
+        assert_eq!(alone.cause, Cause::CertificateRejected);
+        show(&mut second, &BESIDE);
+        assert!(last(&second).is_none());
+        let pin = wait_for_pin(&mut first, &b);
+        assert!(pin.revises.is_some());
+        // The agents' verdicts are in the stream, once each, and without addresses if those are hashed.
+        wait("both verdicts are published", || {
+            (first.fleet_counts()?.verdicts_published == 2).then_some(())
+        });
+        // A later one starts from what they left.
+        let mut third = agent(join(&format!("gw-c-{clients}")));
+        show(&mut third, &[PINNED]);
+        wait_for_pin(&mut third, &b);
+        for agent in [&mut first, &mut second, &mut third] {
+            agent.close(Duration::from_secs(10));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_away_gets_all_once_and_a_newcomer_reads_snapshots() {
+    let mut server = Server::start();
+    let [a, b] = ["gw-a", "gw-b"].map(|gateway| server.join(gateway));
+    record(&a, 0..300);
+    wait_for_facts(&b, "gw-a", 300);
+    server.stop();
+    wait("the server is missed", || {
+        (!a.counts().connected).then_some(())
+    });
+    record(&a, 300..1_000);
+    assert!(a.counts().facts_waiting > 0);
+    server.resume();
+    wait_for_facts(&b, "gw-a", 1_000);
+    assert_eq!(a.counts().facts_lost, 0);
+    // Its facts are in its snapshot alone, once the messages are gone.
+    a.close(Duration::from_secs(20));
+    purge_facts(&server);
+    let c = server.join("gw-c");
+    wait_for_facts(&c, "gw-a", 1_000);
+    // The counts of an earlier agent go on.
+    let a = server.join("gw-a");
+    wait("it knows its own facts", || {
+        (known(&a, "gw-a") == all_once(1_000)).then_some(())
+    });
+    record(&a, 0..1);
+    wait("the count goes on", || {
+        c.take_lessons();
+        let twice = |it: &(String, u64)| *it == ("10.0.0.0".to_owned(), 2);
+        known(&c, "gw-a").iter().any(twice).then_some(())
+    });
+}
+
+/// Facts that wait when an agent ends survive on disk.
+#[test]
+fn facts_of_an_agent_that_never_met_the_server_follow_after_its_restart() {
+    let mut server = Server::start();
+    server.stop();
+    let state = tempfile::tempdir().unwrap();
+    let start = || Fleet::start(&server.settings("gw-a"), Some(state.path().to_owned())).unwrap();
+    let a = start();
+    record(&a, 0..500);
+    a.close(Duration::from_secs(1));
+    let a = start();
+    server.resume();
+    let b = server.join("gw-b");
+    wait_for_facts(&b, "gw-a", 500);
+    a.close(Duration::from_secs(20));
+    assert!(std::fs::read_dir(state.path()).unwrap().next().is_none());
+}
+
+/// Messages of another version are skipped and counted, and those after them are read.
+#[test]
+fn messages_of_other_versions_are_skipped_and_counted() {
+    let server = Server::start();
+    let b = server.join("gw-b");
+    let a = server.join("gw-a");
+    record(&a, 0..1);
+    wait_for_facts(&b, "gw-a", 1);
+    let later = br#"{"version":2,"rows":[[1,2]]}"#;
+    request(&server, &message::fact_subject("gw-a"), later);
+    let mut wrong: FactBatch =
+        message::read(br#"{"version":1,"clients":"clear","facts":[]}"#).unwrap();
+    wrong.clients = "hashed:01020304".to_owned();
+    request(
+        &server,
+        &message::fact_subject("gw-a"),
+        &message::write(&wrong).unwrap(),
+    );
+    record(&a, 1..2);
+    wait_for_facts(&b, "gw-a", 2);
+    let skipped = b.counts().skipped;
+    assert_eq!(
+        (skipped["version"], skipped["clients"]),
+        (1, 1),
+        "{skipped:?}"
+    );
+}
+
+/// Publishes a message, or asks the server something, and returns the answer.
+fn request(server: &Server, subject: &str, payload: &[u8]) -> Vec<u8> {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut to = &stream;
+    let mut from = BufReader::new(&stream);
+    write!(
+        to,
+        "CONNECT {{\"verbose\":false}}\r\nSUB _INBOX.test 1\r\nPUB {subject} _INBOX.test {}\r\n",
+        payload.len()
+    )
+    .unwrap();
+    to.write_all(payload).unwrap();
+    to.write_all(b"\r\n").unwrap();
+    loop {
+        let mut line = String::new();
+        assert!(from.read_line(&mut line).unwrap() > 0, "the server hung up");
+        if let Some(rest) = line.strip_prefix("MSG _INBOX.test 1 ") {
+            let mut answer = vec![0; rest.trim().parse().unwrap()];
+            from.read_exact(&mut answer).unwrap();
+            return answer;
+        }
+    }
+}
+
+fn purge_facts(server: &Server) {
+    let answer = request(server, "$JS.API.STREAM.PURGE.TLSWHY_FACT", b"");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["success"], true, "{answer}");
+}
