@@ -26,9 +26,9 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PINNED: &str = "pins-pinned-go";
 const BESIDE: [&str; 3] = [
-    "accepts-cdnhost-curl",
-    "accepts-shop-curl",
-    "accepts-pinned-go",
+    "accepts-cdnhost-go",
+    "accepts-shop-go",
+    "accepts-pinned-curl",
 ];
 
 /// A server of NATS with JetStream, on loopback.
