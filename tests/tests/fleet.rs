@@ -290,7 +290,7 @@ fn a_server_that_was_away_gets_all_once_and_a_newcomer_reads_snapshots() {
     wait_for_facts(&b, "gw-a", 1_000);
     assert_eq!(a.counts().facts_lost, 0);
     // Its facts are in its snapshot alone, once the messages are gone.
-    a.close(Duration::from_secs(20));
+    a.close();
     purge_facts(&server);
     let c = server.join("gw-c");
     wait_for_facts(&c, "gw-a", 1_000);
@@ -316,12 +316,12 @@ fn facts_of_an_agent_that_never_met_the_server_follow_after_its_restart() {
     let start = || Fleet::start(&server.settings("gw-a"), Some(state.path().to_owned())).unwrap();
     let a = start();
     record(&a, 0..500);
-    a.close(Duration::from_secs(1));
+    a.close();
     let a = start();
     server.resume();
     let b = server.join("gw-b");
     wait_for_facts(&b, "gw-a", 500);
-    a.close(Duration::from_secs(20));
+    a.close();
     assert!(std::fs::read_dir(state.path()).unwrap().next().is_none());
 }
 

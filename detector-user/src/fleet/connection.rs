@@ -86,11 +86,13 @@ fn tell(shared: &Shared, event: &Event) {
             state.counts.connected = true;
             state.counts.error = None;
             drop(state);
+            shared.changed.notify_waiters();
             info!("connected to the fleet");
         }
         Event::Disconnected | Event::Closed => {
             let was_connected = std::mem::take(&mut state.counts.connected);
             drop(state);
+            shared.changed.notify_waiters();
             if was_connected && !shared.is_ending() {
                 warn!(target: FLEET_UNAVAILABLE, "the connection to the fleet broke; facts and verdicts for it wait");
             }

@@ -21,7 +21,7 @@ use super::shared::Shared;
 use crate::cause::history::Lesson;
 
 /// Pause after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 /// A gateway whose clock is ahead by more than this has seen its facts now.
 const AHEAD_S: u64 = 300;
 
@@ -52,8 +52,14 @@ type Failure = Box<dyn Error + Send + Sync>;
 impl Follower {
     /// Follows for ever.
     pub(super) async fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
         loop {
-            if let Err(error) = self.follow().await {
+            let followed = tokio::select! {
+                // A server that comes back knows nothing of this consumer.
+                () = shared.changed.notified() => Ok(()),
+                followed = self.follow() => followed,
+            };
+            if let Err(error) = followed {
                 complain(&self.shared, &error.to_string());
             }
             sleep(PAUSE).await;
@@ -90,7 +96,6 @@ impl Follower {
             let mut sequence = 0;
             if let Ok(info) = message.info() {
                 sequence = info.stream_sequence;
-                self.next = sequence + 1;
                 let published_ns = info.published.unix_timestamp_nanos();
                 let now_ns = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
                 let age_ms =
@@ -104,7 +109,10 @@ impl Follower {
             }
             self.take_message(&message.subject, &message.payload, sequence)
                 .await;
-            self.shared.lock().followed = sequence;
+            // Not before: whatever interrupts this, the message comes again.
+            self.next = self.next.max(sequence + 1);
+            let mut state = self.shared.lock();
+            state.followed = state.followed.max(sequence);
         }
         Ok(())
     }

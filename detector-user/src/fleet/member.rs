@@ -165,14 +165,11 @@ impl Fleet {
         evaluate(&self.shared.lock().merged)
     }
 
-    /// Ends the thread: facts that wait are published within `patience`, and otherwise kept in the state directory.
-    pub fn close(self, patience: Duration) {
+    /// Ends the thread: facts that wait are published within five seconds, and otherwise kept in the state directory.
+    pub fn close(self) {
         self.shared.is_ending.store(true, Ordering::Release);
         self.shared.end.notify_one();
-        // Longer than the thread needs by its own limits.
-        let _ = self
-            .is_done
-            .recv_timeout(2 * patience + Duration::from_secs(2));
+        let _ = self.is_done.recv_timeout(LAST_WORDS + HEALTH);
     }
 }
 
@@ -187,7 +184,7 @@ impl Drop for Fleet {
     }
 }
 
-/// Longest time for what is left at the end.
+/// Longest time for the rest at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The thread's side.

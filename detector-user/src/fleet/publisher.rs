@@ -52,7 +52,16 @@ impl Publisher {
                 self.shared.waits.notified().await;
                 sleep(COLLECT).await;
             }
-            while !self.publish().await {
+            let shared = Arc::clone(&self.shared);
+            loop {
+                let is_done = tokio::select! {
+                    // Acknowledgements that were under way do not come any more.
+                    () = shared.changed.notified() => false,
+                    is_done = self.publish() => is_done,
+                };
+                if is_done {
+                    break;
+                }
                 sleep(PAUSE).await;
             }
         }

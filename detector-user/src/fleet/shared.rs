@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) arrived: Arc<Notify>,
     /// There is room for more of those.
     pub(super) room: Notify,
+    /// The connection broke, or is there again: no answer will come to earlier questions.
+    pub(super) changed: Notify,
     /// The thread is to end.
     pub(super) end: Notify,
     pub(super) is_ending: AtomicBool,
@@ -78,6 +80,7 @@ impl Shared {
             waits: Notify::new(),
             arrived: Arc::default(),
             room: Notify::new(),
+            changed: Notify::new(),
             end: Notify::new(),
             is_ending: AtomicBool::new(false),
         }

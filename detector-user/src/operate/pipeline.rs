@@ -347,7 +347,7 @@ impl Pipeline {
         }
         if let Some(fleet) = self.fleet.take() {
             fleet.record(&self.history.take_lessons());
-            fleet.close(patience);
+            fleet.close();
         }
     }
 
