@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use detector_user::cause::history::{Answer, Lesson};
 use detector_user::cause::knowledge::Knowledge;
-use detector_user::fleet::message::{self, FactBatch};
+use detector_user::fleet::message::{self, FactBatch, GatewayVerdict};
 use detector_user::fleet::{Clients, Fleet, FleetSettings};
 use detector_user::flow::receiver::TimedReceiver;
 use detector_user::flow::tls::app::App;
@@ -260,7 +260,7 @@ fn a_pin_is_told_by_the_facts_of_another_gateway() {
         assert!(last(&second).is_none());
         let pin = wait_for_pin(&mut first, &b);
         assert!(pin.revises.is_some());
-        // The agents' verdicts are in the stream, once each, and without addresses if those are hashed.
+        // The refusal, and the pin that replaces it.
         wait("both verdicts are published", || {
             (first.fleet_counts()?.verdicts_published == 2).then_some(())
         });
@@ -325,6 +325,35 @@ fn facts_of_an_agent_that_never_met_the_server_follow_after_its_restart() {
     assert!(std::fs::read_dir(state.path()).unwrap().next().is_none());
 }
 
+/// A verdict that was made without a server follows, and one that is sent again is there once.
+#[test]
+fn verdicts_wait_for_the_server_and_each_is_there_once() {
+    let mut server = Server::start();
+    server.stop();
+    let mut agent = agent(server.join("gw-a"));
+    show(&mut agent, &[PINNED]);
+    let verdict = last(&agent).unwrap();
+    assert_eq!(agent.fleet_counts().unwrap().verdicts_published, 0);
+    server.resume();
+    let published = |agent: &Pipeline| agent.fleet_counts().unwrap().verdicts_published;
+    wait("the verdict is published", || {
+        (published(&agent) == 1).then_some(())
+    });
+    agent.fleet().unwrap().sink().write(&verdict).unwrap();
+    assert_eq!(published(&agent), 2);
+    assert_eq!(stream(&server, message::VERDICTS)["messages"], 1);
+    let subject = message::verdict_subject("gw-a", "certificate-rejected");
+    let question = format!("{{\"last_by_subj\":\"{subject}\"}}");
+    let subject = format!("$JS.API.STREAM.MSG.GET.{}", message::VERDICTS);
+    let answer = json(&request(&server, &subject, question.as_bytes()));
+    let data = answer["message"]["data"].as_str().unwrap();
+    let shared = GatewayVerdict::new("gw-a", verdict);
+    let written = message::write(&shared).unwrap();
+    // Four letters of base64 for each three bytes.
+    assert_eq!(data.len(), written.len().div_ceil(3) * 4);
+    agent.close(Duration::from_secs(5));
+}
+
 /// Messages of another version are skipped and counted, and those after them are read.
 #[test]
 fn messages_of_other_versions_are_skipped_and_counted() {
@@ -379,8 +408,18 @@ fn request(server: &Server, subject: &str, payload: &[u8]) -> Vec<u8> {
     }
 }
 
+fn json(answer: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(answer).unwrap()
+}
+
+/// Returns the state of a stream.
+fn stream(server: &Server, name: &str) -> serde_json::Value {
+    let answer = request(server, &format!("$JS.API.STREAM.INFO.{name}"), b"");
+    json(&answer)["state"].clone()
+}
+
 fn purge_facts(server: &Server) {
-    let answer = request(server, "$JS.API.STREAM.PURGE.TLSWHY_FACT", b"");
-    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let subject = format!("$JS.API.STREAM.PURGE.{}", message::FACTS);
+    let answer = json(&request(server, &subject, b""));
     assert_eq!(answer["success"], true, "{answer}");
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -26,6 +26,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(4);
 /// Time for which a server recognises a verdict that is sent again.
 const DUPLICATES: Duration = Duration::from_secs(3_600);
+/// Least time between two messages of failures in the log.
+const COMPLAINTS: Duration = Duration::from_secs(30);
 /// Acknowledgements in flight.
 const IN_FLIGHT: usize = 64;
 
@@ -105,13 +107,18 @@ fn tell(shared: &Shared, event: &Event) {
     }
 }
 
-/// Logs a failure that was not the last one.
+/// Logs a failure that was not the last one; several that take turns, once in a while.
 pub(super) fn complain(shared: &Shared, failure: &str) {
     let mut state = shared.lock();
     if state.counts.error.as_deref() == Some(failure) {
         return;
     }
     state.counts.error = Some(failure.to_owned());
+    let now = Instant::now();
+    if state.complained.is_some_and(|at| now < at + COMPLAINTS) {
+        return;
+    }
+    state.complained = Some(now);
     drop(state);
     warn!(target: FLEET_UNAVAILABLE, "the fleet is not available: {failure}; facts and verdicts for it wait");
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -44,6 +45,8 @@ pub(super) struct State {
     pub(super) followed: u64,
     /// Sequence number of the message acknowledged last.
     pub(super) acknowledged: u64,
+    /// When the log had a message of a failure.
+    pub(super) complained: Option<Instant>,
     pub(super) taps: Vec<String>,
     /// Losses of the agent other than facts.
     pub(super) losses: u64,
@@ -74,6 +77,7 @@ impl Shared {
                 catch_up: 0,
                 followed: 0,
                 acknowledged: 0,
+                complained: None,
                 taps: Vec::new(),
                 losses: 0,
             }),
