@@ -282,7 +282,9 @@ impl Member {
         loop {
             ticks.tick().await;
             number += 1;
-            self.shared.lock().merged.forget(now_s());
+            if number.is_multiple_of(SNAPSHOT_EVERY) {
+                self.shared.lock().merged.forget(now_s());
+            }
             if !is_connected(client) {
                 self.keep_waiting();
                 continue;

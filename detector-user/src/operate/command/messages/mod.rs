@@ -28,6 +28,8 @@ use journal::{JournalEntries, Message};
 pub(super) fn start(level: LogLevel) {
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
+        // The fleet's room says all that an operator needs of its connections.
+        .with_target("async_nats", LevelFilter::OFF)
         .with_target(TARGET, filter(level));
     let entries = connected_to_journal()
         .then(JournalEntries::open)
