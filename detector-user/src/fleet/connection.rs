@@ -101,14 +101,21 @@ fn tell(shared: &Shared, event: &Event) {
         }
         Event::ServerError(_) | Event::ClientError(_) => {
             drop(state);
-            complain(shared, &event.to_string());
+            log(shared, &event.to_string());
         }
         Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
     }
 }
 
-/// Logs a failure that was not the last one; several that take turns, once in a while.
+/// Logs the failure of a request. Without a connection all fail, for a reason that was told.
 pub(super) fn complain(shared: &Shared, failure: &str) {
+    if shared.lock().counts.connected {
+        log(shared, failure);
+    }
+}
+
+/// Logs a failure that was not the last one; several that take turns, once in a while.
+pub(super) fn log(shared: &Shared, failure: &str) {
     let mut state = shared.lock();
     if state.counts.error.as_deref() == Some(failure) {
         return;

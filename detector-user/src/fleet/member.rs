@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{Receiver as JobReceiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::warn;
 
-use super::connection::{FleetError, complain, connect, is_connected, options, streams};
+use super::connection::{FleetError, complain, connect, is_connected, log, options, streams};
 use super::follower::{Follower, now_s};
 use super::merged::Merged;
 use super::message::{Health, SNAPSHOTS, gateway_subject, write};
@@ -208,7 +208,7 @@ impl Member {
         let client = match connect(options, &self.settings).await {
             Ok(client) => client,
             Err(error) => {
-                complain(&self.shared, &error.to_string());
+                log(&self.shared, &error.to_string());
                 self.shared.end.notified().await;
                 return self.keep_waiting();
             }
