@@ -22,6 +22,7 @@ Examples:
   tlswhy exclusions --format mitmproxy --inspection-ca ca.pem incident.pcapng
   tlswhy exclusions --format squid --diff /etc/squid/tlswhy.list verdicts.json
   tlswhy exclusions --cause client-auth verdicts.json
+  tlswhy exclusions --fleet --min-clients 3 --min-gateways 2
 
 Without a FILE, the agent's database is asked. An excluded destination is not inspected: read a list before
 an interceptor loads it. Entries that have not failed for --age, or whose verdicts are no longer in the
@@ -44,6 +45,10 @@ pub struct ExclusionsArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with = "database")]
     pub config: Option<PathBuf>,
 
+    /// Ask about all gateways of the fleet: fleet.db instead of verdicts.db
+    #[arg(long)]
+    pub fleet: bool,
+
     /// Format of the list
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: Format,
@@ -60,9 +65,13 @@ pub struct ExclusionsArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub min_connections: usize,
 
-    /// Minimum clients whose connections to a destination failed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub min_clients: usize,
+    /// Minimum clients whose connections to a destination failed [default: 1; of the fleet 2]
+    #[arg(long, value_name = "N")]
+    pub min_clients: Option<usize>,
+
+    /// Minimum gateways of the fleet behind which a destination failed [default: 2]
+    #[arg(long, value_name = "N", requires = "fleet")]
+    pub min_gateways: Option<usize>,
 
     /// File of hosts that are listed in any case, one a line: NAME, .NAME with its subdomains, or an address;
     /// # begins a comment

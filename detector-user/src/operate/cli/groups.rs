@@ -35,7 +35,7 @@ pub struct GroupsArgs {
 
     /// Show what changed since --since instead, compared with as long a time before: newly broken, worse and
     /// fixed [default time: 24h ago]
-    #[arg(long, conflicts_with_all = ["all"])]
+    #[arg(long, conflicts_with_all = ["all", "fleet"])]
     pub changes: bool,
 
     /// Format

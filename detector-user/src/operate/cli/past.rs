@@ -29,6 +29,10 @@ pub struct PastArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["captures", "database"])]
     pub config: Option<PathBuf>,
 
+    /// Ask about all gateways of the fleet: fleet.db instead of verdicts.db
+    #[arg(long, conflicts_with = "captures")]
+    pub fleet: bool,
+
     /// The operator's knowledge about interception, for captures.
     #[command(flatten)]
     pub knowledge: KnowledgeArgs,
@@ -62,6 +66,10 @@ pub struct QueryArgs {
     /// Cause; repeatable [default: any]
     #[arg(long = "cause", value_name = "CAUSE", value_parser = cause(), action = ArgAction::Append)]
     pub causes: Vec<Cause>,
+
+    /// Gateway of the fleet; repeatable [default: any]
+    #[arg(long = "gateway", value_name = "NAME", requires = "fleet", action = ArgAction::Append)]
+    pub gateways: Vec<String>,
 
     /// Minimum confidence, 0 to 1
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = confidence)]
@@ -108,6 +116,7 @@ impl QueryArgs {
             names: self.names.clone(),
             apps: self.apps.clone(),
             causes: self.causes.clone(),
+            gateways: self.gateways.clone(),
             min_confidence: self.min_confidence,
             all,
             limit,

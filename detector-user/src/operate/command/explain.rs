@@ -38,7 +38,7 @@ pub fn run(arguments: &ExplainArgs) -> anyhow::Result<u8> {
             PastOutput::Text => text(path, log.rows, &clocks, &explained),
             PastOutput::Json => json(path, &explained)?,
             PastOutput::Csv => csv(
-                is_first.then_some(HEADS),
+                is_first.then_some(&HEADS[..]),
                 &explained
                     .iter()
                     .map(|it| columns(path, it))

@@ -8,7 +8,8 @@ use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, GroupsArgs, PastOutput};
 use crate::outlet::database::Group;
 use crate::verdict::written_confidence;
 
-const HEADS: [&str; 9] = [
+const HEADS: [&str; 10] = [
+    "GATEWAYS",
     "CLIENT",
     "NAME",
     "FAILED",
@@ -41,12 +42,15 @@ pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
     if groups.is_empty() {
         complain!("tlswhy: no group matches");
     }
+    // The gateways' column is that of a fleet alone.
+    let skipped = usize::from(!past.is_of_fleet());
     let text = match arguments.output {
         PastOutput::Text if groups.is_empty() => String::new(),
-        PastOutput::Text => table(HEADS, &rows(&groups)),
+        PastOutput::Text => table(&HEADS[skipped..], &rows(&groups, skipped)),
         PastOutput::Csv => {
             let heads = HEADS.map(str::to_ascii_lowercase);
-            csv(Some(heads.each_ref().map(String::as_str)), &rows(&groups))?
+            let heads = heads.each_ref().map(String::as_str);
+            csv(Some(&heads[skipped..]), &rows(&groups, skipped))?
         }
         PastOutput::Json => {
             let mut text = String::new();
@@ -61,17 +65,20 @@ pub fn run(arguments: &GroupsArgs) -> anyhow::Result<u8> {
     Ok(if is_whole { EXIT_DONE } else { EXIT_FAILED })
 }
 
-fn rows(groups: &[Group]) -> Vec<[String; 9]> {
-    groups.iter().map(row).collect()
+fn rows(groups: &[Group], skipped: usize) -> Vec<Vec<String>> {
+    let rows = groups.iter().map(row);
+    rows.map(|row| row.into_iter().skip(skipped).collect())
+        .collect()
 }
 
-fn row(group: &Group) -> [String; 9] {
+fn row(group: &Group) -> [String; 10] {
     let first = group.causes.first();
     let more = match group.causes.len() {
         0 | 1 => String::new(),
         number => format!(" and {} more", number - 1),
     };
     [
+        group.gateways.join(" "),
         group.client.to_string(),
         group.name.clone(),
         group.failed.to_string(),

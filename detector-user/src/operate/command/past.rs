@@ -12,7 +12,7 @@ use crate::operate::config::Config;
 use crate::operate::config::defaults::STATE_DIRECTORY;
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
-use crate::outlet::database::{FILE, Past};
+use crate::outlet::database::{FILE, FLEET_FILE, Past};
 use crate::outlet::sink::Sinks;
 use crate::source::capture_set::{Round, rounds};
 
@@ -35,14 +35,19 @@ pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
 /// # Errors
 /// The configuration that is given cannot be read.
 pub(super) fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
-    database_of(arguments.database.as_deref(), arguments.config.as_deref())
+    let file = if arguments.fleet { FLEET_FILE } else { FILE };
+    database_of(arguments.database.as_deref(), arguments.config.as_deref(), file)
 }
 
-/// Returns the agent's database: the one that is given, or that of a configuration.
+/// Returns a database of the agent: the one that is given, or the `file` in a configuration's state directory.
 ///
 /// # Errors
 /// The configuration cannot be read.
-pub(super) fn database_of(given: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(super) fn database_of(
+    given: Option<&Path>,
+    config: Option<&Path>,
+    file: &str,
+) -> anyhow::Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
@@ -50,7 +55,7 @@ pub(super) fn database_of(given: Option<&Path>, config: Option<&Path>) -> anyhow
     let directory = configured.and_then(|config| config.settings.state_directory);
     Ok(directory
         .unwrap_or_else(|| STATE_DIRECTORY.into())
-        .join(FILE))
+        .join(file))
 }
 
 /// Judges captures into a database in memory. Also returns whether all of them could be read.

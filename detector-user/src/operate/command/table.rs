@@ -5,22 +5,20 @@ use std::fmt::Write as _;
 use crate::outlet::sink::escaped;
 
 /// Returns rows below their heads, in columns as wide as their longest cell but for the last.
-pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> = rows
-        .iter()
-        .map(|row| row.each_ref().map(|cell| escaped(cell).to_string()))
-        .collect();
-    let mut widths = heads.map(|head| head.chars().count());
+pub(super) fn table(heads: &[&str], rows: &[impl AsRef<[String]>]) -> String {
+    let shown = |row: &[String]| row.iter().map(|cell| escaped(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| shown(row.as_ref())).collect();
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    let heads = heads.map(str::to_owned);
+    let heads = heads.iter().map(|&head| head.to_owned()).collect();
     for row in std::iter::once(&heads).chain(&rows) {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, &width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
         text.push_str(line.trim_end());
@@ -33,16 +31,16 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> S
 ///
 /// # Errors
 /// None that memory does not cause.
-pub(super) fn csv<const N: usize>(
-    heads: Option<[&str; N]>,
-    rows: &[[String; N]],
+pub(super) fn csv(
+    heads: Option<&[&str]>,
+    rows: &[impl AsRef<[String]>],
 ) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     if let Some(heads) = heads {
         writer.write_record(heads)?;
     }
     for row in rows {
-        writer.write_record(row.each_ref().map(|cell| harmless(cell)))?;
+        writer.write_record(row.as_ref().iter().map(|cell| harmless(cell)))?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -70,7 +68,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_cells_stay_in_their_line() {
-        let text = table(["NAME", "CAUSE"], &rows());
+        let text = table(&["NAME", "CAUSE"], &rows());
         assert_eq!(
             text,
             "NAME        CAUSE\na\\u{1b}[2J  =1+1\nwide name   two\\u{a}lines, \"quoted\"\n"
@@ -79,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_no_formula_and_no_second_row() {
-        let text = csv(Some(["name", "cause"]), &rows()).unwrap();
+        let text = csv(Some(&["name", "cause"]), &rows()).unwrap();
         assert_eq!(
             text,
             "name,cause\na\\u{1b}[2J,'=1+1\nwide name,\"two\\u{a}lines, \"\"quoted\"\"\"\n"

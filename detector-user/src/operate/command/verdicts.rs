@@ -9,11 +9,12 @@ use super::table::{csv, table};
 use super::{past, show};
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, PastOutput, VerdictsArgs};
 use crate::outlet::database::{DatabaseError, Past, Query, StoredVerdict};
-use crate::verdict::written_confidence;
+use crate::verdict::{Verdict, written_confidence};
 
 /// Pause between two looks for verdicts that are new.
 const PAUSE: Duration = Duration::from_millis(500);
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 9] = [
+    "GATEWAY",
     "TIME",
     "TAP",
     "CLIENT",
@@ -37,7 +38,8 @@ pub fn run(arguments: &VerdictsArgs) -> anyhow::Result<u8> {
     if verdicts.is_empty() && !arguments.follow {
         complain!("tlswhy: no verdict matches");
     }
-    write(&verdicts, arguments.output, true)?;
+    let is_of_fleet = past.is_of_fleet();
+    write(&verdicts, arguments.output, is_of_fleet, true)?;
     if arguments.follow {
         let path = past::database(&arguments.past)?;
         follow(Following::new(path, past, last), arguments)?;
@@ -50,7 +52,7 @@ fn follow(mut following: Following, arguments: &VerdictsArgs) -> anyhow::Result<
         thread::sleep(PAUSE);
         let verdicts = following.next(&arguments.query())?;
         if !verdicts.is_empty() {
-            write(&verdicts, arguments.output, false)?;
+            write(&verdicts, arguments.output, following.past.is_of_fleet(), false)?;
         }
     }
 }
@@ -96,20 +98,33 @@ fn inode(path: &Path) -> Option<u64> {
     Some(std::fs::metadata(path).ok()?.ino())
 }
 
-fn write(verdicts: &[StoredVerdict], output: PastOutput, is_first: bool) -> anyhow::Result<()> {
-    let rows = || -> Vec<_> { verdicts.iter().map(row).collect() };
-    let heads = HEADS.map(str::to_ascii_lowercase);
+fn write(
+    verdicts: &[StoredVerdict],
+    output: PastOutput,
+    is_of_fleet: bool,
+    is_first: bool,
+) -> anyhow::Result<()> {
+    // The gateway's column is that of a fleet alone.
+    let skipped = usize::from(!is_of_fleet);
+    let rows = || -> Vec<Vec<String>> {
+        let rows = verdicts.iter().map(row);
+        rows.map(|row| row.into_iter().skip(skipped).collect())
+            .collect()
+    };
+    let upper: Vec<&str> = HEADS.into_iter().skip(skipped).collect();
+    let lower: Vec<String> = upper.iter().map(|it| it.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     let text = match output {
         PastOutput::Text if verdicts.is_empty() => return Ok(()),
-        PastOutput::Text => table(HEADS, &rows()),
-        PastOutput::Csv => csv(
-            is_first.then(|| heads.each_ref().map(String::as_str)),
-            &rows(),
-        )?,
+        PastOutput::Text => table(&upper, &rows()),
+        PastOutput::Csv => csv(is_first.then_some(&*lower), &rows())?,
         PastOutput::Json => {
             let mut text = String::new();
             for stored in verdicts {
-                text.push_str(&serde_json::to_string(&stored.verdict)?);
+                text.push_str(&serde_json::to_string(&OfFleet {
+                    verdict: &stored.verdict,
+                    gateway: stored.gateway.as_deref(),
+                })?);
                 text.push('\n');
             }
             text
@@ -118,7 +133,16 @@ fn write(verdicts: &[StoredVerdict], output: PastOutput, is_first: bool) -> anyh
     show(&text)
 }
 
-fn row(stored: &StoredVerdict) -> [String; 8] {
+/// A verdict with its gateway behind its own fields.
+#[derive(serde::Serialize)]
+struct OfFleet<'a> {
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<&'a str>,
+}
+
+fn row(stored: &StoredVerdict) -> [String; 9] {
     let verdict = &stored.verdict;
     let replaced = if stored.superseded_by.is_some() {
         " (replaced)"
@@ -126,6 +150,7 @@ fn row(stored: &StoredVerdict) -> [String; 8] {
         ""
     };
     [
+        stored.gateway.clone().unwrap_or_default(),
         format!("{:.3}", verdict.time),
         verdict.tap.clone(),
         verdict.client.to_string(),

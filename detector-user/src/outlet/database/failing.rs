@@ -34,6 +34,8 @@ pub struct FailingGroup {
     pub id: String,
     /// The latest verdict, if it is still in the database.
     pub verdict: Option<Verdict>,
+    /// Gateways of a fleet whose connections failed for the cause; empty without a fleet.
+    pub gateways: Vec<String>,
     /// Addresses that failing connections went to, as far as verdicts on them are there.
     pub servers: BTreeSet<SocketAddr>,
 }
@@ -93,6 +95,7 @@ impl Past {
             last: timestamp(row.get(6)?),
             id,
             verdict,
+            gateways: self.gateways_of(group, Some(cause.name()))?,
             servers: servers.collect::<Result<_, _>>()?,
         })
     }

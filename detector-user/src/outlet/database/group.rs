@@ -66,6 +66,9 @@ pub struct Group {
     pub causes: Vec<GroupCause>,
     /// Advice of the latest verdict of the most frequent cause.
     pub advice: Option<String>,
+    /// Gateways of a fleet that saw it; empty without a fleet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<String>,
 }
 
 /// A cause of a group's failures.

@@ -10,12 +10,14 @@ use serde::de::DeserializeOwned;
 
 use super::group::{Group, GroupCause, Totals};
 use super::query::{Conditions, Query};
-use super::{DatabaseError, Writer, address, schema};
+use super::{DatabaseError, FleetWriter, Writer, address, fleet, schema};
 use crate::verdict::{Cause, Intercepted, Ladder, Verdict};
 
 /// The past, as the database has it.
 pub struct Past {
     connection: Connection,
+    /// Whether it has the verdicts of a fleet.
+    is_of_fleet: bool,
 }
 
 /// A verdict with its place in the database.
@@ -27,9 +29,10 @@ pub struct StoredVerdict {
     pub verdict: Verdict,
     /// Identifier of the verdict that replaced it.
     pub superseded_by: Option<String>,
+    /// The gateway of a fleet that it is from.
+    pub gateway: Option<String>,
 }
 
-const VERDICT: &str = "SELECT number, verdict, ladder, superseded_by FROM verdicts";
 const GROUP: &str = "SELECT number, client, app, name, intercepted, issuer, worked, failed, first_ns, \
                      last_ns FROM groups";
 
@@ -40,7 +43,10 @@ impl Past {
     /// [`DatabaseError`].
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         let connection = schema::open_for_reading(path)?;
-        Ok(Self { connection })
+        Ok(Self {
+            is_of_fleet: fleet::is_of_fleet(&connection)?,
+            connection,
+        })
     }
 
     /// Reads what a writer has written; it must be committed.
@@ -48,7 +54,32 @@ impl Past {
     pub fn of(writer: Writer) -> Self {
         Self {
             connection: writer.into_connection(),
+            is_of_fleet: false,
         }
+    }
+
+    /// Reads what was written about a fleet; it must be committed.
+    #[must_use]
+    pub fn of_fleet(writer: FleetWriter) -> Self {
+        Self {
+            connection: writer.into_connection(),
+            is_of_fleet: true,
+        }
+    }
+
+    /// Whether it has the verdicts of a fleet.
+    #[must_use]
+    pub const fn is_of_fleet(&self) -> bool {
+        self.is_of_fleet
+    }
+
+    /// Returns the conditions on verdicts that count: those of gateways that are not muted.
+    fn of_verdicts(&self, query: &Query) -> Conditions {
+        let mut conditions = query.of_verdicts();
+        if self.is_of_fleet {
+            conditions.push("gateway NOT IN (SELECT name FROM muted)", []);
+        }
+        conditions
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -60,11 +91,13 @@ impl Past {
     /// # Errors
     /// [`DatabaseError`].
     pub fn verdicts(&self, query: &Query) -> Result<Vec<StoredVerdict>, DatabaseError> {
-        let mut verdicts = self.read_verdicts(
-            query.of_verdicts(),
-            "time_ns DESC, number DESC",
-            query.limit,
-        )?;
+        // Numbers are in the order of writing, which databases of one fleet need not share.
+        let order = if self.is_of_fleet {
+            "time_ns DESC, id DESC"
+        } else {
+            "time_ns DESC, number DESC"
+        };
+        let mut verdicts = self.read_verdicts(self.of_verdicts(query), order, query.limit)?;
         verdicts.reverse();
         Ok(verdicts)
     }
@@ -78,7 +111,7 @@ impl Past {
         number: i64,
         query: &Query,
     ) -> Result<Vec<StoredVerdict>, DatabaseError> {
-        let mut conditions = query.of_verdicts();
+        let mut conditions = self.of_verdicts(query);
         conditions.push("number > ?", [number.into()]);
         self.read_verdicts(conditions, "number", query.limit)
     }
@@ -151,7 +184,7 @@ impl Past {
     /// # Errors
     /// [`DatabaseError`].
     pub fn failures(&self, query: &Query) -> Result<Vec<(i64, Cause)>, DatabaseError> {
-        let conditions = query.of_verdicts();
+        let conditions = self.of_verdicts(query);
         let sql = format!(
             "SELECT time_ns, cause FROM verdicts WHERE {} ORDER BY time_ns DESC LIMIT {}",
             conditions.sql(),
@@ -173,8 +206,15 @@ impl Past {
     /// [`DatabaseError`].
     pub fn verdict(&self, id: &str) -> Result<Option<StoredVerdict>, DatabaseError> {
         let mut conditions = Conditions::default();
-        conditions.push("id = ?", [id.to_owned().into()]);
-        Ok(self.read_verdicts(conditions, "number", 1)?.pop())
+        if self.is_of_fleet && !id.contains(fleet::OF_GATEWAY) {
+            // All gateways' verdicts of that identifier: there is one, unless somebody made another up.
+            let bounds = [fleet::OF_GATEWAY, fleet::AFTER_GATEWAY];
+            let bounds = bounds.map(|it| format!("{id}{it}").into());
+            conditions.push("id >= ? AND id < ?", bounds);
+        } else {
+            conditions.push("id = ?", [id.to_owned().into()]);
+        }
+        Ok(self.read_verdicts(conditions, "id", 1)?.pop())
     }
 
     /// Returns the verdicts on connections of a Community ID, in the order of their times.
@@ -220,9 +260,13 @@ impl Past {
     pub fn groups(&self, query: &Query) -> Result<Vec<Group>, DatabaseError> {
         let conditions = query.of_groups();
         // An index alone answers the inner question; only rows that are shown are read.
-        const ORDER: &str = "ORDER BY failed DESC, last_ns DESC, number";
+        let order = if self.is_of_fleet {
+            "ORDER BY failed DESC, last_ns DESC, client, app, name, intercepted, issuer"
+        } else {
+            "ORDER BY failed DESC, last_ns DESC, number"
+        };
         let sql = format!(
-            "{GROUP} WHERE number IN (SELECT number FROM groups WHERE {} {ORDER} LIMIT {}) {ORDER}",
+            "{GROUP} WHERE number IN (SELECT number FROM groups WHERE {} {order} LIMIT {}) {order}",
             conditions.sql(),
             limit(query.limit)
         );
@@ -241,8 +285,9 @@ impl Past {
         order: &str,
         number: usize,
     ) -> Result<Vec<StoredVerdict>, DatabaseError> {
+        let gateway = if self.is_of_fleet { "gateway" } else { "NULL" };
         let sql = format!(
-            "{VERDICT} WHERE number IN (SELECT number FROM verdicts WHERE {} ORDER BY {order} LIMIT {})
+            "SELECT number, verdict, ladder, superseded_by, {gateway} FROM verdicts WHERE number IN (SELECT number FROM verdicts WHERE {} ORDER BY {order} LIMIT {})
              ORDER BY {order}",
             conditions.sql(),
             limit(number)
@@ -257,13 +302,15 @@ impl Past {
                 number: row.get(0)?,
                 verdict,
                 superseded_by: row.get(3)?,
+                gateway: row.get(4)?,
             });
         }
         Ok(verdicts)
     }
 
     fn group(&self, row: &Row<'_>) -> Result<Group, DatabaseError> {
-        let causes = self.causes(row.get(0)?)?;
+        let number = row.get(0)?;
+        let causes = self.causes(number)?;
         let known = |text: String| Some(text).filter(|text| !text.is_empty());
         let latest = match causes.first() {
             Some(cause) => self.verdict(&cause.verdict)?,
@@ -284,6 +331,7 @@ impl Past {
             first: timestamp(row.get(8)?),
             last: timestamp(row.get(9)?),
             causes,
+            gateways: self.gateways_of(number, None)?,
             advice: latest.and_then(|it| it.verdict.advice),
         })
     }
@@ -291,7 +339,7 @@ impl Past {
     fn causes(&self, group: i64) -> Result<Vec<GroupCause>, DatabaseError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT cause, failed, confidence, last_ns, verdict FROM causes WHERE group_number = ?1
-             ORDER BY failed DESC, last_ns DESC",
+             ORDER BY failed DESC, last_ns DESC, cause",
         )?;
         let mut rows = statement.query([group])?;
         let mut causes = Vec::new();

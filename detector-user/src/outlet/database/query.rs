@@ -29,6 +29,8 @@ pub struct Query {
     pub causes: Vec<Cause>,
     /// Names of taps; groups have none.
     pub taps: Vec<String>,
+    /// Gateways of a fleet.
+    pub gateways: Vec<String>,
     /// Minimum confidence of a verdict, or of a group's cause.
     pub min_confidence: f64,
     /// Whether superseded verdicts are selected too, or groups that never failed.
@@ -66,6 +68,7 @@ impl Query {
         conditions.names("name", &self.names);
         conditions.one_of("app", texts(&self.apps));
         conditions.one_of("tap", texts(&self.taps));
+        conditions.one_of("gateway", texts(&self.gateways));
         conditions.one_of("cause", causes(&self.causes));
         if self.min_confidence > 0.0 {
             conditions.push("confidence >= ?", [self.min_confidence.into()]);
@@ -83,6 +86,13 @@ impl Query {
         conditions.networks("client", &self.clients);
         conditions.names("name", &self.names);
         conditions.one_of("app", texts(&self.apps));
+        if !self.gateways.is_empty() {
+            let mut of_verdicts = Conditions::default();
+            of_verdicts.push("group_number = groups.number", []);
+            of_verdicts.one_of("gateway", texts(&self.gateways));
+            let sql = format!("EXISTS (SELECT 1 FROM verdicts WHERE {})", of_verdicts.sql());
+            conditions.push(&sql, of_verdicts.parameters);
+        }
         if !self.causes.is_empty() || self.min_confidence > 0.0 {
             let mut of_causes = Conditions::default();
             of_causes.push("group_number = groups.number", []);

@@ -332,7 +332,7 @@ fn remove_first(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
     Ok(removed)
 }
 
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let pages = number("page_count")? - number("freelist_count")?;
     Ok((pages * number("page_size")?).unsigned_abs())

@@ -135,6 +135,7 @@ impl Keeping {
                 min_confidence: self.settings.min_confidence,
                 min_connections: self.settings.min_connections,
                 min_clients: self.settings.min_clients,
+                min_gateways: self.settings.min_gateways,
                 always: match cause {
                     Cause::Pinning => Patterns(self.settings.always.clone()),
                     _ => Patterns::default(),

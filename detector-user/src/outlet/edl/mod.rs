@@ -40,6 +40,8 @@ pub struct EdlSettings {
     pub min_connections: usize,
     /// Minimum clients whose connections to a destination failed.
     pub min_clients: usize,
+    /// Minimum gateways of a fleet behind which a destination failed; 0 without a fleet.
+    pub min_gateways: usize,
     /// Maximum entries.
     pub max: usize,
     /// Hosts that are listed in any case.
@@ -58,6 +60,7 @@ impl Default for EdlSettings {
             // One client alone may have its reasons to be excluded.
             min_connections: 3,
             min_clients: 2,
+            min_gateways: 0,
             max: 1_000,
             always: Vec::new(),
             never: Vec::new(),

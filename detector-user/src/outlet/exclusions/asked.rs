@@ -100,6 +100,7 @@ mod tests {
             min_confidence: 0.8,
             min_connections: 3,
             min_clients: 2,
+            min_gateways: 0,
             always: Patterns::default(),
             never: Patterns::default(),
             proxies: vec![],

@@ -26,6 +26,8 @@ pub struct Criteria {
     pub min_connections: usize,
     /// Minimum clients of a destination.
     pub min_clients: usize,
+    /// Minimum gateways of a fleet behind which it fails: a client behind one of them can list nothing for all.
+    pub min_gateways: usize,
     /// Listed in any case.
     pub always: Patterns,
     /// Never listed: neither by name, nor by an address that connections to it went to.
@@ -53,6 +55,9 @@ pub struct Entry {
     pub connections: usize,
     /// Their clients.
     pub clients: BTreeSet<IpAddr>,
+    /// Gateways of a fleet that they are behind; empty without a fleet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gateways: BTreeSet<String>,
     /// Times of the first and the last of them, if known.
     pub times: Option<(Timestamp, Timestamp)>,
     /// Identifier of the verdict on the last one; empty if unknown.
@@ -112,6 +117,7 @@ impl Selection {
             is_late
                 && entry.connections >= criteria.min_connections
                 && entry.clients.len() >= criteria.min_clients
+                && entry.gateways.len() >= criteria.min_gateways
         });
         if entries.len() > criteria.max {
             notices.insert(format!(
@@ -191,6 +197,7 @@ fn add(
     entry.ports.insert(sighting.port);
     entry.connections = entry.connections.saturating_add(sighting.connections);
     entry.clients.insert(sighting.client);
+    entry.gateways.extend(sighting.gateways.iter().cloned());
     if let Some((first, last)) = sighting.times.filter(|_| sighting.connections > 0) {
         let known = entry.times;
         if known.is_none_or(|(_, known)| (known, entry.verdict.as_str()) < (last, id)) {
@@ -274,6 +281,7 @@ impl Entry {
             ports: BTreeSet::new(),
             connections: 0,
             clients: BTreeSet::new(),
+            gateways: BTreeSet::new(),
             times: None,
             verdict: String::new(),
         }
@@ -313,6 +321,7 @@ mod tests {
             min_confidence: 0.8,
             min_connections: 1,
             min_clients: 1,
+            min_gateways: 0,
             always: Patterns::default(),
             never: Patterns::default(),
             proxies: vec![],

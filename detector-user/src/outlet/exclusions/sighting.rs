@@ -35,6 +35,8 @@ pub struct Sighting {
     pub connections: usize,
     /// Times of the first and the last of them, if known.
     pub times: Option<(Timestamp, Timestamp)>,
+    /// Gateways of a fleet that saw them; empty without a fleet.
+    pub gateways: Vec<String>,
 }
 
 /// A line that is no verdict.
@@ -152,6 +154,7 @@ impl Sighting {
                 .time
                 .and_then(|time| time.parse().ok())
                 .map(|time| (time, time)),
+            gateways: Vec::new(),
         }))
     }
 }
@@ -174,6 +177,7 @@ impl From<&Verdict> for Sighting {
             port,
             connections: 1,
             times: Some((verdict.time, verdict.time)),
+            gateways: Vec::new(),
         }
     }
 }
@@ -191,6 +195,7 @@ impl Sighting {
         first.confidence = group.confidence;
         first.connections = usize::try_from(group.failed).unwrap_or(usize::MAX);
         first.times = Some((group.first, group.last));
+        first.gateways = group.gateways;
         let others = group.servers.into_iter().enumerate();
         // Behind an explicit proxy they are the proxy's.
         let others = others.filter(|(_, server)| is_direct && Some(*server) != first.server);
@@ -223,6 +228,7 @@ impl Sighting {
             port,
             connections: 0,
             times: None,
+            gateways: Vec::new(),
         }
     }
 }

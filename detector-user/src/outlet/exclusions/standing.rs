@@ -267,6 +267,7 @@ mod tests {
             min_confidence: 0.8,
             min_connections: 1,
             min_clients: 1,
+            min_gateways: 0,
             always: Patterns::default(),
             never: Patterns::parse(never).unwrap(),
             proxies: vec![],

@@ -68,13 +68,16 @@ fn exclusions(mut query: Query, max: usize, past: &Past) -> Result<Vec<Exclusion
     query.min_confidence = query.min_confidence.max(SURE);
     let mut selection = Selection::default();
     for stored in past.verdicts(&query)? {
-        selection.record(Sighting::from(&stored.verdict), Cause::Pinning);
+        let mut sighting = Sighting::from(&stored.verdict);
+        sighting.gateways.extend(stored.gateway);
+        selection.record(sighting, Cause::Pinning);
     }
     let criteria = Criteria {
         cause: Cause::Pinning,
         min_confidence: SURE,
         min_connections: 1,
-        min_clients: 1,
+        min_clients: if past.is_of_fleet() { 2 } else { 1 },
+        min_gateways: if past.is_of_fleet() { 2 } else { 0 },
         always: Patterns::default(),
         never: Patterns::default(),
         proxies: Vec::new(),

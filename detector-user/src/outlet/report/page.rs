@@ -214,25 +214,29 @@ fn of(rate: Rate) -> String {
 }
 
 fn groups(report: &Report) -> Markup {
+    let is_of_fleet = report.groups.iter().any(|it| !it.gateways.is_empty());
     html! {
         @if report.groups.is_empty() { p { "No group fails." } } @else {
             div.wide { table {
                 caption { "Groups of one client, one app, one server name and one interceptor" }
                 thead { tr {
-                    th scope="col" { "Server name" } th scope="col" { "Client" } th.number scope="col" { "Failed" }
+                    th scope="col" { "Server name" } th scope="col" { "Client" }
+                    @if is_of_fleet { th scope="col" { "Gateways" } }
+                    th.number scope="col" { "Failed" }
                     th.number scope="col" { "Worked" } th scope="col" { "Cause" } th scope="col" { "Last" }
                     th scope="col" { "App (JA4)" }
                 } }
-                tbody { @for (number, group) in report.groups.iter().enumerate() { (row(number, group, report.stories.len())) } }
+                tbody { @for (number, group) in report.groups.iter().enumerate() { (row(number, group, report.stories.len(), is_of_fleet)) } }
             } }
         }
     }
 }
 
-fn row(number: usize, group: &Group, stories: usize) -> Markup {
+fn row(number: usize, group: &Group, stories: usize, is_of_fleet: bool) -> Markup {
     html! { tr {
         td { @if number < stories { a href={ "#story-" (number) } { (safe(&group.name)) } } @else { (safe(&group.name)) } }
         td { (group.client.to_string()) }
+        @if is_of_fleet { td { (safe(&group.gateways.join(" "))) } }
         td.number { (group.failed) }
         td.number { (group.worked) }
         td { @for cause in &group.causes { div { (named(cause.cause)) " " (cause.failed) " (" (percent(cause.confidence)) ")" } } }

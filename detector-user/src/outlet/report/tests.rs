@@ -10,6 +10,7 @@ fn report(name: &str) -> Report {
         number: 1,
         verdict,
         superseded_by: None,
+        gateway: None,
     };
     Report {
         source: name.to_owned(),

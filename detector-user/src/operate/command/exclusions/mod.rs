@@ -16,7 +16,7 @@ use crate::cause::knowledge::Knowledge;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, ExclusionsArgs};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
-use crate::outlet::database::Past;
+use crate::outlet::database::{FILE, FLEET_FILE, Past};
 use crate::outlet::exclusions::{
     ClientFormat, Criteria, Patterns, RefusingClient, Selection, Sighting, client_reasons,
     difference, empties, record_past, refusing_clients,
@@ -42,9 +42,11 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
         .transpose()?;
     let is_of_database =
         arguments.files.is_empty() || arguments.database.is_some() || arguments.config.is_some();
+    let is_of_database = is_of_database || arguments.fleet;
     let past = if is_of_database {
+        let file = if arguments.fleet { FLEET_FILE } else { FILE };
         let database =
-            past::database_of(arguments.database.as_deref(), arguments.config.as_deref())?;
+            past::database_of(arguments.database.as_deref(), arguments.config.as_deref(), file)?;
         Some(Past::open(&database)?)
     } else {
         None
@@ -112,11 +114,16 @@ fn destinations(
 ) -> anyhow::Result<(String, bool)> {
     let cause = Cause::from(arguments.cause);
     let knowledge = Knowledge::from(arguments.knowledge);
+    // A client alone lists nothing for a whole fleet, and neither does one gateway.
+    let at_least = if arguments.fleet { 2 } else { 1 };
     let criteria = Criteria {
         cause,
         min_confidence: arguments.min_confidence,
         min_connections: arguments.min_connections,
-        min_clients: arguments.min_clients,
+        min_clients: arguments.min_clients.unwrap_or(at_least),
+        min_gateways: arguments
+            .min_gateways
+            .unwrap_or(if arguments.fleet { at_least } else { 0 }),
         always: patterns(arguments.always.as_deref())?,
         never: patterns(arguments.never.as_deref())?,
         proxies: knowledge.interceptors.clone(),

@@ -42,10 +42,10 @@ pub(super) fn show_changes(arguments: &GroupsArgs, past: &Past) -> anyhow::Resul
     let rows: Vec<_> = found.changes.iter().map(row).collect();
     let text = match arguments.output {
         PastOutput::Text if rows.is_empty() => String::new(),
-        PastOutput::Text => table(HEADS, &rows),
+        PastOutput::Text => table(&HEADS, &rows),
         PastOutput::Csv => {
             let heads = HEADS.map(str::to_ascii_lowercase);
-            csv(Some(heads.each_ref().map(String::as_str)), &rows)?
+            csv(Some(&heads.each_ref().map(String::as_str)), &rows)?
         }
         PastOutput::Json => {
             let lines = found.changes.iter().map(serde_json::to_string);
