@@ -20,6 +20,7 @@ pub mod capture;
 pub mod clients;
 pub mod corpus;
 pub mod demo;
+pub mod fleet;
 pub mod host;
 pub mod labels;
 pub mod network;

@@ -1,5 +1,6 @@
 //! Certificate authorities and certificates, made with openssl.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::command::{run, words};
@@ -40,7 +41,7 @@ impl Authority {
         self.folder.join(format!("{}.key", self.name))
     }
 
-    /// Issues a certificate for DNS names; returns certificate and key, PEM.
+    /// Issues a certificate for DNS names and addresses; returns certificate and key, PEM.
     ///
     /// # Errors
     /// If openssl fails.
@@ -65,7 +66,11 @@ impl Authority {
         let path = |ending: &str| self.folder.join(format!("{file}.{ending}"));
         let (request, key, certificate) = (path("csr"), path("key"), path("crt"));
         let subject = format!("/CN={}", names.first().copied().unwrap_or("origin"));
-        let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+        let names = names.iter().map(|name| match name.parse::<IpAddr>() {
+            Ok(address) => format!("IP:{address}"),
+            Err(_) => format!("DNS:{name}"),
+        });
+        let names: Vec<String> = names.collect();
         let extensions = path("ext");
         std::fs::write(&extensions, format!("subjectAltName={}\n", names.join(",")))?;
         run(words("openssl req -newkey rsa:2048 -nodes -subj")
