@@ -34,6 +34,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Compare(arguments) => command::compare::run(*arguments),
         Command::Explain(arguments) => command::explain::run(&arguments),
         Command::Exclusions(arguments) => command::exclusions::run(*arguments),
+        Command::Fleet(arguments) => command::fleet::run(&arguments),
         Command::Probe(arguments) => command::probe::run(&arguments),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
     }

@@ -150,6 +150,9 @@ impl Follower {
 
     /// Merges a gateway's facts. News go to the pipeline.
     async fn take_facts(&self, gateway: &Arc<str>, facts: Vec<SharedFact>) {
+        if self.shared.muted.contains(gateway) {
+            return;
+        }
         self.shared.wait_for_room().await;
         let now_s = now_s();
         let mut state = self.shared.lock();

@@ -22,6 +22,7 @@ use super::connection::{FleetError, complain, connect, is_connected, log, option
 use super::follower::{Follower, now_s};
 use super::merged::Merged;
 use super::message::{Health, SNAPSHOTS, gateway_subject, write};
+use super::muting::Muted;
 use super::publisher::Publisher;
 use super::settings::FleetSettings;
 use super::shared::Shared;
@@ -146,6 +147,12 @@ impl Fleet {
     #[must_use]
     pub fn arrived(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.arrived)
+    }
+
+    /// Returns the gateways whose facts are not taken in.
+    #[must_use]
+    pub fn muted(&self) -> Muted {
+        self.shared.muted.clone()
     }
 
     /// Returns the numbers so far.

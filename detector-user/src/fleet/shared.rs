@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::ledger::Ledger;
 use super::merged::Merged;
 use super::message::Skipped;
+use super::muting::Muted;
 use crate::cause::history::Lesson;
 use crate::outlet::status::FleetCounts;
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     /// The thread is to end.
     pub(super) end: Notify,
     pub(super) is_ending: AtomicBool,
+    /// Gateways whose facts are not taken in.
+    pub(super) muted: Muted,
 }
 
 /// Its changing part.
@@ -87,6 +90,7 @@ impl Shared {
             changed: Notify::new(),
             end: Notify::new(),
             is_ending: AtomicBool::new(false),
+            muted: Muted::default(),
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) const METRICS_UNAVAILABLE: &str = "metrics-unavailable";
 pub(crate) const LISTS_UNAVAILABLE: &str = "lists-unavailable";
 /// The page is not served, or not renewed.
 pub(crate) const PAGE_UNAVAILABLE: &str = "page-unavailable";
+/// A gateway's facts are doubtful.
+pub(crate) const FLEET_DOUBT: &str = "fleet-doubt";
 /// A probe shows nothing about its origin.
 pub(crate) const PROBE_FAILED: &str = "probe-failed";
 
@@ -29,7 +31,7 @@ pub(crate) const FLEET_UNAVAILABLE: &str = "fleet-unavailable";
 pub(crate) const EXPLAINED: &str = "explained";
 
 /// `MESSAGE_ID` by kind. They never change.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 12] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 13] = [
     (LOST, "1b3204477ca14660b266f72f525f7176"),
     (TAP_GONE, "3eeee3e4a8c945be9d4cfceae2ad6af7"),
     (TAP_REFUSED, "d57b6e561cd3475c9b74178f3616f3a9"),
@@ -39,6 +41,7 @@ pub(crate) const MESSAGE_IDS: [(&str, &str); 12] = [
     (METRICS_UNAVAILABLE, "63db66b48fa84cb8853dafecf8a56531"),
     (LISTS_UNAVAILABLE, "5d0d0c7be3a74c0f9a6c1f6a0e2b9c44"),
     (PAGE_UNAVAILABLE, "b0d4a2c86f7e4f0f9d5be13a6a7c52e8"),
+    (FLEET_DOUBT, "a94c3de1705b4f6c8e2b7d19f3c05e64"),
     (PROBE_FAILED, "cb332dea53f8449295133de9ebf9c11d"),
     (FLEET_UNAVAILABLE, "e4a7c1d95b2f4f6c8a30d7be61f09c58"),
     (EXPLAINED, "8f3f0c5d2a714c1b9c2e6d0b7a45e913"),

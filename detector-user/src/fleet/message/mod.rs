@@ -5,12 +5,14 @@
 //! | `tlswhy.fact.GATEWAY` | [`FactBatch`] | [`FACTS`] |
 //! | `tlswhy.verdict.GATEWAY.CAUSE` | [`GatewayVerdict`] | [`VERDICTS`] |
 //! | `tlswhy.gateway.GATEWAY` | [`Health`] | [`GATEWAYS`], the last of each gateway |
+//! | `tlswhy.mute.GATEWAY` | [`Mute`], of the operator | [`MUTES`], the last on each gateway |
 //!
 //! The origin of a message is the gateway of its subject, which permissions hold a gateway to, and never one that
 //! its text claims. A reader skips messages of another version than it knows, and counts them.
 
 mod fact;
 mod health;
+mod mute;
 mod snapshot;
 mod verdict;
 
@@ -21,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::outlet::status::FleetCounts;
 pub use fact::{AppId, FactBatch, FactKey, Seen, SharedFact};
 pub use health::Health;
+pub use mute::Mute;
 pub use snapshot::{SnapshotPart, parts};
 pub use verdict::{GatewayVerdict, with_clients};
 
@@ -35,6 +38,8 @@ pub const FACTS: &str = "TLSWHY_FACT";
 pub const VERDICTS: &str = "TLSWHY_VERDICT";
 /// Stream of gateways' health, which keeps the last of each.
 pub const GATEWAYS: &str = "TLSWHY_GATEWAY";
+/// Stream of the operator's word on gateways, which keeps the last on each.
+pub const MUTES: &str = "TLSWHY_MUTE";
 /// Key-value bucket of snapshots: keys `GATEWAY.PART`.
 pub const SNAPSHOTS: &str = "tlswhy-snapshot";
 
@@ -44,6 +49,9 @@ pub const FACT_SUBJECTS: &str = "tlswhy.fact.*";
 pub const VERDICT_SUBJECTS: &str = "tlswhy.verdict.*.*";
 /// Subjects of health.
 pub const GATEWAY_SUBJECTS: &str = "tlswhy.gateway.*";
+
+/// Subjects of the operator's word on gateways.
+pub const MUTE_SUBJECTS: &str = "tlswhy.mute.*";
 
 /// A message that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +122,19 @@ pub fn verdict_subject(gateway: &str, cause: &str) -> String {
 #[must_use]
 pub fn gateway_subject(gateway: &str) -> String {
     format!("{ROOT}.gateway.{gateway}")
+}
+
+/// Returns the subject of the operator's word on a gateway.
+#[must_use]
+pub fn mute_subject(gateway: &str) -> String {
+    format!("{ROOT}.mute.{gateway}")
+}
+
+/// Returns the gateway that the operator's word is about.
+#[must_use]
+pub fn muted_of(subject: &str) -> Option<&str> {
+    let gateway = subject.strip_prefix(ROOT)?.strip_prefix(".mute.")?;
+    super::is_gateway(gateway).then_some(gateway)
 }
 
 /// Returns the gateway of a subject; `None` if it is none of this room's.

@@ -7,6 +7,7 @@ mod doctor;
 mod exclusions;
 mod explain;
 mod filter;
+mod fleet;
 mod groups;
 mod knowledge;
 mod outputs;
@@ -36,6 +37,7 @@ pub use doctor::{DoctorArgs, DoctorOutput};
 pub use exclusions::{ExclusionsArgs, ListCause};
 pub use explain::ExplainArgs;
 pub use filter::FilterArgs;
+pub use fleet::{FleetArgs, FleetCommand, FleetMuteArgs, FleetOutput, FleetServeArgs};
 pub use groups::GroupsArgs;
 pub use knowledge::KnowledgeArgs;
 pub use outputs::{FoldWhen, WritingArgs, run_outputs};
@@ -128,6 +130,9 @@ pub enum Command {
     /// Write a list of destinations that an interceptor should pass on uninspected
     #[command(after_help = after(exclusions::EXAMPLES, EXIT_CODES))]
     Exclusions(Box<ExclusionsArgs>),
+    /// Show the gateways that share facts: their state, lag, losses, and doubts about them
+    #[command(after_help = after(fleet::EXAMPLES, EXIT_CODES))]
+    Fleet(Box<FleetArgs>),
     /// Ask an origin whether its own certificate is valid for its name
     #[command(after_help = after(probe::EXAMPLES, probe::EXIT_CODES))]
     Probe(Box<ProbeArgs>),

@@ -15,6 +15,7 @@ pub mod detach;
 pub mod doctor;
 pub mod exclusions;
 pub mod explain;
+pub mod fleet;
 pub mod groups;
 pub(crate) mod messages;
 mod past;

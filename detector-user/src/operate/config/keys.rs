@@ -845,6 +845,18 @@ pub const KEYS: &[Key] = &[
         show: |settings| Some(count(settings.edl.min_clients)),
     },
     Key {
+        path: "edl.min_gateways",
+        expected: "a number from 1 to 10000",
+        about: "Minimum gateways behind which connections to a listed destination failed; in a fleet alone. A client \
+                behind one gateway lists nothing for all where it is more than 1",
+        live: true,
+        read: |settings, value| {
+            settings.edl.min_gateways = number(value, 1, 10_000)? as usize;
+            Ok(())
+        },
+        show: |settings| Some(count(settings.edl.min_gateways)),
+    },
+    Key {
         path: "edl.max",
         expected: "a number from 1 to 100000",
         about: "Maximum entries of a list; destinations of most connections stay",

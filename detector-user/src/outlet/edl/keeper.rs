@@ -135,7 +135,11 @@ impl Keeping {
                 min_confidence: self.settings.min_confidence,
                 min_connections: self.settings.min_connections,
                 min_clients: self.settings.min_clients,
-                min_gateways: self.settings.min_gateways,
+                min_gateways: if past.is_of_fleet() {
+                    self.settings.min_gateways
+                } else {
+                    0
+                },
                 always: match cause {
                     Cause::Pinning => Patterns(self.settings.always.clone()),
                     _ => Patterns::default(),

@@ -40,7 +40,7 @@ pub struct EdlSettings {
     pub min_connections: usize,
     /// Minimum clients whose connections to a destination failed.
     pub min_clients: usize,
-    /// Minimum gateways of a fleet behind which a destination failed; 0 without a fleet.
+    /// Minimum gateways behind which a destination failed; of a fleet alone.
     pub min_gateways: usize,
     /// Maximum entries.
     pub max: usize,
@@ -60,7 +60,7 @@ impl Default for EdlSettings {
             // One client alone may have its reasons to be excluded.
             min_connections: 3,
             min_clients: 2,
-            min_gateways: 0,
+            min_gateways: 2,
             max: 1_000,
             always: Vec::new(),
             never: Vec::new(),

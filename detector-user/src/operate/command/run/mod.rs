@@ -31,8 +31,9 @@ use crate::outlet::database::Acceptances;
 use crate::outlet::message_kind;
 use crate::outlet::sink::Sinks;
 use crate::source::tap::object::lift_memory_limit;
+pub(super) use served::Served;
 use setup::sink_options;
-use signals::Signals;
+pub(super) use signals::Signals;
 use watch::Watch;
 
 /// Watches interfaces until a signal.

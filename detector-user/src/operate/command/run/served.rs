@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use crate::operate::config::Settings;
-use crate::outlet::database::FILE;
+use crate::outlet::database::{FILE, FLEET_FILE};
 use crate::outlet::edl::{EdlSettings, ServedLists};
 use crate::outlet::live_page::{LivePage, PageSettings};
 use crate::outlet::message_kind::{LISTS_UNAVAILABLE, PAGE_UNAVAILABLE};
 use crate::outlet::status::server::Latest;
 
 /// A server that answers from the database.
-pub(super) trait Service: Sized {
+pub(in crate::operate::command) trait Service: Sized {
     /// Its settings.
     type Settings: Clone + Default;
     /// All that it needs beside the database.
@@ -27,10 +27,10 @@ pub(super) trait Service: Sized {
     fn of(settings: &Settings) -> &Self::Settings;
     /// Whether an address is configured.
     fn is_wanted(settings: &Self::Settings) -> bool;
-    /// Starts it; the state `directory` has the database.
+    /// Starts it, in the state directory and of a database there.
     fn start(
         settings: &Self::Settings,
-        directory: &Path,
+        places: (&Path, &Path),
         sources: &Self::Sources,
     ) -> Result<Option<Self>, String>;
     /// Whether it runs.
@@ -55,8 +55,12 @@ impl Service for ServedLists {
         settings.listen.is_some()
     }
 
-    fn start(settings: &EdlSettings, directory: &Path, (): &()) -> Result<Option<Self>, String> {
-        Self::start(settings, &directory.join(FILE), directory).map_err(|error| error.to_string())
+    fn start(
+        settings: &EdlSettings,
+        (directory, database): (&Path, &Path),
+        (): &(),
+    ) -> Result<Option<Self>, String> {
+        Self::start(settings, database, directory).map_err(|error| error.to_string())
     }
 
     fn is_running(&self) -> bool {
@@ -88,10 +92,10 @@ impl Service for LivePage {
 
     fn start(
         settings: &PageSettings,
-        directory: &Path,
+        (_, database): (&Path, &Path),
         latest: &Latest,
     ) -> Result<Option<Self>, String> {
-        Self::start(settings, &directory.join(FILE), latest.clone())
+        Self::start(settings, database, latest.clone())
             .map_err(|error| error.to_string())
     }
 
@@ -109,23 +113,30 @@ impl Service for LivePage {
 }
 
 /// A service, while its address is configured.
-pub(super) struct Served<T: Service> {
+pub(in crate::operate::command) struct Served<T: Service> {
     wanted: T::Settings,
     sources: T::Sources,
     /// The state directory, if it has a database.
     directory: Option<PathBuf>,
+    /// The name of the database there: a fleet's, if there is one.
+    file: &'static str,
     service: Option<T>,
     /// Whether the failure to serve was reported.
     reported: bool,
 }
 
 impl<T: Service> Served<T> {
-    pub(super) fn new(settings: &Settings, sources: T::Sources) -> Self {
+    pub(in crate::operate::command) fn new(settings: &Settings, sources: T::Sources) -> Self {
         let directory = settings.state_directory.clone();
         let mut served = Self {
             wanted: T::Settings::default(),
             sources,
             directory: directory.filter(|_| !settings.database.age.is_zero()),
+            file: if settings.fleet.is_wanted() {
+                FLEET_FILE
+            } else {
+                FILE
+            },
             service: None,
             reported: false,
         };
@@ -134,7 +145,7 @@ impl<T: Service> Served<T> {
     }
 
     /// Serves by other settings from now on, or nothing. Files are read again.
-    pub(super) fn serve(&mut self, settings: &Settings) {
+    pub(in crate::operate::command) fn serve(&mut self, settings: &Settings) {
         // The old one first: it may be the same port at another address.
         self.service = None;
         self.reported = false;
@@ -143,7 +154,7 @@ impl<T: Service> Served<T> {
     }
 
     /// Serves after a failure.
-    pub(super) fn try_to_serve(&mut self) {
+    pub(in crate::operate::command) fn try_to_serve(&mut self) {
         if !T::is_wanted(&self.wanted) || self.is_serving() {
             return;
         }
@@ -156,7 +167,7 @@ impl<T: Service> Served<T> {
             ));
             return;
         };
-        match T::start(&self.wanted, directory, &self.sources) {
+        match T::start(&self.wanted, (directory, &directory.join(self.file)), &self.sources) {
             Ok(service) => {
                 if let Some(port) = service.as_ref().and_then(T::port) {
                     info!("serving {what} on {port}");
@@ -169,7 +180,7 @@ impl<T: Service> Served<T> {
     }
 
     /// Whether it runs.
-    pub(super) fn is_serving(&self) -> bool {
+    pub(in crate::operate::command) fn is_serving(&self) -> bool {
         self.service.as_ref().is_some_and(T::is_running)
     }
 

@@ -3,11 +3,13 @@
 use tracing::warn;
 
 use super::taps::Taps;
+use crate::fleet::collector::{Collector, CollectorSettings};
+use crate::fleet::Muted;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{RunArgs, run_outputs};
 use crate::operate::config::{Config, Origin, Settings};
 use crate::operate::pipeline::Pipeline;
-use crate::outlet::database::{Acceptances, FILE};
+use crate::outlet::database::{Acceptances, FILE, FLEET_FILE};
 use crate::outlet::message_kind;
 use crate::outlet::sink::{DEFAULT_SOCKET, DatabaseOptions, SinkError, SinkOptions, Sinks};
 use crate::source::tap::object::ObjectOptions;
@@ -37,6 +39,24 @@ pub(super) fn pipeline(
         pipeline.name_tap(tapped.index, &tapped.name);
     }
     pipeline
+}
+
+/// Starts to keep the fleet's database, where there is a fleet and a place for it.
+pub(super) fn collector(settings: &Settings, muted: Muted) -> Option<Collector> {
+    let directory = settings.state_directory.as_ref()?;
+    if !settings.fleet.is_wanted() || settings.database.age.is_zero() {
+        return None;
+    }
+    let started = Collector::start(CollectorSettings {
+        fleet: settings.fleet.clone(),
+        database: directory.join(FLEET_FILE),
+        retention: settings.database,
+        muted,
+    });
+    if let Err(error) = &started {
+        warn!(target: message_kind::FLEET_UNAVAILABLE, "cannot keep the fleet's database: {error}");
+    }
+    started.ok()
 }
 
 /// Logs the reason why the configuration's probes are not made.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM, SIGINT and SIGHUP.
-pub(super) struct Signals {
+pub(in crate::operate::command) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
@@ -15,7 +15,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the system refuses one.
-    pub(super) fn catch() -> anyhow::Result<Self> {
+    pub(in crate::operate::command) fn catch() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
@@ -24,7 +24,7 @@ impl Signals {
     }
 
     /// Waits for the next signal. Returns `true` if it ends the run.
-    pub(super) async fn next(&mut self) -> bool {
+    pub(in crate::operate::command) async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.terminate.recv() => true,
             _ = self.interrupt.recv() => true,

@@ -16,13 +16,14 @@ use super::catch_up::CatchUp;
 use super::endpoint::Endpoint;
 use super::resume::{carry_over, keep_history};
 use super::served::Served;
-use super::setup::{is_strict, pipeline};
+use super::setup::{collector, is_strict, pipeline};
 use super::signals::Signals;
 use super::sizes::options;
 use super::status::StatusSocket;
 use super::taps::{self, Taps};
 use super::wakeups::{noticed, noticed_after, readable, waiting};
 use crate::fleet::Fleet;
+use crate::fleet::collector::Collector;
 use crate::flow::receiver::TimedReceiver;
 use crate::host::clock::kernel_now_ns;
 use crate::host::interfaces::Interface;
@@ -76,6 +77,8 @@ pub(super) struct Watch {
     pub(super) housekeeping: Interval,
     pub(super) service_manager: ServiceManager,
     pub(super) endpoint: Endpoint,
+    /// Keeps the fleet's database, if there is a fleet.
+    _collector: Option<Collector>,
     pub(super) lists: Served<ServedLists>,
     pub(super) page: Served<LivePage>,
     pub(super) status: StatusSocket,
@@ -109,6 +112,7 @@ impl Watch {
             pipeline.settle_after(wait);
         }
         let arrived = fleet.as_ref().map(Fleet::arrived).unwrap_or_default();
+        let muted = fleet.as_ref().map(Fleet::muted).unwrap_or_default();
         if let Some(fleet) = fleet {
             pipeline.join(fleet);
         }
@@ -145,6 +149,7 @@ impl Watch {
             housekeeping,
             service_manager,
             endpoint,
+            _collector: collector(&config.settings, muted),
             lists: Served::new(&config.settings, ()),
             page: Served::new(&config.settings, status.latest()),
             status,

@@ -86,12 +86,20 @@ impl FleetWriter {
         Ok(())
     }
 
+    /// Returns the gateways that are muted.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn muted(&self) -> Result<Vec<String>, DatabaseError> {
+        self.names("SELECT name FROM muted ORDER BY name")
+    }
+
     /// Mutes exactly these gateways: the verdicts and facts of all others count.
     ///
     /// # Errors
     /// [`DatabaseError`]; the transaction is to be rolled back.
     pub fn mute(&mut self, names: &[String]) -> Result<(), DatabaseError> {
-        let known = self.names("SELECT name FROM muted")?;
+        let known = self.muted()?;
         if known.iter().all(|it| names.contains(it)) && names.iter().all(|it| known.contains(it)) {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::group::{GroupKey, name};
 use super::retention::Retention;
@@ -218,6 +218,41 @@ impl FleetWriter {
         if changed > 0 {
             self.changed.insert(group);
         }
+        Ok(())
+    }
+
+    /// Returns the place in a stream up to which messages are in the database: the time of its creation, and a
+    /// message's number.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn place(&self, stream: &str) -> Result<Option<(String, u64)>, DatabaseError> {
+        let sql = "SELECT created, sequence FROM places WHERE stream = ?1";
+        let found = self.connection.query_row(sql, [stream], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        });
+        Ok(found.optional()?)
+    }
+
+    /// Records that place, in the transaction of the messages before it.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; the transaction is to be rolled back.
+    pub fn set_place(
+        &mut self,
+        stream: &str,
+        created: &str,
+        sequence: u64,
+    ) -> Result<(), DatabaseError> {
+        self.begin()?;
+        let mut set = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO places (stream, created, sequence) VALUES (?1, ?2, ?3)",
+        )?;
+        set.execute(params![
+            stream,
+            created,
+            i64::try_from(sequence).unwrap_or(i64::MAX)
+        ])?;
         Ok(())
     }
 

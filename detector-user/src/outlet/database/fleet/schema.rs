@@ -35,6 +35,7 @@ CREATE TABLE gateways (
     doubt TEXT
 );
 CREATE TABLE muted (name TEXT PRIMARY KEY);
+CREATE TABLE places (stream TEXT PRIMARY KEY, created TEXT NOT NULL, sequence INTEGER NOT NULL);
 ";
 
 /// Adds the tables to a database, unless they are there.

@@ -1,0 +1,55 @@
+//! The operator's word on a gateway, sent and heard.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_nats::jetstream;
+
+use super::collector::{ConnectionError, connect};
+use super::message::{Mute, mute_subject, write};
+use super::settings::FleetSettings;
+
+/// The gateways that count for nobody, as far as they are known.
+#[derive(Debug, Clone, Default)]
+pub struct Muted(Arc<RwLock<BTreeSet<String>>>);
+
+impl Muted {
+    /// Replaces them.
+    pub(super) fn set(&self, names: BTreeSet<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Whether a gateway is one of them.
+    #[must_use]
+    pub fn contains(&self, gateway: &str) -> bool {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.contains(gateway)
+    }
+}
+
+/// Failure to mute a gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum MuteError {
+    /// No server can be reached.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// It cannot be written.
+    #[error("cannot write the message: {0}")]
+    Write(#[from] serde_json::Error),
+    /// The server does not take it.
+    #[error("the server does not take it: {0}")]
+    Publish(#[from] jetstream::context::PublishError),
+}
+
+/// Lets a gateway's verdicts and facts count for nobody, or count again, in the whole fleet.
+///
+/// # Errors
+/// [`MuteError`].
+pub async fn mute(settings: &FleetSettings, gateway: &str, muted: bool) -> Result<(), MuteError> {
+    let client = connect(settings, "tlswhy operator", false).await?;
+    let context = jetstream::new(client);
+    let message = write(&Mute::new(muted))?;
+    let acknowledged = context.publish(mute_subject(gateway), message.into());
+    acknowledged.await?.await?;
+    Ok(())
+}
