@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use lab::{corpus, demo, old_kernel, rewrite, score, sites};
+use lab::{corpus, demo, fleet, old_kernel, rewrite, score, sites};
 use xtask::commands::{self, ArgMatches};
 
 fn main() -> ExitCode {
@@ -17,6 +17,10 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "corpus-rewrite" => rewrite::command::run(&rewrite::command::Arguments::of(arguments)),
         "score" => score::run(&score::Arguments::of(arguments)),
         "sites" => sites::run(&sites::Arguments::of(arguments)),
+        "fleet-load" => fleet::load::run(),
+        "fleet-faults" => fleet::faults::run(),
+        "fleet-member" => fleet::member::run(&fleet::member::Arguments::of(arguments)),
+        "fleet-read" => fleet::reader::run(&fleet::reader::Arguments::of(arguments)),
         "old-kernel" => old_kernel::run(),
         "inject-reset" => demo::middlebox::run(&demo::middlebox::Arguments::of(arguments)),
         other => anyhow::bail!("no command `{other}`"),

@@ -47,6 +47,8 @@ pub fn xtask() -> Command {
         .subcommand(score())
         .subcommand(sites())
         .subcommand(corpus_rewrite())
+        .subcommand(fleet_load())
+        .subcommand(fleet_faults())
         .subcommand(inject_reset().hide(true))
 }
 
@@ -60,6 +62,10 @@ pub fn lab() -> Command {
         .subcommand(score())
         .subcommand(sites())
         .subcommand(old_kernel())
+        .subcommand(fleet_load())
+        .subcommand(fleet_faults())
+        .subcommand(fleet_member())
+        .subcommand(fleet_read())
         .subcommand(inject_reset())
 }
 
@@ -365,6 +371,68 @@ fn package() -> Command {
             )
             .value_parser([cross::TARGET]),
         )
+}
+
+fn fleet_load() -> Command {
+    command(
+        "fleet-load",
+        "Share generated facts over a cluster of three NATS servers, and measure; needs root",
+    )
+}
+
+fn fleet_faults() -> Command {
+    command(
+        "fleet-faults",
+        "Let servers, networks and members of a fleet fail, and check that nothing is lost; needs root",
+    )
+}
+
+fn fleet_member() -> Command {
+    let number = |name, help| {
+        option(name, "N", help)
+            .required(true)
+            .value_parser(value_parser!(u64))
+    };
+    fleet_client(
+        "fleet-member",
+        "Share generated facts as a member of a fleet",
+    )
+    .arg(path(option("state", "DIR", "State directory")).required(true))
+    .arg(number(
+        "rate",
+        "Facts a second; 0: as fast as they are taken",
+    ))
+    .arg(number("from", "Number of the first fact"))
+    .arg(number("to", "Number behind that of the last"))
+}
+
+fn fleet_read() -> Command {
+    fleet_client(
+        "fleet-read",
+        "Count the facts and verdicts in a fleet's streams",
+    )
+    .arg(
+        option(
+            "publish",
+            "TEXT",
+            "Subject, and again: content of a message to publish instead",
+        )
+        .action(ArgAction::Append),
+    )
+}
+
+fn fleet_client(name: &'static str, about: &'static str) -> Command {
+    let file = |name, help| path(option(name, "FILE", help)).required(true);
+    command(name, about)
+        .arg(option("gateway", "NAME", "User at the servers").required(true))
+        .arg(
+            option("url", "URL", "Server; repeatable")
+                .required(true)
+                .action(ArgAction::Append),
+        )
+        .arg(file("ca", "CA of the servers, in PEM"))
+        .arg(file("certificate", "Own certificate, in PEM"))
+        .arg(file("key", "Its key, in PEM"))
 }
 
 fn inject_reset() -> Command {

@@ -8,7 +8,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -56,12 +55,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If something needed is missing or does not start.
-    pub fn start(
-        name: &str,
-        folder: &Path,
-        members: &[&str],
-        store: &str,
-    ) -> anyhow::Result<Self> {
+    pub fn start(name: &str, folder: &Path, members: &[&str], store: &str) -> anyhow::Result<Self> {
         let hub = Namespace::new(&format!("{name}-hub"))?;
         hub.forward()?;
         let authority = Authority::new(folder, "fleet-ca", "Fleet CA")?;
@@ -167,6 +161,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives the servers' stores another size, and starts them again one after the other.
+    ///
+    /// # Errors
+    /// If one does not come back.
+    pub fn set_store(&mut self, store: &str) -> anyhow::Result<()> {
+        for number in 1..=NODES {
+            let config = configure(&self.folder, &self.authority, number, store)?;
+            self.stop_node(number, Signal::SIGTERM)?;
+            self.node(number)?.config = config;
+            self.start_node(number)?;
+        }
+        Ok(())
+    }
+
     /// Returns the number of the server that leads a stream, by the servers' own account.
     ///
     /// # Errors
@@ -193,7 +201,8 @@ impl Cluster {
         let said: serde_json::Value = serde_json::from_str(&said)?;
         let accounts = said["account_details"].as_array();
         let streams = accounts.into_iter().flatten();
-        let mut streams = streams.flat_map(|it| it["stream_detail"].as_array().into_iter().flatten());
+        let mut streams =
+            streams.flat_map(|it| it["stream_detail"].as_array().into_iter().flatten());
         let name = format!("nats{number}");
         Ok(streams.any(|it| it["name"] == stream && it["cluster"]["leader"] == name.as_str()))
     }
@@ -235,7 +244,10 @@ fn shipped(name: &str) -> anyhow::Result<String> {
 
 /// Replaces a text that must be there.
 fn replaced(text: &str, from: &str, to: &str) -> anyhow::Result<String> {
-    ensure!(text.contains(from), "the shipped configuration has no {from}");
+    ensure!(
+        text.contains(from),
+        "the shipped configuration has no {from}"
+    );
     Ok(text.replace(from, to))
 }
 
@@ -271,7 +283,10 @@ fn configure(
         ("\"/etc/nats/tls/server.crt\"", quoted(&certificate)),
         ("\"/etc/nats/tls/server.key\"", quoted(&key)),
         ("\"/etc/nats/tls/ca.crt\"", quoted(&authority.certificate())),
-        ("\"/var/lib/nats\"", quoted(&folder.join(format!("store{number}")))),
+        (
+            "\"/var/lib/nats\"",
+            quoted(&folder.join(format!("store{number}"))),
+        ),
         ("max_file_store: 20GB", format!("max_file_store: {store}")),
         ("0.0.0.0:4222", format!("{}:4222", address(number))),
         ("0.0.0.0:6222", format!("{}:6222", address(number))),
@@ -286,11 +301,4 @@ fn configure(
     let path = folder.join(format!("{name}.conf"));
     fs::write(&path, text).context("cannot write a server's configuration")?;
     Ok(path)
-}
-
-/// Returns a command of the agent in a namespace.
-pub fn agent(namespace: &Namespace, agent: &Path, arguments: &[&str]) -> Command {
-    let mut command = namespace.command(agent);
-    command.args(arguments);
-    command
 }

@@ -4,3 +4,8 @@
 //! single gateway could have told. Not here: messages' formats, which are the agent's.
 
 pub mod cluster;
+pub mod faults;
+pub mod load;
+pub mod member;
+pub mod reader;
+mod run;

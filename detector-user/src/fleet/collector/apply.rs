@@ -9,7 +9,7 @@ use tracing::warn;
 use super::follow::{Batch, Message, Place};
 use super::pace::Pace;
 use crate::fleet::message::{
-    FACTS, FactBatch, GATEWAYS, GatewayVerdict, Health, MUTES, Mute, Skipped, SharedFact, VERDICTS,
+    FACTS, FactBatch, GATEWAYS, GatewayVerdict, Health, MUTES, Mute, SharedFact, Skipped, VERDICTS,
     gateway_of, muted_of, read,
 };
 use crate::fleet::muting::Muted;
@@ -52,10 +52,12 @@ impl Applier {
     /// Returns the place in a stream.
     pub(super) fn place(&self, stream: &str) -> Result<Place, DatabaseError> {
         let place = self.writer.place(stream)?;
-        Ok(place.map_or_else(Place::default, |(created, sequence)| Place {
-            created,
-            sequence,
-        }))
+        Ok(
+            place.map_or_else(Place::default, |(created, sequence)| Place {
+                created,
+                sequence,
+            }),
+        )
     }
 
     /// Writes the messages of a batch, and the place behind them.

@@ -155,7 +155,14 @@ async fn collect(
         let fleet = settings.fleet.clone();
         followers.spawn(async move { follow(&context, &fleet, stream, place, &sender).await });
     }
-    let end = apply(&mut applier, &mut batches, stopped, settings.retention, told).await;
+    let end = apply(
+        &mut applier,
+        &mut batches,
+        stopped,
+        settings.retention,
+        told,
+    )
+    .await;
     if let End::Failed(_) = end {
         applier.roll_back();
     }

@@ -57,7 +57,9 @@ fn is_implausible(gateway: &str, rate: u64, span: &BTreeMap<String, u64>) -> boo
         return true;
     }
     let others = span.iter().filter(|(name, _)| *name != gateway);
-    let mut others: Vec<u64> = others.map(|(_, count)| count / SPAN_S.unsigned_abs()).collect();
+    let mut others: Vec<u64> = others
+        .map(|(_, count)| count / SPAN_S.unsigned_abs())
+        .collect();
     others.sort_unstable();
     let median = others.get(others.len() / 2).copied().unwrap_or_default();
     rate >= COMPARED_MIN && others.len() >= OTHERS_MIN && rate > median.max(1) * TIMES_MAX
@@ -75,7 +77,10 @@ mod tests {
                 pace.count(gateway, 1_000 + second, number);
             }
         }
-        assert_eq!(pace.too_many(), BTreeMap::from([("loud".to_owned(), 3_000)]));
+        assert_eq!(
+            pace.too_many(),
+            BTreeMap::from([("loud".to_owned(), 3_000)])
+        );
     }
 
     #[test]

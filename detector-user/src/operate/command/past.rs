@@ -36,7 +36,11 @@ pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
 /// The configuration that is given cannot be read.
 pub(super) fn database(arguments: &PastArgs) -> anyhow::Result<PathBuf> {
     let file = if arguments.fleet { FLEET_FILE } else { FILE };
-    database_of(arguments.database.as_deref(), arguments.config.as_deref(), file)
+    database_of(
+        arguments.database.as_deref(),
+        arguments.config.as_deref(),
+        file,
+    )
 }
 
 /// Returns a database of the agent: the one that is given, or the `file` in a configuration's state directory.

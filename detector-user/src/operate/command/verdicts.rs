@@ -52,7 +52,12 @@ fn follow(mut following: Following, arguments: &VerdictsArgs) -> anyhow::Result<
         thread::sleep(PAUSE);
         let verdicts = following.next(&arguments.query())?;
         if !verdicts.is_empty() {
-            write(&verdicts, arguments.output, following.past.is_of_fleet(), false)?;
+            write(
+                &verdicts,
+                arguments.output,
+                following.past.is_of_fleet(),
+                false,
+            )?;
         }
     }
 }

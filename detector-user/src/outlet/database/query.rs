@@ -90,7 +90,10 @@ impl Query {
             let mut of_verdicts = Conditions::default();
             of_verdicts.push("group_number = groups.number", []);
             of_verdicts.one_of("gateway", texts(&self.gateways));
-            let sql = format!("EXISTS (SELECT 1 FROM verdicts WHERE {})", of_verdicts.sql());
+            let sql = format!(
+                "EXISTS (SELECT 1 FROM verdicts WHERE {})",
+                of_verdicts.sql()
+            );
             conditions.push(&sql, of_verdicts.parameters);
         }
         if !self.causes.is_empty() || self.min_confidence > 0.0 {

@@ -45,8 +45,11 @@ pub fn run(arguments: ExclusionsArgs) -> anyhow::Result<u8> {
     let is_of_database = is_of_database || arguments.fleet;
     let past = if is_of_database {
         let file = if arguments.fleet { FLEET_FILE } else { FILE };
-        let database =
-            past::database_of(arguments.database.as_deref(), arguments.config.as_deref(), file)?;
+        let database = past::database_of(
+            arguments.database.as_deref(),
+            arguments.config.as_deref(),
+            file,
+        )?;
         Some(Past::open(&database)?)
     } else {
         None

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use tracing::info;
 
 use super::configured;
-use crate::fleet::collector::{Collector, CollectorSettings};
 use crate::fleet::Muted;
+use crate::fleet::collector::{Collector, CollectorSettings};
 use crate::operate::cli::{EXIT_DONE, FleetServeArgs, LogLevel};
 use crate::operate::command::messages;
 use crate::operate::command::run::{Served, Signals};

@@ -95,8 +95,7 @@ impl Service for LivePage {
         (_, database): (&Path, &Path),
         latest: &Latest,
     ) -> Result<Option<Self>, String> {
-        Self::start(settings, database, latest.clone())
-            .map_err(|error| error.to_string())
+        Self::start(settings, database, latest.clone()).map_err(|error| error.to_string())
     }
 
     fn is_running(&self) -> bool {
@@ -167,7 +166,11 @@ impl<T: Service> Served<T> {
             ));
             return;
         };
-        match T::start(&self.wanted, (directory, &directory.join(self.file)), &self.sources) {
+        match T::start(
+            &self.wanted,
+            (directory, &directory.join(self.file)),
+            &self.sources,
+        ) {
             Ok(service) => {
                 if let Some(port) = service.as_ref().and_then(T::port) {
                     info!("serving {what} on {port}");

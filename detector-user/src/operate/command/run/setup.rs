@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::taps::Taps;
-use crate::fleet::collector::{Collector, CollectorSettings};
 use crate::fleet::Muted;
+use crate::fleet::collector::{Collector, CollectorSettings};
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{RunArgs, run_outputs};
 use crate::operate::config::{Config, Origin, Settings};

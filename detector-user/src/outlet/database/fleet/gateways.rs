@@ -58,7 +58,10 @@ impl std::fmt::Display for Doubt {
                 "{refusals} of {of} apps and names that refuse the interceptor behind it accept it behind two others"
             ),
             Self::TooMany { per_second } => {
-                write!(f, "{per_second} facts a second: more than it should have connections")
+                write!(
+                    f,
+                    "{per_second} facts a second: more than it should have connections"
+                )
             }
         }
     }
@@ -146,7 +149,8 @@ impl FleetWriter {
         let earlier = self.names("SELECT name FROM gateways WHERE doubt IS NOT NULL")?;
         let mut new = Vec::new();
         for (gateway, doubt) in &doubts {
-            let text = serde_json::to_string(doubt).map_err(|it| DatabaseError::Row(it.to_string()))?;
+            let text =
+                serde_json::to_string(doubt).map_err(|it| DatabaseError::Row(it.to_string()))?;
             let changed = self.connection.execute(
                 "INSERT INTO gateways (name, seen_ns, health, doubt) VALUES (?1, 0, 'null', ?2)
                  ON CONFLICT DO UPDATE SET doubt = excluded.doubt",
@@ -157,8 +161,10 @@ impl FleetWriter {
             }
         }
         for gateway in earlier.iter().filter(|it| !doubts.contains_key(*it)) {
-            self.connection
-                .execute("UPDATE gateways SET doubt = NULL WHERE name = ?1", [gateway])?;
+            self.connection.execute(
+                "UPDATE gateways SET doubt = NULL WHERE name = ?1",
+                [gateway],
+            )?;
         }
         Ok(new)
     }

@@ -287,11 +287,7 @@ impl FleetWriter {
     ///
     /// # Errors
     /// [`DatabaseError`].
-    pub fn remove_old(
-        &mut self,
-        retention: Retention,
-        now_ns: i64,
-    ) -> Result<bool, DatabaseError> {
+    pub fn remove_old(&mut self, retention: Retention, now_ns: i64) -> Result<bool, DatabaseError> {
         self.begin()?;
         let age_ns = i64::try_from(retention.age.as_nanos()).unwrap_or(i64::MAX);
         let oldest_ns = now_ns.saturating_sub(age_ns);

@@ -86,7 +86,10 @@ fn answers(past: &Past) -> String {
     // The order of writing is that of no other database.
     verdicts.iter_mut().for_each(|it| it.number = 0);
     let groups = past.groups(&all()).unwrap();
-    format!("{verdicts:#?}{groups:#?}{:#?}", past.totals(&all()).unwrap())
+    format!(
+        "{verdicts:#?}{groups:#?}{:#?}",
+        past.totals(&all()).unwrap()
+    )
 }
 
 proptest! {
@@ -237,7 +240,9 @@ fn a_gateway_that_contradicts_all_others_is_told_once() {
     assert_eq!(doubted, [("liar".to_owned(), expected.clone())]);
     assert_eq!(writer.doubt(&BTreeMap::new()).unwrap(), []);
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
-    writer.record_health("liar", now, r#"{"version":"1"}"#).unwrap();
+    writer
+        .record_health("liar", now, r#"{"version":"1"}"#)
+        .unwrap();
     writer.commit().unwrap();
     let gateways = Past::of_fleet(writer).gateways().unwrap();
     let liar = gateways.iter().find(|it| it.name == "liar").unwrap();
