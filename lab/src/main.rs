@@ -17,6 +17,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "corpus-rewrite" => rewrite::command::run(&rewrite::command::Arguments::of(arguments)),
         "score" => score::run(&score::Arguments::of(arguments)),
         "sites" => sites::run(&sites::Arguments::of(arguments)),
+        "fleet-demo" => fleet::demo::run(),
         "fleet-load" => fleet::load::run(),
         "fleet-faults" => fleet::faults::run(),
         "fleet-member" => fleet::member::run(&fleet::member::Arguments::of(arguments)),

@@ -47,6 +47,7 @@ pub fn xtask() -> Command {
         .subcommand(score())
         .subcommand(sites())
         .subcommand(corpus_rewrite())
+        .subcommand(fleet_demo())
         .subcommand(fleet_load())
         .subcommand(fleet_faults())
         .subcommand(inject_reset().hide(true))
@@ -62,6 +63,7 @@ pub fn lab() -> Command {
         .subcommand(score())
         .subcommand(sites())
         .subcommand(old_kernel())
+        .subcommand(fleet_demo())
         .subcommand(fleet_load())
         .subcommand(fleet_faults())
         .subcommand(fleet_member())
@@ -371,6 +373,13 @@ fn package() -> Command {
             )
             .value_parser([cross::TARGET]),
         )
+}
+
+fn fleet_demo() -> Command {
+    command(
+        "fleet-demo",
+        "Show a pin that two gateways tell together over three NATS servers, and neither alone; needs root",
+    )
 }
 
 fn fleet_load() -> Command {

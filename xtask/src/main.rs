@@ -22,7 +22,9 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
-    if matches!(name, "test" | "demo" | "corpus" | "bench" | "inject-reset") {
+    if matches!(name, "test" | "demo" | "corpus" | "bench" | "inject-reset")
+        || name.starts_with("fleet-")
+    {
         need_root(name)?;
     }
     if name == "test" {
@@ -32,7 +34,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         println!("{DEMO_COST}");
     }
     let needed = match name {
-        "setup" | "demo" => &[Group::Base][..],
+        "setup" | "demo" | "fleet-demo" | "fleet-load" | "fleet-faults" => &[Group::Base][..],
         "test" => Group::TESTS,
         "corpus" => Group::CORPUS,
         "old-kernel" => &[Group::Base, Group::OldKernel],

@@ -1,6 +1,7 @@
 //! The operator's word on a gateway, sent and heard.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_nats::jetstream;
@@ -9,20 +10,33 @@ use super::collector::{ConnectionError, connect};
 use super::message::{Mute, mute_subject, write};
 use super::settings::FleetSettings;
 
-/// The gateways that count for nobody, as far as they are known.
+/// The gateways that count for nobody, as far as they are known, and the number of doubtful ones.
 #[derive(Debug, Clone, Default)]
-pub struct Muted(Arc<RwLock<BTreeSet<String>>>);
+pub struct Muted {
+    names: Arc<RwLock<BTreeSet<String>>>,
+    doubtful: Arc<AtomicU64>,
+}
 
 impl Muted {
     /// Replaces them.
     pub(super) fn set(&self, names: BTreeSet<String>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Sets the number of gateways whose facts are doubtful.
+    pub(super) fn set_doubtful(&self, number: u64) {
+        self.doubtful.store(number, Ordering::Relaxed);
+    }
+
+    /// Returns the number of gateways whose facts are doubtful.
+    pub(super) fn doubtful(&self) -> u64 {
+        self.doubtful.load(Ordering::Relaxed)
     }
 
     /// Whether a gateway is one of them.
     #[must_use]
     pub fn contains(&self, gateway: &str) -> bool {
-        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         names.contains(gateway)
     }
 }

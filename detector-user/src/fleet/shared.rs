@@ -129,6 +129,7 @@ impl Shared {
             facts_lost: state.ledger.lost(),
             facts_known: state.merged.len() as u64,
             facts_evicted: state.merged.evicted(),
+            gateways_doubtful: self.muted.doubtful(),
             ..state.counts.clone()
         }
     }

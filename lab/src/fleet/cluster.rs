@@ -102,6 +102,14 @@ impl Cluster {
         self.members.get(place)
     }
 
+    /// Connects another namespace with the hub.
+    ///
+    /// # Errors
+    /// If `ip` fails.
+    pub fn attach(&self, namespace: &Namespace, network: usize) -> anyhow::Result<()> {
+        connect_to(&self.hub, namespace, network)
+    }
+
     /// Returns the CA of servers and clients, PEM.
     #[must_use]
     pub fn ca(&self) -> PathBuf {
@@ -227,13 +235,18 @@ fn address(network: usize) -> String {
 /// Makes a namespace behind the hub.
 fn attach(hub: &Namespace, name: &str, network: usize) -> anyhow::Result<Namespace> {
     let namespace = Namespace::new(name)?;
+    connect_to(hub, &namespace, network)?;
+    Ok(namespace)
+}
+
+fn connect_to(hub: &Namespace, namespace: &Namespace, network: usize) -> anyhow::Result<()> {
     let gateway = format!("10.78.{network}.1");
     connect(
-        (&namespace, "fleet0", &[&format!("{}/24", address(network))]),
+        (namespace, "fleet0", &[&format!("{}/24", address(network))]),
         (hub, &format!("hub{network}"), &[&format!("{gateway}/24")]),
     )?;
     namespace.run(&format!("ip route add 10.78.0.0/16 via {gateway}"))?;
-    Ok(namespace)
+    Ok(())
 }
 
 /// Returns a file that is shipped.

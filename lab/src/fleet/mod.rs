@@ -4,6 +4,7 @@
 //! single gateway could have told. Not here: messages' formats, which are the agent's.
 
 pub mod cluster;
+pub mod demo;
 pub mod faults;
 pub mod load;
 pub mod member;

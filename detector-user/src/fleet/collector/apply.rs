@@ -140,7 +140,9 @@ impl Applier {
 
     /// Writes the doubts about gateways. Returns those that are new.
     pub(super) fn doubt(&mut self) -> Result<Vec<(String, Doubt)>, DatabaseError> {
-        self.writer.doubt(&self.pace.too_many())
+        let new = self.writer.doubt(&self.pace.too_many())?;
+        self.heard.set_doubtful(self.writer.doubtful()?);
+        Ok(new)
     }
 
     pub(super) fn clean(&mut self, retention: Retention) -> Result<bool, DatabaseError> {

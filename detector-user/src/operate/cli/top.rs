@@ -12,6 +12,7 @@ Examples:
   tlswhy top --replay incident.pcapng --speed 60
   tlswhy top --once | head -n 12
   tlswhy top --once --by app
+  tlswhy top --fleet
 
 Keys: arrows or j and k select, Enter opens a group, s sorts, r reverses, / filters, n shows only what broke
 within the last half hour, Tab shows failure rates by app, server name and tap, ? helps, q ends.";
@@ -33,6 +34,10 @@ pub struct TopArgs {
     #[arg(long, value_name = "NUMBER", requires = "replay", value_parser = speed)]
     pub speed: Option<f64>,
 
+    /// Watch all gateways of the fleet, by fleet.db in the state directory of the configuration, or in /var/lib/tlswhy
+    #[arg(long, conflicts_with_all = ["replay", "socket"])]
+    pub fleet: bool,
+
     /// Print one frame as text and end; of a capture that at its end
     #[arg(long)]
     pub once: bool,
@@ -53,7 +58,7 @@ pub struct TopArgs {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
-    /// Configuration file that names the runtime directory [default: /etc/tlswhy/tlswhy.toml if it exists]
+    /// Configuration file that names the runtime and the state directory [default: /etc/tlswhy/tlswhy.toml if it exists]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -101,6 +101,7 @@ age = "14d"
 min_confidence = 0.95
 min_connections = 5
 min_clients = 3
+min_gateways = 4
 max = 500
 always = [".pay.example"]
 never = ["bank.example"]

@@ -351,6 +351,12 @@ pub const FAMILIES: &[Family] = &[
         "Messages of facts that are not read yet",
         |scrape| of_fleet(scrape, |it| one(it.messages_behind)),
     ),
+    gauge(
+        "tlswhy_fleet_gateways_doubtful",
+        &[],
+        "Gateways whose facts others contradict, or that share implausibly many; `tlswhy fleet` names them",
+        |scrape| of_fleet(scrape, |it| one(it.gateways_doubtful)),
+    ),
     in_unit(
         gauge(
             "tlswhy_fleet_lag",

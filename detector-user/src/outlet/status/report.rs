@@ -206,6 +206,9 @@ pub struct FleetCounts {
     pub messages_behind: u64,
     /// Age of the message read last while there are such, milliseconds.
     pub lag_ms: u64,
+    /// Gateways whose facts are doubtful.
+    #[serde(default)]
+    pub gateways_doubtful: u64,
 }
 
 impl FleetCounts {

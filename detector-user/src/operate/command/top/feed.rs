@@ -8,24 +8,27 @@ use std::time::{Duration, Instant};
 use detector_common::observation::{ChunkHead, Observation};
 use jiff::Timestamp;
 
-use super::draw;
+use super::{draw, fleet};
 use crate::cause::knowledge::Knowledge;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::flow::unreachable::UnreachableReport;
 use crate::operate::cli::TopArgs;
-use crate::operate::command::{NothingRead, pcap, report, status};
+use crate::operate::command::{NothingRead, past, pcap, report, status};
 use crate::operate::pipeline::Pipeline;
 use crate::operate::progress::Progress;
 use crate::operate::unseen_ca::CERTIFICATES_MIN_AT_END;
-use crate::outlet::database::Rate;
+use crate::outlet::database::{FLEET_FILE, Rate};
 use crate::outlet::failure_rates::FailureRates;
 use crate::outlet::sink::Sinks;
 use crate::outlet::status::{LastVerdict, Loss, Report, Tap};
 use crate::source::capture_set::rounds;
+use crate::verdict::counted;
 
 /// Time between two questions to the agent; its report is two seconds old at most.
 const ASK: Duration = Duration::from_secs(1);
+/// Time between two questions to the fleet's database.
+const ASK_FLEET: Duration = Duration::from_secs(3);
 /// Time between two reports on a capture.
 const PUBLISH: Duration = Duration::from_millis(200);
 /// Maximum groups of a report.
@@ -40,7 +43,15 @@ pub(super) struct Feed {
 }
 
 enum Source {
-    Agent { socket: PathBuf, asked: Instant },
+    Agent {
+        socket: PathBuf,
+        asked: Instant,
+    },
+    Fleet {
+        database: PathBuf,
+        asked: Instant,
+        gateways: usize,
+    },
     Capture(Replay),
 }
 
@@ -76,6 +87,19 @@ impl Feed {
                 trouble: None,
             });
         }
+        if arguments.fleet {
+            let database = past::database_of(None, arguments.config.as_deref(), FLEET_FILE)?;
+            let (report, gateways) = fleet::report(&database, Timestamp::now(), GROUPS_MAX)?;
+            return Ok(Self {
+                report: Arc::new(report),
+                source: Source::Fleet {
+                    database,
+                    asked: Instant::now(),
+                    gateways,
+                },
+                trouble: None,
+            });
+        }
         let socket = status::socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
         let (_, report) = status::report(&socket)?;
         Ok(Self {
@@ -102,6 +126,23 @@ impl Feed {
                         self.trouble = None;
                     }
                     Err(error) => self.trouble = Some(format!("{error:#}")),
+                }
+            }
+            Source::Fleet {
+                database,
+                asked,
+                gateways,
+            } => {
+                if asked.elapsed() < ASK_FLEET {
+                    return;
+                }
+                *asked = Instant::now();
+                match fleet::report(database, Timestamp::now(), GROUPS_MAX) {
+                    Ok((report, number)) => {
+                        (self.report, *gateways) = (Arc::new(report), number);
+                        self.trouble = None;
+                    }
+                    Err(error) => self.trouble = Some(error.to_string()),
                 }
             }
             Source::Capture(replay) => self.report = replay.latest(),
@@ -149,6 +190,9 @@ impl Feed {
                 };
                 format!("agent {} {state}, process {}", report.version, report.pid)
             }
+            Source::Fleet { gateways, .. } => {
+                format!("fleet of {}", counted(*gateways, "gateway", "gateways"))
+            }
             Source::Capture(replay) => {
                 let is_over = replay.reader.as_ref().is_none_or(JoinHandle::is_finished);
                 if is_over {
@@ -163,7 +207,7 @@ impl Feed {
     /// Ends the source. Returns whether a capture was read to its end.
     pub(super) fn close(self) -> bool {
         match self.source {
-            Source::Agent { .. } => true,
+            Source::Agent { .. } | Source::Fleet { .. } => true,
             Source::Capture(mut replay) => {
                 replay.progress.interrupt();
                 replay.join();

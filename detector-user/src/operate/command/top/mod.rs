@@ -5,6 +5,7 @@
 
 mod draw;
 mod feed;
+mod fleet;
 #[cfg(test)]
 mod tests;
 mod view;

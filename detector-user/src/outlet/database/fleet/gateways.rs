@@ -169,6 +169,15 @@ impl FleetWriter {
         Ok(new)
     }
 
+    /// Returns the number of gateways in doubt.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub fn doubtful(&self) -> Result<u64, DatabaseError> {
+        let names = self.names("SELECT name FROM gateways WHERE doubt IS NOT NULL")?;
+        Ok(names.len() as u64)
+    }
+
     fn names(&self, sql: &str) -> Result<Vec<String>, DatabaseError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let names = statement.query_map([], |row| row.get(0))?;
