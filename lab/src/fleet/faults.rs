@@ -238,7 +238,7 @@ fn killed(sharing: &mut Sharing<'_>) -> anyhow::Result<()> {
     let made = Made {
         gateway: GATEWAYS[0],
         rate: RATE,
-        // What was made and not acknowledged is made again, as the next agent reads its history again.
+        // Facts without an acknowledgement are made again, as the next agent reads its history again.
         facts: begin + before.published.saturating_sub(RATE)..begin + facts,
     };
     let again = facts - before.published.saturating_sub(RATE);

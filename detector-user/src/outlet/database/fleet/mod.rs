@@ -2,7 +2,7 @@
 //!
 //! In: verdicts and counts of connections that worked, each with its gateway, in any order and any number of
 //! times. Out: the same tables that [`Past`](super::Past) reads of one agent, with the gateway of each verdict.
-//! What is shown of a group follows from the rows that came, never from their order: two databases that have
+//! The content of a group follows from the rows that came, never from their order: two databases that have
 //! taken the same messages answer alike, byte for byte.
 //!
 //! Not here: NATS, and the opinion on a gateway beyond its own numbers.
