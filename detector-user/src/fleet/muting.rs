@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_nats::jetstream;
 
 use super::collector::{ConnectionError, connect};
+use super::connection::streams;
 use super::message::{Mute, mute_subject, write};
 use super::settings::FleetSettings;
 
@@ -61,7 +62,7 @@ pub enum MuteError {
 /// [`MuteError`].
 pub async fn mute(settings: &FleetSettings, gateway: &str, muted: bool) -> Result<(), MuteError> {
     let client = connect(settings, "tlswhy operator", false).await?;
-    let context = jetstream::new(client);
+    let context = streams(client);
     let message = write(&Mute::new(muted))?;
     let acknowledged = context.publish(mute_subject(gateway), message.into());
     acknowledged.await?.await?;

@@ -33,7 +33,7 @@ pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
     let agent = build_agent(Profile::Release)?;
     running(&tools, &agent)?;
-    full_disk(&tools)
+    full_disk(&tools, &agent)
 }
 
 /// The gateways while facts are shared all the time.
@@ -88,10 +88,10 @@ fn running(tools: &Path, agent: &Path) -> anyhow::Result<()> {
         members: Vec::new(),
         before: 0,
     };
+    let collector = serve(&sharing.cluster, agent, 2, "collector")?;
     permissions(&sharing.cluster, tools)?;
     sharing.start(RATE * 5)?;
     sharing.settle(RATE * 5, "no fault")?;
-    let collector = serve(&sharing.cluster, agent, 2, "collector")?;
     let leader = sharing.cluster.leader("TLSWHY_FACT")?;
     let others = (1..=NODES).filter(|node| *node != leader);
     for node in std::iter::once(leader).chain(others) {
@@ -262,9 +262,11 @@ fn killed(sharing: &mut Sharing<'_>) -> anyhow::Result<()> {
 }
 
 /// Fills the servers' disks, and makes room again.
-fn full_disk(tools: &Path) -> anyhow::Result<()> {
+fn full_disk(tools: &Path, agent: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let mut cluster = Cluster::start("tlswhy-full", folder.path(), &["gw1"], SMALL)?;
+    let mut cluster = Cluster::start("tlswhy-full", folder.path(), &["gw1", "collector"], SMALL)?;
+    let mut collector = serve(&cluster, agent, 1, "collector")?;
+    collector.stop(Signal::SIGTERM)?;
     let facts = 150_000;
     let made = Made {
         gateway: "gw1",

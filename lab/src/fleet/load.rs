@@ -7,7 +7,8 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
-use super::run::{Made, Member, account, check};
+use super::run::{Made, Member, account, check, serve};
+use crate::build::{Profile, build_agent};
 
 const GATEWAYS: [&str; 4] = ["gw1", "gw2", "gw3", "gw4"];
 /// Facts of each gateway, as fast as they are taken.
@@ -25,9 +26,12 @@ const STEADY_S: u64 = 20;
 pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let cluster = Cluster::start("tlswhy-load", folder.path(), &GATEWAYS, "20GB")?;
+    let agent = build_agent(Profile::Release)?;
+    let members = [&GATEWAYS[..], &["collector"]].concat();
+    let cluster = Cluster::start("tlswhy-load", folder.path(), &members, "20GB")?;
+    // It creates the streams, and would take part of this machine's time for its database.
+    serve(&cluster, &agent, GATEWAYS.len(), "collector")?.stop(Signal::SIGTERM)?;
     let leader = {
-        // Its streams are created by the first member that joins.
         let mut alone = start(&cluster, &tools, 0, 0, 0..FACTS)?;
         let one = finish(&mut alone, FACTS)?;
         alone.stop(Signal::SIGTERM)?;

@@ -202,6 +202,14 @@ pub(super) fn serve(
     command.args(["fleet", "serve", "--config"]).arg(config);
     let process = Process::start(&mut command)?;
     process.wait_for(Duration::from_secs(60), |line| line.contains("ready"))?;
+    for stream in [
+        "TLSWHY_FACT",
+        "TLSWHY_VERDICT",
+        "TLSWHY_GATEWAY",
+        "TLSWHY_MUTE",
+    ] {
+        cluster.leader(stream)?;
+    }
     Ok(process)
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{Config, StorageType, Stream};
-use async_nats::jetstream::{self, Context};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
+use crate::fleet::connection::create_missing;
 use crate::fleet::message::{MUTE_SUBJECTS, MUTES};
 use crate::fleet::settings::FleetSettings;
 use crate::outlet::message_kind::FLEET_UNAVAILABLE;
@@ -125,22 +126,24 @@ async fn read(
     Err("the reader has ended".into())
 }
 
-/// Returns a stream. That of muted gateways is created where it is missing, if that is allowed.
+/// Returns a stream. Where it is missing it is created, if that is allowed: else it is somebody else's care.
 async fn find(
     context: &Context,
     fleet: &FleetSettings,
     name: &str,
 ) -> Result<Stream, async_nats::Error> {
-    if name == MUTES
-        && let Ok(stream) = context.create_stream(mutes(fleet)).await
-    {
+    if let Ok(stream) = context.get_stream(name).await {
         return Ok(stream);
     }
+    if name == MUTES {
+        return Ok(context.create_stream(mutes(fleet)).await?);
+    }
+    create_missing(context, fleet).await?;
     Ok(context.get_stream(name).await?)
 }
 
 /// Returns the stream of muted gateways: the last word on each, for ever.
-pub(crate) fn mutes(fleet: &FleetSettings) -> jetstream::stream::Config {
+fn mutes(fleet: &FleetSettings) -> Config {
     Config {
         name: MUTES.to_owned(),
         subjects: vec![MUTE_SUBJECTS.to_owned()],

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,6 +23,7 @@ use self::apply::Applier;
 pub use self::connection::ConnectionError;
 pub(super) use self::connection::connect;
 use self::follow::{Batch, follow};
+use super::connection::streams;
 use super::message::{FACTS, GATEWAYS, MUTES, VERDICTS};
 use super::muting::Muted;
 use super::settings::FleetSettings;
@@ -143,7 +143,7 @@ async fn collect(
     let kind = settings.fleet.identity()?.kind();
     let mut applier = Applier::new(writer, kind, settings.muted.clone());
     let client = connect(&settings.fleet, "tlswhy database", true).await?;
-    let context = jetstream::new(client);
+    let context = streams(client);
     let (sender, mut batches) = mpsc::channel(BATCHES_MAX);
     let mut followers = JoinSet::new();
     for stream in STREAMS {
