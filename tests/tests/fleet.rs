@@ -8,18 +8,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use detector_user::cause::history::{Answer, Lesson};
 use detector_user::cause::knowledge::Knowledge;
+use detector_user::fleet::collector::{Collector, CollectorSettings};
 use detector_user::fleet::message::{self, FactBatch, GatewayVerdict};
-use detector_user::fleet::{Clients, Fleet, FleetSettings};
+use detector_user::fleet::{Clients, Fleet, FleetSettings, Muted, mute};
 use detector_user::flow::receiver::TimedReceiver;
 use detector_user::flow::tls::app::App;
 use detector_user::operate::pipeline::Pipeline;
-use detector_user::outlet::database::Acceptances;
+use detector_user::outlet::database::{Acceptances, Past, Query, Retention};
 use detector_user::outlet::sink::{
     Folds, JsonShape, OtlpSettings, SinkOptions, Sinks, SyslogSettings,
 };
 use detector_user::source::capture::CaptureFile;
 use detector_user::source::capture_tap::CaptureTap;
-use detector_user::verdict::{Cause, Verdict};
+use detector_user::verdict::{Cause, Endpoint, Verdict};
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// Far longer than anything here takes.
@@ -380,6 +382,90 @@ fn messages_of_other_versions_are_skipped_and_counted() {
         (1, 1),
         "{skipped:?}"
     );
+}
+
+/// Databases of one fleet answer alike, also one that begins later, and one whose server was away; a muted gateway counts
+/// in none of them.
+#[test]
+fn databases_of_one_fleet_answer_alike() {
+    let mut server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let collect = |name: &str, fleet: FleetSettings| {
+        let settings = CollectorSettings {
+            fleet,
+            database: folder.path().join(name),
+            retention: Retention {
+                age: Duration::from_secs(365 * 86_400),
+                bytes: 1 << 30,
+            },
+            muted: Muted::default(),
+        };
+        Collector::start(settings).unwrap()
+    };
+    let answers = |name: &str| {
+        let past = Past::open(&folder.path().join(name)).ok()?;
+        let query = Query {
+            all: true,
+            limit: 10_000,
+            ..Query::default()
+        };
+        let verdicts = past.verdicts(&query).ok()?.into_iter();
+        let verdicts: Vec<_> = verdicts.map(|it| (it.gateway, it.verdict)).collect();
+        Some((verdicts, past.groups(&query).ok()?))
+    };
+    let _first = collect("first", server.settings("first"));
+    let members = ["gw-a", "gw-b"].map(|gateway| server.join(gateway));
+    let share = |numbers: std::ops::Range<u64>| {
+        for member in &members {
+            record(member, numbers.clone());
+            let mut sink = member.sink();
+            for number in numbers.clone().step_by(50) {
+                let verdict = refusal(number);
+                wait("a verdict is published", || sink.write(&verdict).ok());
+            }
+        }
+    };
+    share(0..200);
+    server.stop();
+    for member in &members {
+        record(member, 200..300);
+    }
+    server.resume();
+    share(300..400);
+    let _second = collect("second", server.settings("second"));
+    // Refusals are facts for doubts, and no connections that worked.
+    let settled = |name: &str, number: usize| {
+        wait("all verdicts arrive", || {
+            let found = answers(name)?;
+            (found.0.len() == number).then_some(found)
+        })
+    };
+    let all = settled("first", 12);
+    assert_eq!(all, settled("second", 12));
+    let failed: u64 = all.1.iter().map(|it| it.failed).sum();
+    assert_eq!(failed, 12);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let operator = server.settings("operator");
+    runtime.block_on(mute(&operator, "gw-b", true)).unwrap();
+    let without = settled("first", 6);
+    assert_eq!(without, settled("second", 6));
+    assert!(without.1.iter().all(|it| it.gateways == ["gw-a"]));
+    runtime.block_on(mute(&operator, "gw-b", false)).unwrap();
+    assert_eq!(settled("first", 12), all);
+}
+
+/// Returns the verdict on a connection of a number.
+fn refusal(number: u64) -> Verdict {
+    let ends = [1, 2].map(|host| Endpoint {
+        ip: Ipv4Addr::new(10, 9, host, number as u8).into(),
+        port: 443,
+    });
+    let time = Timestamp::from_second(1_800_000_000 + number as i64).unwrap();
+    let id = format!("1:{number}");
+    Verdict::new(time, "lan0", &id, ends, Cause::Pinning)
 }
 
 /// Publishes a message, or asks the server something, and returns the answer.

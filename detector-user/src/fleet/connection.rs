@@ -22,6 +22,8 @@ use crate::outlet::message_kind::FLEET_UNAVAILABLE;
 
 /// Longest wait for an answer of the server.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between signs of life.
+const PING: Duration = Duration::from_secs(10);
 /// Longest pause between attempts to connect.
 const RECONNECT_LONGEST: Duration = Duration::from_secs(4);
 /// Time for which a server recognises a verdict that is sent again.
@@ -57,6 +59,8 @@ pub(super) fn options(
         // A server can keep others from reading the answers.
         .custom_inbox_prefix(format!("_INBOX_{gateway}"))
         .retry_on_initial_connect()
+        // A server behind a broken network is missed after half a minute, not after two.
+        .ping_interval(PING)
         .max_reconnects(None)
         .connection_timeout(TIMEOUT)
         .request_timeout(Some(TIMEOUT))

@@ -11,8 +11,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
-use super::run::{ask, configuration, serve, wait_until};
-use crate::build::{Profile, build_agent};
+use super::run::{agent, ask, configuration, serve, wait_until};
 use crate::demo::story::{Scene, Story};
 use crate::host::{Process, output};
 
@@ -29,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If something needed is missing, or the fleet does not tell the pin.
 pub fn run() -> anyhow::Result<()> {
-    let agent = build_agent(Profile::Release)?;
+    let agent = agent()?;
     let tools = std::env::current_exe().context("cannot find this program")?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut stories = Vec::new();

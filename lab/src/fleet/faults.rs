@@ -7,8 +7,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 
 use super::cluster::{Cluster, NODES};
-use super::run::{Made, Member, account, ask, check, publish, serve, wait_until};
-use crate::build::{Profile, build_agent};
+use super::run::{Made, Member, account, agent, ask, check, publish, serve, wait_until};
 
 const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
 /// Namespaces: the gateways, then two machines that serve.
@@ -31,7 +30,7 @@ const SMALL: &str = "12MB";
 /// If a fact or a verdict is lost or twice there, or the databases differ.
 pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
-    let agent = build_agent(Profile::Release)?;
+    let agent = agent()?;
     running(&tools, &agent)?;
     full_disk(&tools, &agent)
 }
@@ -70,10 +69,19 @@ impl Sharing<'_> {
         for mut member in self.members.drain(..) {
             member.stop(Signal::SIGTERM)?;
         }
-        let account = account(&self.cluster, self.tools, 0, GATEWAYS[0])?;
         let shared = self.before * GATEWAYS.len() as u64;
         let verdicts = self.before.div_ceil(FACTS_OF_VERDICT) * GATEWAYS.len() as u64;
-        check(&account, shared, verdicts).with_context(|| what.to_owned())?;
+        // A server that was cut off answers by what it knew until it has met the others again.
+        let mut found = Ok(());
+        let settled = wait_until(what, || {
+            let account = account(&self.cluster, self.tools, 0, GATEWAYS[0])?;
+            found = check(&account, shared, verdicts);
+            let is_behind = account.facts < shared || account.verdicts < verdicts;
+            Ok(!is_behind)
+        });
+        found
+            .and(settled.map(|_| ()))
+            .with_context(|| what.to_owned())?;
         println!("{what}: all {shared} facts and {verdicts} verdicts so far are there, each once");
         Ok(())
     }

@@ -7,8 +7,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
-use super::run::{Made, Member, account, check, serve};
-use crate::build::{Profile, build_agent};
+use super::run::{Made, Member, account, agent, check, serve};
 
 const GATEWAYS: [&str; 4] = ["gw1", "gw2", "gw3", "gw4"];
 /// Facts of each gateway, as fast as they are taken.
@@ -26,7 +25,7 @@ const STEADY_S: u64 = 20;
 pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let agent = build_agent(Profile::Release)?;
+    let agent = agent()?;
     let members = [&GATEWAYS[..], &["collector"]].concat();
     let cluster = Cluster::start("tlswhy-load", folder.path(), &members, "20GB")?;
     // It creates the streams, and would take part of this machine's time for its database.

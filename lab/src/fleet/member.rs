@@ -152,7 +152,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             println!("{}", serde_json::to_string(&progress)?);
         }
     }
-    fleet.close(Duration::from_secs(5));
+    fleet.close();
     Ok(())
 }
 

@@ -10,10 +10,22 @@ use nix::sys::signal::Signal;
 use super::cluster::{Cluster, Identity};
 use super::member::Progress;
 use super::reader::Account;
+use crate::build::{Profile, build_agent};
 use crate::host::{Namespace, Process, run};
 
 /// Longest wait for facts to arrive, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Returns the agent that the environment names in `TLSWHY_AGENT`, or else builds it.
+///
+/// # Errors
+/// If it does not build.
+pub(super) fn agent() -> anyhow::Result<PathBuf> {
+    match std::env::var_os("TLSWHY_AGENT") {
+        Some(path) => Ok(path.into()),
+        None => build_agent(Profile::Release),
+    }
+}
 
 /// A member of the fleet that runs.
 pub(super) struct Member {
@@ -142,8 +154,15 @@ pub(super) fn account(
     place: usize,
     user: &str,
 ) -> anyhow::Result<Account> {
-    let said = run(&mut client(cluster, tools, place, "fleet-read", user)?)?;
-    Ok(serde_json::from_str(said.trim())?)
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // Servers that were just reunited may not answer at once.
+        match run(&mut client(cluster, tools, place, "fleet-read", user)?) {
+            Ok(said) => return Ok(serde_json::from_str(said.trim())?),
+            Err(error) if Instant::now() > end => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_secs(2)),
+        }
+    }
 }
 
 /// Publishes a message as a user. Returns whether the server took it.

@@ -18,6 +18,10 @@ use crate::outlet::message_kind::FLEET_UNAVAILABLE;
 const BATCH_MAX: usize = 200;
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Time for which the server is asked for messages, and that between its signs of life meanwhile: a reader that it has
+/// forgotten has none.
+const ASKED: Duration = Duration::from_secs(20);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Time after which the server forgets a reader that does not ask.
 const INACTIVE: Duration = Duration::from_secs(60);
 
@@ -97,7 +101,11 @@ async fn read(
         ..pull::Config::default()
     };
     let consumer = stream.create_consumer(config).await?;
-    let messages = consumer.stream().max_messages_per_batch(BATCH_MAX);
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(BATCH_MAX)
+        .expires(ASKED)
+        .heartbeat(HEARTBEAT);
     let mut ready = messages.messages().await?.ready_chunks(BATCH_MAX);
     while let Some(chunk) = ready.next().await {
         let mut messages = Vec::with_capacity(chunk.len());
