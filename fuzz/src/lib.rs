@@ -1,9 +1,11 @@
 //! Shared by the fuzz targets: the inputs' format and a host of the engine that checks its output.
 
+mod connection;
 mod host;
 #[cfg(feature = "agent")]
 mod verdict;
 
+pub use connection::Connection;
 pub use host::Host;
 #[cfg(feature = "agent")]
 pub use verdict::check_verdict;

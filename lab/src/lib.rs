@@ -1,7 +1,7 @@
 //! tlswhy's laboratory.
 //!
 //! ```text
-//!  host ── network ─┐
+//!  host ── network ─┐                             chaos
 //!          clients ─┴─ corpus ──┐                 demo       old_kernel
 //!          capture ── rewrite ──┴── labels ── score      sites
 //! ```
@@ -17,6 +17,7 @@
 
 pub mod build;
 pub mod capture;
+pub mod chaos;
 pub mod clients;
 pub mod corpus;
 pub mod demo;

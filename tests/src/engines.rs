@@ -180,8 +180,13 @@ impl Host {
     /// Looks at one frame, a millisecond after the one before.
     pub fn frame(&mut self, frame: &[u8]) {
         self.frames += 1;
+        self.frame_at(frame, self.frames * 1_000_000);
+    }
+
+    /// Looks at one frame, so many nanoseconds after a beginning.
+    pub fn frame_at(&mut self, frame: &[u8], elapsed_ns: u64) {
         let frame = Frame {
-            time_ns: 1_700_000_000_000_000_000 + self.frames * 1_000_000,
+            time_ns: 1_700_000_000_000_000_000 + elapsed_ns,
             interface: 0,
             link_type: CaptureLinkType::ETHERNET,
             captured: frame,

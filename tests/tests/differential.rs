@@ -1,13 +1,18 @@
 //! The same frames through the kernel's programs and through the host's engine tell the same.
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
 use proptest::prelude::*;
 use rstest::rstest;
 use tests::conversation::{Conversation, From, NETWORKS, Network, tls};
 use tests::engines::{Host, Kernel, Program, Told};
 
+use detector_common::counter::Counter;
 use detector_common::observation::events;
 use detector_common::tunnel::{TunnelKind, TunnelTag};
 use detector_user::source::tap::object::ObjectOptions;
+use lab::rewrite::random::Random;
 
 const XDP_PASS: u32 = 2;
 const TCX_NEXT: u32 = u32::MAX;
@@ -483,4 +488,155 @@ fn retransmissions_begin_no_connection() {
         hellos.filter(|it| it.events & events::HELLO != 0).count(),
         1
     );
+}
+
+/// Frames of the short run; `TLSWHY_FRAMES` asks for more.
+const FRAMES: u64 = 4_000;
+/// Conversations whose frames are mixed.
+const AT_ONCE: usize = 8;
+
+/// Returns a conversation of any kind. Its addresses and ports are those of `number`, which most often is its own:
+/// with another's from long ago it would depend on the clock whether they are used again.
+fn conversation(number: u32, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut talk = Conversation::new(NETWORKS[random.below(NETWORKS.len())]);
+    talk.client = number >> 6;
+    talk.client_port = 40_000 + (number % 64) as u16;
+    talk.seq = [random.u32(), random.u32()];
+    talk.ttl = [64, random.between(40, 255) as u8];
+    let mut frames = talk.three_way_handshake();
+    frames.truncate(random.below(4));
+    let hello = tls::client_hello("any.test", random.between(60, 2_500) as usize);
+    let size = [1, 3, 7, 100, 536, 1448, 9_000][random.below(7)];
+    frames.extend(talk.pieces(From::Client, &hello, size.max(hello.len() / 40)));
+    for _ in 0..random.below(12) {
+        let from = [From::Client, From::Server][random.below(2)];
+        let len = random.below(1_500);
+        let body = random.bytes(len);
+        let bytes = match random.below(9) {
+            0 => tls::server_hello(0x1301, true),
+            1 => tls::server_hello(0xc02f, false),
+            2 => tls::record(22, &tls::message(11, &body)),
+            3 => tls::record(21, &[2, random.below(120) as u8]),
+            4 => tls::record(20, &[1]),
+            5 => body,
+            6 => tls::record(random.below(256) as u8, &body),
+            _ => tls::record(23, &body),
+        };
+        frames.extend(talk.pieces(from, &bytes, size.max(bytes.len() / 12 + 1)));
+        if random.one_in(4) {
+            frames.push(talk.ack([From::Client, From::Server][random.below(2)]));
+        }
+    }
+    let from = [From::Client, From::Server][random.below(2)];
+    match random.below(5) {
+        0 => frames.push(talk.rst(from)),
+        1 => frames.push(talk.fin(from)),
+        2 => frames.extend([talk.fin(from), talk.rst(from)]),
+        3 => {
+            let far = talk.next(from).wrapping_add(random.u32());
+            frames.push(talk.segment(from, far, &[], |tcp| tcp.rst = true));
+        }
+        _ => {}
+    }
+    frames
+}
+
+/// Damages a frame: a bit, a byte, its end, or a length, a flag or a number of its headers.
+fn damaged(mut frame: Vec<u8>, random: &mut Random) -> Vec<u8> {
+    let len = frame.len();
+    let in_headers = len.min(90);
+    match random.below(6) {
+        0 => frame[random.below(len)] ^= 1 << random.below(8),
+        1 => frame[random.below(in_headers)] = random.bytes(1)[0],
+        // BPF_PROG_TEST_RUN makes no socket buffer with less than an Ethernet and an IP header.
+        2 => frame.truncate(random.between(54, len as u64) as usize),
+        3 => {
+            let at = random.below(in_headers.saturating_sub(2));
+            let value = [0, 1, 0x7fff, 0x8000, 0xffff, random.u16()][random.below(6)];
+            frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+        }
+        4 => {
+            let len = random.below(60);
+            frame.extend(random.bytes(len));
+        }
+        _ => {
+            let (from, to) = (random.below(len), random.below(len));
+            frame.swap(from, to);
+        }
+    }
+    frame
+}
+
+/// Runs generated and mutated frames of mixed conversations through both; demands the same of every frame.
+fn told_the_same(program: Program, seed: u64, frames: u64) {
+    let mut random = Random::new(seed);
+    let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
+    let mut host = Host::default();
+    let began = Instant::now();
+    let mut talks: Vec<(usize, std::vec::IntoIter<Vec<u8>>)> = Vec::new();
+    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
+    let (mut run, mut number) = (0, 0);
+    while run < frames {
+        // Two that begin at once may share a slot of baselines on one host and not on the other.
+        if talks.len() < AT_ONCE && talks.iter().all(|(sent, _)| *sent > 3) {
+            number += u32::from(!random.one_in(6));
+            talks.push((0, conversation(number, &mut random).into_iter()));
+        }
+        let place = random.below(talks.len());
+        talks[place].0 += 1;
+        let Some(mut frame) = talks[place].1.next() else {
+            talks.swap_remove(place);
+            continue;
+        };
+        match random.below(20) {
+            // Lost.
+            0 => continue,
+            1 | 2 => frame = damaged(frame, &mut random),
+            // Sent again, or late.
+            3 if !last.is_empty() => frame = last[random.below(last.len())].clone(),
+            _ => {}
+        }
+        // Both clocks are this machine's: a pause between two frames is one for both.
+        let elapsed = began.elapsed().as_nanos() as u64;
+        kernel.frame(&frame).unwrap();
+        host.frame_at(&frame, elapsed);
+        run += 1;
+        let (by_kernel, by_host) = (kernel.told(), host.told());
+        assert!(
+            by_kernel == by_host,
+            "seed {seed}, {program:?}, frame {run}: {frame:02x?}\nkernel {by_kernel:?}\nhost {by_host:?}"
+        );
+        if last.len() == 16 {
+            last.pop_front();
+        }
+        last.push_back(frame);
+    }
+    assert_eq!(kernel.counters().unwrap(), host.counters(), "seed {seed}");
+    let of = |wanted| {
+        host.counters()
+            .iter()
+            .find(|(it, _)| *it == wanted)
+            .unwrap()
+            .1
+    };
+    assert!(
+        of(Counter::Started) > frames / 100,
+        "hardly any connection began"
+    );
+    println!(
+        "{program:?}, seed {seed}: {run} frames, {} connections, no difference",
+        of(Counter::Started)
+    );
+}
+
+#[rstest]
+fn generated_frames_are_told_the_same(#[values(Program::Xdp, Program::Egress)] program: Program) {
+    let wanted = std::env::var("TLSWHY_FRAMES").ok();
+    let frames = wanted.map_or(FRAMES, |it| it.parse().expect("TLSWHY_FRAMES is a number"));
+    // Fresh tables now and then: what one damaged frame leaves behind does not hide the next.
+    let runs = frames.div_ceil(100_000).max(1);
+    let seed = std::env::var("TLSWHY_SEED").map_or(1, |it| it.parse().expect("a number"));
+    for run in 0..runs {
+        told_the_same(program, seed + run, frames / runs);
+    }
 }

@@ -12,6 +12,7 @@ use detector_user::source::tap::load::Origin;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::source::tap::pins::{Pins, Root};
 use lab::host::{Namespace, Process, output};
+use lab::rewrite::random::Random;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -491,4 +492,62 @@ fn adopted_programs_whose_messages_cannot_be_read_are_watched_all_the_same() {
     );
     let lack = "cannot read the messages of adopted eBPF programs: ";
     assert!(has_line(&said, lack), "{said:?}");
+}
+
+/// Kills of the long run.
+const KILLS: u16 = 100;
+
+/// The agent is killed at random moments while connections fail all the time; each of them gets its verdict from
+/// one agent or another. A kill between writing a verdict and noting that gives it twice, under one identity.
+#[test]
+#[ignore = "minutes; `cargo xtask chaos --only kills`"]
+fn a_hundred_kills_lose_no_verdict() {
+    const FIRST: u16 = 20_000;
+    let lab = Gateway::new("kills").unwrap();
+    let kept = Kept::new();
+    let _server = lab.serve(&[]).unwrap();
+    let mut random = Random::new(1);
+    let mut lines = Vec::new();
+    let is_over = AtomicBool::new(false);
+    let last = std::thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            for port in FIRST.. {
+                assert!(!output(&mut refusal(&lab, port)).unwrap().status.success());
+                if is_over.load(Ordering::Relaxed) {
+                    return port;
+                }
+            }
+            panic!("ports ran out");
+        });
+        for kill in 0..KILLS {
+            let (mut agent, said) = start(&lab, &kept, &[]);
+            let adopted = has_line(&said, "adopted the programs of an earlier agent");
+            assert!(adopted || kill == 0, "{said:?}");
+            lines.extend(said);
+            let wait = random.between(0, 400);
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            let (_, rest) = agent.stop(Signal::SIGKILL).unwrap();
+            lines.extend(rest);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        clients.join().unwrap()
+    });
+    let all = usize::from(last - FIRST + 1);
+    let (mut agent, said) = start(&lab, &kept, &[]);
+    lines.extend(said);
+    until("every connection has a verdict", || {
+        lines.extend(agent.lines());
+        ports(&lines).len() >= all
+    });
+    agent.stop(Signal::SIGTERM).unwrap();
+    let ids = ids_of_new(&lines);
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(ports(&lines), (FIRST..=last).collect());
+    assert_eq!(distinct.len(), all, "a connection has two identities");
+    println!(
+        "{KILLS} kills, {all} failed connections, {all} with a verdict, {} written twice",
+        ids.len() - distinct.len()
+    );
+    assert!(ids.len() - distinct.len() <= usize::from(KILLS));
+    detach(&lab, &kept);
 }

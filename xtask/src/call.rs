@@ -100,6 +100,36 @@ pub fn bench(quick: bool, only: Option<&str>, against: Option<&str>) -> anyhow::
     run(&mut bench, "the bench did not run to its end")
 }
 
+/// Frames that each program and the host's engine run, in a million of both together.
+const FRAMES: &str = "500000";
+
+/// Runs a million frames through both engines, kills the agent a hundred times, and floods a gateway: all, or the
+/// part that `only` is in the name of.
+///
+/// # Errors
+/// If something does not build, or does not hold.
+pub fn chaos(
+    only: Option<&str>,
+    arguments: impl Iterator<Item = OsString>,
+) -> anyhow::Result<()> {
+    let wants = |part: &str| only.is_none_or(|only| only == part);
+    if wants("frames") {
+        println!("frames: generated and damaged, through the kernel's programs and the host's engine");
+        let mut frames = cargo("test --package tests --test differential generated_frames -- --nocapture");
+        run(frames.env("TLSWHY_FRAMES", FRAMES), "the engines differ")?;
+    }
+    if wants("kills") {
+        println!("kills: the agent at random moments, amid failing connections");
+        let kills = "test --package tests --test restart hundred_kills -- --ignored --nocapture";
+        run(&mut cargo(kills), "a verdict was lost")?;
+    }
+    if matches!(only, Some("frames" | "kills")) {
+        return Ok(());
+    }
+    println!("floods: beside real failures");
+    lab(true, arguments)
+}
+
 /// Builds the laboratory and becomes it; it reads the command line again.
 ///
 /// In release mode it is built beside the agent that it runs, so that both share their dependencies;

@@ -33,6 +33,7 @@ pub fn xtask() -> Command {
         .subcommand(demo())
         .subcommand(corpus())
         .subcommand(bench())
+        .subcommand(chaos())
         .subcommand(old_kernel())
         .subcommand(package())
         .subcommand(command(
@@ -62,6 +63,7 @@ pub fn lab() -> Command {
         .subcommand(corpus_rewrite())
         .subcommand(score())
         .subcommand(sites())
+        .subcommand(chaos())
         .subcommand(old_kernel())
         .subcommand(fleet_demo())
         .subcommand(fleet_load())
@@ -353,6 +355,23 @@ fn fuzz() -> Command {
         "PART",
         "Part of the names of the targets to run [default: all]",
     ))
+}
+
+fn chaos() -> Command {
+    command(
+        "chaos",
+        "Flood a gateway, kill the agent a hundred times, and run a million frames through both engines; needs root",
+    )
+    .arg(option(
+        "only",
+        "PART",
+        "Part of the name of a flood, frames or kills [default: all]",
+    ))
+    .arg(path(option(
+        "tlswhy",
+        "PATH",
+        "Agent to flood [default: built from this clone]",
+    )))
 }
 
 fn old_kernel() -> Command {

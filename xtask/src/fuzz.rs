@@ -1,8 +1,9 @@
 //! Runs of the fuzz targets, each for so many minutes, and a table of them.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -18,6 +19,8 @@ const INPUT_MAX_S: u32 = 10;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Figures {
     inputs: u64,
+    /// Edges of the program's control flow that inputs reached.
+    edges: u64,
     kept: u64,
     memory_mb: u64,
 }
@@ -35,14 +38,19 @@ pub fn run_all(time: Duration, only: Option<&str>) -> anyhow::Result<()> {
             "a fuzz target did not build",
         )?;
     }
-    println!("| target | inputs | inputs that reach something new | peak memory |");
-    println!("| --- | --- | --- | --- |");
+    println!("| target | time | inputs | edges reached | inputs that reach something new | peak memory |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     let mut broken = Vec::new();
     for target in &targets {
+        let began = Instant::now();
         let (passed, figures) = fuzz(target, time)?;
         println!(
-            "| `{target}` | {} | {} | {} MB |",
-            figures.inputs, figures.kept, figures.memory_mb
+            "| `{target}` | {} s | {} | {} | {} | {} MB |",
+            began.elapsed().as_secs(),
+            figures.inputs,
+            figures.edges,
+            figures.kept,
+            figures.memory_mb
         );
         if !passed {
             broken.push(target.as_str());
@@ -95,17 +103,24 @@ fn fuzz(target: &str, time: Duration) -> anyhow::Result<(bool, Figures)> {
     fs::create_dir_all(corpus.join(target)).context("cannot make the folder of the corpus")?;
     let log = corpus.join(format!("{target}.log"));
     let output = fs::File::create(&log).context("cannot write libFuzzer's messages")?;
-    let mut fuzzer = cargo_fuzz("run");
-    fuzzer.arg(target);
+    let artifacts = root().join("fuzz/artifacts").join(target);
+    fs::create_dir_all(&artifacts).context("cannot make the folder of failures")?;
+    // The program that was built, not `cargo fuzz run`, which builds it again where a source changed meanwhile.
+    let built = format!("fuzz/target/{ARCH}-unknown-linux-gnu/release/{target}");
+    let mut fuzzer = Command::new(root().join(built));
+    fuzzer.current_dir(root());
+    // As cargo-fuzz sets it: one definition rule says nothing about Rust.
+    fuzzer.env("ASAN_OPTIONS", "detect_odr_violation=0");
+    fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    fuzzer.args(["-print_final_stats=1", "-verbosity=1"]);
+    fuzzer.arg(format!("-max_total_time={}", time.as_secs()));
+    fuzzer.arg(format!("-timeout={INPUT_MAX_S}"));
     fuzzer.args([
         format!("fuzz/corpus/{target}"),
         format!("fuzz/seeds/{target}"),
     ]);
-    fuzzer.args(["--", "-print_final_stats=1", "-verbosity=1"]);
-    fuzzer.arg(format!("-max_total_time={}", time.as_secs()));
-    fuzzer.arg(format!("-timeout={INPUT_MAX_S}"));
     fuzzer.stdout(Stdio::null()).stderr(output);
-    let status = fuzzer.status().context("cannot run cargo-fuzz")?;
+    let status = fuzzer.status().context("cannot run a fuzz target")?;
     let said = fs::read(&log).context("cannot read libFuzzer's messages")?;
     Ok((status.success(), figures(&String::from_utf8_lossy(&said))))
 }
@@ -117,8 +132,14 @@ fn figures(said: &str) -> Figures {
         line.and_then(|value| value.trim().parse().ok())
             .unwrap_or_default()
     };
+    // Each line about progress has the edges so far: `#1024 NEW cov: 611 ft: 1893 …`.
+    let edges = said.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once(" cov: ")?;
+        rest.split(' ').next()?.parse().ok()
+    });
     Figures {
         inputs: figure("stat::number_of_executed_units:"),
+        edges: edges.unwrap_or_default(),
         kept: figure("stat::new_units_added:"),
         memory_mb: figure("stat::peak_rss_mb:"),
     }
@@ -130,11 +151,12 @@ mod tests {
 
     #[test]
     fn figures_are_the_final_statistics() {
-        let said = "#2 INITED cov: 3\nstat::number_of_executed_units: 1700\n\
+        let said = "#2 INITED cov: 3 ft: 3\n#7 NEW    cov: 11 ft: 12 corp: 2/5b\nstat::number_of_executed_units: 1700\n\
                     stat::average_exec_per_sec:     56\nstat::new_units_added:          12\n\
                     stat::slowest_unit_time_sec:    0\nstat::peak_rss_mb:              391\n";
         let expected = Figures {
             inputs: 1700,
+            edges: 11,
             kept: 12,
             memory_mb: 391,
         };

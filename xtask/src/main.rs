@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
-    if matches!(name, "test" | "demo" | "corpus" | "bench" | "inject-reset")
+    if matches!(name, "test" | "demo" | "corpus" | "bench" | "chaos" | "inject-reset")
         || name.starts_with("fleet-")
     {
         need_root(name)?;
@@ -35,7 +35,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
     }
     let needed = match name {
         "setup" | "demo" | "fleet-demo" | "fleet-load" | "fleet-faults" => &[Group::Base][..],
-        "test" => Group::TESTS,
+        "test" | "chaos" => Group::TESTS,
         "corpus" => Group::CORPUS,
         "old-kernel" => &[Group::Base, Group::OldKernel],
         _ => &[],
@@ -60,6 +60,10 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "fuzz" => fuzz::run_all(
             Duration::from_secs(60 * value::<u64>(arguments, "minutes").unwrap_or(1)),
             value::<String>(arguments, "only").as_deref(),
+        ),
+        "chaos" => call::chaos(
+            value::<String>(arguments, "only").as_deref(),
+            std::env::args_os().skip(1),
         ),
         "old-kernel" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),

@@ -4,7 +4,7 @@
 //! the expression, once for each link type: it is on every gateway, and linking libpcap would tie a
 //! package to one distribution's name of the library. The compiled programs run here.
 
-mod program;
+pub mod program;
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};

@@ -14,7 +14,7 @@ struct Instruction {
 
 /// A program that accepts or rejects a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Program(Vec<Instruction>);
+pub struct Program(Vec<Instruction>);
 
 /// Words of a program's memory (`BPF_MEMWORDS`).
 const WORDS: usize = 16;
@@ -37,7 +37,8 @@ enum Effect {
 
 impl Program {
     /// Parses decimal numbers: of instructions, then four for each (`tcpdump -ddd`).
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split_ascii_whitespace();
         let mut number = || numbers.next()?.parse::<u32>().ok();
         let len = number()?;
@@ -57,7 +58,8 @@ impl Program {
 
     /// Returns whether the program accepts a frame. A frame that ends before a byte that is asked for is
     /// rejected, as is every frame by a program that is none.
-    pub(super) fn accepts(&self, frame: &[u8], wire_len: u32) -> bool {
+    #[must_use]
+    pub fn accepts(&self, frame: &[u8], wire_len: u32) -> bool {
         self.run(frame, wire_len).unwrap_or(false)
     }
 
