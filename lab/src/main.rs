@@ -23,7 +23,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "fleet-member" => fleet::member::run(&fleet::member::Arguments::of(arguments)),
         "fleet-read" => fleet::reader::run(&fleet::reader::Arguments::of(arguments)),
         "chaos" => chaos::run(&chaos::Arguments::of(arguments)),
-        "old-kernel" => old_kernel::run(),
+        "vmtest" => old_kernel::run(),
         "inject-reset" => demo::middlebox::run(&demo::middlebox::Arguments::of(arguments)),
         other => anyhow::bail!("no command `{other}`"),
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask old-kernel`: the taps' tests on the kernel of Debian 12 (6.1), which has no TCX and
+//! `cargo xtask vmtest`: the taps' tests on the kernel of Debian 12 (6.1), which has no TCX and
 //! another verifier, in an emulated machine.
 
 use std::fs;

@@ -1,12 +1,17 @@
-//! An agent that does not keep up: handshake bytes are dropped before anything that tells of a failure.
+//! An agent that does not keep up: handshake bytes are dropped before anything that tells of a failure. And one
+//! that runs for a day: it keeps nothing of what is over.
 
 use std::sync::{Arc, Mutex};
 
 use detector_common::counter::Counter;
+use detector_common::headers::LinkType;
 use detector_user::cause::knowledge::Knowledge;
+use detector_user::flow::receiver::TimedReceiver;
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
 use detector_user::outlet::summary::{CutFrames, Summary};
+use detector_user::source::capture::{Frame, LinkType as CaptureLinkType};
+use detector_user::source::capture_tap::CaptureTap;
 use detector_user::source::tap::counters::forgotten;
 use detector_user::source::tap::object::ObjectOptions;
 use detector_user::verdict::{Cause, Verdict};
@@ -100,5 +105,82 @@ fn a_full_handshake_ring_costs_no_verdict() {
     assert!(
         summary.contains(&format!("lost: {lost} pieces of handshakes (")),
         "{summary}"
+    );
+}
+
+/// Connections of the day; `TLSWHY_CONNECTIONS` asks for more.
+const OF_A_DAY: u64 = 4_000;
+const DAY_NS: u64 = 24 * 3_600_000_000_000;
+/// Growth of resident memory from the first third of a day to its end, KiB: one flow in a thousand of a million
+/// would be more.
+const GROWTH_MAX: u64 = 12 << 10;
+
+/// Returns the frames of one of a day's connections: refused, without an end, or working.
+fn of_a_day(number: u64) -> Vec<Vec<u8>> {
+    let mut frames = refused(1024 + (number % 60_000) as u16);
+    match number % 4 {
+        // A beginning of which nothing more comes.
+        0 => frames.truncate(1),
+        // A handshake that nobody ends.
+        1 => frames.truncate(2),
+        _ => {}
+    }
+    frames
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_day_of_connections_leaves_nothing_under_way_and_no_memory() {
+    let wanted = std::env::var("TLSWHY_CONNECTIONS").ok();
+    let connections = wanted.map_or(OF_A_DAY, |it| it.parse().expect("a number"));
+    let sinks = Sinks::new(Vec::new());
+    let mut pipeline = Pipeline::new(1 << 14, Knowledge::default(), sinks, |_| {});
+    let mut tap = CaptureTap::default();
+    let begin_ns = 1_700_000_000_000_000_000;
+    let mut early_kib = 0;
+    for number in 0..connections {
+        let mut time_ns = begin_ns + DAY_NS / connections * number;
+        if number == connections / 3 {
+            early_kib = resident_kib();
+        }
+        pipeline.advance_if_due(time_ns);
+        for captured in of_a_day(number) {
+            let frame = Frame {
+                time_ns,
+                interface: 0,
+                link_type: CaptureLinkType::ETHERNET,
+                captured: &captured,
+                original_len: captured.len() as u32,
+            };
+            tap.frame(&frame, LinkType::Ethernet, 0, &mut pipeline);
+            time_ns += 10_000;
+        }
+    }
+    let late_kib = resident_kib();
+    // The last ones have two hours to be idle in.
+    pipeline.advance(begin_ns + DAY_NS + DAY_NS / 12);
+    pipeline.finish();
+    let tally = pipeline.tally();
+    let causes: u64 = tally.causes.values().sum();
+    assert_eq!(tally.tracker.flows, connections);
+    assert_eq!(tally.tracker.evicted, 0);
+    assert_eq!(tally.under_way, 0);
+    assert_eq!(causes, connections / 2, "{:?}", tally.causes);
+    let growth = late_kib.saturating_sub(early_kib);
+    println!(
+        "{connections} connections in a day: {early_kib} KiB after a third of them, {late_kib} KiB at the end"
+    );
+    assert!(
+        growth <= GROWTH_MAX,
+        "{early_kib} KiB became {late_kib} KiB"
     );
 }

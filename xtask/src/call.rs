@@ -108,14 +108,14 @@ const FRAMES: &str = "500000";
 ///
 /// # Errors
 /// If something does not build, or does not hold.
-pub fn chaos(
-    only: Option<&str>,
-    arguments: impl Iterator<Item = OsString>,
-) -> anyhow::Result<()> {
+pub fn chaos(only: Option<&str>, arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
     let wants = |part: &str| only.is_none_or(|only| only == part);
     if wants("frames") {
-        println!("frames: generated and damaged, through the kernel's programs and the host's engine");
-        let mut frames = cargo("test --package tests --test differential generated_frames -- --nocapture");
+        println!(
+            "frames: generated and damaged, through the kernel's programs and the host's engine"
+        );
+        let mut frames =
+            cargo("test --package tests --test differential generated_frames -- --nocapture");
         run(frames.env("TLSWHY_FRAMES", FRAMES), "the engines differ")?;
     }
     if wants("kills") {

@@ -376,9 +376,10 @@ fn chaos() -> Command {
 
 fn old_kernel() -> Command {
     command(
-        "old-kernel",
+        "vmtest",
         "Run the taps' tests on Debian 12's kernel in an emulated machine",
     )
+    .alias("old-kernel")
 }
 
 fn package() -> Command {

@@ -38,7 +38,9 @@ pub fn run_all(time: Duration, only: Option<&str>) -> anyhow::Result<()> {
             "a fuzz target did not build",
         )?;
     }
-    println!("| target | time | inputs | edges reached | inputs that reach something new | peak memory |");
+    println!(
+        "| target | time | inputs | edges reached | inputs that reach something new | peak memory |"
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
     let mut broken = Vec::new();
     for target in &targets {

@@ -37,7 +37,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "setup" | "demo" | "fleet-demo" | "fleet-load" | "fleet-faults" => &[Group::Base][..],
         "test" | "chaos" => Group::TESTS,
         "corpus" => Group::CORPUS,
-        "old-kernel" => &[Group::Base, Group::OldKernel],
+        "vmtest" => &[Group::Base, Group::OldKernel],
         _ => &[],
     };
     if !needed.is_empty() {
@@ -65,7 +65,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
             value::<String>(arguments, "only").as_deref(),
             std::env::args_os().skip(1),
         ),
-        "old-kernel" => call::lab(false, std::env::args_os().skip(1)),
+        "vmtest" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),
     }
 }

@@ -3,6 +3,7 @@
 //! In: [`crate::flow::legs::Connection`], and the operator's [`knowledge`]. Out:
 //! [`crate::verdict::Verdict`]. Not here: output formats, clocks, I/O other than the facts that
 //! the history keeps on disk.
+#![forbid(unsafe_code)]
 
 pub mod client_identity;
 mod hash;

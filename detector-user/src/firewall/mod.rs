@@ -8,6 +8,7 @@
 //! Rows of a live log are joined as they arrive ([`joiner`], with messages of [`syslog`]).
 //!
 //! Not here: judging. A row's own word is shown beside the verdict, and changes nothing about it.
+#![forbid(unsafe_code)]
 
 mod aws;
 pub mod explain;

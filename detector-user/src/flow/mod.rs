@@ -5,6 +5,7 @@
 //! [`timeline`] and its handshake in the clear ([`tls`]).
 //! Not here: opinions on why a connection ended, and clocks of the machine: time comes with the calls.
 //! Memory is bounded by the number of flows and by the bytes that each may keep.
+#![forbid(unsafe_code)]
 
 pub mod flow_id;
 pub mod legs;

@@ -5,6 +5,7 @@
 //! systemd) for every other room. Not here: flows, verdicts, configuration, or the choice of
 //! interfaces to watch. Nothing in this room knows that tlswhy exists, and it imports no other
 //! room.
+#![forbid(unsafe_code)]
 
 pub mod clock;
 pub(crate) mod ethtool;

@@ -8,6 +8,7 @@
 //!
 //! Not here: mechanisms. A command that parses packets, judges or formats verdicts has code of another
 //! room.
+#![forbid(unsafe_code)]
 
 mod acceptance_counter;
 pub mod asker;

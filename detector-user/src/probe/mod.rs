@@ -4,6 +4,7 @@
 //! origin, without any application data; it is the only part of tlswhy that sends packets, and runs on
 //! request: of a user, or of the history where the configuration allows it. Validity is judged by rustls with the platform's roots. Not here: the causes of failed
 //! connections, and revocation, which most clients do not check either.
+#![forbid(unsafe_code)]
 
 mod connect;
 mod handshake;

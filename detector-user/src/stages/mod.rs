@@ -6,6 +6,7 @@
 //! the ends or the server name.
 //!
 //! Not here: judging a connection's cause, and words for people but for a connection's outcome.
+#![forbid(unsafe_code)]
 
 mod alignment;
 mod compared;

@@ -7,6 +7,7 @@
 //! Field names and their order are a contract with every reader of the output: fields may be added
 //! at the end, none is renamed, and an unknown value is `null`, never made up. Not here: knowledge of
 //! packets, of rules, or of any output's format but serde's.
+#![forbid(unsafe_code)]
 
 mod alert;
 mod cause;

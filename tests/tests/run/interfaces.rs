@@ -1,5 +1,6 @@
 //! Interfaces that come, go, move, or are chosen by a rule.
 
+use lab::host::{run, words};
 use nix::sys::signal::Signal;
 use tests::gateway::agent;
 use tests::wire::{PATIENCE, namespace, pair, until};
@@ -45,6 +46,8 @@ fn interfaces_vanish_come_back_and_are_called_something_else() {
         .unwrap();
     says("tap x0: ingress");
     assert!(!is_clean(&gateway, "x0"));
+    // The agent holds its namespace, which has no name any more.
+    run(&mut words(&format!("ip netns delete {}", gateway.name()))).unwrap();
     let (status, _) = agent.stop(Signal::SIGTERM).unwrap();
     assert_eq!(status.code(), Some(0));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
 use detector_common::headers::tcp_flags;
-use detector_common::observation::{ChunkHead, Observation, events};
+use detector_common::observation::{ChunkHead, Observation, baseline, events};
 use detector_common::record::ALERT;
 use detector_common::syn::Syn;
 
@@ -16,6 +16,7 @@ use crate::flow::tls::records::PlaintextEnd;
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
+use crate::flow::tracker::outlived::remove_outlived;
 use crate::flow::tracker::proxies::Proxies;
 use crate::flow::unreachable::Unreachable;
 
@@ -52,6 +53,8 @@ pub(super) struct Entry {
     late_alert: Option<(Sender, u64)>,
     closes: Vec<Close>,
     resets_outlived: u8,
+    /// Time of an alert that cannot be a part of its side's stream, microseconds since the beginning.
+    elsewhere_us: Option<u64>,
     alert_acknowledges: [Option<u32>; 2],
     sides: [Side; 2],
     syns: [Syn; 2],
@@ -80,6 +83,7 @@ impl Entry {
             late_alert: None,
             closes: Vec::new(),
             resets_outlived: 0,
+            elsewhere_us: None,
             alert_acknowledges: [None; 2],
             sides: [Side::default(); 2],
             syns: [Syn::default(); 2],
@@ -144,6 +148,9 @@ impl Entry {
             self.late_alert = Some((sender(observation.sender), observation.time_ns));
         }
         self.record_alert(observation);
+        if is_elsewhere(observation) {
+            self.elsewhere_us = Some(observation.time_ns.saturating_sub(self.started_ns) / 1000);
+        }
         let settles = observation.events & events::SETTLED != 0;
         self.settled |= settles;
         if settles {
@@ -386,6 +393,11 @@ impl Entry {
                 records.extend(self.hidden_alert(sender, &handshake));
             }
         }
+        let mut closes = self.closes.clone();
+        if let Some(at_us) = self.elsewhere_us {
+            records.retain(|it| it.content_type != ALERT || u64::from(it.at_us) != at_us);
+        }
+        remove_outlived(self.started_ns, &mut records, &mut closes);
         Timeline {
             flow,
             tap: Arc::clone(&self.tap),
@@ -396,7 +408,7 @@ impl Entry {
             last_ns: self.last_ns,
             handshake,
             records,
-            closes: self.closes.clone(),
+            closes,
             resets_outlived: self.resets_outlived,
             alert_acknowledges: self.alert_acknowledges,
             sides,
@@ -459,6 +471,29 @@ fn sides_at(
         *side = *before;
     }
     sides
+}
+
+/// Whether an alert came so far behind the last byte of its side that no handshake has as many between: a stranger
+/// guessed its place.
+fn is_elsewhere(observation: &Observation) -> bool {
+    const HANDSHAKE_MAX: i32 = 1 << 20;
+    if observation.events & events::ALERT == 0 {
+        return false;
+    }
+    let measured = &observation.measured;
+    let [client, server] = &observation.watched.flow.syns;
+    let syn = match sender(observation.sender) {
+        Sender::Client => client,
+        Sender::Server => server,
+    };
+    let ahead = if measured.baseline & baseline::SEQ != 0 {
+        measured.seq_ahead
+    } else if syn.was_seen() {
+        measured.seq.wrapping_sub(syn.next_seq).cast_signed()
+    } else {
+        0
+    };
+    ahead > HANDSHAKE_MAX
 }
 
 /// Whether an alert came for which its side's records have no place.

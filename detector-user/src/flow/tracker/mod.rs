@@ -7,6 +7,7 @@ mod buffers;
 mod deadlines;
 mod entry;
 mod hello_sizes;
+mod outlived;
 mod preambles;
 mod proxies;
 mod refusals;

@@ -53,7 +53,7 @@ pub struct Entry {
     pub ports: BTreeSet<u16>,
     /// Connections that failed for the cause.
     pub connections: usize,
-    /// Their clients.
+    /// Their clients, of IPv6 the /64 of each.
     pub clients: BTreeSet<IpAddr>,
     /// Gateways of a fleet that they are behind; empty without a fleet.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -196,7 +196,7 @@ fn add(
     entry.servers.extend(sighting.server);
     entry.ports.insert(sighting.port);
     entry.connections = entry.connections.saturating_add(sighting.connections);
-    entry.clients.insert(sighting.client);
+    entry.clients.insert(counted_as(sighting.client));
     entry.gateways.extend(sighting.gateways.iter().cloned());
     if let Some((first, last)) = sighting.times.filter(|_| sighting.connections > 0) {
         let known = entry.times;
@@ -206,6 +206,18 @@ fn add(
         entry.times = Some(known.map_or((first, last), |(earlier, later)| {
             (earlier.min(first), later.max(last))
         }));
+    }
+}
+
+/// Returns the address that a client counts as: of IPv6 its /64, in which one host may take any number of addresses
+/// (RFC 8981).
+fn counted_as(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => {
+            const NETWORK: u128 = u128::MAX << 64;
+            IpAddr::V6((address.to_bits() & NETWORK).into())
+        }
+        address => address,
     }
 }
 
@@ -372,6 +384,53 @@ mod tests {
         let selected = selection(all).select(&criteria());
         assert_eq!(hosts(&selected), ["two.example.com"]);
         assert_eq!(selected.entries[0].connections, 1);
+    }
+
+    /// Sightings of a forged pin: connections of each of these clients.
+    fn forged(clients: impl IntoIterator<Item = IpAddr>, each: usize) -> Selection {
+        let clients = clients.into_iter().enumerate();
+        let sightings = clients.flat_map(|(number, client)| {
+            (0..each).map(move |again| Sighting {
+                client,
+                confidence: 0.99,
+                ..sighting(&format!("{number} {again}"), "victim.example.com", 0)
+            })
+        });
+        selection(sightings)
+    }
+
+    #[test]
+    fn an_adversary_with_one_client_lists_nothing() {
+        let criteria = Criteria {
+            min_clients: 2,
+            ..criteria()
+        };
+        let one = [IpAddr::from([10, 0, 1, 9])];
+        assert!(forged(one, 1000).select(&criteria).entries.is_empty());
+        // One host takes as many addresses of its network as it likes, also written in IPv6.
+        let addresses = (0..1000_u16).map(|last| [0x2001, 0xdb8, 0, 1, 9, 9, 9, last].into());
+        assert!(forged(addresses, 3).select(&criteria).entries.is_empty());
+        let mapped = [
+            IpAddr::from([10, 0, 1, 9]),
+            "::ffff:10.0.1.9".parse().unwrap(),
+        ];
+        assert!(forged(mapped, 3).select(&criteria).entries.is_empty());
+    }
+
+    /// With as many addresses as the threshold asks for, the hosts that are never listed are the last guard.
+    #[test]
+    fn an_adversary_with_a_subnet_needs_as_many_addresses_and_lists_no_protected_host() {
+        let subnet = |hosts: u8| (1..=hosts).map(|host| IpAddr::from([10, 0, 9, host]));
+        let mut criteria = Criteria {
+            min_clients: 20,
+            ..criteria()
+        };
+        assert!(forged(subnet(19), 100).select(&criteria).entries.is_empty());
+        assert_eq!(forged(subnet(20), 1).select(&criteria).entries.len(), 1);
+        criteria.never = patterns(".example.com");
+        let all = forged(subnet(250), 100).select(&criteria);
+        assert!(all.entries.is_empty());
+        assert!(!all.notices.is_empty());
     }
 
     #[test]
