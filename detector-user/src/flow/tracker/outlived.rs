@@ -17,7 +17,7 @@ pub(super) fn remove_outlived(
     closes: &mut Vec<Close>,
 ) {
     let has_end = closes.iter().any(|close| close.kind == CloseKind::Fin)
-        || records.iter().any(|record| ends(record));
+        || records.iter().any(ends);
     if !has_end {
         return;
     }
