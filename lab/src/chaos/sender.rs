@@ -118,7 +118,7 @@ fn paced(
     let (mut credited, mut done) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-        // What could not be sent in time is not sent later: the rate is never exceeded by much.
+        // Packets that could not be sent in time are not sent later: the rate is never exceeded by much.
         let batch = (due - credited).min(u64::from(rate) / 50 + 1);
         credited = due;
         for _ in 0..batch {

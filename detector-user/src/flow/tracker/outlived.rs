@@ -16,8 +16,8 @@ pub(super) fn remove_outlived(
     records: &mut Vec<TimelineRecord>,
     closes: &mut Vec<Close>,
 ) {
-    let has_end = closes.iter().any(|close| close.kind == CloseKind::Fin)
-        || records.iter().any(ends);
+    let has_end =
+        closes.iter().any(|close| close.kind == CloseKind::Fin) || records.iter().any(ends);
     if !has_end {
         return;
     }
