@@ -68,6 +68,48 @@ const LOGS: [(&str, &str); 3] = [
         srcport=40112 dstip=10.0.2.2 dstport=443 action=\"blocked\"\n",
     ),
 ];
+/// Exchanges before a ClientHello, by name: each side's bytes in turn, the client's first.
+const EXCHANGES: [(&str, &[&[u8]]); 5] = [
+    (
+        "connect",
+        &[
+            b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+        ],
+    ),
+    (
+        "connect-refused",
+        &[
+            b"CONNECT a.test:443 HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        ],
+    ),
+    (
+        "socks5",
+        &[
+            b"\x05\x01\x00",
+            b"\x05\x00",
+            b"\x05\x01\x00\x03\x06a.test\x01\xbb",
+            b"\x05\x00\x00\x01\x0a\x00\x02\x02\x01\xbb",
+        ],
+    ),
+    (
+        "socks4a",
+        &[
+            b"\x04\x01\x01\xbb\x00\x00\x00\x01u\x00a.test\x00",
+            b"\x00\x5a\x00\x00\x00\x00\x00\x00",
+        ],
+    ),
+    (
+        "proxy-protocol",
+        &[b"PROXY TCP4 10.0.9.9 10.0.2.2 40112 443\r\n"],
+    ),
+];
+/// A verdict of one client, and of another.
+const VERDICTS: [&str; 2] = [
+    r#"{"schema":1,"id":"0123456789abcdef","time":"2026-11-23T08:30:01Z","cause":"pinning","confidence":0.97,"client":{"ip":"10.0.1.2","port":40112},"server":{"ip":"10.0.2.2","port":443},"sni":"api.pinned.test"}"#,
+    r#"{"TLSWHY_ID":"1123456789abcdef","TLSWHY_CAUSE":"pinning","TLSWHY_CONFIDENCE":"0.9","TLSWHY_CLIENT_IP":"2001:db8::7","TLSWHY_SERVER_IP":"10.0.2.3","TLSWHY_SERVER_PORT":"443","TLSWHY_SNI":"api.pinned.test"}"#,
+];
 /// Frames of a capture that become a seed.
 const FRAMES_MAX: usize = 60;
 
@@ -104,6 +146,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (name, log) in LOGS {
         put("firewall_log", name, log.as_bytes())?;
+        let (_, messages) = log.split_once('\n').ok_or("no log")?;
+        put("syslog", name, &[&[40], messages.as_bytes()].concat())?;
+    }
+    put(
+        "syslog",
+        "counted",
+        b"\x037 <14>one11 <14>a\nb c d0 12345678 x\nudp://[::1]:514\n",
+    )?;
+    put("packet_filter", "tcp-port-443", &packet_filter())?;
+    put("lists", "two-clients", &lists())?;
+    for (name, exchange) in EXCHANGES {
+        put("preambles", name, &preamble(exchange))?;
     }
     let file = commented_file();
     put("configuration", "as-shipped", file.as_bytes())?;
@@ -146,6 +200,58 @@ fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
         file.extend(frame);
     }
     file
+}
+
+/// Returns hosts that are never listed, and verdicts.
+fn lists() -> Vec<u8> {
+    format!(
+        ".bank.test # all of it\n192.0.2.7\n\n{}\n{}\n",
+        VERDICTS[0], VERDICTS[1]
+    )
+    .into_bytes()
+}
+
+/// Returns the program of `ip and tcp port 443`, shortened, and a frame that it accepts.
+fn packet_filter() -> Vec<u8> {
+    let program: [(u16, u8, u8, u32); 8] = [
+        (0x28, 0, 0, 12),
+        (0x15, 0, 5, 0x800),
+        (0x30, 0, 0, 23),
+        (0x15, 0, 3, 6),
+        (0x28, 0, 0, 36),
+        (0x15, 0, 1, 443),
+        (0x06, 0, 0, 262_144),
+        (0x06, 0, 0, 0),
+    ];
+    let mut seed = vec![program.len() as u8 - 1];
+    for (code, if_true, if_false, k) in program {
+        seed.extend(code.to_le_bytes());
+        seed.extend([if_true, if_false]);
+        seed.extend(k.to_le_bytes());
+    }
+    seed.extend([2; 12]);
+    seed.extend([
+        8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ]);
+    seed.extend([
+        3, 232, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0,
+    ]);
+    seed
+}
+
+/// Returns a SYN, an exchange, a ClientHello's beginning, and an error about it.
+fn preamble(exchange: &[&[u8]]) -> Vec<u8> {
+    let mut seed = Vec::new();
+    push_frame(&mut seed, &[6]);
+    for (side, bytes) in [0_u8, 1].iter().cycle().zip(exchange) {
+        push_frame(&mut seed, &[&[*side], *bytes].concat());
+    }
+    push_frame(
+        &mut seed,
+        b"\x00\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03",
+    );
+    push_frame(&mut seed, b"\x04\x03\x0d\x40");
+    seed
 }
 
 /// Returns frames of an Ethernet capture, a millisecond from one to the next.

@@ -14,7 +14,10 @@ fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(text);
     let filter = text.parse::<Filter>();
     if let Err(error) = &filter {
-        assert!((1..=text.chars().count() + 1).contains(&error.at), "{error}");
+        assert!(
+            (1..=text.chars().count() + 1).contains(&error.at),
+            "{error}"
+        );
     }
     let filter = filter.ok();
     let opposite = filter

@@ -65,8 +65,12 @@ impl Host {
             Err(reason) => assert_eq!(outcome, reason),
         }
         if outcome != Counter::Followed {
-            let of_no_flow = |it: Observation| it.events & (events::REFUSED | events::UNANSWERED) == 0;
-            assert!(!output.observed.is_some_and(of_no_flow), "an observation of no flow");
+            let of_no_flow =
+                |it: Observation| it.events & (events::REFUSED | events::UNANSWERED) == 0;
+            assert!(
+                !output.observed.is_some_and(of_no_flow),
+                "an observation of no flow"
+            );
             assert!(output.chunks.is_empty(), "handshake bytes of no flow");
         }
         if output.table_full {

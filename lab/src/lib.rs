@@ -27,5 +27,6 @@ pub mod labels;
 pub mod network;
 pub mod old_kernel;
 pub mod rewrite;
+pub mod sbom;
 pub mod score;
 pub mod sites;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use lab::{chaos, corpus, demo, fleet, old_kernel, rewrite, score, sites};
+use lab::{chaos, corpus, demo, fleet, old_kernel, rewrite, sbom, score, sites};
 use xtask::commands::{self, ArgMatches};
 
 fn main() -> ExitCode {
@@ -23,6 +23,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
         "fleet-member" => fleet::member::run(&fleet::member::Arguments::of(arguments)),
         "fleet-read" => fleet::reader::run(&fleet::reader::Arguments::of(arguments)),
         "chaos" => chaos::run(&chaos::Arguments::of(arguments)),
+        "sbom" => sbom::run(),
         "vmtest" => old_kernel::run(),
         "inject-reset" => demo::middlebox::run(&demo::middlebox::Arguments::of(arguments)),
         other => anyhow::bail!("no command `{other}`"),

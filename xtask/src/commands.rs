@@ -34,6 +34,7 @@ pub fn xtask() -> Command {
         .subcommand(corpus())
         .subcommand(bench())
         .subcommand(chaos())
+        .subcommand(sbom())
         .subcommand(old_kernel())
         .subcommand(package())
         .subcommand(command(
@@ -64,6 +65,7 @@ pub fn lab() -> Command {
         .subcommand(score())
         .subcommand(sites())
         .subcommand(chaos())
+        .subcommand(sbom())
         .subcommand(old_kernel())
         .subcommand(fleet_demo())
         .subcommand(fleet_load())
@@ -372,6 +374,13 @@ fn chaos() -> Command {
         "PATH",
         "Agent to flood [default: built from this clone]",
     )))
+}
+
+fn sbom() -> Command {
+    command(
+        "sbom",
+        "Write a bill of materials of the agent (CycloneDX) to target/tlswhy.cdx.json",
+    )
 }
 
 fn old_kernel() -> Command {

@@ -65,7 +65,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
             value::<String>(arguments, "only").as_deref(),
             std::env::args_os().skip(1),
         ),
-        "vmtest" => call::lab(false, std::env::args_os().skip(1)),
+        "vmtest" | "sbom" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),
     }
 }
