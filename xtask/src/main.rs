@@ -22,8 +22,10 @@ fn main() -> ExitCode {
 }
 
 fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
-    if matches!(name, "test" | "demo" | "corpus" | "bench" | "chaos" | "inject-reset")
-        || name.starts_with("fleet-")
+    if matches!(
+        name,
+        "test" | "demo" | "corpus" | "bench" | "chaos" | "inject-reset"
+    ) || name.starts_with("fleet-")
     {
         need_root(name)?;
     }
