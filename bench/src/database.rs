@@ -81,6 +81,7 @@ fn name(number: u32) -> String {
 
 fn acceptance(number: u32) -> Acceptance {
     Acceptance {
+        tap: "lan0".to_owned(),
         client: client(number),
         app: Some(APP.to_owned()),
         name: name(number),

@@ -7,6 +7,8 @@ use ring::hmac::{HMAC_SHA256, Key, sign};
 
 /// First byte of hashed identities: that of multicast addresses (RFC 4291 §2.7), which no client has.
 const HASHED: u8 = 0xff;
+/// Octets of an IPv6 address that are its network's (RFC 4291 §2.5.4).
+const NETWORK: usize = 8;
 
 /// Makes identities of clients' addresses.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +16,8 @@ pub enum ClientIdentity {
     /// The address as it is.
     #[default]
     Clear,
-    /// HMAC-SHA-256 of the address (RFC 2104), cut to 120 bits, in the shape of a multicast address.
+    /// HMAC-SHA-256 (RFC 2104) in the shape of a multicast address: 56 bits of the network's, 64 bits of the address's. A
+    /// network is an IPv6 address's /64, in which one host may take any number of addresses, or an IPv4 address.
     Hashed(Box<Key>),
 }
 
@@ -30,12 +33,17 @@ impl ClientIdentity {
     pub fn of(&self, client: IpAddr) -> IpAddr {
         match self {
             Self::Hashed(key) if !is_hashed(client) => {
-                let digest = match client {
-                    IpAddr::V4(address) => sign(key, &address.octets()),
-                    IpAddr::V6(address) => sign(key, &address.octets()),
+                let [network, address] = match client {
+                    IpAddr::V4(address) => [sign(key, &address.octets()); 2],
+                    IpAddr::V6(address) => {
+                        let octets = address.octets();
+                        [sign(key, &octets[..NETWORK]), sign(key, &octets)]
+                    }
                 };
                 let mut octets = [HASHED; 16];
-                for (octet, byte) in octets.iter_mut().skip(1).zip(digest.as_ref()) {
+                let network = network.as_ref().iter().take(NETWORK - 1);
+                let digests = network.chain(address.as_ref());
+                for (octet, byte) in octets.iter_mut().skip(1).zip(digests) {
                     *octet = *byte;
                 }
                 Ipv6Addr::from(octets).into()
@@ -93,6 +101,21 @@ mod tests {
             clients.map(|client| ClientIdentity::Clear.of(client)),
             clients
         );
+    }
+
+    /// Lists of exclusions count a network's clients once.
+    #[test]
+    fn addresses_of_one_network_have_one_identity_in_the_upper_half() {
+        let identity = ClientIdentity::hashed(b"a key of the fleet");
+        let [one, other, elsewhere] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|it| {
+            let IpAddr::V6(hashed) = identity.of(it.parse().unwrap()) else {
+                panic!("{it}");
+            };
+            hashed.segments()
+        });
+        assert_eq!(one[..4], other[..4]);
+        assert_ne!(one[4..], other[4..]);
+        assert_ne!(one[..4], elsewhere[..4]);
     }
 
     /// RFC 4231, test case 2.
