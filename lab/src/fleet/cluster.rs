@@ -169,20 +169,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Gives the servers' stores another size, and starts them again one after the other.
-    ///
-    /// # Errors
-    /// If one does not come back.
-    pub fn set_store(&mut self, store: &str) -> anyhow::Result<()> {
-        for number in 1..=NODES {
-            let config = configure(&self.folder, &self.authority, number, store)?;
-            self.stop_node(number, Signal::SIGTERM)?;
-            self.node(number)?.config = config;
-            self.start_node(number)?;
-        }
-        Ok(())
-    }
-
     /// Returns the number of the server that leads a stream, by the servers' own account.
     ///
     /// # Errors

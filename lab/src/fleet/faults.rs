@@ -11,7 +11,7 @@ use super::run::{Made, Member, account, agent, ask, check, publish, serve, wait_
 
 const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
 /// Namespaces: the gateways, then two machines that serve.
-const MEMBERS: [&str; 4] = ["gw1", "gw2", "collector", "operator"];
+const MEMBERS: [&str; 4] = ["gw1", "gw2", "collector", "gw3"];
 /// Facts a second of each gateway.
 const RATE: u64 = 500;
 /// Facts to one verdict, as members make them.
@@ -21,8 +21,6 @@ const AWAY: Duration = Duration::from_secs(10);
 const PARTITION: Duration = Duration::from_secs(60);
 /// Time for which a reader stands still.
 const SLOW: Duration = Duration::from_secs(30);
-/// Store of the servers whose disk is full soon.
-const SMALL: &str = "12MB";
 
 /// Plays all faults, and prints what came of each.
 ///
@@ -31,8 +29,7 @@ const SMALL: &str = "12MB";
 pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
     let agent = agent()?;
-    running(&tools, &agent)?;
-    full_disk(&tools, &agent)
+    running(&tools, &agent)
 }
 
 /// The gateways while facts are shared all the time.
@@ -137,7 +134,7 @@ fn running(tools: &Path, agent: &Path) -> anyhow::Result<()> {
     collector.signal(Signal::SIGCONT)?;
     sharing.settle(facts, "a reader that stood still for 30 s")?;
     versions(&sharing.cluster, tools)?;
-    let other = serve(&sharing.cluster, agent, 3, "operator");
+    let other = serve(&sharing.cluster, agent, 3, "gw3");
     ensure!(other.is_ok(), "a second machine cannot serve");
     same_lists(&sharing.cluster, agent, sharing.before)?;
     killed(&mut sharing)
@@ -206,7 +203,7 @@ fn same_lists(cluster: &Cluster, agent: &Path, facts: u64) -> anyhow::Result<()>
             )?,
         ])
     };
-    for user in ["collector", "operator"] {
+    for user in ["collector", "gw3"] {
         wait_until("all facts in a database", || {
             let groups = ask(
                 cluster,
@@ -219,7 +216,7 @@ fn same_lists(cluster: &Cluster, agent: &Path, facts: u64) -> anyhow::Result<()>
             Ok(groups.is_ok_and(|it| it.lines().count() as u64 > expected))
         })?;
     }
-    let [one, other] = [answers("collector")?, answers("operator")?];
+    let [one, other] = [answers("collector")?, answers("gw3")?];
     ensure!(
         one == other,
         "two databases of one fleet answer differently"
@@ -265,47 +262,6 @@ fn killed(sharing: &mut Sharing<'_>) -> anyhow::Result<()> {
     println!(
         "a member killed after {} facts and started again: all {shared} facts so far are there",
         before.published
-    );
-    Ok(())
-}
-
-/// Fills the servers' disks, and makes room again.
-fn full_disk(tools: &Path, agent: &Path) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let mut cluster = Cluster::start("tlswhy-full", folder.path(), &["gw1", "collector"], SMALL)?;
-    let mut collector = serve(&cluster, agent, 1, "collector")?;
-    collector.stop(Signal::SIGTERM)?;
-    let facts = 150_000;
-    let made = Made {
-        gateway: "gw1",
-        rate: 0,
-        facts: 0..facts,
-    };
-    let mut member = Member::start(&cluster, tools, 0, &made)?;
-    let mut last = 0;
-    wait_until("a full disk", || {
-        std::thread::sleep(Duration::from_secs(3));
-        let progress = member.progress();
-        let stands = progress.published == last && progress.waiting > 0 && last > 0;
-        last = progress.published;
-        Ok(stands)
-    })?;
-    let progress = member.progress().clone();
-    ensure!(
-        progress.lost == 0,
-        "facts were lost at a full disk: {progress:?}"
-    );
-    println!(
-        "full disk ({SMALL}): {} facts are there, {} wait, none is lost",
-        progress.published, progress.waiting
-    );
-    cluster.set_store("1GB")?;
-    let progress = member.wait(facts)?;
-    let account = account(&cluster, tools, 0, "gw1")?;
-    check(&account, facts, facts.div_ceil(FACTS_OF_VERDICT))?;
-    println!(
-        "full disk, with room again: all {} facts are there, each once",
-        progress.published
     );
     Ok(())
 }
