@@ -9,7 +9,7 @@ const WORKED: &str = "
     SELECT connections, last_ns FROM facts
     WHERE group_number = ?1 AND outcome = 'accepted' AND gateway NOT IN (SELECT name FROM muted)";
 
-/// Writes a group's row and its causes anew.
+/// Writes a group's row and its causes again.
 pub(super) fn derive(connection: &Connection, group: i64) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO groups (number, client, app, name, intercepted, issuer, failed, worked, first_ns, last_ns)
