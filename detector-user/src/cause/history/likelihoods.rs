@@ -1,5 +1,5 @@
 //! The model's numbers: how often each explanation of a refusal holds, and how likely each sign is
-//! under each. Nothing here computes; [`decide`](super::decide) does.
+//! under each. Nothing here computes; [`decide`](mod@super::decide) does.
 //!
 //! Priors are of clients, apps and names, not of refusals, so that several explanations may hold at
 //! once: a client without the CA may run an app that pins. A row is read so: "where COLUMN explains a

@@ -1,6 +1,7 @@
 //! A record that its sender began and did not finish.
 
 use detector_common::flow::{Sender, Side, side_flags};
+use detector_common::observation::baseline;
 use detector_common::record::LENGTH_MAX;
 
 use crate::flow::timeline::{Close, CloseKind, Timeline};
@@ -39,10 +40,12 @@ impl CutShort {
 }
 
 /// Returns the sequence number after the side's last byte. A reset elsewhere than there says
-/// nothing about it.
+/// nothing about it, nor does a FIN before it: one with an old number takes none.
 fn end(side: &Side, close: &Close) -> Option<u32> {
+    let measured = &close.measured;
+    let is_old = measured.baseline & baseline::SEQ != 0 && measured.seq_ahead < 0;
     match close.kind {
-        CloseKind::Fin => Some(side.next_seq.wrapping_sub(1)),
+        CloseKind::Fin => (!is_old).then(|| side.next_seq.wrapping_sub(1)),
         CloseKind::Reset => (close.measured.seq == side.next_seq).then_some(side.next_seq),
         CloseKind::SpeaksOn => None,
     }

@@ -1,5 +1,7 @@
 //! Records and messages that a side could not read.
 
+use detector_common::observation::baseline;
+
 use super::*;
 
 /// A signature that does not fit is handshake_failure to Java and illegal_parameter to Go.
@@ -82,6 +84,12 @@ fn an_end_that_cuts_no_record_is_none() {
         gap.sides[1].flags |= side_flags::GAP;
         assert_eq!(judged(&gap), Judgement::Established);
     }
+    // A FIN with an old number, as of a VPN's stack that sends data twice.
+    let mut old = cut(1, &[Fin(S), Fin(C)]);
+    old.closes[0].measured.baseline |= baseline::SEQ;
+    assert!(matches!(judged(&old), Judgement::Failed(_)));
+    old.closes[0].measured.seq_ahead = -37;
+    assert_eq!(judged(&old), Judgement::Established);
     for end in [[Fin(C), Reset(S)], [Fin(C), Fin(S)], [Reset(C), Reset(S)]] {
         assert_eq!(judged(&cut(8000, &end)), Judgement::Established);
     }
