@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hours::HOUR_NS;
 use super::past::timestamp;
-use super::query::Query;
+use super::query::{Conditions, Query};
 use super::{DatabaseError, Past};
 use crate::verdict::named::named;
 
@@ -158,7 +158,17 @@ impl Past {
             conditions.sql(),
             i64::try_from(query.limit).unwrap_or(i64::MAX)
         );
-        let mut statement = self.connection().prepare(&sql)?;
+        self.rated(&sql, conditions)
+    }
+
+    /// Returns the rows of a query for something, and its connections that failed and that worked, of all and of
+    /// those that were intercepted.
+    pub(super) fn rated(
+        &self,
+        sql: &str,
+        conditions: Conditions,
+    ) -> Result<Vec<Rated>, DatabaseError> {
+        let mut statement = self.connection().prepare(sql)?;
         let rows = statement.query_map(params_from_iter(conditions.into_parameters()), |row| {
             Ok(Rated {
                 of: row.get(0)?,
@@ -237,7 +247,7 @@ impl Past {
 }
 
 /// Reads failed and worked connections from two columns.
-pub(super) fn rate(row: &Row<'_>, column: usize) -> rusqlite::Result<Rate> {
+fn rate(row: &Row<'_>, column: usize) -> rusqlite::Result<Rate> {
     let failed = row.get::<_, i64>(column)?.max(0).unsigned_abs();
     let worked = row.get::<_, i64>(column + 1)?.max(0).unsigned_abs();
     Ok(Rate {

@@ -1,8 +1,8 @@
 //! Connections of each group by tap, from which the taps' failure rates are known.
 
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, params};
 
-use super::changes::{Rated, rate};
+use super::changes::Rated;
 use super::query::Query;
 use super::{DatabaseError, Past};
 
@@ -71,14 +71,6 @@ impl Past {
             conditions.sql(),
             i64::try_from(query.limit).unwrap_or(i64::MAX)
         );
-        let mut statement = self.connection().prepare(&sql)?;
-        let rows = statement.query_map(params_from_iter(conditions.into_parameters()), |row| {
-            Ok(Rated {
-                of: row.get(0)?,
-                rate: rate(row, 1)?,
-                intercepted: rate(row, 3)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.rated(&sql, conditions)
     }
 }
