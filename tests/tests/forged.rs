@@ -91,6 +91,16 @@ fn alert_elsewhere(talk: &Conversation) -> Vec<Vec<u8>> {
     vec![talk.segment(Server, far, &tls::record(21, &[2, 40]), |_| {})]
 }
 
+fn two_alerts_elsewhere(talk: &Conversation) -> Vec<Vec<u8>> {
+    let alert = tls::record(21, &[2, 40]);
+    [1 << 29, 1 << 30]
+        .map(|ahead| {
+            let far = talk.next(Server).wrapping_add(ahead);
+            talk.segment(Server, far, &alert, |_| {})
+        })
+        .to_vec()
+}
+
 fn reset_at(talk: &Conversation, ahead: u32, ttl: u8) -> Vec<Vec<u8>> {
     let mut forger = talk.clone();
     forger.ttl = [ttl; 2];
@@ -161,6 +171,7 @@ fn causes(verdicts: &[Value]) -> Vec<&str> {
 #[rstest]
 #[case::alert_in_place(alert_in_place)]
 #[case::alert_elsewhere(alert_elsewhere)]
+#[case::two_alerts_elsewhere(two_alerts_elsewhere)]
 #[case::reset_elsewhere(reset_elsewhere)]
 #[case::reset_of_another_ttl(reset_of_another_ttl)]
 #[case::reset_that_expires(reset_that_expires)]
@@ -180,6 +191,7 @@ fn a_connection_that_outlives_it_is_no_failure(#[case] forge: Forge) {
 /// Nor does it hide the failure that follows, or change its cause.
 #[rstest]
 #[case::alert_elsewhere(alert_elsewhere)]
+#[case::two_alerts_elsewhere(two_alerts_elsewhere)]
 #[case::reset_elsewhere(reset_elsewhere)]
 #[case::reset_of_another_ttl(reset_of_another_ttl)]
 #[case::reset_that_expires(reset_that_expires)]

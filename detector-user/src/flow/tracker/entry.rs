@@ -53,8 +53,8 @@ pub(super) struct Entry {
     late_alert: Option<(Sender, u64)>,
     closes: Vec<Close>,
     resets_outlived: u8,
-    /// Time of an alert that cannot be a part of its side's stream, microseconds since the beginning.
-    elsewhere_us: Option<u64>,
+    /// Times of alerts that cannot be a part of their side's stream, microseconds since the beginning.
+    elsewhere_us: Vec<u64>,
     alert_acknowledges: [Option<u32>; 2],
     sides: [Side; 2],
     syns: [Syn; 2],
@@ -83,7 +83,7 @@ impl Entry {
             late_alert: None,
             closes: Vec::new(),
             resets_outlived: 0,
-            elsewhere_us: None,
+            elsewhere_us: Vec::new(),
             alert_acknowledges: [None; 2],
             sides: [Side::default(); 2],
             syns: [Syn::default(); 2],
@@ -148,8 +148,10 @@ impl Entry {
             self.late_alert = Some((sender(observation.sender), observation.time_ns));
         }
         self.record_alert(observation);
-        if is_elsewhere(observation) {
-            self.elsewhere_us = Some(observation.time_ns.saturating_sub(self.started_ns) / 1000);
+        // No more can be among the records, which hold so many of each side.
+        if self.elsewhere_us.len() < 2 * RECORDS_MAX && is_elsewhere(observation) {
+            let at_ns = observation.time_ns.saturating_sub(self.started_ns);
+            self.elsewhere_us.push(at_ns / 1000);
         }
         let settles = observation.events & events::SETTLED != 0;
         self.settled |= settles;
@@ -394,8 +396,9 @@ impl Entry {
             }
         }
         let mut closes = self.closes.clone();
-        if let Some(at_us) = self.elsewhere_us {
-            records.retain(|it| it.content_type != ALERT || u64::from(it.at_us) != at_us);
+        if !self.elsewhere_us.is_empty() {
+            let elsewhere = &self.elsewhere_us;
+            records.retain(|it| it.content_type != ALERT || !elsewhere.contains(&it.at_us.into()));
         }
         remove_outlived(self.started_ns, &mut records, &mut closes);
         Timeline {
