@@ -209,24 +209,27 @@ impl Case<'_> {
         refused
     }
 
-    /// Returns the number of other clients on which this app refuses the name and accepts others.
-    pub(super) fn refused_beside_accepted(&self) -> usize {
+    /// Returns the number of other clients on which this app refuses the name and accepts others, and of those on
+    /// which it accepts nothing.
+    pub(super) fn clients_refusing_elsewhere(&self) -> [usize; 2] {
         let Triple { client, app, name } = *self.triple;
         let Some(visitors) = self.facts.visitors(self.triple) else {
-            return 0;
+            return [0; 2];
         };
-        let mut clients: Vec<IpAddr> = Vec::new();
+        let mut clients: [Vec<IpAddr>; 2] = Default::default();
         for (other, same, _) in visitors.refused_by.still(self.now_s) {
-            let accepts = || {
-                let pair = self.facts.pair_of(*other, app);
-                pair.is_some_and(|pair| pair.domains_accepted(self.now_s) > 0)
-            };
-            let is_other = *other != client && *same == app && !clients.contains(other);
-            if is_other && accepts() && !self.accepted(*other, app, name) {
+            if *other == client || *same != app || self.accepted(*other, app, name) {
+                continue;
+            }
+            let pair = self.facts.pair_of(*other, app);
+            let accepts = pair.is_some_and(|pair| pair.domains_accepted(self.now_s) > 0);
+            let [beside, alone] = &mut clients;
+            let clients = if accepts { beside } else { alone };
+            if !clients.contains(other) {
                 clients.push(*other);
             }
         }
-        clients.len()
+        clients.map(|clients| clients.len())
     }
 
     /// Counts other names that this app refuses on other clients.

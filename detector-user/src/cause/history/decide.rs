@@ -27,7 +27,10 @@ const CHECKED: [f64; 2] = [0.95, 0.97];
 /// An app that refuses so many other domains may be two programs with one hello.
 const REFUSED_TOO: u32 = 2;
 /// Other clients on which an app refuses the name and accepts others.
-const PINNED_ELSEWHERE: usize = 2;
+const PINNED_ELSEWHERE: usize = 3;
+/// Of these there are so many to one on which it refuses the name and accepts nothing: a program without the CA
+/// that shares its hello with another runs alone on some.
+const BESIDE_TO_ALONE: usize = 3;
 /// Causes that are told from each other.
 const CAUSES: [Cause; 3] = [
     Cause::Pinning,
@@ -127,11 +130,13 @@ fn is_checked(case: &Case<'_>, findings: &[Finding], share: f64) -> bool {
         Sign::AppRefusesOthers,
         Sign::AppRefusesOthersElsewhere,
     ];
+    let [beside, alone] = case.clients_refusing_elsewhere();
     is_good
         && count(&accepts_here) > 0
         && count(&refuses) < REFUSED_TOO
         && count(&[Sign::AddressShared]) == 0
-        && case.refused_beside_accepted() >= PINNED_ELSEWHERE
+        && beside >= PINNED_ELSEWHERE
+        && beside >= BESIDE_TO_ALONE * alone
 }
 
 /// The likelihood of one finding under each hypothesis.

@@ -513,7 +513,8 @@ fn what_was_learned_before_a_restart_decides_after_it() {
     assert_eq!(said[0].0, Cause::CertificateRejected, "{said:?}");
 }
 
-/// A pin is sure once an app refuses the name and accepts others on several clients, and others accept the name.
+/// A pin is sure once an app refuses the name and accepts others on several clients, and others accept the name: but
+/// not where it accepts nothing on as many.
 #[test]
 fn a_pin_is_told_surely_only_by_several_clients() {
     let of_client = |client| {
@@ -531,10 +532,15 @@ fn a_pin_is_told_surely_only_by_several_clients() {
     let said = one.last_said(&of_client(1));
     let (cause, sure) = *said.last().unwrap();
     assert!(cause == Cause::Pinning && sure < 0.8, "{said:?}");
-    let stories: Vec<Story> = (1..=3).flat_map(of_client).collect();
+    let stories: Vec<Story> = (1..=4).flat_map(of_client).collect();
     let said = several.last_said(&stories);
     let (cause, sure) = *said.last().unwrap();
     assert!(cause == Cause::Pinning && sure >= 0.95, "{said:?}");
+    let refusing_alone = [5, 6].map(|client| Story(client, 1, A, REFUSED));
+    let stories = [refusing_alone.to_vec(), stories].concat();
+    let said = World::new().last_said(&stories);
+    let (_, sure) = *said.last().unwrap();
+    assert!(sure < 0.8, "{said:?}");
 }
 
 /// A connection of a client to a name, before anything else is known of it.
