@@ -262,12 +262,14 @@ impl Side {
 )]
 #[repr(C)]
 pub struct Flow {
-    /// Time of its ClientHello, nanoseconds on the host's clock. Identifies the flow with its key.
+    /// Time of its ClientHello, or of the ServerHello that it began with, nanoseconds on the host's clock.
+    /// Identifies the flow with its key.
     pub started_ns: u64,
     /// Client, then server; index with [`Sender`].
     pub sides: [Side; 2],
     /// SYN or SYN,ACK of the client, then of the server, seen before the ClientHello. Not kept while the
-    /// flow is settled.
+    /// flow is settled. Where halves are followed, `next_seq` of a SYN,ACK that was not seen is the
+    /// ClientHello's acknowledgement number.
     pub syns: [Syn; 2],
     /// First VLAN IDs seen in either direction, outermost first.
     pub vlan: [u16; 2],
@@ -287,6 +289,9 @@ pub mod flow_flags {
     pub const PROVISIONAL: u8 = 1;
     /// It was settled before: the timeline contains only records since it was resumed.
     pub const RESUMED: u8 = 2;
+    /// It began at its server's hello: no ClientHello was seen so far. Only where the engine
+    /// [follows halves](crate::engine::Tables::follows_halves).
+    pub const SERVER_HALF: u8 = 4;
 }
 
 impl Flow {
@@ -347,6 +352,17 @@ impl Settled {
             flags: flow.flags,
             observations: flow.observations,
             order: flow.order,
+        }
+    }
+
+    /// Returns the sequence number of the first payload byte seen of an endpoint.
+    #[inline(always)]
+    pub(crate) fn start_seq(&self, endpoint: u8) -> u32 {
+        let [client, server] = &self.sides;
+        if endpoint == self.client_endpoint {
+            client.start_seq
+        } else {
+            server.start_seq
         }
     }
 

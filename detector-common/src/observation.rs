@@ -35,6 +35,8 @@ pub mod events {
     /// A SYN that was sent several times without an answer. There is no flow, as with
     /// [`REFUSED`].
     pub const UNANSWERED: u16 = 512;
+    /// The flow began at its server's hello, see [`crate::flow::flow_flags::SERVER_HALF`].
+    pub const SERVER_HALF: u16 = 1024;
 }
 
 /// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] if there was no segment.

@@ -13,6 +13,8 @@ pub const HEARTBEAT: u8 = 24;
 
 /// HandshakeType `client_hello`.
 pub const CLIENT_HELLO: u8 = 1;
+/// HandshakeType `server_hello`, also of a HelloRetryRequest.
+pub const SERVER_HELLO: u8 = 2;
 
 /// Bytes of a record header.
 pub const HEADER_LEN: u32 = 5;
@@ -92,4 +94,26 @@ pub fn may_begin_client_hello(head: u64, count: u32) -> bool {
         && (count < 6 || handshake_type == CLIENT_HELLO)
         // A hello of 64 KiB or more does not occur; random bytes mostly claim one.
         && (count < 7 || length < 2 || length_high == 0)
+}
+
+/// Whether the first `count` bytes of a payload begin a ServerHello: record type 22, version 3.x, a
+/// plausible length, HandshakeType 2 and a message below 64 KiB. Never with fewer than [`HEAD_MAX`] bytes.
+///
+/// ```
+/// use detector_common::record::{HEAD_MAX, begins_server_hello};
+///
+/// let head = u64::from_be_bytes([22, 3, 3, 0, 122, 2, 0, 0]);
+/// assert!(begins_server_hello(head, HEAD_MAX));
+/// assert!(!begins_server_hello(head, 6));
+/// ```
+#[inline(always)]
+pub fn begins_server_hello(head: u64, count: u32) -> bool {
+    /// Message header, version, random, empty session identifier, cipher suite and compression method.
+    const SHORTEST: u16 = 4 + 38;
+    let length = (head >> 24) as u16;
+    count >= HEAD_MAX
+        && (head >> 48) as u16 == 0x1603
+        && (head >> 40) as u8 <= 4
+        && (SHORTEST..=LENGTH_MAX).contains(&length)
+        && (head >> 8) as u16 == 0x0200
 }

@@ -160,21 +160,27 @@ impl SynSlot {
         }
     }
 
-    /// Copies to `baselines`, client and server, what precedes a ClientHello's first segment.
+    /// Copies to `baselines`, the sender's and its peer's, what precedes a hello's first segment.
     #[inline(always)]
-    pub(crate) fn copy_before(&self, hello: &Segment, baselines: &mut [Syn; 2]) {
-        let [client, server] = baselines;
+    pub(crate) fn copy_before(&self, hello: &Segment, baselines: [&mut Syn; 2]) {
+        let [to_own, to_peer] = baselines;
         let (own, peer) = if hello.endpoint == self.endpoint {
             (&self.syn, &self.syn_ack)
         } else {
             (&self.syn_ack, &self.syn)
         };
         if own.precedes(hello.payload_seq()) {
-            *client = *own;
+            *to_own = *own;
         }
         if peer.precedes(hello.ack) {
-            *server = *peer;
+            *to_peer = *peer;
         }
+    }
+
+    /// Whether a segment of the server lies where its first flight may, behind this SYN,ACK.
+    #[inline(always)]
+    pub(crate) fn is_answered_by(&self, segment: &Segment) -> bool {
+        segment.endpoint != self.endpoint && self.syn_ack.precedes(segment.payload_seq())
     }
 }
 
@@ -234,7 +240,7 @@ mod tests {
         let (slot, _) = recorded(&[syn(99), syn_ack(499, 100)]);
         let baselines = |flags, endpoint, seq, ack| {
             let mut found = [Syn::default(); 2];
-            slot.copy_before(&segment(flags, endpoint, seq, ack), &mut found);
+            slot.copy_before(&segment(flags, endpoint, seq, ack), found.each_mut());
             found.map(|syn| syn.next_seq)
         };
         assert_eq!(baselines(tcp_flags::ACK, 0, 100, 500), [100, 500]);

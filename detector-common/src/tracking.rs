@@ -30,9 +30,14 @@ pub(crate) struct Track<'a> {
     pub(crate) order: &'a mut u8,
     pub(crate) flow_flags: &'a mut u8,
     pub(crate) events: u16,
-    /// Sequence number of the side's first byte, if its peer acknowledged any.
-    pub(crate) expected: Option<u32>,
+    /// Sequence number of the side's first byte, if its peer acknowledged any, or [`NOT_EXPECTED`].
+    ///
+    /// No `Option`: the compiler would compute with the number that `None` lacks, which the verifier refuses.
+    pub(crate) expected: u64,
 }
+
+/// Lack of an expected sequence number.
+pub(crate) const NOT_EXPECTED: u64 = 1 << 32;
 
 /// Maximum distance of a side's first segment from its first byte, in a reordered flight.
 const FIRST_AHEAD_MAX: u32 = 1 << 16;
@@ -95,10 +100,11 @@ impl Track<'_> {
     /// Returns the sequence number of the side's first byte, given its first segment's `start`.
     #[inline(always)]
     fn first_byte(&self, start: u32) -> u32 {
-        match self.expected {
-            Some(expected) if start.wrapping_sub(expected) < FIRST_AHEAD_MAX => expected,
-            _ => start,
+        let expected = self.expected as u32;
+        if self.expected < NOT_EXPECTED && start.wrapping_sub(expected) < FIRST_AHEAD_MAX {
+            return expected;
         }
+        start
     }
 
     #[inline(always)]
@@ -385,7 +391,7 @@ impl Track<'_> {
 /// Returns the tracker of the sender's side.
 #[inline(always)]
 pub(crate) fn track<'a>(
-    expected: Option<u32>,
+    expected: u64,
     side: &'a mut Side,
     records: &'a mut [Record; RECORDS_MAX],
     order: &'a mut u8,

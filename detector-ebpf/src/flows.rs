@@ -10,8 +10,8 @@ use detector_common::tag_set::{FlowTag, RecentTags, TagSet};
 use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
 use crate::maps::{
-    HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, SYN_MASK, SYNS, TAG_MASK, TAG_SEED, TAGS, WATCHED,
-    borrow, borrow_mut,
+    HALVES, HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, SYN_MASK, SYNS, TAG_MASK, TAG_SEED, TAGS,
+    WATCHED, borrow, borrow_mut,
 };
 
 /// Places tried for one whose flow has ended or is idle before a busy flow is evicted.
@@ -48,6 +48,18 @@ impl Tables for Maps {
         let tag = tag(key);
         // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
         settled_tags(tag).is_some_and(|set| unsafe { set.read_volatile() }.contains(tag))
+    }
+
+    #[inline(always)]
+    fn follows_halves(&self) -> bool {
+        HALVES.load() != 0
+    }
+
+    #[inline(always)]
+    fn settled(&mut self, key: &FlowKey) -> Option<&Settled> {
+        // SAFETY: just looked up; any content is a flow, and it is only read. If the table evicted the
+        // entry meanwhile, the content may be another flow's.
+        unsafe { borrow(SETTLED.get_ptr(key)) }
     }
 
     #[inline(always)]

@@ -98,6 +98,11 @@ pub(crate) static VLAN_IN_KEY: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static TUNNELS: Global<u8> = Global::new(0);
 
+/// 1 if flows begin also at a ServerHello, and settle by one direction. At 0 the verifier removes all code for
+/// it.
+#[unsafe(no_mangle)]
+pub(crate) static HALVES: Global<u8> = Global::new(0);
+
 /// Layout version, which the agent checks before it reads anything.
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<u32> = Global::new(LAYOUT_VERSION);

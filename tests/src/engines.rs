@@ -177,6 +177,15 @@ impl Host {
         }
     }
 
+    /// Creates it as the kernel is loaded with these options.
+    pub fn with_options(options: &ObjectOptions) -> Self {
+        let mut host = Self::default();
+        if options.halves {
+            host.tap = host.tap.with_halves();
+        }
+        host
+    }
+
     /// Looks at one frame, a millisecond after the one before.
     pub fn frame(&mut self, frame: &[u8]) {
         self.frames += 1;

@@ -1,7 +1,7 @@
 //! The interface to a host of the engine: its flow tables, its output, its clock.
 
 use crate::counter::Counter;
-use crate::flow::{Flow, FlowKey, Watched};
+use crate::flow::{Flow, FlowKey, Settled, Watched};
 use crate::observation::{ChunkHead, Observation};
 use crate::packet::Packet;
 use crate::syn::SynSlot;
@@ -17,6 +17,16 @@ pub trait Tables {
     /// Whether the flow of `key`, endpoints in either order, is certainly settled. A host need not know.
     fn is_settled(&mut self, _key: &FlowKey) -> bool {
         false
+    }
+    /// Whether a flow begins also at a ServerHello whose ClientHello was not seen, and settles by one
+    /// direction if the other is never seen: for gateways through which connections pass in one direction
+    /// alone. In the kernel a constant.
+    fn follows_halves(&self) -> bool {
+        false
+    }
+    /// Returns the settled flow of `key`. Asked only of hosts that [follow halves](Self::follows_halves).
+    fn settled(&mut self, _key: &FlowKey) -> Option<&Settled> {
+        None
     }
     /// Returns the watched flow of `key`.
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched>;

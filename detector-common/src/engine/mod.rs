@@ -2,8 +2,10 @@
 //!
 //! State begins with a ClientHello, on any port, recognised by content; a SYN leaves a baseline in a slot
 //! that the next may overwrite. A flow is *watched* (each segment looked up and processed) through its handshake and from its first FIN,
-//! RST or late alert on; in between it is *settled*, and its data pass without a look-up.
+//! RST or late alert on; in between it is *settled*, and its data pass without a look-up. Where one direction
+//! may take another way, a ServerHello begins a flow too: see `half`.
 
+mod half;
 mod handshake;
 mod host;
 mod port_reuse;
@@ -18,7 +20,9 @@ use crate::fast_path::glance;
 use crate::flow::{Flow, FlowKey, Side, Watched, flow_flags};
 use crate::headers::{self, Segment, Tap, tcp_flags};
 use crate::packet::Packet;
-use crate::record::{ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, may_begin_client_hello};
+use crate::record::{
+    ALERT, HEAD_MAX, HEADER_LEN, RecordHeader, begins_server_hello, may_begin_client_hello,
+};
 use crate::syn::Syn;
 
 /// Processes one frame. Returns its outcome, which the caller counts.
@@ -129,25 +133,45 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     {
         return Counter::Unwatched;
     }
+    // Two programs behind a constant in the kernel: the verifier never sees the other one.
+    if tables.follows_halves() {
+        inspect_eventful::<true, _, _, _>(packet, tap, tables, output)
+    } else {
+        inspect_eventful::<false, _, _, _>(packet, tap, tables, output)
+    }
+}
+
+/// Processes a frame that may begin or end a flow, or be of a watched one.
+#[inline(always)]
+fn inspect_eventful<const HALVES: bool, P: Packet, T: Tables, O: Output>(
+    packet: &P,
+    tap: &Tap,
+    tables: &mut T,
+    output: &mut O,
+) -> Counter {
     let mut segment = match headers::walk(packet, tap) {
         Ok(segment) => segment,
         Err(reason) => return reason,
     };
-    let opening = opening(packet, &segment);
+    let opening = opening::<HALVES, _>(packet, &segment);
     let ends = opening.alert() || segment.has(tcp_flags::FIN | tcp_flags::RST);
     let may_be_watched = tables.may_watch(&segment.key);
     let is_syn = segment.has(tcp_flags::SYN);
-    if !(may_be_watched || opening.hello() || ends || is_syn) {
+    let begins = opening.hello() || (HALVES && opening.server_hello());
+    if !(may_be_watched || begins || ends || is_syn) {
         return Counter::Unwatched;
     }
     segment.order_endpoints();
     segment.endpoint = packet.black_box(u32::from(segment.endpoint)) as u8;
 
     let key = &segment.key;
+    let begins_half = HALVES && opening.server_hello() && half::begins(&segment, tables);
+    let begins_half = HALVES && packet.black_box(u32::from(begins_half)) != 0;
+    let opening = Opening(packet.black_box(opening.0));
     let mut relation = Relation::Continues;
     let known = if may_be_watched {
         tables.watched(key).filter(|watched| {
-            relation = relation_to(watched, &segment, opening.hello(), output);
+            relation = relation_to::<HALVES, _>(watched, &segment, opening, output);
             matches!(relation, Relation::Continues)
         })
     } else {
@@ -155,7 +179,9 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     };
     let watched = match (known, relation) {
         (Some(watched), _) => Some(watched),
-        (None, _) if opening.hello() => start(&segment, tables, output),
+        (None, _) if opening.hello() || begins_half => {
+            start::<HALVES, _, _>(&segment, begins_half, tables, output)
+        }
         (None, Relation::Stray) => None,
         (None, Relation::Replaces) => {
             tables.unwatch(key);
@@ -168,7 +194,7 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
         unspoken::inspect(packet, tap, &segment, tables, output);
         return Counter::Unwatched;
     };
-    match process(packet, tap, &segment, opening.alert(), watched, output) {
+    match process::<HALVES, _, _>(packet, tap, &segment, opening, watched, output) {
         NextState::Watched => {}
         NextState::Settled => {
             output.count(Counter::Settled);
@@ -182,18 +208,29 @@ pub fn inspect<P: Packet, T: Tables, O: Output>(
     Counter::Followed
 }
 
-/// Begins to watch a flow at its hello's first segment.
+/// Begins to watch a flow at its hello's first segment, the server's of a `server_half`.
 #[inline(always)]
-fn start<'t, T: Tables, O: Output>(
+fn start<'t, const HALVES: bool, T: Tables, O: Output>(
     segment: &Segment,
+    server_half: bool,
     tables: &'t mut T,
     output: &mut O,
 ) -> Option<&'t mut Watched> {
     let now_ns = output.now_ns();
     let watched = tables.watch(&segment.key, now_ns, |flow, slot| {
         begin_flow(flow, segment, now_ns);
+        let [client, server] = &mut flow.syns;
+        let mut baselines = [client, server];
+        if HALVES && server_half {
+            flow.client_endpoint = segment.endpoint ^ 1;
+            flow.flags = flow_flags::SERVER_HALF;
+            baselines.reverse();
+        } else if HALVES {
+            let [_, server] = &mut baselines;
+            server.next_seq = half::peer_start(segment);
+        }
         if let Some(slot) = slot {
-            slot.copy_before(segment, &mut flow.syns);
+            slot.copy_before(segment, baselines);
         }
     });
     output.count(if watched.is_some() {
@@ -234,10 +271,16 @@ impl Opening {
     const fn alert(self) -> bool {
         self.0 & 2 != 0
     }
+
+    /// Never where halves are not followed.
+    #[inline(always)]
+    const fn server_hello(self) -> bool {
+        self.0 & 4 != 0
+    }
 }
 
 #[inline(always)]
-fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
+fn opening<const HALVES: bool, P: Packet>(packet: &P, segment: &Segment) -> Opening {
     if segment.payload_len == 0 {
         return Opening::NOTHING;
     }
@@ -251,7 +294,11 @@ fn opening<P: Packet>(packet: &P, segment: &Segment) -> Opening {
     };
     let alert =
         count >= HEADER_LEN && RecordHeader::parse(head).is_some_and(|h| h.content_type == ALERT);
-    Opening(u32::from(may_begin_client_hello(head, count)) | u32::from(alert) << 1)
+    let opening = u32::from(may_begin_client_hello(head, count)) | u32::from(alert) << 1;
+    if HALVES && begins_server_hello(head, count) {
+        return Opening(opening | 4);
+    }
+    Opening(opening)
 }
 
 /// Initialises a flow at its hello's first segment. Writes every field.

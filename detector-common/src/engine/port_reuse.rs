@@ -1,13 +1,14 @@
 //! Port reuse: telling a connection from the next one on the same addresses and ports.
 
+use crate::engine::Opening;
 use crate::engine::host::Output;
-use crate::flow::{Side, Watched, side_flags};
+use crate::flow::{Side, Watched, flow_flags, side_flags};
 use crate::headers::{Segment, tcp_flags};
 use crate::record::HEAD_MAX;
 
 /// Maximum distance of a ClientHello from its side's first byte within one connection: a
 /// retransmission, or the second hello after a HelloRetryRequest.
-const HELLOS_END: u32 = 1 << 15;
+pub(super) const HELLOS_END: u32 = 1 << 15;
 /// Silence, nanoseconds, after which a SYN with another initial sequence number replaces a flow that
 /// has not ended. Endpoints reuse ports no sooner, and a forged SYN must not end a watched flow.
 const PORT_REUSE_NS: u64 = 3_000_000_000;
@@ -22,12 +23,13 @@ pub(super) enum Relation {
     Stray,
 }
 
-/// Compares the sequence number of a SYN, or where it was not seen, of a ClientHello, with the flow's.
+/// Compares the sequence number of a SYN, or where it was not seen, of a hello that may begin a flow, with the
+/// flow's.
 #[inline(always)]
-pub(super) fn relation_to<O: Output>(
+pub(super) fn relation_to<const HALVES: bool, O: Output>(
     watched: &Watched,
     segment: &Segment,
-    hello: bool,
+    opening: Opening,
     output: &mut O,
 ) -> Relation {
     let [client, server] = &watched.flow.sides;
@@ -46,7 +48,8 @@ pub(super) fn relation_to<O: Output>(
         }
         return Relation::Stray;
     }
-    if !hello {
+    let of_half = HALVES && watched.flow.has(flow_flags::SERVER_HALF);
+    if !(opening.hello() || (of_half && opening.server_hello())) {
         return Relation::Continues;
     }
     let another = if side.has(side_flags::STARTED) {
@@ -54,7 +57,9 @@ pub(super) fn relation_to<O: Output>(
         let says_enough = ended || segment.payload_len >= HEAD_MAX;
         says_enough && segment.payload_seq().wrapping_sub(side.start_seq) >= HELLOS_END
     } else {
-        ended
+        // The first hello of a half's client acknowledges the beginning of what its server sent.
+        let is_elsewhere = || segment.ack.wrapping_sub(peer.start_seq) >= HELLOS_END;
+        ended || (of_half && is_elsewhere())
     };
     if another {
         Relation::Replaces

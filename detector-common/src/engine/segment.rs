@@ -2,13 +2,15 @@
 //! causes.
 
 use crate::counter::Counter;
+use crate::engine::Opening;
+use crate::engine::half;
 use crate::engine::handshake::{Source, send_handshake};
 use crate::engine::host::{OBSERVATIONS_MAX, Output};
 use crate::flow::{Flow, Side, Watched, flow_flags, side_flags};
 use crate::headers::{Segment, Tap, tcp_flags};
 use crate::observation::{Measured, NEVER, baseline, events};
 use crate::packet::Packet;
-use crate::tracking::{before, is_settled, track};
+use crate::tracking::{NOT_EXPECTED, before, is_settled, track};
 
 /// Maximum bytes that a reset overtakes on its way; one further ahead is a guess.
 const OVERTAKEN_MAX: u32 = 1 << 16;
@@ -25,13 +27,13 @@ pub(super) enum NextState {
     Removed,
 }
 
-/// Processes one segment of a watched flow; `alert` if its payload begins like an alert record.
+/// Processes one segment of a watched flow.
 #[inline(always)]
-pub(super) fn process<P: Packet, O: Output>(
+pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
     packet: &P,
     tap: &Tap,
     segment: &Segment,
-    alert: bool,
+    opening: Opening,
     watched: &mut Watched,
     output: &mut O,
 ) -> NextState {
@@ -57,7 +59,7 @@ pub(super) fn process<P: Packet, O: Output>(
         }
     }
     let mut events = packet.black_box(u32::from(events)) as u16;
-    let has_records = has_records(side, segment, alert);
+    let has_records = has_records(side, segment, opening.alert());
     side.flags = packet.black_box(u32::from(side.flags)) as u16;
     if segment.payload_len > 0 && packet.black_box(u32::from(has_records)) != 0 {
         let mut track = track(
@@ -93,11 +95,19 @@ pub(super) fn process<P: Packet, O: Output>(
         flow.vlan = segment.vlan;
     }
     events |= outlived_reset(flow, receiver, segment);
+    if HALVES {
+        events |= half::events(flow, sender, segment, opening);
+    }
     let mut events = packet.black_box(u32::from(events)) as u16;
     let [client, server] = &flow.sides;
     let is_reset = client.is_reset() || server.is_reset();
     let is_reset = packet.black_box(u32::from(is_reset)) != 0;
-    let settles = !flow.has(flow_flags::RESUMED) && !is_reset && is_settled(flow);
+    let mut is_settled = is_settled(flow);
+    if HALVES {
+        let by_half = packet.black_box(u32::from(half::is_settled(flow))) != 0;
+        is_settled = packet.black_box(u32::from(is_settled || by_half)) != 0;
+    }
+    let settles = !flow.has(flow_flags::RESUMED) && !is_reset && is_settled;
     if settles {
         events |= events::SETTLED;
     }
@@ -125,11 +135,13 @@ fn has_records(side: &Side, segment: &Segment, alert: bool) -> bool {
             && side.header_seq == segment.payload_seq())
 }
 
-/// Returns the next sequence number that the receiver expects of the sender.
+/// Returns the next sequence number that the receiver expects of the sender, or [`NOT_EXPECTED`].
 #[inline(always)]
-fn expected(flow: &Flow, receiver: u8) -> Option<u32> {
-    let receiver = flow.sides.get(usize::from(receiver & 1))?;
-    receiver.has(side_flags::SEEN).then_some(receiver.ack)
+fn expected(flow: &Flow, receiver: u8) -> u64 {
+    match flow.sides.get(usize::from(receiver & 1)) {
+        Some(receiver) if receiver.has(side_flags::SEEN) => u64::from(receiver.ack),
+        _ => NOT_EXPECTED,
+    }
 }
 
 /// Distance of a segment from the baseline before it.

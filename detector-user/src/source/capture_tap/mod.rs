@@ -104,15 +104,27 @@ impl CaptureTap {
         }
     }
 
+    /// Makes [`Self::frame`] follow connections of which one direction alone passes, as the kernel does where
+    /// it is told so. Captures know other ways: see [`Self::capture_frame`].
+    #[must_use]
+    pub fn with_halves(mut self) -> Self {
+        self.tables.follow_halves();
+        self
+    }
+
     /// Removes all flows and resets the clock, for frames that were captured earlier or elsewhere. Counters
     /// stay.
     pub fn restart(&mut self) {
         let counters = self.counters;
+        let follows_halves = self.tables.follows_halves();
         *self = Self {
             counters,
             unread: std::mem::take(&mut self.unread),
             ..Self::default()
         };
+        if follows_halves {
+            self.tables.follow_halves();
+        }
     }
 
     /// Runs the engine on a frame of any link type, as a capture has it. Connections are followed also

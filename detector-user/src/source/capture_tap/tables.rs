@@ -24,6 +24,7 @@ pub(super) struct LruTables {
     syns: Box<[SynSlot]>,
     /// The key of a frame, and the one that its flow is stored under.
     alias: Option<(FlowKey, FlowKey)>,
+    follows_halves: bool,
 }
 
 impl LruTables {
@@ -34,7 +35,13 @@ impl LruTables {
             tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
             syns: vec![SynSlot::default(); SYN_SLOTS].into(),
             alias: None,
+            follows_halves: false,
         }
+    }
+
+    /// Follows connections of which one direction alone is seen.
+    pub(super) fn follow_halves(&mut self) {
+        self.follows_halves = true;
     }
 
     /// Stores the flow of the next frame under another key than the frame's own.
@@ -107,6 +114,15 @@ impl Tables for LruTables {
             || self
                 .word(tag)
                 .is_none_or(|word| TagSet(*word).may_contain(tag))
+    }
+
+    fn follows_halves(&self) -> bool {
+        self.follows_halves
+    }
+
+    fn settled(&mut self, key: &FlowKey) -> Option<&Settled> {
+        let key = self.stored(key);
+        self.settled.peek(&key)
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {

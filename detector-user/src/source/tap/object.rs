@@ -41,6 +41,8 @@ pub struct ObjectOptions {
     pub vlan_in_key: bool,
     /// Whether the frames inside tunnels are read instead of the tunnels' own.
     pub tunnels: bool,
+    /// Whether connections are followed of which one direction alone passes.
+    pub halves: bool,
     /// aya-log level of the object's own diagnostics: 0 off, 1 error … 5 trace.
     pub log_level: u8,
 }
@@ -56,6 +58,7 @@ impl Default for ObjectOptions {
             handshake_ring: 8 << 20,
             vlan_in_key: true,
             tunnels: false,
+            halves: false,
             log_level: 0,
         }
     }
@@ -72,6 +75,7 @@ const SPARE_FLOWS: u32 = 256;
 pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
     let vlan_in_key = u8::from(options.vlan_in_key);
     let tunnels = u8::from(options.tunnels);
+    let halves = u8::from(options.halves);
     let tag_sets = options.tag_sets.max(1).next_power_of_two();
     let syn_slots = options.syn_slots.max(1).next_power_of_two();
     let seed = RandomState::new().build_hasher().finish();
@@ -90,6 +94,7 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
         .override_global("TAG_SEED", &seed, true)
         .override_global("VLAN_IN_KEY", &vlan_in_key, true)
         .override_global("TUNNELS", &tunnels, true)
+        .override_global("HALVES", &halves, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, true)
         .load(OBJECT)
 }
