@@ -1,5 +1,7 @@
 //! The same frames through the kernel's programs and through the host's engine tell the same.
 
+mod halves;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -49,7 +51,10 @@ fn application_data(len: usize) -> Vec<u8> {
 
 /// A TLS 1.2 client refuses the certificate, closes, and is reset.
 fn refusal(network: Network) -> Vec<Vec<u8>> {
-    let mut talk = Conversation::new(network);
+    refused(Conversation::new(network))
+}
+
+fn refused(mut talk: Conversation) -> Vec<Vec<u8>> {
     let flight = [
         tls::server_hello(0xc02f, false),
         tls::record(22, &tls::message(11, &[0; 3000])),
@@ -69,7 +74,10 @@ fn refusal(network: Network) -> Vec<Vec<u8>> {
 
 /// A TLS 1.3 connection that works long enough to settle, and then ends.
 fn success(network: Network) -> Vec<Vec<u8>> {
-    let mut talk = Conversation::new(network);
+    works(Conversation::new(network))
+}
+
+fn works(mut talk: Conversation) -> Vec<Vec<u8>> {
     let mut frames = vec![talk.data(From::Client, &tls::client_hello("works.test", 1800))];
     let flight = [
         tls::server_hello(0x1301, true),
@@ -568,10 +576,14 @@ fn damaged(mut frame: Vec<u8>, random: &mut Random) -> Vec<u8> {
 }
 
 /// Runs generated and mutated frames of mixed conversations through both; demands the same of every frame.
-fn told_the_same(program: Program, seed: u64, frames: u64) {
+fn told_the_same(program: Program, halves: bool, seed: u64, frames: u64) {
     let mut random = Random::new(seed);
-    let mut kernel = Kernel::new(program, &ObjectOptions::default()).unwrap();
-    let mut host = Host::default();
+    let options = ObjectOptions {
+        halves,
+        ..ObjectOptions::default()
+    };
+    let mut kernel = Kernel::new(program, &options).unwrap();
+    let mut host = Host::with_options(&options);
     let began = Instant::now();
     let mut talks: Vec<(usize, std::vec::IntoIter<Vec<u8>>)> = Vec::new();
     let mut last: VecDeque<Vec<u8>> = VecDeque::new();
@@ -580,7 +592,11 @@ fn told_the_same(program: Program, seed: u64, frames: u64) {
         // Two that begin at once may share a slot of baselines on one host and not on the other.
         if talks.len() < AT_ONCE && talks.iter().all(|(sent, _)| *sent > 3) {
             number += u32::from(!random.one_in(6));
-            talks.push((0, conversation(number, &mut random).into_iter()));
+            let mut talk = conversation(number, &mut random);
+            if halves && !random.one_in(4) {
+                talk = halves::only([From::Client, From::Server][random.below(2)], talk);
+            }
+            talks.push((0, talk.into_iter()));
         }
         let place = random.below(talks.len());
         talks[place].0 += 1;
@@ -630,13 +646,16 @@ fn told_the_same(program: Program, seed: u64, frames: u64) {
 }
 
 #[rstest]
-fn generated_frames_are_told_the_same(#[values(Program::Xdp, Program::Egress)] program: Program) {
+fn generated_frames_are_told_the_same(
+    #[values(Program::Xdp, Program::Egress)] program: Program,
+    #[values(false, true)] halves: bool,
+) {
     let wanted = std::env::var("TLSWHY_FRAMES").ok();
     let frames = wanted.map_or(FRAMES, |it| it.parse().expect("TLSWHY_FRAMES is a number"));
     // Fresh tables now and then: what one damaged frame leaves behind does not hide the next.
     let runs = frames.div_ceil(100_000).max(1);
     let seed = std::env::var("TLSWHY_SEED").map_or(1, |it| it.parse().expect("a number"));
     for run in 0..runs {
-        told_the_same(program, seed + run, frames / runs);
+        told_the_same(program, halves, seed + run, frames / runs);
     }
 }
