@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let tap = tap(*choice);
     let step = STEPS[usize::from(choice >> 5) % STEPS.len()];
-    let mut host = Host::default();
+    let mut host = Host::following_halves(choice & 128 != 0);
     for frame in frames(input).take(512) {
         host.frame(frame, &tap, step);
     }

@@ -31,7 +31,7 @@ fn leftover<T: FromBytes>() -> T {
 #[derive(Default)]
 pub struct Host {
     flows: Flows,
-    /// Flows that a ClientHello began.
+    /// Flows that a hello began.
     started: BTreeSet<FlowKey>,
     now_ns: u64,
     /// The last observation of each flow.
@@ -41,6 +41,13 @@ pub struct Host {
 }
 
 impl Host {
+    /// Creates one that follows connections of which one direction alone passes, or does not.
+    pub fn following_halves(follows: bool) -> Self {
+        let mut host = Self::default();
+        host.flows.follows_halves = follows;
+        host
+    }
+
     /// Runs one frame through the engine, `elapsed_ns` after the one before.
     pub fn frame(&mut self, frame: &[u8], tap: &Tap, elapsed_ns: u64) -> Counter {
         self.now_ns += elapsed_ns;
@@ -97,6 +104,7 @@ struct Flows {
     tags: [TagSet; TAG_SETS],
     /// The one slot.
     syns: SynSlot,
+    follows_halves: bool,
 }
 
 impl Flows {
@@ -124,6 +132,14 @@ impl Tables for Flows {
     fn may_watch(&mut self, key: &FlowKey) -> bool {
         let tag = FlowTag::of(key, 0);
         self.tag_set(tag).may_contain(tag)
+    }
+
+    fn follows_halves(&self) -> bool {
+        self.follows_halves
+    }
+
+    fn settled(&mut self, key: &FlowKey) -> Option<&Settled> {
+        self.settled.get(key)
     }
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
@@ -285,7 +301,8 @@ fn check_segment(observation: &Observation, segment: &Segment) {
     let side = &flow.sides[usize::from(sender)];
     let is = |event: u16| observation.events & event != 0;
     let reset = segment.has(tcp_flags::RST);
-    let of_records = events::HELLO | events::ALERT | events::SHORT_RECORD;
+    let of_records =
+        events::HELLO | events::SERVER_HALF | events::ALERT | events::SHORT_RECORD;
     assert_ne!(observation.events, 0, "an observation without a cause");
     // Of a side's many resets the first few are reported.
     assert!(!is(events::RESET) || reset);
@@ -293,7 +310,8 @@ fn check_segment(observation: &Observation, segment: &Segment) {
     assert!(!is(events::FIN) || (segment.has(tcp_flags::FIN) && !reset));
     assert!(!is(of_records) || segment.payload_len > 0);
     // The payload of a reset is read only if it is an alert.
-    assert!(!reset || !is(events::HELLO));
+    assert!(!reset || !is(events::HELLO | events::SERVER_HALF));
+    assert!(!is(events::SERVER_HALF) || sender == 1);
     assert!(!is(events::SENT_AFTER_RESET) || (side.has(side_flags::RST) && !reset));
 }
 

@@ -22,6 +22,9 @@ const ACKNOWLEDGED: u32 = 1 << 16;
 /// it shows another connection on the same ports.
 #[inline(always)]
 pub(super) fn begins<T: Tables>(segment: &Segment, tables: &mut T) -> bool {
+    if segment.has(tcp_flags::RST) {
+        return false;
+    }
     let Some(settled) = tables.settled(&segment.key) else {
         return true;
     };
@@ -52,8 +55,11 @@ pub(super) fn events(flow: &mut Flow, sender: u8, segment: &Segment, opening: Op
     if flow.observations == 0 {
         return events::SERVER_HALF;
     }
-    let is_hello = opening.hello() && segment.payload_len >= HEAD_MAX;
-    if sender != Sender::Client as u8 || !is_hello || flow.has(flow_flags::RESUMED) {
+    let [client, _] = &flow.sides;
+    let is_first = client.has(side_flags::STARTED) && client.start_seq == segment.payload_seq();
+    let is_hello = opening.hello() && segment.payload_len >= HEAD_MAX && is_first;
+    let is_read = !segment.has(tcp_flags::RST) && !flow.has(flow_flags::RESUMED);
+    if sender != Sender::Client as u8 || !is_hello || !is_read {
         return 0;
     }
     flow.flags &= !flow_flags::SERVER_HALF;
