@@ -37,6 +37,8 @@ pub mod events {
     pub const UNANSWERED: u16 = 512;
     /// The flow began at its server's hello, see [`crate::flow::flow_flags::SERVER_HALF`].
     pub const SERVER_HALF: u16 = 1024;
+    /// A segment with payload of a flow of which the other side was not seen so far; of many the first few.
+    pub const HALF: u16 = 2048;
 }
 
 /// Value of [`Measured::since_same_ns`] and [`Measured::since_other_ns`] if there was no segment.
@@ -122,6 +124,11 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Returns the bytes of which [`read`](Self::read) makes the same observation.
+    pub fn as_item(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
     /// Reads an item of the observation ring, which need not be aligned; `None` if it is not of an
     /// observation's size.
     ///

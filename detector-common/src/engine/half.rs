@@ -15,6 +15,8 @@ use crate::record::HEAD_MAX;
 /// first requests are fewer, and a server's flight with its tickets.
 const CLIENT_SETTLES: u16 = 9;
 const SERVER_SETTLES: u16 = 24;
+/// Observations of a half's segments with payload: the rest of those of a flow are for its end.
+const REPORTED: u8 = 8;
 /// Bytes of the server that a client acknowledged after which its half is settled: no handshake has as many.
 const ACKNOWLEDGED: u32 = 1 << 16;
 
@@ -64,6 +66,14 @@ pub(super) fn events(flow: &mut Flow, sender: u8, segment: &Segment, opening: Op
     }
     flow.flags &= !flow_flags::SERVER_HALF;
     events::HELLO
+}
+
+/// Whether a segment is reported because its flow is a half, whose end may pass elsewhere.
+#[inline(always)]
+pub(super) fn goes_on(flow: &Flow, receiver: u8, segment: &Segment) -> bool {
+    let other = flow.sides.get(usize::from(receiver & 1));
+    let is_alone = other.is_some_and(|other| !other.has(side_flags::SEEN));
+    segment.payload_len > 0 && is_alone && flow.observations > 0 && flow.observations < REPORTED
 }
 
 /// Whether a flow is established by what one side sent, if the other is not seen.

@@ -99,6 +99,10 @@ pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
         events |= half::events(flow, sender, segment, opening);
     }
     let mut events = packet.black_box(u32::from(events)) as u16;
+    if HALVES && events == 0 && half::goes_on(flow, receiver, segment) {
+        events = events::HALF;
+    }
+    let mut events = packet.black_box(u32::from(events)) as u16;
     let [client, server] = &flow.sides;
     let is_reset = client.is_reset() || server.is_reset();
     let is_reset = packet.black_box(u32::from(is_reset)) != 0;
