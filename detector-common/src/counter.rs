@@ -36,7 +36,7 @@ counters! {
     Unwatched => "unwatched",
     /// A segment of a watched flow.
     Followed => "followed",
-    /// Event: a ClientHello began a flow, or where halves are followed, a ServerHello.
+    /// Event: a ClientHello began a flow, or where halves are followed, its server.
     Started => "started",
     /// Event: a flow became settled; its data pass without a look-up from here on.
     Settled => "settled",

@@ -289,8 +289,8 @@ pub mod flow_flags {
     pub const PROVISIONAL: u8 = 1;
     /// It was settled before: the timeline contains only records since it was resumed.
     pub const RESUMED: u8 = 2;
-    /// It began at its server's hello: no ClientHello was seen so far. Only where the engine
-    /// [follows halves](crate::engine::Tables::follows_halves).
+    /// It began at its server's hello, or at what its server sent instead: no ClientHello was seen so far.
+    /// Only where the engine [follows halves](crate::engine::Tables::follows_halves).
     pub const SERVER_HALF: u8 = 4;
 }
 

@@ -35,7 +35,7 @@ pub mod events {
     /// A SYN that was sent several times without an answer. There is no flow, as with
     /// [`REFUSED`].
     pub const UNANSWERED: u16 = 512;
-    /// The flow began at its server's hello, see [`crate::flow::flow_flags::SERVER_HALF`].
+    /// The flow began at its server, see [`crate::flow::flow_flags::SERVER_HALF`].
     pub const SERVER_HALF: u16 = 1024;
     /// A segment with payload of a flow of which the other side was not seen so far; of many the first few.
     pub const HALF: u16 = 2048;

@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow::FlowKey;
 use crate::headers::{Segment, tcp_flags};
+use crate::record::HEAD_MAX;
 use crate::tag_set::FlowTag;
 
 /// A SYN that comes again after so many nanoseconds was sent again; one that comes sooner was seen twice.
@@ -125,6 +126,7 @@ impl SynSlot {
             self.endpoint = segment.endpoint ^ 1;
             if self.syn.next_seq != segment.ack {
                 self.syn.count = 0;
+                self.syn.next_seq = segment.ack;
             }
             if self.syn_ack.count == 0 || self.syn_ack.next_seq != segment.payload_seq() {
                 self.syn_ack.write(segment, now_ns);
@@ -175,6 +177,21 @@ impl SynSlot {
         if peer.precedes(hello.ack) {
             *to_peer = *peer;
         }
+    }
+
+    /// Whether a server ends a connection with its first byte, after its client sent some that were not seen,
+    /// nor was its SYN.
+    #[inline(always)]
+    pub(crate) fn is_half_ended_by(&self, segment: &Segment) -> bool {
+        let acknowledged = segment.ack.wrapping_sub(self.syn.next_seq);
+        // A reset without ACK (RFC 9293 §3.10.7.1) answers a segment that acknowledged the SYN,ACK.
+        let answers =
+            !segment.has(tcp_flags::ACK) || (HEAD_MAX..HELLO_WITHIN).contains(&acknowledged);
+        segment.endpoint != self.endpoint
+            && !self.syn.was_seen()
+            && self.syn_ack.was_seen()
+            && segment.seq == self.syn_ack.next_seq
+            && answers
     }
 
     /// Whether a segment of the server lies where its first flight may, behind this SYN,ACK.

@@ -1,7 +1,8 @@
 //! Halves: connections of which one direction alone passes this tap, where a host
 //! [follows them](crate::engine::Tables::follows_halves).
 //!
-//! A server's half begins at a ServerHello whose first seven bytes come in one segment.
+//! A server's half begins at a ServerHello whose first seven bytes come in one segment, or where the server
+//! answers a ClientHello otherwise: at an alert, FIN or RST right behind its SYN,ACK.
 
 use crate::engine::Opening;
 use crate::engine::host::Tables;
@@ -20,13 +21,22 @@ const REPORTED: u8 = 8;
 /// Bytes of the server that a client acknowledged after which its half is settled: no handshake has as many.
 const ACKNOWLEDGED: u32 = 1 << 16;
 
-/// Whether a ServerHello of no watched flow begins one: not one that is settled, unless the SYN,ACK before
-/// it shows another connection on the same ports.
+/// Whether a segment of no watched flow begins a server's half.
 #[inline(always)]
-pub(super) fn begins<T: Tables>(segment: &Segment, tables: &mut T) -> bool {
-    if segment.has(tcp_flags::RST) {
-        return false;
+pub(super) fn begins<T: Tables>(segment: &Segment, opening: Opening, tables: &mut T) -> bool {
+    if opening.server_hello() && !segment.has(tcp_flags::RST) {
+        return begins_by_hello(segment, tables);
     }
+    let ends = opening.alert() || segment.has(tcp_flags::FIN | tcp_flags::RST);
+    ends && tables
+        .syns(&segment.key)
+        .is_some_and(|slot| slot.is_half_ended_by(segment))
+}
+
+/// Whether a ServerHello is none of a settled flow, or the SYN,ACK before it shows another connection on the
+/// same ports.
+#[inline(always)]
+fn begins_by_hello<T: Tables>(segment: &Segment, tables: &mut T) -> bool {
     let Some(settled) = tables.settled(&segment.key) else {
         return true;
     };

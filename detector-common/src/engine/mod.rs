@@ -165,7 +165,7 @@ fn inspect_eventful<const HALVES: bool, P: Packet, T: Tables, O: Output>(
     segment.endpoint = packet.black_box(u32::from(segment.endpoint)) as u8;
 
     let key = &segment.key;
-    let begins_half = HALVES && opening.server_hello() && half::begins(&segment, tables);
+    let begins_half = HALVES && half::begins(&segment, opening, tables);
     let begins_half = HALVES && packet.black_box(u32::from(begins_half)) != 0;
     let opening = Opening(packet.black_box(opening.0));
     let mut relation = Relation::Continues;

@@ -242,6 +242,79 @@ fn a_split_server_hello_begins_nothing(#[case] size: usize, #[case] begun: usize
     assert_eq!(times(&told(&frames), events::SERVER_HALF), begun);
 }
 
+/// Returns a connection that its server ends with its first byte.
+fn ended_at_once(mut talk: Conversation, syn_is_seen: bool, asked: bool, end: End) -> Vec<Vec<u8>> {
+    let mut frames = talk.three_way_handshake();
+    if asked {
+        frames.push(talk.data(From::Client, &tls::client_hello("refused.test", 500)));
+    }
+    let end = match end {
+        End::Alert => talk.data(From::Server, &tls::record(21, &[2, 70])),
+        End::Fin => talk.fin(From::Server),
+        End::Reset => talk.rst(From::Server),
+        End::BareReset => talk.segment(From::Server, talk.next(From::Server), &[], |tcp| {
+            tcp.rst = true;
+            tcp.ack = false;
+            tcp.acknowledgment_number = 0;
+        }),
+    };
+    let last = [end, talk.fin(From::Server)];
+    if syn_is_seen {
+        frames.truncate(3);
+        frames.extend(last);
+        return frames;
+    }
+    frames.extend(last);
+    only(From::Server, frames)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Alert,
+    Fin,
+    Reset,
+    BareReset,
+}
+
+/// A server's alert, FIN or RST in the place of its hello begins a half, unless the client asked for nothing, or its
+/// SYN passed here.
+#[rstest]
+fn a_server_may_end_a_half_at_once(
+    #[values((false, true, 1), (false, false, 0), (true, true, 0))] case: (bool, bool, usize),
+    #[values((End::Alert, events::ALERT), (End::Fin, events::FIN), (End::Reset, events::RESET))]
+    end: (End, u16),
+) {
+    let (syn_is_seen, asked, begun) = case;
+    let told = told(&ended_at_once(
+        Conversation::new(Network::Ipv4),
+        syn_is_seen,
+        asked,
+        end.0,
+    ));
+    assert_eq!(times(&told, events::SERVER_HALF), begun);
+    if begun == 1 {
+        assert_eq!(told.observations[0].events & end.1, end.1);
+        let flow = &told.observations[0].watched.flow;
+        assert_eq!(flow.syns.map(|syn| syn.count), [0, 1]);
+        assert_eq!(told.observations[0].sender, 1);
+    }
+}
+
+/// A reset without ACK does not say what it answers.
+#[test]
+fn a_server_may_reset_a_half_at_once_without_an_acknowledgement() {
+    let told = told(&ended_at_once(
+        Conversation::new(Network::Ipv4),
+        false,
+        true,
+        End::BareReset,
+    ));
+    assert_eq!(
+        told.observations[0].events,
+        events::SERVER_HALF | events::RESET
+    );
+}
+
 /// All of these through one kernel and one host, each with a client of its own.
 #[rstest]
 fn halves_are_told_the_same(#[values(Program::Xdp, Program::Egress)] program: Program) {
@@ -271,6 +344,11 @@ fn halves_are_told_the_same(#[values(Program::Xdp, Program::Egress)] program: Pr
     all.extend(
         [true, false].map(|syn_is_seen| settled_and_again(talk(Network::Ipv4), syn_is_seen)),
     );
+    for end in [End::Alert, End::Fin, End::Reset, End::BareReset] {
+        all.extend(
+            [true, false].map(|asked| ended_at_once(talk(Network::Ipv6), false, asked, end)),
+        );
+    }
     let mut kernel = Kernel::new(program, &OPTIONS()).unwrap();
     let mut host = Host::with_options(&OPTIONS());
     for (number, frames) in all.iter().enumerate() {
