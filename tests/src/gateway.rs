@@ -75,13 +75,7 @@ impl Gateway {
     /// # Errors
     /// If openssl fails.
     pub fn serve(&self, options: &[&str]) -> anyhow::Result<Process> {
-        let (certificate, key) = self.origin_ca.issue("origin", &["www.lab.test"])?;
-        let mut command = self.server.command("openssl");
-        command.args(["s_server", "-accept", "443", "-www", "-cert"]);
-        command.arg(certificate).arg("-key").arg(key).args(options);
-        let server = Process::start(&mut command)?;
-        self.server.wait_until_listening(443)?;
-        Ok(server)
+        serve(&self.server, &self.origin_ca, options)
     }
 
     /// Starts the agent on `lan0` and waits until it is ready; returns its messages until then.
@@ -98,11 +92,7 @@ impl Gateway {
 
     /// Returns the command of curl for `https://www.lab.test/` at an address.
     pub fn curl(&self, address: &str, arguments: &[&str]) -> Command {
-        let mut command = self.client.command("curl");
-        command.args(["-sS", "-o", "/dev/null", "--max-time", "60", "--resolve"]);
-        command.arg(format!("www.lab.test:443:{address}"));
-        command.args(arguments).arg("https://www.lab.test/");
-        command
+        curl(&self.client, address, arguments)
     }
 
     /// Lets the gateway's firewall end connections at their ClientHello by a statement of nftables.
@@ -125,6 +115,33 @@ impl Gateway {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// Starts openssl's server on port 443, with a certificate of the CA for `www.lab.test`.
+///
+/// # Errors
+/// If openssl fails.
+pub(crate) fn serve(
+    server: &Namespace,
+    ca: &Authority,
+    options: &[&str],
+) -> anyhow::Result<Process> {
+    let (certificate, key) = ca.issue("origin", &["www.lab.test"])?;
+    let mut command = server.command("openssl");
+    command.args(["s_server", "-accept", "443", "-www", "-cert"]);
+    command.arg(certificate).arg("-key").arg(key).args(options);
+    let process = Process::start(&mut command)?;
+    server.wait_until_listening(443)?;
+    Ok(process)
+}
+
+/// Returns the command of curl for `https://www.lab.test/` at an address.
+pub(crate) fn curl(client: &Namespace, address: &str, arguments: &[&str]) -> Command {
+    let mut command = client.command("curl");
+    command.args(["-sS", "-o", "/dev/null", "--max-time", "60", "--resolve"]);
+    command.arg(format!("www.lab.test:443:{address}"));
+    command.args(arguments).arg("https://www.lab.test/");
+    command
 }
 
 /// Waits for the agent's next verdict in JSON.

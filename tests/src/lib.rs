@@ -1,5 +1,6 @@
 //! Helpers for tests that cross crates.
 
+pub mod asymmetric;
 pub mod conversation;
 pub mod engines;
 pub mod foreign;
