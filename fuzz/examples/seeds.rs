@@ -1,13 +1,20 @@
 //! Makes `seeds/` from captures in `tests/captures/corpus`.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use detector_common::headers::walk;
+use detector_common::flow::{FlowKey, Sender};
+use detector_common::headers::{LinkType, walk};
+use detector_common::observation::{ChunkHead, Observation};
 use detector_common::record::HANDSHAKE;
+use detector_user::fleet::message::HalfMessage;
+use detector_user::flow::receiver::Receiver;
+use detector_user::flow::tracker::Tracker;
 use detector_user::operate::config::commented_file;
-use detector_user::source::capture::CaptureFile;
+use detector_user::source::capture::{self, CaptureFile, Frame};
+use detector_user::source::capture_tap::CaptureTap;
 use tlswhy_fuzz::{Host, push_frame, tap};
 use zerocopy::IntoBytes;
 
@@ -143,7 +150,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         put("handshake", name, &handshake(&frames))?;
         put("verdicts", name, &verdicts(&frames))?;
         put("observations", name, &observations(&frames))?;
+        put("fleet_messages", name, &halves(&frames)?)?;
     }
+    put("fleet_messages", "facts", &facts())?;
     for (name, log) in LOGS {
         put("firewall_log", name, log.as_bytes())?;
         let (_, messages) = log.split_once('\n').ok_or("no log")?;
@@ -274,6 +283,85 @@ fn observations(frames: &[Vec<u8>]) -> Vec<u8> {
     for observation in host.observed.values() {
         push_frame(&mut seed, observation.as_bytes());
     }
+    seed
+}
+
+/// Returns messages of both halves of a capture's last connection.
+fn halves(frames: &[Vec<u8>]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut seed = Vec::new();
+    for side in [Sender::Client, Sender::Server] {
+        let mut gateway = Gateway {
+            tap: CaptureTap::default().with_halves(),
+            tracker: Tracker::new(64),
+        };
+        gateway.tracker.follow_halves();
+        let mut clients = BTreeMap::new();
+        for (number, bytes) in (1..).zip(frames) {
+            gateway.frame(number * 1_000_000, bytes, side, &mut clients);
+        }
+        gateway.tracker.advance(u64::MAX / 2);
+        let Some(seen) = gateway.tracker.take_halves().pop() else {
+            continue;
+        };
+        let stored = HalfMessage::Half(seen.half).compressed()?;
+        push_frame(&mut seed, &zstd::bulk::decompress(&stored, 1 << 20)?);
+    }
+    Ok(seed)
+}
+
+/// A gateway through which one direction passes.
+struct Gateway {
+    tap: CaptureTap,
+    tracker: Tracker,
+}
+
+impl Gateway {
+    fn frame(
+        &mut self,
+        time_ns: u64,
+        bytes: &[u8],
+        side: Sender,
+        clients: &mut BTreeMap<FlowKey, u8>,
+    ) {
+        let Ok(mut segment) = walk(&bytes, &tap(0)) else {
+            return;
+        };
+        segment.order_endpoints();
+        // The first to speak is the client.
+        let client = *clients.entry(segment.key).or_insert(segment.endpoint);
+        if (client == segment.endpoint) != (side == Sender::Client) {
+            return;
+        }
+        let frame = Frame {
+            time_ns,
+            captured: bytes,
+            original_len: bytes.len() as u32,
+            link_type: capture::LinkType::ETHERNET,
+            interface: 1,
+        };
+        let Self { tap, tracker } = self;
+        tracker.advance(time_ns);
+        tap.frame(&frame, LinkType::Ethernet, 1, &mut Feed(tracker));
+    }
+}
+
+struct Feed<'t>(&'t mut Tracker);
+
+impl Receiver for Feed<'_> {
+    fn observation(&mut self, observation: &Observation) {
+        self.0.observation(observation);
+    }
+
+    fn chunk(&mut self, head: &ChunkHead, bytes: &[u8]) {
+        self.0.chunk(head, bytes);
+    }
+}
+
+/// Returns a message of facts, and one of health.
+fn facts() -> Vec<u8> {
+    let mut seed = Vec::new();
+    push_frame(&mut seed, br#"{"version":1,"clients":"clear","facts":[{"client":"10.0.0.1","app":"ffffffffffffffff","name":"api.pinned.test","issuer":"CN=Inspection CA","intercepted":true,"outcome":"refused","last_s":1800000000,"count":3,"sure":0.97}]}"#);
+    push_frame(&mut seed, br#"{"version":1,"time":"2026-11-23T08:30:01Z","started":"2026-11-23T08:30:01Z","agent":"0.1.0","instance":7,"clients":"clear","taps":["lan0"],"losses":0,"facts_published":0,"facts_waiting":0,"verdicts_published":0,"facts_taken":0,"skipped":0,"lag_ms":0}"#);
     seed
 }
 

@@ -5,6 +5,7 @@ pub mod conversation;
 pub mod engines;
 pub mod foreign;
 pub mod gateway;
+pub mod halves;
 pub mod made;
 pub mod tagging;
 pub mod wire;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use detector_common::flow::Sender;
 use detector_user::cause::history::{Answer, Lesson};
 use detector_user::cause::knowledge::Knowledge;
 use detector_user::fleet::collector::{Collector, CollectorSettings};
@@ -23,6 +24,7 @@ use detector_user::source::capture_tap::CaptureTap;
 use detector_user::verdict::{Cause, Endpoint, Verdict};
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tests::halves::{frames, show_frame};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,16 +135,25 @@ fn sinks(fleet: &Fleet) -> Sinks {
     Sinks::start(&options, vec![fleet.sink()]).unwrap().0
 }
 
-/// Returns an agent whose connections are all intercepted.
-fn agent(fleet: Fleet) -> Pipeline {
-    let knowledge = Knowledge {
+/// All connections are intercepted.
+fn knowledge() -> Knowledge {
+    Knowledge {
         intercepted: "always".parse().unwrap(),
         ..Knowledge::default()
-    };
-    let mut pipeline = Pipeline::new(100, knowledge, sinks(&fleet), |_| {});
+    }
+}
+
+fn agent(fleet: Fleet) -> Pipeline {
+    let mut pipeline = Pipeline::new(100, knowledge(), sinks(&fleet), |_| {});
     pipeline.join(fleet);
     pipeline.count_acceptances(Acceptances::default());
     pipeline
+}
+
+fn corpus(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("captures/corpus")
+        .join(name)
 }
 
 /// Shows captures to an agent as if they were of now.
@@ -234,6 +245,85 @@ fn wait_for_facts(fleet: &Fleet, gateway: &str, number: u64) {
         fleet.take_lessons();
         (known(fleet, gateway) == all_once(number)).then_some(())
     });
+}
+
+/// Shows some directions of a capture to an agent, as if it were of now, on a clock of its own. Returns the time there.
+fn show_sides(pipeline: &mut Pipeline, capture: &str, sides: &[Sender], clock_ns: u64) -> u64 {
+    let mut tap = CaptureTap::default().with_halves();
+    let frames = frames(&corpus(capture));
+    let first_ns = frames.first().map_or(0, |it| it.time_ns);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    pipeline.set_unix_offset(now.as_nanos() as i64 - clock_ns as i64);
+    pipeline.name_tap(1, "lan0");
+    let mut time_ns = clock_ns;
+    for sent in frames.iter().filter(|it| sides.contains(&it.sender)) {
+        time_ns = sent.time_ns - first_ns + clock_ns;
+        pipeline.advance_if_due(time_ns);
+        show_frame(&mut tap, sent, time_ns, pipeline);
+    }
+    time_ns
+}
+
+/// Routing takes the client's packets through one gateway and the server's through another.
+#[test]
+fn a_connection_seen_half_by_two_gateways_is_told_once_as_by_one_that_sees_both() {
+    const REFUSED: &str = "no-ca-curl-mitmproxy-1.2.rejects-shop-curl-mitmproxy-tls12.pcap.gz";
+    let server = Server::start();
+    let join = |gateway: &str| {
+        let settings = FleetSettings {
+            halves: true,
+            ..server.settings(gateway)
+        };
+        agent(Fleet::start(&settings, None).unwrap())
+    };
+    let mut agents = [join("gw1"), join("gw2")];
+    let counts = |agent: &Pipeline| agent.fleet_counts().unwrap();
+    wait("the gateways know of each other", || {
+        agents.iter_mut().for_each(|agent| agent.advance(1));
+        let both = agents.iter().all(|it| counts(it).halves_gateways == 2);
+        both.then_some(())
+    });
+    let [first, second] = &mut agents;
+    let clocks = [5_000_000_000_000, 9_000_000_000];
+    let ends = [
+        show_sides(first, REFUSED, &[Sender::Client], clocks[0]),
+        show_sides(second, REFUSED, &[Sender::Server], clocks[1]),
+    ];
+    let verdict = wait("it is told", || {
+        for (agent, end_ns) in agents.iter_mut().zip(ends) {
+            agent.advance(end_ns + 30_000_000_000);
+        }
+        agents.iter().find_map(last)
+    });
+    assert_eq!(verdict.tap, "gw1/lan0+gw2/lan0");
+    let nowhere = Sinks::open(&[], Folds::default()).unwrap();
+    let mut one = Pipeline::new(100, knowledge(), nowhere, |_| {});
+    show_sides(&mut one, REFUSED, &[Sender::Client, Sender::Server], 1);
+    one.advance(pipeline_now());
+    let whole = last(&one).unwrap();
+    assert_eq!(verdict.cause, whole.cause, "{verdict:#?}");
+    assert_eq!(verdict.alert, whole.alert);
+    assert_eq!(verdict.issuer, whole.issuer);
+    assert_eq!(verdict.community_id, whole.community_id);
+    assert!(
+        (verdict.confidence - whole.confidence).abs() < 0.01,
+        "{whole:#?}"
+    );
+    assert!(verdict.evidence.iter().any(|it| it.name == "halves"));
+    assert!(verdict.evidence.iter().all(|it| it.name != "one-direction"));
+    let owner = agents.iter().position(|it| counts(it).halves_joined == 1);
+    let other = owner.unwrap() ^ 1;
+    // At their ends halves that wait would be judged alone.
+    wait("the other gateway knows that it was joined", || {
+        agents[other].advance(ends[other] + 30_000_000_000);
+        (counts(&agents[other]).halves_taken > 0).then_some(())
+    });
+    agents.iter_mut().for_each(|agent| {
+        agent.advance(pipeline_now());
+        agent.finish();
+    });
+    let told: usize = agents.iter().map(|it| it.recent().count()).sum();
+    assert_eq!(told, 1);
 }
 
 /// Every gateway's part alone shows a refusal of unknown cause, or none.

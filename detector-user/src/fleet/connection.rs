@@ -13,7 +13,8 @@ use async_nats::{Client, ConnectOptions, Event};
 use tracing::{info, warn};
 
 use super::message::{
-    FACT_SUBJECTS, FACTS, GATEWAY_SUBJECTS, GATEWAYS, SNAPSHOTS, VERDICT_SUBJECTS, VERDICTS,
+    FACT_SUBJECTS, FACTS, GATEWAY_SUBJECTS, GATEWAYS, HALF_SUBJECTS, HALVES, SNAPSHOTS,
+    VERDICT_SUBJECTS, VERDICTS,
 };
 use super::settings::{FleetSettings, FleetSettingsError};
 use super::shared::Shared;
@@ -28,6 +29,10 @@ const PING: Duration = Duration::from_secs(10);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(4);
 /// Time for which a server recognises a verdict that is sent again.
 const DUPLICATES: Duration = Duration::from_secs(3_600);
+/// Maximum age of halves of connections.
+const HALVES_AGE: Duration = Duration::from_secs(60);
+/// Maximum size of their stream, bytes; the oldest go.
+const HALVES_BYTES: i64 = 64 << 20;
 /// Least time between two messages of failures in the log.
 const COMPLAINTS: Duration = Duration::from_secs(30);
 /// Acknowledgements in flight.
@@ -177,6 +182,13 @@ pub(super) async fn create_missing(
         plain(FACTS, FACT_SUBJECTS),
         plain(VERDICTS, VERDICT_SUBJECTS),
         gateways,
+        StreamConfig {
+            max_age: HALVES_AGE,
+            max_bytes: HALVES_BYTES,
+            storage: StorageType::Memory,
+            duplicate_window: HALVES_AGE,
+            ..plain(HALVES, HALF_SUBJECTS)
+        },
         bucket(plain),
     ];
     for config in all {

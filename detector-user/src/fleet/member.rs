@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
@@ -20,16 +20,18 @@ use tracing::warn;
 
 use super::connection::{FleetError, complain, connect, is_connected, log, options, streams};
 use super::follower::{Follower, now_s};
+use super::halves::{Clock, HalfExchange, Joiner, Ready, WAITING_MAX};
 use super::merged::Merged;
 use super::message::{Health, SNAPSHOTS, gateway_subject, write};
 use super::muting::Muted;
 use super::publisher::Publisher;
-use super::settings::FleetSettings;
+use super::settings::{FleetSettings, FleetSettingsError};
 use super::shared::Shared;
 use super::sink::{FleetSink, Job, Refusal};
 use super::snapshot::{WAITING_FILE, read_waiting, write_snapshot, write_waiting};
 use crate::cause::client_identity::ClientIdentity;
 use crate::cause::history::Lesson;
+use crate::flow::tracker::SeenHalf;
 use crate::host::privileges::give_up_all;
 use crate::outlet::message_kind::STATE_UNUSABLE;
 use crate::outlet::sink::Sink;
@@ -50,6 +52,8 @@ pub struct Fleet {
     gateway: Arc<str>,
     server: String,
     identity: ClientIdentity,
+    /// Joins halves, where that is wanted.
+    joiner: Option<Joiner>,
     jobs: Sender<Job>,
     is_done: Receiver<()>,
 }
@@ -62,6 +66,9 @@ impl Fleet {
     pub fn start(settings: &FleetSettings, directory: Option<PathBuf>) -> Result<Self, FleetError> {
         let gateway: Arc<str> = settings.name()?.into();
         let identity = settings.identity()?;
+        if settings.halves && settings.clients == super::Clients::Hashed {
+            return Err(FleetSettingsError::HalvesInClear.into());
+        }
         let shared = Arc::new(Shared::new(&gateway, settings.max_facts));
         let options = options(settings, &gateway, &shared)?;
         let (jobs, waiting) = channel(JOBS);
@@ -86,8 +93,9 @@ impl Fleet {
         let servers: Vec<&str> = settings.urls.iter().map(super::ServerUrl::as_str).collect();
         Ok(Self {
             shared,
-            gateway,
             server: servers.join(", "),
+            joiner: settings.halves.then(|| Joiner::new(&gateway)),
+            gateway,
             identity,
             jobs,
             is_done,
@@ -143,7 +151,65 @@ impl Fleet {
         lessons
     }
 
-    /// Returns the notice of lessons of other gateways.
+    /// Whether halves of connections are joined.
+    #[must_use]
+    pub const fn joins_halves(&self) -> bool {
+        self.joiner.is_some()
+    }
+
+    /// Exchanges halves with other gateways: those seen here go on, and what is ready to be judged comes back. Times
+    /// are nanoseconds on the taps' clock, and from there to UNIX time.
+    pub fn exchange_halves(
+        &mut self,
+        seen: Vec<SeenHalf>,
+        now_ns: u64,
+        unix_offset_ns: i64,
+    ) -> Vec<Ready> {
+        let Some(joiner) = &mut self.joiner else {
+            return Vec::new();
+        };
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let members = std::mem::take(&mut state.members_in);
+        let messages = std::mem::take(&mut state.halves_in);
+        drop(state);
+        for (gateway, joins) in members {
+            joiner.record_member(&gateway, joins, now);
+        }
+        for (gateway, message) in messages {
+            joiner.record_message(&gateway, message, now);
+        }
+        for half in seen {
+            joiner.record_seen(half, now);
+        }
+        let ready = joiner.advance(Clock {
+            now,
+            now_ns,
+            unix_offset_ns,
+        });
+        let outgoing = joiner.take_outgoing();
+        if outgoing.is_empty() {
+            return ready;
+        }
+        let mut state = self.shared.lock();
+        for message in outgoing {
+            if state.halves_out.len() < WAITING_MAX {
+                state.halves_out.push_back(message);
+            } else {
+                state.counts.halves_lost += 1;
+            }
+        }
+        drop(state);
+        self.shared.halves_wait.notify_one();
+        ready
+    }
+
+    /// Returns the halves that wait for others, at the agent's end.
+    pub fn end_halves(&mut self) -> Vec<Ready> {
+        self.joiner.as_mut().map_or_else(Vec::new, Joiner::finish)
+    }
+
+    /// Returns the notice of lessons or halves of other gateways.
     #[must_use]
     pub fn arrived(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.arrived)
@@ -158,7 +224,16 @@ impl Fleet {
     /// Returns the numbers so far.
     #[must_use]
     pub fn counts(&self) -> FleetCounts {
-        self.shared.counts()
+        let mut counts = self.shared.counts();
+        if let Some(joiner) = &self.joiner {
+            let joined = joiner.counts();
+            let [clients, servers] = joined.alone;
+            counts.halves_gateways = joined.gateways;
+            counts.halves_joined = joined.joined;
+            (counts.halves_alone, counts.halves_unmatched) = (clients, servers);
+            counts.halves_lost += joined.dropped;
+        }
+        counts
     }
 
     /// Sets the agent's own part of the gateway's health.
@@ -273,10 +348,22 @@ impl Member {
             }
         };
         self.shared.waits.notify_one();
+        let halves = HalfExchange {
+            shared: Arc::clone(&self.shared),
+            client: client.clone(),
+            jetstream: jetstream.clone(),
+            gateway: Arc::clone(&self.gateway),
+        };
+        let exchange_halves = async {
+            if self.settings.halves {
+                halves.run().await;
+            }
+        };
         tokio::join!(
             publisher.run(),
             follower.run(),
             self.report(client, jetstream, parts),
+            exchange_halves,
         );
     }
 
@@ -330,6 +417,7 @@ impl Member {
         let mut health = Health::new(self.started, self.instance, self.clients.clone());
         health.time = Timestamp::now();
         health.ended = ended;
+        health.halves = self.settings.halves;
         let counts = self.shared.counts();
         {
             let state = self.shared.lock();

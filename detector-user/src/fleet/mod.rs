@@ -7,6 +7,7 @@
 pub mod collector;
 mod connection;
 mod follower;
+mod halves;
 mod ledger;
 mod member;
 mod merged;
@@ -20,6 +21,7 @@ mod snapshot;
 
 pub use collector::ConnectionError;
 pub use connection::FleetError;
+pub use halves::Ready;
 pub use member::Fleet;
 pub use merged::Merged;
 pub use muting::{MuteError, Muted, mute};

@@ -47,6 +47,8 @@ pub struct FleetSettings {
     pub clients_key_file: Option<PathBuf>,
     /// Whether verdicts are published, too.
     pub verdicts: bool,
+    /// Whether halves of connections are joined.
+    pub halves: bool,
     /// Maximum facts that are kept, of this gateway and of the others each.
     pub max_facts: usize,
     /// Maximum age of messages in the streams that this agent creates.
@@ -66,6 +68,7 @@ impl Default for FleetSettings {
             clients: Clients::Clear,
             clients_key_file: None,
             verdicts: true,
+            halves: false,
             max_facts: 100_000,
             retention: Duration::from_secs(7 * 86_400),
             replicas: 1,
@@ -100,6 +103,11 @@ pub enum FleetSettingsError {
         /// The other.
         needed: &'static str,
     },
+    /// Halves hold clients' addresses.
+    #[error(
+        "fleet.halves needs fleet.clients = \"clear\": a connection's halves meet by its addresses"
+    )]
+    HalvesInClear,
     /// The machine has no name that a gateway could have.
     #[error("this machine has no name; set fleet.gateway")]
     NoName,
@@ -146,6 +154,12 @@ impl FleetSettings {
         }
     }
 
+    /// Whether halves are joined: in a fleet that wants it.
+    #[must_use]
+    pub fn joins_halves(&self) -> bool {
+        self.is_wanted() && self.halves
+    }
+
     /// Returns user and password; `None`: neither.
     ///
     /// # Errors
@@ -168,6 +182,9 @@ impl FleetSettings {
         }
         let mut problems = Vec::new();
         problems.extend(self.name().err().map(|error| error.to_string()));
+        if self.halves && self.clients == Clients::Hashed {
+            problems.push(FleetSettingsError::HalvesInClear.to_string());
+        }
         problems.extend(self.identity().err().map(|error| error.to_string()));
         problems.extend(self.credentials().err().map(|error| error.to_string()));
         problems.extend(self.tls.config().err().map(|error| error.to_string()));

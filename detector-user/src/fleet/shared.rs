@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::halves::Outgoing;
 use super::ledger::Ledger;
 use super::merged::Merged;
-use super::message::Skipped;
+use super::message::{HalfMessage, Skipped};
 use super::muting::Muted;
 use crate::cause::history::Lesson;
 use crate::outlet::status::FleetCounts;
@@ -22,7 +23,9 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     /// Own facts wait.
     pub(super) waits: Notify,
-    /// Lessons of others wait.
+    /// Halves wait for the servers.
+    pub(super) halves_wait: Notify,
+    /// Lessons or halves of others wait.
     pub(super) arrived: Arc<Notify>,
     /// There is room for more of those.
     pub(super) room: Notify,
@@ -41,6 +44,11 @@ pub(super) struct State {
     pub(super) merged: Merged,
     pub(super) arrivals: VecDeque<(Arc<str>, Lesson)>,
     pub(super) counts: FleetCounts,
+    /// Halves on their way to other gateways, and of others for the pipeline.
+    pub(super) halves_out: VecDeque<Outgoing>,
+    pub(super) halves_in: VecDeque<(Arc<str>, HalfMessage)>,
+    /// Signs of life of gateways, and whether each joins halves.
+    pub(super) members_in: Vec<(String, bool)>,
     /// Sequence number up to which the earlier agent's facts are in its snapshot, and the stream's last one then.
     pub(super) restored: u64,
     pub(super) catch_up: u64,
@@ -76,6 +84,9 @@ impl Shared {
                     gateway: gateway.to_owned(),
                     ..FleetCounts::default()
                 },
+                halves_out: VecDeque::new(),
+                halves_in: VecDeque::new(),
+                members_in: Vec::new(),
                 restored: 0,
                 catch_up: 0,
                 followed: 0,
@@ -85,6 +96,7 @@ impl Shared {
                 losses: 0,
             }),
             waits: Notify::new(),
+            halves_wait: Notify::new(),
             arrived: Arc::default(),
             room: Notify::new(),
             changed: Notify::new(),

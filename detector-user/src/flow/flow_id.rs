@@ -1,6 +1,7 @@
 //! The identity of a flow.
 
 use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use detector_common::flow::FlowKey;
 
@@ -9,6 +10,21 @@ use detector_common::flow::FlowKey;
 pub struct FlowId {
     pub(crate) key: FlowKey,
     pub(crate) started_ns: u64,
+}
+
+impl FlowId {
+    /// Returns an endpoint by its number in the key.
+    #[must_use]
+    pub fn endpoint(&self, number: u8) -> SocketAddr {
+        let index = usize::from(number & 1);
+        let address = self.key.addresses.get(index).copied().unwrap_or_default();
+        let port = self.key.ports.get(index).copied().unwrap_or_default();
+        let ip = match Ipv6Addr::from(address.octets()) {
+            ip if ip.to_ipv4_mapped().is_some() => IpAddr::V6(ip).to_canonical(),
+            ip => IpAddr::V6(ip),
+        };
+        SocketAddr::new(ip, port)
+    }
 }
 
 impl Hash for FlowId {

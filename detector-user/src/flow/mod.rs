@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod flow_id;
+pub mod halves;
 pub mod legs;
 pub mod preamble;
 pub mod receiver;

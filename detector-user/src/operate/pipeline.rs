@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use detector_common::flow::Sender;
 use detector_common::observation::{ChunkHead, Observation};
 use jiff::Timestamp;
 
@@ -16,7 +17,8 @@ use crate::cause::interception::Interceptors;
 use crate::cause::judge::hang_up::with_ending;
 use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Ready};
+use crate::flow::halves::Item;
 use crate::flow::legs::Legs;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
@@ -209,6 +211,9 @@ impl Pipeline {
     /// Shares facts with a fleet from now on. To be called before [`keep_history`](Self::keep_history).
     pub fn join(&mut self, fleet: Fleet) {
         self.history.share(fleet.identity().clone());
+        if fleet.joins_halves() {
+            self.tracker.follow_halves();
+        }
         self.fleet = Some(fleet);
     }
 
@@ -303,6 +308,47 @@ impl Pipeline {
         self.judge(now_ns);
     }
 
+    /// Passes halves on to the fleet, and takes in what it joined, or did not. Returns whether there was any.
+    fn exchange_halves(&mut self, now_ns: u64) -> bool {
+        let Some(fleet) = &mut self.fleet else {
+            return false;
+        };
+        let seen = self.tracker.take_halves();
+        let ready = fleet.exchange_halves(seen, now_ns, self.tracker.unix_offset());
+        let is_any = !ready.is_empty();
+        self.take_ready(ready);
+        is_any
+    }
+
+    /// Judges the halves alone that wait for others.
+    fn end_halves(&mut self) {
+        let Some(fleet) = &mut self.fleet else {
+            return;
+        };
+        let waiting = fleet.end_halves();
+        let seen = self.tracker.take_halves().into_iter();
+        let clients = seen.filter(|seen| seen.half.side == Sender::Client);
+        let clients = clients.filter_map(|seen| seen.alone).map(Ready::Alone);
+        self.take_ready(clients.chain(waiting).collect());
+    }
+
+    fn take_ready(&mut self, ready: Vec<Ready>) {
+        for ready in ready {
+            match ready {
+                Ready::Alone(timeline) => self.tracker.end_alone(timeline),
+                Ready::Joined(composed, interface, name) => {
+                    self.tracker.name_tap(interface, &name);
+                    for item in composed.items {
+                        match item {
+                            Item::Chunk(head, bytes) => self.tracker.chunk(&head, &bytes),
+                            Item::Observation(it) => self.tracker.observation(&it),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Returns the time of the next deadline on the tap's clock, if no observation comes first.
     pub fn next_deadline(&self) -> Option<u64> {
         let deadlines = [
@@ -321,8 +367,10 @@ impl Pipeline {
         self.flush();
     }
 
-    /// Writes the verdicts that wait until they are settled.
-    pub fn settle_rest(&mut self) {
+    /// Writes the verdicts that wait until they are settled, and those on halves that wait for others.
+    pub fn settle_rest(&mut self, now_ns: u64) {
+        self.end_halves();
+        self.judge(now_ns);
         self.settle(u64::MAX);
     }
 
@@ -592,6 +640,9 @@ impl TimedReceiver for Pipeline {
             self.end_replay();
         }
         self.advance_by_deadlines(now_ns);
+        if self.exchange_halves(now_ns) {
+            self.advance_by_deadlines(now_ns);
+        }
     }
 
     fn advance_if_due(&mut self, now_ns: u64) {
@@ -601,6 +652,7 @@ impl TimedReceiver for Pipeline {
     }
 
     fn end_flows(&mut self) {
+        self.end_halves();
         self.tracker.finish();
         self.judge(u64::MAX);
         self.due_ns = 0;

@@ -140,6 +140,8 @@ pub enum Evidence<'f> {
     Gap,
     /// Only one side's segments were seen.
     OneDirection,
+    /// Each direction was seen by another gateway, at these taps.
+    Halves(&'f str),
     /// The ClientHello was not seen.
     HelloMissed,
     /// Whether the connection was intercepted, and by which sign.
@@ -195,6 +197,7 @@ impl Evidence<'_> {
             Self::EncryptedAlert(_) => "encrypted-alert",
             Self::Gap => "gap",
             Self::OneDirection => "one-direction",
+            Self::Halves(_) => "halves",
             Self::HelloMissed => "hello-missed",
             Self::Interception(evidence) => evidence.name(),
         })
@@ -440,6 +443,10 @@ impl fmt::Display for Evidence<'_> {
                 "resets without effect came before: {count}, after which data were acknowledged"
             ),
             Self::ResetTell(tell) => tell.fmt(f),
+            Self::Halves(taps) => write!(
+                f,
+                "each direction passed another tap, the client's first: {taps}; their order follows from TCP's numbers"
+            ),
             Self::ResetDistance(distance) => distance.fmt(f),
             Self::ResetStage(stage) => write!(f, "it came {stage}"),
             Self::AlertForFinished

@@ -13,6 +13,7 @@ use crate::cause::judge::ladder::ladder;
 use crate::cause::judge::resets::Stage;
 use crate::cause::judge::rules::{Case, Finding, ServerLeg};
 use crate::cause::runtime::with_setting;
+use crate::flow::halves::is_joined;
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::ja4::ja4;
 use crate::verdict::community_id::community_id_v1;
@@ -151,6 +152,8 @@ impl Grounds<'_> {
         beside.extend(interception.map(Evidence::Interception));
         beside.extend(facts.gaps.then_some(Evidence::Gap));
         beside.extend(facts.is_one_sided().then_some(Evidence::OneDirection));
+        let joined = is_joined(facts.timeline.flow.key.interface);
+        beside.extend(joined.then_some(Evidence::Halves(&facts.timeline.tap)));
         beside.extend(facts.misses_hello().then_some(Evidence::HelloMissed));
         beside
     }

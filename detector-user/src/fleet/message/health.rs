@@ -36,6 +36,9 @@ pub struct Health {
     pub skipped: u64,
     /// Age of the oldest message that is not taken in yet, milliseconds.
     pub lag_ms: u64,
+    /// Whether it joins halves of connections.
+    #[serde(default)]
+    pub halves: bool,
     /// Whether the agent has ended in order.
     #[serde(default)]
     pub ended: bool,
@@ -60,6 +63,7 @@ impl Health {
             facts_taken: 0,
             skipped: 0,
             lag_ms: 0,
+            halves: false,
             ended: false,
         }
     }

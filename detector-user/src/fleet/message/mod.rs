@@ -5,12 +5,14 @@
 //! | `tlswhy.fact.GATEWAY` | [`FactBatch`] | [`FACTS`] |
 //! | `tlswhy.verdict.GATEWAY.CAUSE` | [`GatewayVerdict`] | [`VERDICTS`] |
 //! | `tlswhy.gateway.GATEWAY` | [`Health`] | [`GATEWAYS`], the last of each gateway |
+//! | `tlswhy.half.GATEWAY.OWNER` | [`HalfMessage`], to the gateway that joins it, and its answer | [`HALVES`], in memory |
 //! | `tlswhy.mute.GATEWAY` | [`Mute`], of the operator | [`MUTES`], the last on each gateway |
 //!
 //! The origin of a message is the gateway of its subject, which permissions hold a gateway to, and never one that
 //! its text claims. A reader skips messages of another version than it knows, and counts them.
 
 mod fact;
+mod half;
 mod health;
 mod mute;
 mod snapshot;
@@ -22,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::outlet::status::FleetCounts;
 pub use fact::{AppId, FactBatch, FactKey, Seen, SharedFact};
+pub use half::HalfMessage;
 pub use health::Health;
 pub use mute::Mute;
 pub use snapshot::{SnapshotPart, parts};
@@ -38,6 +41,8 @@ pub const FACTS: &str = "TLSWHY_FACT";
 pub const VERDICTS: &str = "TLSWHY_VERDICT";
 /// Stream of gateways' health, which keeps the last of each.
 pub const GATEWAYS: &str = "TLSWHY_GATEWAY";
+/// Stream of halves of connections, in memory.
+pub const HALVES: &str = "TLSWHY_HALF";
 /// Stream of the operator's word on gateways, which keeps the last on each.
 pub const MUTES: &str = "TLSWHY_MUTE";
 /// Key-value bucket of snapshots: keys `GATEWAY.PART`.
@@ -49,6 +54,8 @@ pub const FACT_SUBJECTS: &str = "tlswhy.fact.*";
 pub const VERDICT_SUBJECTS: &str = "tlswhy.verdict.*.*";
 /// Subjects of health.
 pub const GATEWAY_SUBJECTS: &str = "tlswhy.gateway.*";
+/// Subjects of halves: from which gateway, to which.
+pub const HALF_SUBJECTS: &str = "tlswhy.half.*.*";
 
 /// Subjects of the operator's word on gateways.
 pub const MUTE_SUBJECTS: &str = "tlswhy.mute.*";
@@ -124,6 +131,18 @@ pub fn gateway_subject(gateway: &str) -> String {
     format!("{ROOT}.gateway.{gateway}")
 }
 
+/// Returns the subject of halves from a gateway to another.
+#[must_use]
+pub fn half_subject(gateway: &str, to: &str) -> String {
+    format!("{ROOT}.half.{gateway}.{to}")
+}
+
+/// Returns the subjects of halves to a gateway.
+#[must_use]
+pub fn half_subjects_to(gateway: &str) -> String {
+    half_subject("*", gateway)
+}
+
 /// Returns the subject of the operator's word on a gateway.
 #[must_use]
 pub fn mute_subject(gateway: &str) -> String {
@@ -142,7 +161,7 @@ pub fn muted_of(subject: &str) -> Option<&str> {
 pub fn gateway_of(subject: &str) -> Option<&str> {
     let mut tokens = subject.split('.');
     let (root, kind, gateway) = (tokens.next()?, tokens.next()?, tokens.next()?);
-    let is_known = root == ROOT && ["fact", "verdict", "gateway"].contains(&kind);
+    let is_known = root == ROOT && ["fact", "verdict", "gateway", "half"].contains(&kind);
     (is_known && super::is_gateway(gateway)).then_some(gateway)
 }
 

@@ -56,6 +56,15 @@ impl HandshakeView {
         }
     }
 
+    /// Returns the bytes that are held of one direction, with their places in its stream.
+    pub fn pieces(&self, sender: Sender) -> impl Iterator<Item = (u32, &[u8])> {
+        let direction = match sender {
+            Sender::Client => &self.client,
+            Sender::Server => &self.server,
+        };
+        direction.stream.pieces()
+    }
+
     /// Returns the bytes of memory held for the streams.
     pub fn memory(&self) -> usize {
         self.client.stream.memory() + self.server.stream.memory()

@@ -96,6 +96,13 @@ impl HandshakeStream {
         self.bytes.get(..self.contiguous).unwrap_or_default()
     }
 
+    /// Returns all bytes with their places: those up to the first hole, then those behind it.
+    pub fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let first = (self.contiguous > 0).then_some((0, self.contiguous));
+        let ranges = first.into_iter().chain(self.islands.iter().copied());
+        ranges.filter_map(|(from, to)| Some((u32::try_from(from).ok()?, self.bytes.get(from..to)?)))
+    }
+
     /// Whether bytes are missing before bytes that have come.
     pub fn has_hole(&self) -> bool {
         !self.islands.is_empty()

@@ -1,6 +1,6 @@
 //! State of one flow under way.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use detector_common::flow::{RECORDS_MAX, Sender, Side, flow_flags, side_flags};
@@ -10,12 +10,14 @@ use detector_common::record::ALERT;
 use detector_common::syn::Syn;
 
 use crate::flow::flow_id::FlowId;
+use crate::flow::halves::Half;
 use crate::flow::preamble::{Preamble, Target};
 use crate::flow::timeline::{Beginning, Close, CloseKind, Ending, Timeline, TimelineRecord};
 use crate::flow::tls::records::PlaintextEnd;
 use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
+use crate::flow::tracker::halves::Seen;
 use crate::flow::tracker::outlived::remove_outlived;
 use crate::flow::tracker::proxies::Proxies;
 use crate::flow::unreachable::Unreachable;
@@ -30,6 +32,8 @@ const AFTER_CLOSE_NS: u64 = 200_000_000;
 const AFTER_ALERT_NS: u64 = 2_000_000_000;
 /// After one FIN the other side has as long to finish.
 const HALF_CLOSED_NS: u64 = 10_000_000_000;
+/// After its side's FIN a half has said all but a reset.
+const HALF_OVER_NS: u64 = 1_000_000_000;
 
 /// One flow under way.
 pub(super) struct Entry {
@@ -60,6 +64,8 @@ pub(super) struct Entry {
     syns: [Syn; 2],
     preamble: Option<Arc<Preamble>>,
     unreachable: Option<Box<Unreachable>>,
+    /// Its observations, while it may be a half.
+    half: Option<Box<Seen>>,
     due: Due,
 }
 
@@ -89,12 +95,51 @@ impl Entry {
             syns: [Syn::default(); 2],
             preamble: None,
             unreachable: None,
+            half: None,
             due: Due::default(),
         }
     }
 
     pub(super) fn set_preamble(&mut self, preamble: Option<Arc<Preamble>>) {
         self.preamble = preamble;
+    }
+
+    /// Keeps observations while the flow may be a half.
+    pub(super) fn watch_for_half(&mut self) {
+        self.half = Some(Box::default());
+    }
+
+    /// Whether one direction alone passes its tap, by all that was seen.
+    pub(super) fn is_half(&self) -> bool {
+        self.half.as_ref().is_some_and(|half| half.side.is_some())
+    }
+
+    /// Marks a half as one that is to be passed on. Returns whether it was not.
+    pub(super) fn begin_waiting(&mut self) -> bool {
+        let half = self.half.as_mut();
+        half.is_some_and(|half| !std::mem::replace(&mut half.waits, true))
+    }
+
+    pub(super) fn end_waiting(&mut self) {
+        if let Some(half) = &mut self.half {
+            half.waits = false;
+        }
+    }
+
+    /// Returns the half so far; `None` of a flow that is none.
+    pub(super) fn half(&self, flow: FlowId, unix_offset_ns: i64, is_over: bool) -> Option<Half> {
+        let seen = self.half.as_ref()?;
+        let side = seen.side?;
+        let pieces = self.view.pieces(side);
+        Some(Half {
+            flow,
+            side,
+            tap: Arc::clone(&self.tap),
+            unix_offset_ns,
+            observations: seen.observations.clone(),
+            handshake: pieces.map(|(at, bytes)| (at, bytes.to_vec())).collect(),
+            is_over,
+        })
     }
 
     /// Records an ICMP error, or that what the errors so far are about arrived.
@@ -133,6 +178,11 @@ impl Entry {
         }
         self.hello = true;
         self.last_ns = self.last_ns.max(observation.time_ns);
+        if let Some(half) = &mut self.half
+            && !half.record(observation)
+        {
+            self.half = None;
+        }
         self.client_endpoint = flow.client_endpoint;
         self.vlan = flow.vlan;
         if flow.has(flow_flags::RESUMED) && !self.resumed {
@@ -210,7 +260,7 @@ impl Entry {
         let sides = &observation.watched.flow.sides;
         let is_whole = |side: &Side| side.has(side_flags::FIN) && !side.has(side_flags::HOLE);
         let closed = sides.iter().all(is_whole) && !self.view.has_hole();
-        if !self.read && (self.settled || closed) {
+        if !self.read && !self.is_half() && (self.settled || closed) {
             self.read = true;
             let read = HandshakeView::of(self.view.take());
             buffers.recycle_view(std::mem::replace(&mut self.view, read));
@@ -290,6 +340,9 @@ impl Entry {
         let [client, server] = &self.sides;
         let reset = client.is_reset() || server.is_reset();
         let (client, server) = (client.has(side_flags::FIN), server.has(side_flags::FIN));
+        if self.is_half() && !reset && (client || server) {
+            return Some(now_ns.saturating_add(HALF_OVER_NS));
+        }
         let alert = self
             .records
             .iter()
@@ -439,14 +492,7 @@ impl Scheduled for Entry {
 
 /// Returns an endpoint of a flow by its number in the key.
 pub(super) fn endpoint(flow: &FlowId, number: u8) -> SocketAddr {
-    let index = usize::from(number & 1);
-    let address = flow.key.addresses.get(index).copied().unwrap_or_default();
-    let port = flow.key.ports.get(index).copied().unwrap_or_default();
-    let ip = match Ipv6Addr::from(address.octets()) {
-        ip if ip.to_ipv4_mapped().is_some() => IpAddr::V6(ip).to_canonical(),
-        ip => IpAddr::V6(ip),
-    };
-    SocketAddr::new(ip, port)
+    flow.endpoint(number)
 }
 
 fn sender(number: u8) -> Sender {

@@ -6,6 +6,7 @@
 mod buffers;
 mod deadlines;
 mod entry;
+mod halves;
 mod hello_sizes;
 mod outlived;
 mod preambles;
@@ -24,12 +25,15 @@ use hashlink::LruCache;
 use hashlink::linked_hash_map::RawEntryMut;
 
 use crate::flow::flow_id::FlowId;
+use crate::flow::halves::is_joined;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::timeline::{Close, CloseKind, Ending, FlowEvent, Timeline};
 use crate::flow::unreachable::UnreachableReport;
 use buffers::Buffers;
 use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
+use halves::Halves;
+pub use halves::SeenHalf;
 use hello_sizes::HelloSizes;
 use preambles::Preambles;
 use proxies::Proxies;
@@ -77,6 +81,7 @@ pub struct Tracker {
     path: Option<([u16; 2], u32)>,
     /// A connection may be seen twice: at several taps, or in several VLANs or tunnels.
     several_paths: bool,
+    halves: Halves,
 }
 
 impl Tracker {
@@ -101,13 +106,31 @@ impl Tracker {
             knows_direction: false,
             path: None,
             several_paths: false,
+            halves: Halves::default(),
         }
+    }
+
+    /// Sets apart the flows of which one direction alone passes.
+    pub fn follow_halves(&mut self) {
+        self.halves.is_wanted = true;
+    }
+
+    /// Removes the halves that changed or are over, in order.
+    pub fn take_halves(&mut self) -> Vec<SeenHalf> {
+        std::mem::take(&mut self.halves.seen)
+    }
+
+    /// Passes on a half as a connection of its own: its other half was not found.
+    pub fn end_alone(&mut self, timeline: Box<Timeline>) {
+        self.counts.flows += 1;
+        self.events.push(FlowEvent::Over(timeline));
     }
 
     /// Names the tap of an interface, for flows that begin from now on.
     pub fn name_tap(&mut self, interface: u32, name: &str) {
         self.taps.insert(interface, Arc::from(name));
-        if self.taps.len() == 2 {
+        let own = self.taps.keys().filter(|it| !is_joined(**it));
+        if !is_joined(interface) && own.count() == 2 {
             self.announce_all();
         }
     }
@@ -122,6 +145,9 @@ impl Tracker {
     }
 
     fn record_path(&mut self, id: &FlowId) {
+        if is_joined(id.key.interface) {
+            return;
+        }
         let path = (id.key.vlan, id.key.tunnel);
         if *self.path.get_or_insert(path) != path && !self.several_paths {
             self.announce_all();
@@ -162,21 +188,30 @@ impl Tracker {
         };
         self.record_path(&id);
         self.make_room(id);
+        let halves = self.halves.is_wanted;
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            begun(id, tap, &mut self.preambles, &mut self.buffers)
+            begun(id, tap, halves, &mut self.preambles, &mut self.buffers)
         }) else {
             return;
         };
         let known = entry.has_hello();
         let worked = entry.is_settled();
         entry.observe(observation, &mut self.buffers);
-        let works = entry.is_settled() && !worked;
+        let is_half = entry.is_half();
+        let works = entry.is_settled() && !worked && !is_half;
+        if is_half && entry.begin_waiting() {
+            self.halves.schedule(id, observation.time_ns);
+        }
         let deadline = entry
             .deadline(observation.time_ns)
             .unwrap_or(observation.time_ns.saturating_add(IDLE_NS));
         self.due.set(entry.due_mut(), id, deadline);
         self.counts.flows += u64::from(!known);
+        if is_half {
+            self.due.remove_stale(&self.entries);
+            return;
+        }
         if self.several_paths || self.proxies.may_relay(&id.key) {
             self.announce(id);
         }
@@ -239,9 +274,10 @@ impl Tracker {
         };
         self.record_path(&id);
         self.make_room(id);
+        let halves = self.halves.is_wanted;
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
             let tap = self.taps.get(&id.key.interface).unwrap_or(&self.unnamed);
-            begun(id, tap, &mut self.preambles, &mut self.buffers)
+            begun(id, tap, halves, &mut self.preambles, &mut self.buffers)
         }) else {
             return;
         };
@@ -367,6 +403,17 @@ impl Tracker {
         while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
+        while let Some(id) = self.halves.pop_due(now_ns) {
+            let offset_ns = self.unix_offset_ns;
+            let half = self.entries.peek_mut(&id).and_then(|entry| {
+                entry.end_waiting();
+                entry.half(id, offset_ns, false)
+            });
+            self.halves.seen.extend(half.map(|half| SeenHalf {
+                half: Box::new(half),
+                alone: None,
+            }));
+        }
     }
 
     /// Ends all flows, since the capture or the agent ends.
@@ -395,6 +442,7 @@ impl Tracker {
             self.due.next(),
             self.preambles.next_deadline(),
             self.unreachables.next_deadline(),
+            self.halves.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -456,6 +504,10 @@ impl Tracker {
     }
 
     fn announce(&mut self, id: FlowId) {
+        // A composed connection is one flow, wherever its halves passed.
+        if is_joined(id.key.interface) {
+            return;
+        }
         let knows_direction = self.knows_direction;
         let beginning = self
             .entries
@@ -477,16 +529,29 @@ impl Tracker {
             return;
         };
         self.finished.insert(id, ());
+        let offset_ns = self.unix_offset_ns;
+        // At the agent's end nobody looks for its other half.
+        let half = entry
+            .half(id, offset_ns, true)
+            .filter(|_| why != Some(Ending::Cut));
         let mut timeline = entry.last_timeline(id, why);
         if let Some(timeline) = &mut timeline {
             timeline.client_is_proxy = self.proxies.is_learned(timeline.client.ip());
             timeline.largest_answered = self.hello_sizes.record(timeline);
         }
         entry.recycle(&mut self.buffers);
-        let offset_ns = self.unix_offset_ns;
-        self.events.extend(
-            timeline.map(|timeline| FlowEvent::Over(Box::new(timeline.moved_by(offset_ns)))),
-        );
+        let timeline = timeline.map(|timeline| Box::new(timeline.moved_by(offset_ns)));
+        match half {
+            Some(half) => {
+                // It counts once it is judged.
+                self.counts.flows = self.counts.flows.saturating_sub(1);
+                self.halves.seen.push(SeenHalf {
+                    half: Box::new(half),
+                    alone: timeline,
+                });
+            }
+            None => self.events.extend(timeline.map(FlowEvent::Over)),
+        }
     }
 }
 
@@ -511,8 +576,17 @@ fn entry<'e>(
 }
 
 /// Returns the entry of a flow that begins, with the exchange that came before its ClientHello.
-fn begun(id: FlowId, tap: &Arc<str>, preambles: &mut Preambles, buffers: &mut Buffers) -> Entry {
+fn begun(
+    id: FlowId,
+    tap: &Arc<str>,
+    halves: bool,
+    preambles: &mut Preambles,
+    buffers: &mut Buffers,
+) -> Entry {
     let mut entry = Entry::new(id.started_ns, Arc::clone(tap), buffers);
+    if halves && !is_joined(id.key.interface) {
+        entry.watch_for_half();
+    }
     entry.set_preamble(preambles.remove(&id.key));
     entry
 }

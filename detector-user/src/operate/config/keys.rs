@@ -1026,6 +1026,18 @@ pub const KEYS: &[Key] = &[
         show: |settings| Some(settings.fleet.verdicts.into()),
     },
     Key {
+        path: "fleet.halves",
+        expected: "true or false",
+        about: "Whether a connection whose directions pass two gateways of the fleet is joined. Then the bytes of its \
+                handshake in the clear are shared, too; the same on all gateways. Needs clients in clear",
+        live: false,
+        read: |settings, value| {
+            settings.fleet.halves = flag(value)?;
+            Ok(())
+        },
+        show: |settings| Some(settings.fleet.halves.into()),
+    },
+    Key {
         path: "fleet.max_facts",
         expected: "a number from 1000 to 10000000",
         about: "Maximum facts in memory, of this gateway, and of the others; those seen longest ago go",

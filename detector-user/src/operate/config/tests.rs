@@ -139,6 +139,7 @@ password_file = "/etc/tlswhy/fleet.password"
 clients = "hashed"
 clients_key_file = "/etc/tlswhy/fleet.key"
 verdicts = false
+halves = true
 max_facts = 50_000
 retention = "14d"
 replicas = 3

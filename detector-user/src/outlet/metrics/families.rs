@@ -357,6 +357,30 @@ pub const FAMILIES: &[Family] = &[
         "Gateways whose facts others contradict, or that share implausibly many; `tlswhy fleet` names them",
         |scrape| of_fleet(scrape, |it| one(it.gateways_doubtful)),
     ),
+    gauge(
+        "tlswhy_fleet_halves_gateways",
+        &[],
+        "Gateways that join halves of connections, this one included; 0 where `fleet.halves` is false",
+        |scrape| of_fleet(scrape, |it| one(it.halves_gateways)),
+    ),
+    counter(
+        "tlswhy_fleet_halves",
+        &["outcome"],
+        "Halves of connections whose directions pass different gateways: messages published, and taken of others; \
+         connections joined here; client's halves judged alone, and server's without a partner; those dropped",
+        |scrape| {
+            of_fleet(scrape, |it| {
+                vec![
+                    labelled(&["published"], it.halves_published),
+                    labelled(&["taken"], it.halves_taken),
+                    labelled(&["joined"], it.halves_joined),
+                    labelled(&["alone"], it.halves_alone),
+                    labelled(&["unmatched"], it.halves_unmatched),
+                    labelled(&["lost"], it.halves_lost),
+                ]
+            })
+        },
+    ),
     in_unit(
         gauge(
             "tlswhy_fleet_lag",

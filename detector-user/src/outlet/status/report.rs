@@ -209,6 +209,27 @@ pub struct FleetCounts {
     /// Gateways whose facts are doubtful.
     #[serde(default)]
     pub gateways_doubtful: u64,
+    /// Gateways that join halves of connections, this one included; 0 if it joins none.
+    #[serde(default)]
+    pub halves_gateways: u64,
+    /// Halves of connections that were published, with words that some were joined.
+    #[serde(default)]
+    pub halves_published: u64,
+    /// Messages about halves that came from other gateways.
+    #[serde(default)]
+    pub halves_taken: u64,
+    /// Connections that this gateway joined of two halves.
+    #[serde(default)]
+    pub halves_joined: u64,
+    /// Client's halves that were judged alone.
+    #[serde(default)]
+    pub halves_alone: u64,
+    /// Server's halves that found no other half.
+    #[serde(default)]
+    pub halves_unmatched: u64,
+    /// Halves that were dropped: the servers were away, or there were too many.
+    #[serde(default)]
+    pub halves_lost: u64,
 }
 
 impl FleetCounts {

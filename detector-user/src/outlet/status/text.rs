@@ -142,6 +142,18 @@ impl Text<'_> {
                 fleet.facts_waiting + fleet.facts_unacknowledged,
                 fleet.facts_taken
             )?;
+            if fleet.halves_gateways > 0 {
+                writeln!(
+                    f,
+                    "halves       {} with {}: {} joined here, {} judged alone, {} of servers without a partner, {} lost",
+                    counted(fleet.halves_published, "message", "messages"),
+                    counted(fleet.halves_gateways, "gateway", "gateways"),
+                    fleet.halves_joined,
+                    fleet.halves_alone,
+                    fleet.halves_unmatched,
+                    fleet.halves_lost
+                )?;
+            }
         }
         let rates = report.rates;
         writeln!(

@@ -34,7 +34,7 @@ pub(super) fn options(
         handshake_ring: settings.handshake_ring,
         vlan_in_key: !interfaces.iter().any(hides_vlan),
         tunnels: settings.tunnels,
-        halves: false,
+        halves: settings.fleet.joins_halves(),
         log_level: log as u8,
     }
 }

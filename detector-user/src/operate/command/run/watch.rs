@@ -285,7 +285,7 @@ impl Watch {
             self.rings.drain(&mut self.pipeline);
         }
         if self.carries_over {
-            self.pipeline.settle_rest();
+            self.pipeline.settle_rest(kernel_now_ns());
             self.pipeline.flush();
         } else {
             self.pipeline.finish();
