@@ -23,7 +23,10 @@ use detector_user::source::capture::CaptureFile;
 use detector_user::source::capture_tap::CaptureTap;
 use detector_user::verdict::{Cause, Endpoint, Verdict};
 use jiff::Timestamp;
+use lab::host::{Namespace, Process};
+use serde_json::Value;
 use tempfile::TempDir;
+use tests::asymmetric::Asymmetric;
 use tests::halves::{frames, show_frame};
 
 /// Far longer than anything here takes.
@@ -324,6 +327,50 @@ fn a_connection_seen_half_by_two_gateways_is_told_once_as_by_one_that_sees_both(
     });
     let told: usize = agents.iter().map(|it| it.recent().count()).sum();
     assert_eq!(told, 1);
+}
+
+/// A real client refuses a real server's certificate. Its packets pass one gateway, the server's another.
+#[test]
+fn two_agents_tell_together_what_each_sees_half() {
+    let lab = Asymmetric::new("fleet").unwrap();
+    let _origin = lab.serve(&[]).unwrap();
+    let mut servers = lab.server.command("nats-server");
+    servers.args(["-js", "-a", "0.0.0.0", "-p", "4222", "-sd"]);
+    let _servers = Process::start(servers.arg(lab.folder().join("store"))).unwrap();
+    lab.server.wait_until_listening(4222).unwrap();
+    let start = |namespace: &Namespace, name: &str, address: &str| {
+        let path = lab.folder().join(format!("{name}.toml"));
+        let config = format!(
+            "[fleet]\nurl = \"nats://{address}:4222\"\ngateway = \"{name}\"\nhalves = true\n"
+        );
+        std::fs::write(&path, config).unwrap();
+        let mut command = namespace.command(tests::gateway::agent());
+        command.args(["run", "--interface", "lan0", "--output", "json", "--config"]);
+        let agent = Process::start(command.arg(path)).unwrap();
+        agent.wait_for(PATIENCE, |line| line == "ready").unwrap();
+        agent
+    };
+    let agents = [
+        start(&lab.there, "gw1", "10.79.2.2"),
+        start(&lab.back, "gw2", "10.79.4.2"),
+    ];
+    // Until the gateways know of each other, each judges alone.
+    let joined = wait("both halves are told as one", || {
+        let refused = lab.curl(&["--tls-max", "1.2"]).status().unwrap();
+        assert_eq!(refused.code(), Some(60));
+        sleep(Duration::from_secs(1));
+        let lines = agents.iter().flat_map(Process::lines);
+        let verdicts = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let mut verdicts: Vec<Value> = verdicts.filter(|it| it["cause"].is_string()).collect();
+        verdicts.retain(|it| it["tap"] == "gw1/lan0+gw2/lan0");
+        verdicts.pop()
+    });
+    assert_eq!(joined["cause"], "certificate-rejected", "{joined:#}");
+    assert_eq!(joined["alert"]["description"], "unknown_ca");
+    assert_eq!(joined["sni"], "www.lab.test");
+    let evidence = joined["evidence"].as_array().unwrap();
+    assert!(evidence.iter().any(|it| it["name"] == "halves"));
+    assert!(evidence.iter().all(|it| it["name"] != "gap"), "{joined:#}");
 }
 
 /// Every gateway's part alone shows a refusal of unknown cause, or none.
