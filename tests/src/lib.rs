@@ -7,5 +7,6 @@ pub mod foreign;
 pub mod gateway;
 pub mod halves;
 pub mod made;
+pub mod memory_group;
 pub mod tagging;
 pub mod wire;

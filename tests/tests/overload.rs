@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use detector_common::counter::Counter;
 use detector_common::headers::LinkType;
 use detector_user::cause::knowledge::Knowledge;
+use detector_user::flow::fair_share::Shed;
 use detector_user::flow::receiver::TimedReceiver;
 use detector_user::operate::pipeline::Pipeline;
 use detector_user::outlet::sink::{Sink, SinkError, Sinks};
@@ -95,6 +96,7 @@ fn a_full_handshake_ring_costs_no_verdict() {
     let summary = Summary {
         tally,
         forgotten: forgotten(&counters, 1),
+        shed: Shed::default(),
         counters,
         unread: Vec::new(),
         rejected: 0,

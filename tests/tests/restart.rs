@@ -19,6 +19,7 @@ use rstest::rstest;
 use serde_json::Value;
 use tests::foreign::{Foreign, Place};
 use tests::gateway::{Gateway, PATIENCE, agent, next_verdict};
+use tests::memory_group::MemoryGroup;
 use tests::wire::{inside, interface, until};
 
 /// A BPF file system of a test's own, and a runtime directory.
@@ -499,17 +500,14 @@ const KILLS: u16 = 100;
 /// Exit code of curl if it does not trust the certificate.
 const UNTRUSTED: i32 = 60;
 
-/// The agent is killed at random moments while connections fail all the time; each of them gets its verdict from
-/// one agent or another. A kill between writing a verdict and noting that gives it twice, under one identity.
-#[test]
-#[ignore = "minutes; `cargo xtask chaos --only kills`"]
-fn a_hundred_kills_lose_no_verdict() {
+/// Ends agents, one after another, while connections fail all the time: each of these gets its verdict from one agent
+/// or another. An end between writing a verdict and noting that gives it twice, under one identity. `end` returns an
+/// agent's remaining lines.
+fn ends_lose_no_verdict(name: &str, ends: u16, mut end: impl FnMut(&mut Process) -> Vec<String>) {
     const FIRST: u16 = 20_000;
-    let lab = Gateway::new("kills").unwrap();
+    let lab = Gateway::new(name).unwrap();
     let kept = Kept::new();
     let _server = lab.serve(&[]).unwrap();
-    let mut random = Random::new(1);
-    let kills = std::env::var("TLSWHY_KILLS").map_or(KILLS, |it| it.parse().expect("a number"));
     // Connections before the first agent are nobody's.
     let (mut agent, mut lines) = start(&lab, &kept, &[]);
     let is_over = AtomicBool::new(false);
@@ -525,11 +523,8 @@ fn a_hundred_kills_lose_no_verdict() {
             }
             panic!("ports ran out");
         });
-        for _ in 0..kills {
-            let wait = random.between(0, 400);
-            std::thread::sleep(std::time::Duration::from_millis(wait));
-            let (_, rest) = agent.stop(Signal::SIGKILL).unwrap();
-            lines.extend(rest);
+        for _ in 0..ends {
+            lines.extend(end(&mut agent));
             let (next, said) = start(&lab, &kept, &[]);
             assert!(
                 has_line(&said, "adopted the programs of an earlier agent"),
@@ -547,22 +542,55 @@ fn a_hundred_kills_lose_no_verdict() {
         lines.extend(agent.lines());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    agent.stop(Signal::SIGTERM).unwrap();
+    let (_, rest) = agent.stop(Signal::SIGTERM).unwrap();
+    assert!(has_line(&rest, "lost: nothing"), "{rest:?}");
     let missing: Vec<_> = (FIRST..=last)
         .filter(|port| !ports(&lines).contains(port))
         .collect();
     assert!(
         missing.is_empty(),
-        "of {all} connections after {kills} kills these have no verdict: {missing:?}"
+        "of {all} connections after {ends} ends these have no verdict: {missing:?}"
     );
     let ids = ids_of_new(&lines);
     let distinct: BTreeSet<_> = ids.iter().collect();
     assert_eq!(ports(&lines), (FIRST..=last).collect());
     assert_eq!(distinct.len(), all, "a connection has two identities");
     println!(
-        "{kills} kills, {all} failed connections, {all} with a verdict, {} written twice",
+        "{ends} ends, {all} failed connections, {all} with a verdict, {} written twice",
         ids.len() - distinct.len()
     );
-    assert!(ids.len() - distinct.len() <= usize::from(kills));
+    assert!(ids.len() - distinct.len() <= usize::from(ends));
     detach(&lab, &kept);
+}
+
+#[test]
+#[ignore = "minutes; `cargo xtask chaos --only kills`"]
+fn a_hundred_kills_lose_no_verdict() {
+    let kills = std::env::var("TLSWHY_KILLS").map_or(KILLS, |it| it.parse().expect("a number"));
+    let mut random = Random::new(1);
+    ends_lose_no_verdict("kills", kills, |agent| {
+        let wait = random.between(0, 400);
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        agent.stop(Signal::SIGKILL).unwrap().1
+    });
+}
+
+/// Agents that reach their memory limit.
+const LIMITED: u16 = 5;
+
+/// The limit is that of the unit, `MemoryMax=`: a cgroup's. The kernel ends a process in it that needs more.
+#[test]
+#[ignore = "half a minute; `cargo xtask chaos --only memory`"]
+fn a_memory_limit_loses_no_verdict() {
+    ends_lose_no_verdict("memory", LIMITED, |agent| {
+        let group = MemoryGroup::with(agent.id());
+        group.limit();
+        let rest = agent.ended(PATIENCE).unwrap();
+        assert_eq!(
+            group.kills(),
+            1,
+            "another than the kernel ended it: {rest:?}"
+        );
+        rest
+    });
 }

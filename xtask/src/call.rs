@@ -103,8 +103,8 @@ pub fn bench(quick: bool, only: Option<&str>, against: Option<&str>) -> anyhow::
 /// Frames that each program and the host's engine run, in a million of both together.
 const FRAMES: &str = "500000";
 
-/// Runs a million frames through both engines, kills the agent a hundred times, and floods a gateway: all, or the
-/// part that `only` is in the name of.
+/// Runs a million frames through both engines, kills the agent a hundred times, lets it reach its memory limit, and
+/// floods a gateway: all, or the part that `only` is in the name of.
 ///
 /// # Errors
 /// If something does not build, or does not hold.
@@ -123,7 +123,12 @@ pub fn chaos(only: Option<&str>, arguments: impl Iterator<Item = OsString>) -> a
         let kills = "test --package tests --test restart hundred_kills -- --ignored --nocapture";
         run(&mut cargo(kills), "a verdict was lost")?;
     }
-    if matches!(only, Some("frames" | "kills")) {
+    if wants("memory") {
+        println!("memory: agents that reach their limit, amid failing connections");
+        let limit = "test --package tests --test restart memory_limit -- --ignored --nocapture";
+        run(&mut cargo(limit), "a verdict was lost")?;
+    }
+    if matches!(only, Some("frames" | "kills" | "memory")) {
         return Ok(());
     }
     println!("floods: beside real failures");

@@ -34,6 +34,10 @@ pub fn xtask() -> Command {
         .subcommand(corpus())
         .subcommand(bench())
         .subcommand(chaos())
+        .subcommand(command(
+            "coverage",
+            "Measure which lines of the engine, the judge and the tracker tests run; installs cargo-tarpaulin into target",
+        ))
         .subcommand(sbom())
         .subcommand(old_kernel())
         .subcommand(package())
@@ -362,12 +366,12 @@ fn fuzz() -> Command {
 fn chaos() -> Command {
     command(
         "chaos",
-        "Flood a gateway, kill the agent a hundred times, and run a million frames through both engines; needs root",
+        "Flood a gateway, kill the agent a hundred times, let it reach its memory limit, and run a million frames through both engines; needs root",
     )
     .arg(option(
         "only",
         "PART",
-        "Part of the name of a flood, frames or kills [default: all]",
+        "Part of the name of a flood, frames, kills or memory [default: all]",
     ))
     .arg(path(option(
         "tlswhy",

@@ -2,13 +2,14 @@
 //!
 //! In: a command line of `cargo xtask` ([`commands`]). Out: an installed machine ([`setup`]),
 //! packages ([`package`], for arm64 with [`cross`]), runs
-//! of the fuzz targets ([`fuzz`]), or a call of the crate that does the work ([`call`]).
+//! of the fuzz targets ([`fuzz`]) or of tests that count lines ([`coverage`]), or a call of the crate that does the work ([`call`]).
 //!
 //! Not here: anything that reads captures, runs the agent or needs another crate of the workspace.
 #![forbid(unsafe_code)]
 
 pub mod call;
 pub mod commands;
+pub mod coverage;
 pub mod cross;
 pub mod fuzz;
 pub mod left_behind;

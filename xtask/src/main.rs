@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use xtask::commands::{ArgMatches, value, values};
 use xtask::setup::{self, Group};
-use xtask::{call, commands, cross, fuzz, is_root, package};
+use xtask::{call, commands, coverage, cross, fuzz, is_root, package};
 
 const TEST_COST: &str = "\
 On two cores the first run takes about half an hour: 5 minutes to install packages, 10 to build, 15 to
@@ -67,6 +67,7 @@ fn run(name: &str, arguments: &ArgMatches) -> anyhow::Result<()> {
             value::<String>(arguments, "only").as_deref(),
             std::env::args_os().skip(1),
         ),
+        "coverage" => coverage::measure(),
         "vmtest" | "sbom" => call::lab(false, std::env::args_os().skip(1)),
         _ => call::lab(true, std::env::args_os().skip(1)),
     }

@@ -7,6 +7,7 @@
 //! Memory is bounded by the number of flows and by the bytes that each may keep.
 #![forbid(unsafe_code)]
 
+pub mod fair_share;
 pub mod flow_id;
 pub mod halves;
 pub mod legs;

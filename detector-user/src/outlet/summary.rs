@@ -4,6 +4,7 @@ use std::fmt;
 
 use detector_common::counter::Counter;
 
+use crate::flow::fair_share::Shed;
 use crate::outlet::tally::Tally;
 use crate::verdict::counted;
 
@@ -15,6 +16,8 @@ pub struct Summary {
     pub counters: Vec<(Counter, u64)>,
     /// Established flows that were evicted to make room for others: their end is not judged.
     pub forgotten: u64,
+    /// Items dropped because their clients had more than their share.
+    pub shed: Shed,
     /// Frames in which no TCP was looked for: names of their kinds, the most frequent first. Empty
     /// where kinds are not told apart.
     pub unread: Vec<(String, u64)>,
@@ -119,6 +122,12 @@ impl Summary {
         }
         Ok(())
     }
+}
+
+/// Returns the clients that lost most, in parentheses; empty if none did.
+fn mostly(shed: &Shed) -> String {
+    shed.heaviest()
+        .map_or_else(String::new, |network| format!(" (most of {network})"))
 }
 
 /// Returns a counter of the summary with its words.
@@ -251,6 +260,17 @@ impl fmt::Display for Summary {
             .filter(|(counter, count)| counter.is_loss() && *count > 0)
             .map(|(counter, count)| words(*counter, *count))
             .collect();
+        if self.shed.observations > 0 {
+            let observations = counted(self.shed.observations, "observation", "observations");
+            lost.push(format!(
+                "{observations} beyond a client's share{}",
+                mostly(&self.shed)
+            ));
+        }
+        if self.shed.chunks > 0 {
+            let pieces = counted(self.shed.chunks, "piece", "pieces");
+            lost.push(format!("{pieces} of handshakes beyond a client's share"));
+        }
         if tally.tracker.evicted > 0 {
             let flows = counted(tally.tracker.evicted, "flow", "flows");
             lost.push(format!("{flows} evicted"));
@@ -283,6 +303,7 @@ mod tests {
             tally: Tally::default(),
             counters,
             forgotten: 0,
+            shed: Shed::default(),
             unread: Vec::new(),
             rejected: 3,
             cut_captures: 0,

@@ -100,6 +100,30 @@ impl Process {
         Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
     }
 
+    /// Waits until it has ended by itself, and returns its remaining lines.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn ended(&mut self, patience: Duration) -> anyhow::Result<Vec<String>> {
+        let end = Instant::now() + patience;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                bail!("{} goes on", self.name);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self.rest())
+    }
+
+    /// Returns the lines that were not asked for yet, of a program that has ended.
+    fn rest(&self) -> Vec<String> {
+        let mut rest = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(REST) {
+            rest.push(line);
+        }
+        rest
+    }
+
     /// Asks it to end with a signal, waits, and returns how it ended and its remaining lines.
     ///
     /// # Errors
@@ -113,11 +137,7 @@ impl Process {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
-                let mut rest = Vec::new();
-                while let Ok(line) = self.lines.recv_timeout(REST) {
-                    rest.push(line);
-                }
-                return Ok((status, rest));
+                return Ok((status, self.rest()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -135,6 +135,18 @@ pub const FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "tlswhy_ring_shed",
+        &["ring"],
+        "Items that the agent read and dropped because it could not keep up and their clients had more than \
+         their share; those of others kept their verdicts",
+        |scrape| {
+            vec![
+                labelled(&["observations"], scrape.shed.observations),
+                labelled(&["handshakes"], scrape.shed.chunks),
+            ]
+        },
+    ),
+    counter(
         "tlswhy_ring_malformed",
         &[],
         "Ring items of unexpected size: agent and eBPF object do not match",

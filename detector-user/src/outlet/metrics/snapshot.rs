@@ -6,6 +6,7 @@ use detector_common::counter::Counter;
 
 use super::meter::{TapConnections, VerdictCounts};
 use super::process::Process;
+use crate::flow::fair_share::Shed;
 use crate::outlet::sink::SinkStatus;
 use crate::outlet::status::FleetCounts;
 use crate::outlet::tally::Tally;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub chunks: u64,
     /// Ring items of unexpected size.
     pub malformed: u64,
+    /// Items dropped because their clients had more than their share.
+    pub shed: Shed,
     /// Counts of the pipeline.
     pub tally: Tally,
     /// Verdicts by tap and cause.

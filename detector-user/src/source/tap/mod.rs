@@ -2,9 +2,11 @@
 //!
 //! [`selection`] chooses interfaces; [`load`] loads the [`object`]; [`attach`] attaches its
 //! programs to the [`hook`]s of an interface; [`kernel_tap`] has all interfaces; [`pins`] let
-//! programs outlive the agent; [`rings`] read, and [`carry`] unjudged items over a restart.
+//! programs outlive the agent; [`rings`] read, and [`carry`] unjudged items over a restart. If the agent cannot keep
+//! up, a backlog with shares for clients decides which items are judged.
 
 pub mod attach;
+mod backlog;
 pub mod carry;
 pub mod clsact;
 pub mod counters;

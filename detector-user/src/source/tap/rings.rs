@@ -4,22 +4,26 @@
 //! builds the object from the same `detector-common` and embeds it. Items of a wrong size are
 //! counted all the same.
 
-use std::collections::VecDeque;
 use std::mem::size_of;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
 
+use crate::flow::fair_share::Shed;
 use crate::flow::receiver::{Receiver, TimedReceiver};
 use crate::source::tap::Maps;
+use crate::source::tap::backlog::Backlog;
 use crate::source::tap::carry::{Carried, Carry, Record};
 
-/// Maximum number of chunks read before observations are read again.
+/// Maximum number of items of a ring read before the other ring is read.
+const READ_AT_ONCE: usize = 8192;
+/// Maximum number of chunks passed on before observations are read again.
 const CHUNKS_AT_ONCE: usize = 256;
-/// Maximum number of observations that wait for their flows' bytes: more than their ring holds.
-const WAITING_MAX: usize = 8192;
-/// Maximum number of observations passed on in one call, and of rounds.
-const TURN: usize = 4096;
+/// Maximum number of observations passed on before both rings are read again.
+const OBSERVATIONS_AT_ONCE: usize = 128;
+/// Maximum number of observations passed on in one call, and of rounds: the connections that they end are judged
+/// then, and the rings must not be full before that is done.
+const TURN: usize = 512;
 const ROUNDS: usize = 64;
 /// Bytes before each item on a ring.
 const ITEM_HEADER: usize = 8;
@@ -32,8 +36,8 @@ pub struct Rings {
     pub handshakes: RingBuf<MapData>,
     /// Chunks that the handshake ring holds at most.
     capacity: u64,
-    /// Observations that wait, each with the number of chunks read before it.
-    waiting: VecDeque<(u64, Observation)>,
+    /// Observations that wait.
+    backlog: Backlog,
     /// Chunks read so far.
     read: u64,
     taken: u64,
@@ -60,13 +64,15 @@ impl Rings {
             };
             Ok((RingBuf::try_from(map)?, size))
         };
-        let (observations, _) = ring("OBSERVATIONS")?;
+        let (observations, size) = ring("OBSERVATIONS")?;
+        let observations_max = size / (ITEM_HEADER + size_of::<Observation>()) + 1;
         let (handshakes, size) = ring("HANDSHAKES")?;
+        let capacity = (size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1) as u64;
         Ok(Self {
             observations,
             handshakes,
-            capacity: (size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1) as u64,
-            waiting: VecDeque::new(),
+            capacity,
+            backlog: Backlog::new(observations_max, capacity),
             read: 0,
             taken: 0,
             passed_on_ns: 0,
@@ -101,8 +107,9 @@ impl Rings {
         for record in carried.records() {
             match record {
                 Record::Observation(item) => {
-                    self.waiting
-                        .extend(Observation::read(item).map(|it| (0, it)));
+                    if let Some(observation) = Observation::read(item) {
+                        self.backlog.push(0, observation);
+                    }
                 }
                 Record::Chunk(item) => {
                     if let Some((head, bytes)) = chunk(item) {
@@ -112,7 +119,7 @@ impl Rings {
                 Record::UnixOffset(offset_ns) => receiver.set_unix_offset(offset_ns),
                 Record::HandedOn(number) => {
                     for _ in 0..number {
-                        let Some((_, observation)) = self.waiting.pop_front() else {
+                        let Some(observation) = self.backlog.pop() else {
                             break;
                         };
                         receiver.late_observation(&observation);
@@ -135,7 +142,7 @@ impl Rings {
     /// Observations are read first and passed on last: the handshake bytes that an observation depends on
     /// were sent before it, so they are there when it is judged. However many bytes
     /// there are, the ring of observations is emptied every few chunks; where both cannot be kept
-    /// up with, observations no longer wait for bytes, and it is bytes that the kernel drops.
+    /// up with, observations no longer wait for bytes, and of clients that send most the rest is dropped.
     #[must_use = "what is left on the rings raises no further event"]
     pub fn drain_some(&mut self, receiver: &mut impl Receiver) -> bool {
         let mut passed_on = 0;
@@ -143,7 +150,7 @@ impl Rings {
             let was_emptied = self.read_observations();
             let no_chunks = self.read_chunks(receiver);
             passed_on += self.pass_on(receiver, no_chunks);
-            if was_emptied && no_chunks {
+            if was_emptied && no_chunks && self.backlog.len() == 0 {
                 return true;
             }
             if passed_on >= TURN {
@@ -155,19 +162,19 @@ impl Rings {
 
     /// Reads observations; `true` if the ring is empty.
     fn read_observations(&mut self) -> bool {
-        while self.waiting.len() < WAITING_MAX {
+        for _ in 0..READ_AT_ONCE {
             let Some(item) = self.observations.next() else {
                 return true;
             };
-            if let Some(carry) = &mut self.carry {
+            let Some(observation) = Observation::read(&item) else {
+                self.malformed += 1;
+                continue;
+            };
+            self.taken += 1;
+            if self.backlog.offer(self.read, observation)
+                && let Some(carry) = &mut self.carry
+            {
                 carry.write(Record::Observation(&item));
-            }
-            match Observation::read(&item) {
-                Some(observation) => {
-                    self.waiting.push_back((self.read, observation));
-                    self.taken += 1;
-                }
-                None => self.malformed += 1,
             }
         }
         false
@@ -175,36 +182,50 @@ impl Rings {
 
     /// Reads chunks and passes them on; `true` if the ring is empty.
     fn read_chunks(&mut self, receiver: &mut impl Receiver) -> bool {
-        for _ in 0..CHUNKS_AT_ONCE {
+        let mut passed_on = 0;
+        for _ in 0..READ_AT_ONCE {
+            if passed_on == CHUNKS_AT_ONCE {
+                break;
+            }
             let Some(item) = self.handshakes.next() else {
+                self.backlog.chunks_are_read();
                 return true;
             };
             self.read += 1;
+            let Some((head, bytes)) = chunk(&item) else {
+                self.malformed += 1;
+                continue;
+            };
+            if !self.backlog.takes_chunk(&head) {
+                continue;
+            }
             if let Some(carry) = &mut self.carry {
                 carry.write(Record::Chunk(&item));
             }
-            match chunk(&item) {
-                Some((head, bytes)) => receiver.chunk(&head, bytes),
-                None => self.malformed += 1,
-            }
+            receiver.chunk(&head, bytes);
+            passed_on += 1;
         }
         false
     }
 
     /// Passes on observations whose flows' bytes have been read, or that cannot wait; returns their number.
     fn pass_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
-        let before = self.waiting.len();
-        while let Some((at, observation)) = self.waiting.front() {
+        let mut passed_on = 0;
+        while passed_on < OBSERVATIONS_AT_ONCE
+            && let Some((at, _)) = self.backlog.front()
+        {
             // A ring that is filled as fast as it is read holds no more than its size of older ones.
             let is_due = no_chunks || at + self.capacity <= self.read;
-            if !is_due && self.waiting.len() < WAITING_MAX {
+            if !is_due && !self.backlog.is_long() {
                 break;
             }
-            receiver.observation(observation);
+            let Some(observation) = self.backlog.pop() else {
+                break;
+            };
+            receiver.observation(&observation);
             self.passed_on_ns = self.passed_on_ns.max(observation.time_ns);
-            self.waiting.pop_front();
+            passed_on += 1;
         }
-        let passed_on = before - self.waiting.len();
         if let Some(carry) = self.carry.as_mut().filter(|_| passed_on > 0) {
             carry.write(Record::HandedOn(passed_on as u32));
         }
@@ -224,6 +245,11 @@ impl Rings {
     /// Chunks read so far.
     pub fn chunks(&self) -> u64 {
         self.read
+    }
+
+    /// Returns the items that were dropped because their clients had more than their share.
+    pub fn shed(&self) -> &Shed {
+        self.backlog.shed()
     }
 
     /// Items that were no observation and no chunk; there are none unless object and agent differ.

@@ -14,6 +14,7 @@ use detector_common::counter::Counter;
 use super::collector::Collector;
 use super::report;
 use crate::cause::knowledge::Knowledge;
+use crate::flow::fair_share::Shed;
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PcapArgs};
 use crate::operate::pipeline::Pipeline;
@@ -153,6 +154,7 @@ pub fn run(mut arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result
     let summary = Summary {
         tally: pipeline.tally(),
         forgotten: forgotten(&counters, SETTLED_MAX as u64),
+        shed: Shed::default(),
         counters,
         unread: named(&unread),
         rejected: filter.map_or(0, |filter| filter.rejected()),

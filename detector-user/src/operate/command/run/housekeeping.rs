@@ -39,6 +39,22 @@ impl Watch {
         }
     }
 
+    /// Logs how many observations clients lost that had more than their share.
+    fn report_shed(&mut self, now: std::time::Instant) {
+        let shed = self.rings.shed();
+        let total = shed.observations;
+        if let Some(more) = self.losses.grown("shed", total, now) {
+            let most = shed
+                .heaviest()
+                .map_or_else(String::new, |network| format!(", most of {network}"));
+            warn!(
+                target: message_kind::LOST,
+                "lost {} beyond a client's share{most} ({total} in total): the agent is slower than the traffic",
+                counted(more, "observation", "observations")
+            );
+        }
+    }
+
     /// Sets the part of the gateway's health that the fleet's thread does not know.
     fn report_to_fleet(&self, counters: &[(Counter, u64)]) {
         let Some(fleet) = self.pipeline.fleet() else {
@@ -48,6 +64,7 @@ impl Watch {
         let kernel = counters.iter().filter(|(counter, _)| counter.is_loss());
         let verdicts = self.pipeline.tally().lost_verdicts;
         let losses = kernel.map(|(_, number)| number).sum::<u64>()
+            + self.rings.shed().observations
             + verdicts.iter().map(|(.., number)| number).sum::<u64>();
         fleet.set_health(taps.map(|it| it.name.clone()).collect(), losses);
     }
@@ -87,6 +104,7 @@ impl Watch {
                 warn!(target: message_kind::LOST, "lost {more} {} ({total} in total)", meaning(loss, more));
             }
         }
+        self.report_shed(now);
         let unkept = self.pipeline.unkept();
         if let Some(more) = self.losses.grown("unkept", unkept, now) {
             warn!(

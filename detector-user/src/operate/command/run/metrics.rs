@@ -44,6 +44,7 @@ impl Watch {
             observations: self.rings.taken(),
             chunks: self.rings.chunks(),
             malformed: self.rings.malformed(),
+            shed: self.rings.shed().clone(),
             tally: self.pipeline.tally(),
             verdicts: self.pipeline.verdicts(),
             connections: self.pipeline.tap_connections(),

@@ -200,6 +200,23 @@ fn losses(snapshot: &Snapshot) -> Vec<Loss> {
     let mut losses: Vec<Loss> = kernel
         .map(|(counter, count)| loss(counter.name(), meaning(*counter, *count), *count))
         .collect();
+    let shed = &snapshot.shed;
+    let most = shed
+        .heaviest()
+        .map_or_else(String::new, |network| format!("; most of {network}"));
+    losses.push(loss(
+        "shed",
+        &format!(
+            "observations of clients that have more than their share while the agent is slower than the \
+             traffic{most}"
+        ),
+        shed.observations,
+    ));
+    losses.push(loss(
+        "handshakes_shed",
+        "pieces of handshakes of such clients: their names and fingerprints may be missing",
+        shed.chunks,
+    ));
     losses.push(loss(
         "forgotten",
         "established connections, whose end is not judged; raise tables.flows",

@@ -296,6 +296,7 @@ impl Watch {
         let summary = Summary {
             tally: self.pipeline.tally(),
             forgotten: forgotten(&counters, self.settled_max),
+            shed: self.rings.shed().clone(),
             counters,
             unread: Vec::new(),
             rejected: 0,

@@ -4,6 +4,7 @@ use detector_common::counter::Counter;
 
 use super::*;
 use crate::cause::history::Outcomes;
+use crate::flow::fair_share::Shed;
 use crate::flow::tracker::RefusalCounts;
 use crate::outlet::metrics::TapState;
 use crate::outlet::sink::SinkStatus;
@@ -62,6 +63,7 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         observations: 50,
         chunks: 60,
         malformed: 0,
+        shed: Shed::default(),
         tally,
         verdicts: meter.counts().clone(),
         connections: meter.connections().clone(),
