@@ -5,6 +5,7 @@
 //! counted all the same.
 
 use std::mem::size_of;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
@@ -19,8 +20,8 @@ use crate::source::tap::carry::{Carried, Carry, Record};
 const READ_AT_ONCE: usize = 8192;
 /// Maximum number of chunks passed on before observations are read again.
 const CHUNKS_AT_ONCE: usize = 256;
-/// Maximum number of observations passed on before both rings are read again.
-const OBSERVATIONS_AT_ONCE: usize = 128;
+/// Time after which both rings are read again, however many observations wait: less than a flood needs to fill one.
+const SLICE: Duration = Duration::from_millis(20);
 /// Maximum number of observations passed on in one call, and of rounds: the connections that they end are judged
 /// then, and the rings must not be full before that is done.
 const TURN: usize = 512;
@@ -182,9 +183,10 @@ impl Rings {
 
     /// Reads chunks and passes them on; `true` if the ring is empty.
     fn read_chunks(&mut self, receiver: &mut impl Receiver) -> bool {
+        let began = Instant::now();
         let mut passed_on = 0;
         for _ in 0..READ_AT_ONCE {
-            if passed_on == CHUNKS_AT_ONCE {
+            if passed_on == CHUNKS_AT_ONCE || began.elapsed() > SLICE {
                 break;
             }
             let Some(item) = self.handshakes.next() else {
@@ -210,8 +212,9 @@ impl Rings {
 
     /// Passes on observations whose flows' bytes have been read, or that cannot wait; returns their number.
     fn pass_on(&mut self, receiver: &mut impl Receiver, no_chunks: bool) -> usize {
+        let began = Instant::now();
         let mut passed_on = 0;
-        while passed_on < OBSERVATIONS_AT_ONCE
+        while began.elapsed() < SLICE
             && let Some((at, _)) = self.backlog.front()
         {
             // A ring that is filled as fast as it is read holds no more than its size of older ones.

@@ -15,11 +15,16 @@ pub(super) struct CatchUp<'a, R> {
 }
 
 impl<'a, R: TimedReceiver> CatchUp<'a, R> {
-    /// Begins at `now_ns`, on the kernel's clock.
-    pub(super) fn new(receiver: &'a mut R, now_ns: u64) -> Self {
+    /// Begins at `now_ns`, on the kernel's clock. An agent that is behind takes all for late: judged together, the
+    /// connections that ended meanwhile would keep it from the rings for too long.
+    pub(super) fn new(receiver: &'a mut R, now_ns: u64, is_behind: bool) -> Self {
         Self {
             receiver,
-            late_before_ns: now_ns.saturating_sub(LATE_NS),
+            late_before_ns: if is_behind {
+                u64::MAX
+            } else {
+                now_ns.saturating_sub(LATE_NS)
+            },
         }
     }
 }

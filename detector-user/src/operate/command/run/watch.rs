@@ -231,7 +231,7 @@ impl Watch {
                 () = sleep_until(wake) => {}
             }
             let taken = self.rings.taken();
-            is_drained = self.take_turn();
+            is_drained = self.take_turn(!is_drained);
             if was_woken || self.rings.taken() != taken {
                 look_again = Some(Instant::now() + LOOK_AGAIN);
             } else if look_again.is_some_and(|again| again <= Instant::now()) {
@@ -245,11 +245,11 @@ impl Watch {
         Ok(EXIT_DONE)
     }
 
-    /// Reads the rings and judges connections that ended. Returns `false` if more may be left.
-    fn take_turn(&mut self) -> bool {
+    /// Reads the rings and judges connections that ended. Returns `false` if more may be left: the agent is behind.
+    fn take_turn(&mut self, is_behind: bool) -> bool {
         // Items that arrive during the read are not read yet.
         let now_ns = kernel_now_ns();
-        let mut receiver = CatchUp::new(&mut self.pipeline, now_ns);
+        let mut receiver = CatchUp::new(&mut self.pipeline, now_ns, is_behind);
         let is_drained = self.rings.drain_some(&mut receiver);
         // Unread items may show how a flow continued.
         let read_ns = if is_drained {
@@ -279,7 +279,7 @@ impl Watch {
         self.taps.tap.tapped.clear();
         if is_pinned {
             // Later items are left to the next agent.
-            let _ = self.take_turn();
+            let _ = self.take_turn(false);
         } else {
             // Nothing is added any more, so this ends.
             self.rings.drain(&mut self.pipeline);
