@@ -30,7 +30,12 @@ pub enum Network {
 
 impl Network {
     fn of(octets: [u8; 16]) -> Self {
-        match Ipv6Addr::from(octets).to_canonical() {
+        Self::of_address(Ipv6Addr::from(octets).into())
+    }
+
+    /// Returns the network of a client's address.
+    pub fn of_address(address: IpAddr) -> Self {
+        match address.to_canonical() {
             IpAddr::V4(address) => Self::Ipv4(address),
             IpAddr::V6(address) => Self::Ipv6((u128::from(address) >> 64) as u64),
         }
@@ -81,8 +86,33 @@ impl fmt::Display for Network {
 pub struct FairShare {
     long: usize,
     max: usize,
-    /// Networks without an item have no entry: there are at most as many as items.
-    held: HashMap<Network, u32>,
+    held: Held,
+}
+
+/// Numbers of items by network. One without an item has no entry: there are at most as many as items.
+#[derive(Debug, Default)]
+pub struct Held(HashMap<Network, u32>);
+
+impl Held {
+    /// Returns a network's number.
+    pub fn of(&self, network: Network) -> u32 {
+        self.0.get(&network).copied().unwrap_or(0)
+    }
+
+    /// Counts an item that was added.
+    pub fn add(&mut self, network: Network) {
+        *self.0.entry(network).or_default() += 1;
+    }
+
+    /// Counts an item that was removed.
+    pub fn remove(&mut self, network: Network) {
+        match self.0.get_mut(&network) {
+            Some(held) if *held > 1 => *held -= 1,
+            _ => {
+                self.0.remove(&network);
+            }
+        }
+    }
 }
 
 impl FairShare {
@@ -91,7 +121,7 @@ impl FairShare {
         Self {
             long,
             max,
-            held: HashMap::new(),
+            held: Held::default(),
         }
     }
 
@@ -101,31 +131,22 @@ impl FairShare {
             return true;
         }
         let share = self.max.saturating_sub(len) / SHARES;
-        (self.held(network) as usize) < share
-    }
-
-    fn held(&self, network: Network) -> u32 {
-        self.held.get(&network).copied().unwrap_or(0)
+        (self.held.of(network) as usize) < share
     }
 
     /// Counts an item that was added.
     pub fn add(&mut self, network: Network) {
-        *self.held.entry(network).or_default() += 1;
+        self.held.add(network);
     }
 
     /// Counts an item that was removed.
     pub fn remove(&mut self, network: Network) {
-        match self.held.get_mut(&network) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => {
-                self.held.remove(&network);
-            }
-        }
+        self.held.remove(network);
     }
 
     /// Forgets all items.
     pub fn clear(&mut self) {
-        self.held.clear();
+        self.held = Held::default();
     }
 }
 
@@ -224,7 +245,7 @@ mod tests {
             shares.remove(host(1));
             len -= 1;
         }
-        assert!(shares.held.is_empty());
+        assert!(shares.held.0.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod schedule;
 mod state;
+mod waiting;
 mod worker;
 
 use std::sync::Arc;
@@ -65,8 +66,8 @@ impl Queue {
         self.name
     }
 
-    /// Appends a verdict, unless the previous process had delivered it. If the queue is full, the oldest
-    /// verdict is dropped.
+    /// Appends a verdict, unless the previous process had delivered it. If the queue is full, one is dropped:
+    /// see [`waiting::Waiting::replace`].
     pub(super) fn push(&self, verdict: &Arc<Verdict>) {
         let mut state = self.shared.lock();
         if state.closed {
@@ -77,10 +78,11 @@ impl Queue {
             return;
         }
         if state.is_full() {
-            state.waiting.pop_front();
+            state.waiting.replace(Arc::clone(verdict));
             state.overflow();
+        } else {
+            state.waiting.push_back(Arc::clone(verdict));
         }
-        state.waiting.push_back(Arc::clone(verdict));
         drop(state);
         self.shared.changed.notify_one();
     }

@@ -1,9 +1,10 @@
 //! The state that a queue's two ends share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::waiting::Waiting;
 use crate::outlet::sink::SinkError;
 use crate::outlet::sink::delivered::Earlier;
 use crate::verdict::Verdict;
@@ -34,7 +35,7 @@ pub struct SinkStatus {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) waiting: VecDeque<Arc<Verdict>>,
+    pub(super) waiting: Waiting,
     /// One was removed from there, and is being written.
     pub(super) has_in_hand: bool,
     /// Repeats that the sink has counted in no written entry yet.

@@ -102,6 +102,30 @@ fn one_that_hangs_holds_nobody_up_and_loses_the_oldest() {
 }
 
 #[test]
+fn one_client_that_fails_without_end_displaces_no_verdict_of_others() {
+    let sink = Arc::<Scripted>::default();
+    sink.hang_after(0);
+    let queue = start(&sink, in_memory(10));
+    queue.push(&numbered(0));
+    until_it_hangs(&sink);
+    let other = |number| {
+        let mut verdict = Verdict::clone(&numbered(number));
+        verdict.client.ip = "10.9.9.9".parse().unwrap();
+        Arc::new(verdict)
+    };
+    queue.push(&other(1));
+    for number in 2..=40 {
+        queue.push(&numbered(number));
+    }
+    queue.push(&other(41));
+    assert_eq!(lost(&queue), [("overflow", 31)]);
+    sink.hang_after(None);
+    end(&queue, PATIENCE);
+    let got = sink.got();
+    assert!(got.contains(&1) && got.contains(&41), "{got:?}");
+}
+
+#[test]
 fn one_that_hangs_for_ever_is_left_and_all_it_has_is_counted() {
     let sink = Arc::<Scripted>::default();
     sink.hang_after(0);
