@@ -201,7 +201,7 @@ mod tests {
         Network::Ipv4(Ipv4Addr::new(10, 0, 0, last))
     }
 
-    /// Fills a queue as networks ask for room, one after another; returns those that hold most, and its length.
+    /// Fills a queue as networks ask for room, one after another; returns its length.
     fn fill(shares: &mut FairShare, wanted: impl Iterator<Item = Network>) -> usize {
         let mut len = 0;
         for network in wanted {
@@ -224,14 +224,12 @@ mod tests {
         let mut shares = FairShare::new(1000, 2000);
         let len = fill(&mut shares, std::iter::repeat_n(host(1), 5000));
         let others = (2..=200).flat_map(|it| std::iter::repeat_n(host(it), 4));
-        let mut added = 0;
-        for network in others {
+        for (added, network) in others.enumerate() {
             assert!(
                 shares.has_room(network, len + added),
                 "{network} after {added}"
             );
             shares.add(network);
-            added += 1;
         }
     }
 

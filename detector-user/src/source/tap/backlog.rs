@@ -46,7 +46,7 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Makes an empty one for rings that hold so many items at most.
     pub(super) fn new(observations_max: usize, chunks_max: u64) -> Self {
-        // What a full ring holds has room at once: an agent that only paused drops nothing.
+        // A full ring has room at once: an agent that only paused drops nothing.
         let long = observations_max.clamp(LONG_MIN, LONG_MAX);
         let chunks = chunks_max as usize;
         Self {
