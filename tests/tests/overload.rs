@@ -41,9 +41,9 @@ impl Sink for Kept {
 }
 
 /// A client that refuses the certificate.
-fn refused(port: u16) -> Vec<Vec<u8>> {
+fn refused(client: u32, port: u16) -> Vec<Vec<u8>> {
     let mut talk = Conversation::new(Network::Ipv4);
-    talk.client_port = port;
+    (talk.client, talk.client_port) = (client, port);
     let flight = [
         tls::server_hello(0xc02f, false),
         tls::record(22, &tls::message(11, &[7; 900])),
@@ -65,7 +65,7 @@ fn a_full_handshake_ring_costs_no_verdict() {
     };
     let mut kernel = Kernel::new(Program::Xdp, &options).unwrap();
     for port in 1..=CONNECTIONS {
-        for frame in refused(port) {
+        for frame in refused(0, port) {
             kernel.frame(&frame).unwrap();
         }
     }
@@ -119,7 +119,8 @@ const GROWTH_MAX: u64 = 12 << 10;
 
 /// Returns the frames of one of a day's connections: refused, without an end, or working.
 fn of_a_day(number: u64) -> Vec<Vec<u8>> {
-    let mut frames = refused(1024 + (number % 60_000) as u16);
+    // The same bytes at the same place would be the connection before, sent again.
+    let mut frames = refused((number / 60_000) as u32, 1024 + (number % 60_000) as u16);
     match number % 4 {
         // A beginning of which nothing more comes.
         0 => frames.truncate(1),
