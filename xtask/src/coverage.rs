@@ -21,8 +21,11 @@ const MEASURED: [&str; 3] = [
     "detector-user/src/cause/judge",
     "detector-user/src/flow/tracker",
 ];
-/// Tests that count: those of both crates alone.
-const TESTS: &str = "--package detector-common --package detector-user --lib --tests";
+/// Tests that count: those of both crates, and of `tests` those that call them in their own process.
+const TESTS: &str = "--package detector-common --package detector-user --package tests --lib \
+                     --test fast_path --test headers --test tunnel --test engine_properties --test forged \
+                     --test captures_disturbed --test differential --test records --test half_seen \
+                     --test port_reuse --test refused";
 
 /// Lines of a file, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
