@@ -213,6 +213,12 @@ impl Cluster {
     }
 }
 
+/// Returns the folder of a server's streams.
+#[must_use]
+pub fn store_folder(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("store{number}"))
+}
+
 /// Returns the address of a member of the networks behind the hub.
 fn address(network: usize) -> String {
     format!("10.78.{network}.2")
@@ -282,10 +288,7 @@ fn configure(
         ("\"/etc/nats/tls/server.crt\"", quoted(&certificate)),
         ("\"/etc/nats/tls/server.key\"", quoted(&key)),
         ("\"/etc/nats/tls/ca.crt\"", quoted(&authority.certificate())),
-        (
-            "\"/var/lib/nats\"",
-            quoted(&folder.join(format!("store{number}"))),
-        ),
+        ("\"/var/lib/nats\"", quoted(&store_folder(folder, number))),
         ("max_file_store: 20GB", format!("max_file_store: {store}")),
         ("0.0.0.0:4222", format!("{}:4222", address(number))),
         ("0.0.0.0:6222", format!("{}:6222", address(number))),

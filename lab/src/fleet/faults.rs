@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 
-use super::cluster::{Cluster, NODES};
+use super::cluster::{Cluster, NODES, store_folder};
+use super::disk::Disk;
+use super::member::FACTS_OF_VERDICT;
 use super::run::{Made, Member, account, agent, ask, check, publish, serve, wait_until};
 
 const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
@@ -14,11 +16,12 @@ const GATEWAYS: [&str; 2] = ["gw1", "gw2"];
 const MEMBERS: [&str; 4] = ["gw1", "gw2", "collector", "gw3"];
 /// Facts a second of each gateway.
 const RATE: u64 = 500;
-/// Facts to one verdict, as members make them.
-const FACTS_OF_VERDICT: u64 = 500;
 /// Time for which a server is away, and that of the partition.
 const AWAY: Duration = Duration::from_secs(10);
 const PARTITION: Duration = Duration::from_secs(60);
+/// Size of a server's disk, megabytes, and the time for which it is full.
+const DISK_MB: u64 = 48;
+const FULL: Duration = Duration::from_secs(15);
 /// Time for which a reader stands still.
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -29,7 +32,8 @@ const SLOW: Duration = Duration::from_secs(30);
 pub fn run() -> anyhow::Result<()> {
     let tools = std::env::current_exe().context("cannot find this program")?;
     let agent = agent()?;
-    running(&tools, &agent)
+    running(&tools, &agent)?;
+    full_disks(&tools, &agent)
 }
 
 /// The gateways while facts are shared all the time.
@@ -138,6 +142,43 @@ fn running(tools: &Path, agent: &Path) -> anyhow::Result<()> {
     ensure!(other.is_ok(), "a second machine cannot serve");
     same_lists(&sharing.cluster, agent, sharing.before)?;
     killed(&mut sharing)
+}
+
+/// Fills the disk of the server that leads the facts, then those of all. A server that meets a full disk ends its
+/// streams until it is started again, as an operator does who has freed the disk.
+fn full_disks(tools: &Path, agent: &Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let disks = (1..=NODES).map(|node| Disk::mount(&store_folder(folder.path(), node), DISK_MB));
+    let disks = disks.collect::<anyhow::Result<Vec<_>>>()?;
+    let cluster = Cluster::start("tlswhy-disk", folder.path(), &MEMBERS, "1GB")?;
+    serve(&cluster, agent, 2, "collector")?.stop(Signal::SIGTERM)?;
+    let mut sharing = Sharing {
+        cluster,
+        tools,
+        members: Vec::new(),
+        before: 0,
+    };
+    let leader = sharing.cluster.leader("TLSWHY_FACT")?;
+    for full in [vec![leader], (1..=NODES).collect()] {
+        let facts = RATE * 30;
+        sharing.start(facts)?;
+        std::thread::sleep(Duration::from_secs(3));
+        let disk = |node: &usize| disks.get(node - 1).context("no such disk");
+        for node in &full {
+            disk(node)?.fill()?;
+        }
+        std::thread::sleep(FULL);
+        for node in &full {
+            disk(node)?.free()?;
+            sharing.cluster.stop_node(*node, Signal::SIGTERM)?;
+            sharing.cluster.start_node(*node)?;
+        }
+        sharing.settle(
+            facts,
+            &format!("full disks of {} of {NODES} servers for 15 s", full.len()),
+        )?;
+    }
+    Ok(())
 }
 
 /// Asks the servers for what the shipped permissions forbid.

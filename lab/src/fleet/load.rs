@@ -7,13 +7,12 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::cluster::Cluster;
+use super::member::FACTS_OF_VERDICT;
 use super::run::{Made, Member, account, agent, check, serve};
 
 const GATEWAYS: [&str; 4] = ["gw1", "gw2", "gw3", "gw4"];
 /// Facts of each gateway, as fast as they are taken.
 const FACTS: u64 = 150_000;
-/// Facts to one verdict, as members make them.
-const FACTS_OF_VERDICT: u64 = 500;
 /// Facts a second of all gateways together, and seconds, at a steady rate.
 const STEADY_RATE: u64 = 20_000;
 const STEADY_S: u64 = 20;

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use detector_user::cause::history::{Answer, Lesson};
 use detector_user::fleet::{Fleet, FleetSettings};
 use detector_user::flow::tls::app::App;
+use detector_user::outlet::sink::Sink;
 use detector_user::verdict::{Cause, Endpoint, Intercepted, Verdict};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ const WAITING_MAX: u64 = 20_000;
 /// Facts made at a time.
 const AT_ONCE: u64 = 250;
 /// Facts to one verdict.
-const FACTS_OF_VERDICT: u64 = 500;
+pub(super) const FACTS_OF_VERDICT: u64 = 500;
 /// Time between two reports.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -52,6 +54,8 @@ pub struct Progress {
     pub lost: u64,
     /// Verdicts that the servers acknowledged.
     pub verdicts: u64,
+    /// Verdicts that wait.
+    pub verdicts_waiting: u64,
     /// Others' facts that were taken in.
     pub taken: u64,
     /// Messages that were skipped.
@@ -102,7 +106,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     settings.tls.key = Some(arguments.key.clone());
     std::fs::create_dir_all(&arguments.state).context("cannot make the state directory")?;
     let fleet = Fleet::start(&settings, Some(arguments.state.clone()))?;
-    let mut sink = fleet.sink();
+    let mut verdicts = Verdicts::start(&arguments.gateway, fleet.sink(), &ENDS);
     while !fleet.counts().connected && !ENDS.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -126,11 +130,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 .collect();
             fleet.record(&lessons);
             for number in (next..end).filter(|it| it % FACTS_OF_VERDICT == 0) {
-                let verdict = verdict(&arguments.gateway, number);
-                // As the agent's queue does.
-                while sink.write(&verdict).is_err() && !ENDS.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(200));
-                }
+                verdicts.send(number)?;
             }
             next = end;
         } else {
@@ -145,6 +145,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 waiting: counts.facts_waiting + counts.facts_unacknowledged,
                 lost: counts.facts_lost,
                 verdicts: counts.verdicts_published,
+                verdicts_waiting: verdicts.waiting(),
                 taken: counts.facts_taken,
                 skipped: counts.skipped.values().sum(),
                 elapsed_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -154,6 +155,50 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     fleet.close();
     Ok(())
+}
+
+/// A thread that sends verdicts in order, each until the fleet has taken it, as the agent's queue does.
+struct Verdicts {
+    numbers: Sender<u64>,
+    made: u64,
+    sent: Arc<AtomicU64>,
+}
+
+impl Verdicts {
+    fn start(gateway: &str, mut sink: Box<dyn Sink>, ends: &'static AtomicBool) -> Self {
+        let gateway = gateway.to_owned();
+        let sent = Arc::new(AtomicU64::new(0));
+        let (numbers, received) = channel();
+        let counted = Arc::clone(&sent);
+        std::thread::spawn(move || {
+            for number in received {
+                let verdict = verdict(&gateway, number);
+                while sink.write(&verdict).is_err() {
+                    if ends.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self {
+            numbers,
+            made: 0,
+            sent,
+        }
+    }
+
+    fn send(&mut self, number: u64) -> anyhow::Result<()> {
+        self.made += 1;
+        self.numbers
+            .send(number)
+            .context("the thread of verdicts has ended")
+    }
+
+    fn waiting(&self) -> u64 {
+        self.made - self.sent.load(Ordering::Relaxed)
+    }
 }
 
 /// Returns the fact of a number: no two have a subject in common.

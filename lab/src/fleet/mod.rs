@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod demo;
+mod disk;
 pub mod faults;
 pub mod load;
 pub mod member;

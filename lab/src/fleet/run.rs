@@ -86,7 +86,7 @@ impl Member {
         let end = Instant::now() + PATIENCE;
         loop {
             let progress = self.progress();
-            if progress.made >= made && progress.waiting == 0 {
+            if progress.made >= made && progress.waiting + progress.verdicts_waiting == 0 {
                 return Ok(progress.clone());
             }
             if Instant::now() > end {
