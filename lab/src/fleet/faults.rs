@@ -276,8 +276,10 @@ fn killed(sharing: &mut Sharing<'_>) -> anyhow::Result<()> {
     let facts = RATE * 20;
     let begin = sharing.before;
     sharing.start(facts)?;
-    std::thread::sleep(Duration::from_secs(8));
     let mut member = sharing.members.remove(0);
+    wait_until("a member amid its facts", || {
+        Ok(member.progress().published >= facts / 4)
+    })?;
     let before = member.progress().clone();
     member.stop(Signal::SIGKILL)?;
     std::thread::sleep(Duration::from_secs(2));
