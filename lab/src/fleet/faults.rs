@@ -168,6 +168,12 @@ fn full_disks(tools: &Path, agent: &Path) -> anyhow::Result<()> {
             disk(node)?.fill()?;
         }
         std::thread::sleep(FULL);
+        let mut members = sharing.members.iter_mut();
+        let waits = members.any(|member| member.progress().waiting > 0);
+        ensure!(
+            waits || full.len() < NODES,
+            "facts were taken though all disks are full"
+        );
         for node in &full {
             disk(node)?.free()?;
             sharing.cluster.stop_node(*node, Signal::SIGKILL)?;
