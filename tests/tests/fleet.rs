@@ -411,6 +411,8 @@ fn a_pin_is_told_by_the_facts_of_another_gateway() {
             agent.close(Duration::from_secs(10));
         }
     }
+    // Servers of a fleet that joins no halves may forbid their stream.
+    assert!(stream(&server, message::HALVES).is_null());
 }
 
 #[test]
@@ -536,6 +538,7 @@ fn databases_of_one_fleet_answer_alike() {
                 bytes: 1 << 30,
             },
             muted: Muted::default(),
+            serves: false,
         };
         Collector::start(settings).unwrap()
     };

@@ -162,12 +162,44 @@ pub(super) fn streams(client: Client) -> Context {
         .build(client)
 }
 
-/// Creates the streams that are missing.
+/// Creates the streams that are missing, except that of halves.
 pub(super) async fn create_missing(
     jetstream: &Context,
     settings: &FleetSettings,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let plain = |name: &str, subjects: &str| StreamConfig {
+    let plain = |name: &str, subjects: &str| stream(settings, name, subjects);
+    let mut gateways = plain(GATEWAYS, GATEWAY_SUBJECTS);
+    gateways.max_messages_per_subject = 1;
+    let all = [
+        plain(FACTS, FACT_SUBJECTS),
+        plain(VERDICTS, VERDICT_SUBJECTS),
+        gateways,
+        bucket(plain),
+    ];
+    for config in all {
+        create_if_missing(jetstream, config).await?;
+    }
+    Ok(())
+}
+
+/// Creates the stream of halves if it is missing: apart from the others, as a fleet that was set up before has none, and
+/// its gateways may create none.
+pub(super) async fn create_halves(
+    jetstream: &Context,
+    settings: &FleetSettings,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = StreamConfig {
+        max_age: HALVES_AGE,
+        max_bytes: HALVES_BYTES,
+        storage: StorageType::Memory,
+        duplicate_window: HALVES_AGE,
+        ..stream(settings, HALVES, HALF_SUBJECTS)
+    };
+    create_if_missing(jetstream, config).await
+}
+
+fn stream(settings: &FleetSettings, name: &str, subjects: &str) -> StreamConfig {
+    StreamConfig {
         name: name.to_owned(),
         subjects: vec![subjects.to_owned()],
         max_age: settings.retention,
@@ -175,30 +207,19 @@ pub(super) async fn create_missing(
         num_replicas: settings.replicas,
         duplicate_window: DUPLICATES.min(settings.retention),
         ..StreamConfig::default()
-    };
-    let mut gateways = plain(GATEWAYS, GATEWAY_SUBJECTS);
-    gateways.max_messages_per_subject = 1;
-    let all = [
-        plain(FACTS, FACT_SUBJECTS),
-        plain(VERDICTS, VERDICT_SUBJECTS),
-        gateways,
-        StreamConfig {
-            max_age: HALVES_AGE,
-            max_bytes: HALVES_BYTES,
-            storage: StorageType::Memory,
-            duplicate_window: HALVES_AGE,
-            ..plain(HALVES, HALF_SUBJECTS)
-        },
-        bucket(plain),
-    ];
-    for config in all {
-        match jetstream.get_stream(&config.name).await {
-            Ok(_) => {}
-            Err(error) if is_missing(&error.kind()) => {
-                jetstream.create_stream(config).await?;
-            }
-            Err(error) => return Err(error.into()),
+    }
+}
+
+async fn create_if_missing(
+    jetstream: &Context,
+    config: StreamConfig,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match jetstream.get_stream(&config.name).await {
+        Ok(_) => {}
+        Err(error) if is_missing(&error.kind()) => {
+            jetstream.create_stream(config).await?;
         }
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

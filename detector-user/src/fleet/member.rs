@@ -352,6 +352,7 @@ impl Member {
             shared: Arc::clone(&self.shared),
             client: client.clone(),
             jetstream: jetstream.clone(),
+            settings: self.settings.clone(),
             gateway: Arc::clone(&self.gateway),
         };
         let exchange_halves = async {

@@ -23,7 +23,7 @@ use self::apply::Applier;
 pub use self::connection::ConnectionError;
 pub(super) use self::connection::connect;
 use self::follow::{Batch, follow};
-use super::connection::streams;
+use super::connection::{create_halves, streams};
 use super::message::{FACTS, GATEWAYS, MUTES, VERDICTS};
 use super::muting::Muted;
 use super::settings::FleetSettings;
@@ -57,6 +57,8 @@ pub struct CollectorSettings {
     pub retention: Retention,
     /// Where the gateways are put whose facts are not taken in.
     pub muted: Muted,
+    /// Whether it serves the fleet, and creates streams that none of its own database is read from.
+    pub serves: bool,
 }
 
 /// A collector, which runs until it is dropped.
@@ -144,6 +146,11 @@ async fn collect(
     let mut applier = Applier::new(writer, kind, settings.muted.clone());
     let client = connect(&settings.fleet, "tlswhy database", true).await?;
     let context = streams(client);
+    if settings.serves
+        && let Err(error) = create_halves(&context, &settings.fleet).await
+    {
+        warn!(target: FLEET_UNAVAILABLE, "no stream for halves of connections: {error}");
+    }
     let (sender, mut batches) = mpsc::channel(BATCHES_MAX);
     let mut followers = JoinSet::new();
     for stream in STREAMS {

@@ -13,11 +13,12 @@ use tokio::time::sleep;
 
 use super::WAITING_MAX;
 use super::owner::ALIVE;
-use crate::fleet::connection::{complain, is_connected};
+use crate::fleet::connection::{complain, create_halves, is_connected};
 use crate::fleet::message::{
     GATEWAY_SUBJECTS, GATEWAYS, HALVES, HalfMessage, Health, gateway_of, half_subject,
     half_subjects_to, message_id, read,
 };
+use crate::fleet::settings::FleetSettings;
 use crate::fleet::shared::Shared;
 
 /// Pause after a failure.
@@ -32,6 +33,7 @@ pub(in crate::fleet) struct HalfExchange {
     pub(in crate::fleet) shared: Arc<Shared>,
     pub(in crate::fleet) client: Client,
     pub(in crate::fleet) jetstream: Context,
+    pub(in crate::fleet) settings: FleetSettings,
     pub(in crate::fleet) gateway: Arc<str>,
 }
 
@@ -117,6 +119,9 @@ impl HalfExchange {
             Following::Halves => (HALVES, half_subjects_to(&self.gateway)),
             Following::Gateways => (GATEWAYS, GATEWAY_SUBJECTS.to_owned()),
         };
+        if let Following::Halves = what {
+            create_halves(&self.jetstream, &self.settings).await?;
+        }
         let stream = self.jetstream.get_stream(stream).await?;
         let last = stream.cached_info().state.last_sequence;
         let deliver_policy = match what {

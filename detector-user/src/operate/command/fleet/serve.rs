@@ -36,6 +36,7 @@ pub(super) fn run(arguments: &FleetServeArgs) -> anyhow::Result<u8> {
         database: directory.join(FLEET_FILE),
         retention: settings.database,
         muted: Muted::default(),
+        serves: true,
     })
     .context("cannot collect the fleet's messages")?;
     let mut lists = Served::<ServedLists>::new(settings, ());

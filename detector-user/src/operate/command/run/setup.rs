@@ -52,6 +52,7 @@ pub(super) fn collector(settings: &Settings, muted: Muted) -> Option<Collector> 
         database: directory.join(FLEET_FILE),
         retention: settings.database,
         muted,
+        serves: false,
     });
     if let Err(error) = &started {
         warn!(target: message_kind::FLEET_UNAVAILABLE, "cannot keep the fleet's database: {error}");
