@@ -35,6 +35,8 @@ const JOINTS_MAX: usize = 16_384;
 const BYTES_MAX: usize = 64 << 20;
 /// Maximum gateways and taps that saw the same half.
 const COPIES_MAX: usize = 8;
+/// Maximum gateways that a half went to, one after the other.
+const OWNERS_MAX: usize = 8;
 /// Maximum halves a second that a gateway publishes, and that are taken of one.
 const RATE_MAX: u32 = 5_000;
 /// Composed taps with names of their own.
@@ -75,6 +77,8 @@ struct Own {
     over: Option<Instant>,
     alone: Vec<Timeline>,
     joined: bool,
+    /// The gateways that it went to, of which one joins it: the word of others is none.
+    owners: Vec<Arc<str>>,
 }
 
 /// A half that was received.
@@ -216,6 +220,7 @@ impl Joiner {
             over: None,
             alone: Vec::new(),
             joined: false,
+            owners: Vec::new(),
         });
         if own.joined {
             return;
@@ -232,6 +237,9 @@ impl Joiner {
         let (client, server) = id.ends;
         let community_id = community_id_v1(0, client, server);
         let to: Arc<str> = self.members.owner(&community_id, now).into();
+        if !own.owners.contains(&to) && own.owners.len() < OWNERS_MAX {
+            own.owners.push(Arc::clone(&to));
+        }
         if to == self.gateway {
             self.record_received(&to, *half, now);
         } else if self.admits(&Arc::clone(&self.gateway), now) {
@@ -253,7 +261,7 @@ impl Joiner {
                     self.record_received(gateway, *half, now);
                 }
             }
-            HalfMessage::Joined(first) => self.record_joined(&first, now),
+            HalfMessage::Joined(first) => self.record_joined(gateway, &first, now),
         }
     }
 
@@ -268,10 +276,12 @@ impl Joiner {
         admits
     }
 
-    /// Records that a half of this gateway was joined.
-    fn record_joined(&mut self, first: &Observation, now: Instant) {
+    /// Records a gateway's word that it joined a half of this one.
+    fn record_joined(&mut self, by: &Arc<str>, first: &Observation, now: Instant) {
         let id = HalfId::of(first);
-        if let Some(own) = self.own.get_mut(&id) {
+        if let Some(own) = self.own.get_mut(&id)
+            && own.owners.contains(by)
+        {
             own.joined = true;
             own.alone.clear();
             own.over = Some(now);
@@ -338,7 +348,7 @@ impl Joiner {
     /// Tells a gateway that its half was joined.
     fn tell_joined(&mut self, gateway: &Arc<str>, first: &Observation, now: Instant) {
         if *gateway == self.gateway {
-            return self.record_joined(first, now);
+            return self.record_joined(gateway, first, now);
         }
         self.outgoing.push(Outgoing {
             to: Arc::clone(gateway),

@@ -20,7 +20,7 @@ const CLIENT_SEQ: u32 = 1_000;
 const SERVER_SEQ: u32 = 9_000;
 
 /// One segment of a half, at a time of its gateway's clock.
-fn observation(side: Sender, port: u16, time_ns: u64, number: u32) -> Observation {
+pub(super) fn observation(side: Sender, port: u16, time_ns: u64, number: u32) -> Observation {
     let key = FlowKey {
         addresses: [1, 2].map(|last| Address::from_ipv4(0x0a00_0000 | last)),
         ports: [port, 443],
@@ -266,6 +266,24 @@ fn halves_of_different_connections_on_the_same_ports_do_not_meet() {
     fleet.see(1, half_of(Sender::Server, 40_000, 3_000_000));
     fleet.wait(20, &[]);
     assert_eq!((fleet.joined.len(), fleet.alone), (0, 1));
+}
+
+#[test]
+fn the_word_of_a_gateway_that_joins_nothing_silences_no_half() {
+    let now = Instant::now();
+    let mut joiner = Joiner::new(&Arc::from("a"));
+    // It owns its half itself.
+    joiner.record_seen(seen(half(Sender::Client, 40_000)), now);
+    let word = |port| HalfMessage::Joined(Box::new(half(Sender::Client, port).observations[0]));
+    joiner.record_message(&Arc::from("liar"), word(40_000), now);
+    // One that was never seen here.
+    joiner.record_message(&Arc::from("liar"), word(40_001), now);
+    let clock = Clock {
+        now: now + 11 * SECOND,
+        now_ns: u64::MAX / 2,
+        unix_offset_ns: 0,
+    };
+    assert!(matches!(joiner.advance(clock)[..], [Ready::Alone(_)]));
 }
 
 #[test]

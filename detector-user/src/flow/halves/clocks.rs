@@ -60,7 +60,7 @@ fn sent(half: &Half) -> Sent {
     let segments = half.observations.iter().filter_map(|it| {
         let measured = &it.measured;
         let fin = u32::from(measured.flags & tcp_flags::FIN != 0);
-        let len = measured.payload_len + fin;
+        let len = measured.payload_len.saturating_add(fin);
         let is_sent = len > 0 && is_own(it, half.side);
         is_sent.then(|| (measured.seq.wrapping_add(len), it.time_ns))
     });
