@@ -593,6 +593,10 @@ fn databases_of_one_fleet_answer_alike() {
     let without = settled("first", 6);
     assert_eq!(without, settled("second", 6));
     assert!(without.1.iter().all(|it| it.gateways == ["gw-a"]));
+    // One that begins now reads all facts, and leaves those of the muted one.
+    let newcomer = server.join("gw-new");
+    wait_for_facts(&newcomer, "gw-a", 400);
+    assert_eq!(known(&newcomer, "gw-b"), []);
     runtime.block_on(mute(&operator, "gw-b", false)).unwrap();
     assert_eq!(settled("first", 12), all);
 }

@@ -92,6 +92,7 @@ pub(super) fn options(
 /// Logs a change of the connection, and failures once until the next change.
 fn tell(shared: &Shared, event: &Event) {
     let mut state = shared.lock();
+    let gateway = state.counts.gateway.clone();
     match event {
         Event::Connected => {
             state.counts.connected = true;
@@ -109,11 +110,41 @@ fn tell(shared: &Shared, event: &Event) {
             }
         }
         Event::ServerError(_) | Event::ClientError(_) => {
+            let is_connected = state.counts.connected;
             drop(state);
-            log(shared, &event.to_string());
+            if matches!(event, Event::ClientError(_)) && !is_connected {
+                // It has not the reason.
+                shared.refused.notify_one();
+            } else {
+                log(shared, &explained(&event.to_string(), &gateway));
+            }
         }
         Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
     }
+}
+
+/// Returns a failure with its fix, where the words of the server or of TLS tell it.
+pub(super) fn explained(failure: &str, gateway: &str) -> String {
+    let has = |words: &str| failure.contains(words);
+    let fix = if has("$JS.API.STREAM.CREATE.") {
+        "the streams are missing, and this user may not create them: start `tlswhy fleet serve`"
+            .to_owned()
+    } else if has("Permissions Violation") {
+        format!(
+            "the user of this certificate is not {gateway}: set fleet.gateway to its name in gateways.conf"
+        )
+    } else if has("authorization violation") || has("Authorization Violation") {
+        format!("add {gateway}, as the first DNS name of its certificate, to gateways.conf")
+    } else if has("UnknownIssuer") {
+        "fleet.ca must be the CA of the servers' certificates".to_owned()
+    } else if has("NotValidForName") {
+        "the servers' certificates must have the hosts of fleet.url".to_owned()
+    } else if has("CertificateRequired") || has("UnknownCA") || has("BadCertificate") {
+        "fleet.certificate must be one of the fleet's CA".to_owned()
+    } else {
+        return failure.to_owned();
+    };
+    format!("{failure}; {fix}")
 }
 
 /// Logs the failure of a request. Without a connection all fail, for a reason that was told.
@@ -238,7 +269,8 @@ fn bucket(plain: impl Fn(&str, &str) -> StreamConfig) -> StreamConfig {
     }
 }
 
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
+/// Whether a stream is missing at the servers.
+pub(super) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     match kind {
         GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
         _ => false,

@@ -12,9 +12,10 @@ use async_nats::jetstream::kv::Operation;
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{TIMEOUT, complain, create_missing};
+use super::connection::{TIMEOUT, complain, create_missing, is_missing};
 use super::message::{
-    FACT_SUBJECTS, FACTS, FactBatch, SNAPSHOTS, SharedFact, SnapshotPart, gateway_of,
+    FACT_SUBJECTS, FACTS, FactBatch, MUTE_SUBJECTS, MUTES, Mute, SNAPSHOTS, SharedFact,
+    SnapshotPart, gateway_of, muted_of, read,
 };
 use super::settings::FleetSettings;
 use super::shared::Shared;
@@ -70,7 +71,40 @@ impl Follower {
     pub(super) async fn prepare(&mut self) -> Result<(), Failure> {
         if self.next == 0 {
             create_missing(&self.jetstream, &self.settings).await?;
+            self.read_mutes().await?;
             self.next = self.read_snapshots().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the operator's words, of which the database hears only at the same time: what a muted gateway has in its
+    /// snapshot is not to be taken in.
+    async fn read_mutes(&self) -> Result<(), Failure> {
+        let stream = match self.jetstream.get_stream(MUTES).await {
+            Ok(stream) => stream,
+            // Nobody has said a word.
+            Err(error) if is_missing(&error.kind()) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if stream.cached_info().state.messages == 0 {
+            return Ok(());
+        }
+        let consumer = stream.create_consumer(OrderedConfig {
+            filter_subject: MUTE_SUBJECTS.to_owned(),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..OrderedConfig::default()
+        });
+        let mut messages = consumer.await?.messages().await?;
+        while let Some(message) = timeout(TIMEOUT, messages.next()).await? {
+            let message = message?;
+            if let Some(gateway) = muted_of(&message.subject)
+                && let Ok(mute) = read::<Mute>(&message.payload)
+            {
+                self.shared.muted.change(gateway, mute.muted);
+            }
+            if message.info()?.pending == 0 {
+                break;
+            }
         }
         Ok(())
     }
@@ -250,5 +284,51 @@ fn lesson(fact: SharedFact) -> Lesson {
         sure: seen.sure,
         time_s: seen.last_s,
         is_news: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Clients;
+    use crate::fleet::connection::streams;
+    use crate::fleet::message::{fact_subject, parts, write};
+
+    #[test]
+    fn nothing_of_a_muted_gateway_is_taken_in_until_it_counts_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let text = br#"{"version":1,"clients":"clear","facts":[{"client":"10.0.0.1","app":"aa","name":"a.test","issuer":null,"intercepted":true,"outcome":"refused","last_s":7,"count":1,"sure":1}]}"#;
+        let batch = FactBatch::read(text, Clients::Clear.name()).unwrap();
+        let part = parts("clear", 1, true, &batch.facts)[0]
+            .compressed()
+            .unwrap();
+        runtime.block_on(async {
+            // Nobody is there.
+            let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+            let client = options.connect("nats://127.0.0.1:1").await.unwrap();
+            let mut follower = Follower {
+                shared: Arc::new(Shared::new("own", 100)),
+                jetstream: streams(client),
+                settings: FleetSettings::default(),
+                gateway: "own".into(),
+                clients: "clear".to_owned(),
+                names: BTreeMap::new(),
+                next: 1,
+            };
+            let payload = write(&batch).unwrap();
+            for (muted, known) in [(true, 0), (false, 1)] {
+                follower.shared.muted.change("loud", muted);
+                let subject = fact_subject("loud");
+                follower.take_message(&subject, &payload, 1).await;
+                follower
+                    .take_part(&"loud".into(), &part, &mut BTreeMap::new())
+                    .await;
+                let state = follower.shared.lock();
+                assert_eq!((state.merged.len(), state.arrivals.len()), (known, known));
+            }
+        });
     }
 }

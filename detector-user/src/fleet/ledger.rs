@@ -87,7 +87,8 @@ impl Ledger {
         // Connections since this start come on top of those that were counted before.
         let before = entry.base.count;
         entry.base.merge(&fact.seen);
-        entry.seen.count += entry.base.count - before;
+        let more = entry.base.count - before;
+        entry.seen.count = entry.seen.count.saturating_add(more);
         entry.seen.last_s = entry.seen.last_s.max(fact.seen.last_s);
         entry.seen.sure = entry.seen.sure.max(fact.seen.sure);
         entry.published.merge(&fact.seen);

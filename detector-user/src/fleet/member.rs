@@ -318,12 +318,25 @@ impl Member {
             () = self.shared.end.notified() => {}
             () = self.exchange(&client, &jetstream, &mut publisher, &mut follower) => {}
             () = publish_verdicts(&client, &jetstream, &self.shared, &mut jobs) => {}
+            () = self.explain_refusals() => {}
         }
         let is_prepared = follower.next > 0;
         let last_words = self.say_last_words(&client, &jetstream, &mut publisher, is_prepared);
         let _ = timeout(LAST_WORDS, last_words).await;
         publisher.put_back();
         self.keep_waiting();
+    }
+
+    /// Logs why no server is reached, for ever: the library's connection does not tell, a single attempt does.
+    async fn explain_refusals(&self) {
+        loop {
+            self.shared.refused.notified().await;
+            let attempt = super::collector::connect(&self.settings, "tlswhy attempt", false);
+            if let Ok(Err(error)) = timeout(LAST_WORDS, attempt).await {
+                log(&self.shared, &error.to_string());
+            }
+            sleep(HEALTH).await;
+        }
     }
 
     /// Exchanges facts for ever.

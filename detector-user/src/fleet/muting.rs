@@ -19,9 +19,20 @@ pub struct Muted {
 }
 
 impl Muted {
-    /// Replaces them.
-    pub(super) fn set(&self, names: BTreeSet<String>) {
-        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+    /// Adds those that a database has.
+    pub(super) fn add(&self, names: &BTreeSet<String>) {
+        let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(names.iter().cloned());
+    }
+
+    /// Records the operator's word on a gateway.
+    pub(super) fn change(&self, gateway: &str, muted: bool) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if muted {
+            names.insert(gateway.to_owned());
+        } else {
+            names.remove(gateway);
+        }
     }
 
     /// Sets the number of gateways whose facts are doubtful.
@@ -52,7 +63,9 @@ pub enum MuteError {
     #[error("cannot write the message: {0}")]
     Write(#[from] serde_json::Error),
     /// The server does not take it.
-    #[error("the server does not take it: {0}")]
+    #[error(
+        "no server takes it: {0}; use the certificate of the user `operator` in gateways.conf, after a first start of `tlswhy fleet serve`"
+    )]
     Publish(#[from] jetstream::context::PublishError),
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     /// The connection broke, or is there again: no answer will come to earlier questions.
     pub(super) changed: Notify,
+    /// A server was not reached, for a reason that nobody told.
+    pub(super) refused: Notify,
     /// The thread is to end.
     pub(super) end: Notify,
     pub(super) is_ending: AtomicBool,
@@ -100,6 +102,7 @@ impl Shared {
             arrived: Arc::default(),
             room: Notify::new(),
             changed: Notify::new(),
+            refused: Notify::new(),
             end: Notify::new(),
             is_ending: AtomicBool::new(false),
             muted: Muted::default(),

@@ -1,12 +1,14 @@
 //! Messages as rows of the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::follow::{Batch, Message, Place};
+use super::instances::Instances;
 use super::pace::Pace;
 use crate::fleet::message::{
     FACTS, FactBatch, GATEWAYS, GatewayVerdict, Health, MUTES, Mute, SharedFact, Skipped, VERDICTS,
@@ -19,6 +21,11 @@ use crate::outlet::steady_time::{SteadyTime, calendar_ns};
 use crate::verdict::Intercepted;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Connections of a fact that are counted: sums of many such are numbers, too.
+const CONNECTIONS_MAX: u64 = 1 << 36;
+/// A gateway whose clock is ahead of the servers' by more than this has seen its connections then: rows in the future
+/// would never be too old.
+const AHEAD_S: i64 = 300;
 
 /// Writes messages to the database.
 pub(super) struct Applier {
@@ -29,6 +36,7 @@ pub(super) struct Applier {
     /// Where others find them.
     heard: Muted,
     pace: Pace,
+    instances: Instances,
     clock: SteadyTime,
     /// Reasons for which messages were skipped, each told once.
     skipped: BTreeSet<Skipped>,
@@ -37,7 +45,7 @@ pub(super) struct Applier {
 impl Applier {
     pub(super) fn new(writer: FleetWriter, clients: String, heard: Muted) -> Self {
         let muted: BTreeSet<String> = writer.muted().unwrap_or_default().into_iter().collect();
-        heard.set(muted.clone());
+        heard.add(&muted);
         Self {
             heard,
             clock: SteadyTime::new(None, calendar_ns(), Instant::now()),
@@ -45,6 +53,7 @@ impl Applier {
             clients,
             muted,
             pace: Pace::default(),
+            instances: Instances::default(),
             skipped: BTreeSet::new(),
         }
     }
@@ -91,22 +100,32 @@ impl Applier {
                 Ok(batch) => {
                     self.pace.count(gateway, message.time_s, batch.facts.len());
                     for fact in &batch.facts {
-                        self.writer.record(gateway, &row(fact))?;
+                        self.writer.record(gateway, &row(fact, message.time_s))?;
                     }
                 }
                 Err(reason) => return Ok(Err(reason)),
             },
             VERDICTS => match read::<GatewayVerdict>(&message.payload) {
+                Ok(shared) if !(0.0..=1.0).contains(&shared.verdict.confidence) => {
+                    return Ok(Err(Skipped::Malformed));
+                }
                 Ok(shared) => {
                     self.pace.count(gateway, message.time_s, 1);
-                    self.writer.insert(gateway, &shared.verdict)?;
+                    let mut verdict = shared.verdict;
+                    verdict.time = verdict.time.min(latest(message.time_s));
+                    self.writer.insert(gateway, &verdict)?;
                 }
                 Err(reason) => return Ok(Err(reason)),
             },
-            GATEWAYS => match read::<Health>(&message.payload) {
+            GATEWAYS => match Health::read(&message.payload) {
                 Ok(health) => {
-                    let text = String::from_utf8_lossy(&message.payload);
-                    self.writer.record_health(gateway, health.time, &text)?;
+                    self.instances
+                        .record(gateway, health.instance, message.time_s);
+                    // Of what else the message says nobody knows that it can be read again.
+                    let text = serde_json::to_string(&health)
+                        .map_err(|it| DatabaseError::Row(it.to_string()))?;
+                    let seen = Timestamp::from_second(message.time_s).unwrap_or_default();
+                    self.writer.record_health(gateway, seen, &text)?;
                 }
                 Err(reason) => return Ok(Err(reason)),
             },
@@ -116,9 +135,12 @@ impl Applier {
     }
 
     fn mute(&mut self, message: &Message) -> Result<Result<(), Skipped>, DatabaseError> {
-        let mute = read::<Mute>(&message.payload);
-        let (Some(gateway), Ok(mute)) = (muted_of(&message.subject), mute) else {
+        let Some(gateway) = muted_of(&message.subject) else {
             return Ok(Err(Skipped::Malformed));
+        };
+        let mute = match read::<Mute>(&message.payload) {
+            Ok(mute) => mute,
+            Err(reason) => return Ok(Err(reason)),
         };
         if mute.muted {
             self.muted.insert(gateway.to_owned());
@@ -127,7 +149,7 @@ impl Applier {
         }
         let names: Vec<String> = self.muted.iter().cloned().collect();
         self.writer.mute(&names)?;
-        self.heard.set(self.muted.clone());
+        self.heard.change(gateway, mute.muted);
         Ok(Ok(()))
     }
 
@@ -140,7 +162,13 @@ impl Applier {
 
     /// Writes the doubts about gateways. Returns those that are new.
     pub(super) fn doubt(&mut self) -> Result<Vec<(String, Doubt)>, DatabaseError> {
-        let new = self.writer.doubt(&self.pace.too_many())?;
+        let too_many = self.pace.too_many().into_iter();
+        let mut doubts: BTreeMap<String, Doubt> = too_many
+            .map(|(gateway, per_second)| (gateway, Doubt::TooMany { per_second }))
+            .collect();
+        let shared = self.instances.shared();
+        doubts.extend(shared.map(|gateway| (gateway.to_owned(), Doubt::SharedName)));
+        let new = self.writer.doubt(&doubts)?;
         self.heard.set_doubtful(self.writer.doubtful()?);
         Ok(new)
     }
@@ -159,8 +187,13 @@ impl Applier {
     }
 }
 
-/// Returns a fact as the database has it.
-fn row(fact: &SharedFact) -> Fact {
+/// Returns the latest time that a message can tell of, by the time when a server took it.
+fn latest(taken_s: i64) -> Timestamp {
+    Timestamp::from_second(taken_s.saturating_add(AHEAD_S)).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns a fact as the database has it, from a message that a server took at `taken_s`.
+fn row(fact: &SharedFact, taken_s: i64) -> Fact {
     let key = &fact.key;
     let client: IpAddr = key.client;
     Fact {
@@ -177,7 +210,15 @@ fn row(fact: &SharedFact) -> Fact {
             .into_iter()
             .find(|it| it.name() == key.outcome.name())
             .unwrap_or(Outcome::Unused),
-        connections: fact.seen.count,
-        last_ns: fact.seen.last_s.saturating_mul(SECOND_NS),
+        connections: fact.seen.count.min(CONNECTIONS_MAX),
+        last_ns: fact
+            .seen
+            .last_s
+            .min(u64::try_from(taken_s.saturating_add(AHEAD_S)).unwrap_or_default())
+            .saturating_mul(SECOND_NS),
     }
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

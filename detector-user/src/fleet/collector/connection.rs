@@ -2,6 +2,7 @@
 
 use async_nats::{Client, ConnectOptions, ServerAddr};
 
+use crate::fleet::connection::explained;
 use crate::fleet::settings::{FleetSettings, FleetSettingsError};
 use crate::outlet::http::tls::TlsError;
 
@@ -14,9 +15,14 @@ pub enum ConnectionError {
     /// A file of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The library refuses the address or the options.
-    #[error("cannot connect to the fleet: {0}")]
-    Connect(#[from] async_nats::ConnectError),
+    /// The library refuses the address or the options, or no server takes this user.
+    #[error("cannot connect to {servers}: {reason}")]
+    Connect {
+        /// The addresses.
+        servers: String,
+        /// The library's error, with its fix.
+        reason: String,
+    },
     /// An address is none of a server.
     #[error("cannot use the address {0}")]
     Address(String),
@@ -36,7 +42,8 @@ pub(in crate::fleet) async fn connect(
     if waits {
         options = options.retry_on_initial_connect();
     }
-    if settings.urls.iter().any(|url| url.is_tls()) {
+    let is_tls = settings.urls.iter().any(|url| url.is_tls());
+    if is_tls {
         let tls = settings.tls.config()?;
         options = options.require_tls(true).tls_client_config((*tls).clone());
     }
@@ -48,5 +55,16 @@ pub(in crate::fleet) async fn connect(
         address.map_err(|_| ConnectionError::Address(url.to_string()))
     });
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
-    Ok(options.connect(addresses).await?)
+    let connected = options.connect(addresses).await;
+    connected.map_err(|error| {
+        let servers: Vec<&str> = settings.urls.iter().map(|url| url.as_str()).collect();
+        ConnectionError::Connect {
+            servers: servers.join(", "),
+            reason: if is_tls {
+                explained(&error.to_string(), &member)
+            } else {
+                format!("{error}; a server that asks for TLS has an address with tls://")
+            },
+        }
+    })
 }

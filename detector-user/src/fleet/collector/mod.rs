@@ -7,6 +7,7 @@
 mod apply;
 mod connection;
 mod follow;
+mod instances;
 mod pace;
 
 use std::io;
@@ -28,7 +29,7 @@ use super::message::{FACTS, GATEWAYS, MUTES, VERDICTS};
 use super::muting::Muted;
 use super::settings::FleetSettings;
 use crate::host::privileges::give_up_all;
-use crate::outlet::database::{DatabaseError, FleetWriter, Retention};
+use crate::outlet::database::{DatabaseError, Doubt, FleetWriter, Retention};
 use crate::outlet::message_kind::{FLEET_DOUBT, FLEET_UNAVAILABLE};
 
 /// Streams that are collected.
@@ -200,7 +201,11 @@ async fn apply(
                     next_look = now + LOOK;
                     done = applier.doubt().map(|doubts| {
                         for (gateway, doubt) in doubts {
-                            warn!(target: FLEET_DOUBT, "gateway {gateway} is doubtful: {doubt}; `tlswhy fleet mute {gateway}` if its facts are wrong");
+                            let fix = match doubt {
+                                Doubt::SharedName => "set fleet.gateway on one of them".to_owned(),
+                                _ => format!("`tlswhy fleet mute {gateway}` if its facts are wrong"),
+                            };
+                            warn!(target: FLEET_DOUBT, "gateway {gateway} is doubtful: {doubt}; {fix}");
                         }
                     });
                 }

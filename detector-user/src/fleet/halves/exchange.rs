@@ -16,7 +16,7 @@ use super::owner::ALIVE;
 use crate::fleet::connection::{complain, create_halves, is_connected};
 use crate::fleet::message::{
     GATEWAY_SUBJECTS, GATEWAYS, HALVES, HalfMessage, Health, gateway_of, half_subject,
-    half_subjects_to, message_id, read,
+    half_subjects_to, message_id,
 };
 use crate::fleet::settings::FleetSettings;
 use crate::fleet::shared::Shared;
@@ -168,7 +168,7 @@ impl HalfExchange {
     }
 
     fn take_health(&self, gateway: &str, payload: &[u8]) {
-        let Ok(health) = read::<Health>(payload) else {
+        let Ok(health) = Health::read(payload) else {
             return;
         };
         let joins = health.halves && !health.ended && !self.shared.muted.contains(gateway);
@@ -193,4 +193,48 @@ fn is_old(info: Info<'_>, last: u64) -> bool {
 enum Following {
     Halves,
     Gateways,
+}
+
+#[cfg(test)]
+mod tests {
+    use detector_common::flow::Sender;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::fleet::connection::streams;
+    use crate::fleet::message::write;
+
+    #[test]
+    fn no_half_of_a_muted_gateway_is_taken_and_it_joins_none() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let first = super::super::tests::observation(Sender::Client, 40_000, 7, 0);
+        let payload = HalfMessage::Joined(Box::new(first)).compressed().unwrap();
+        let mut health = Health::new(Timestamp::UNIX_EPOCH, 1, "clear".to_owned());
+        health.halves = true;
+        let health = write(&health).unwrap();
+        runtime.block_on(async {
+            // Nobody is there.
+            let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+            let client = options.connect("nats://127.0.0.1:1").await.unwrap();
+            let exchange = HalfExchange {
+                shared: Arc::new(Shared::new("own", 100)),
+                jetstream: streams(client.clone()),
+                client,
+                settings: FleetSettings::default(),
+                gateway: "own".into(),
+            };
+            for (muted, taken) in [(true, 0), (false, 1)] {
+                exchange.shared.muted.change("loud", muted);
+                exchange.take_half("loud", &payload);
+                exchange.take_health("loud", &health);
+                let mut state = exchange.shared.lock();
+                assert_eq!(state.halves_in.len(), taken);
+                let members = std::mem::take(&mut state.members_in);
+                assert_eq!(members, [("loud".to_owned(), !muted)]);
+            }
+        });
+    }
 }

@@ -3,7 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::{Skipped, VERSION};
+
+/// Maximum length of a version, a kind of identities or a tap's name that is read, bytes.
+const TEXT_MAX: usize = 128;
+/// Maximum taps that are read.
+const TAPS_MAX: usize = 1_024;
 
 /// A gateway's health, sent every few seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +50,24 @@ pub struct Health {
 }
 
 impl Health {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Skipped`].
+    pub fn read(payload: &[u8]) -> Result<Self, Skipped> {
+        let health: Self = super::read(payload)?;
+        let texts = health.taps.iter().chain([&health.agent, &health.clients]);
+        let is_sound = |text: &String| text.len() <= TEXT_MAX && !text.contains(char::is_control);
+        if health.taps.len() > TAPS_MAX {
+            return Err(Skipped::TooMany);
+        }
+        if texts.into_iter().all(is_sound) {
+            Ok(health)
+        } else {
+            Err(Skipped::Malformed)
+        }
+    }
+
     /// Returns the health of an agent that has done nothing yet.
     #[must_use]
     pub fn new(started: Timestamp, instance: u64, clients: String) -> Self {

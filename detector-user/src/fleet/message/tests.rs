@@ -123,3 +123,25 @@ fn subjects_name_their_gateway_and_identifiers_their_content() {
     assert_ne!(id, message_id("ab", b"c"));
     assert_eq!(id.len(), 32);
 }
+
+#[test]
+fn health_is_read_within_limits() {
+    let health = Health::new(
+        jiff::Timestamp::UNIX_EPOCH,
+        u64::MAX,
+        "hashed:01020304".to_owned(),
+    );
+    let read = |change: fn(&mut Health)| {
+        let mut health = health.clone();
+        change(&mut health);
+        Health::read(&write(&health).unwrap()).err()
+    };
+    assert_eq!(read(|_| {}), None);
+    assert_eq!(read(|it| it.version += 1), Some(Skipped::Version));
+    let taps = |it: &mut Health| it.taps = vec!["eth0".to_owned(); 2_000];
+    assert_eq!(read(taps), Some(Skipped::TooMany));
+    let long = |it: &mut Health| it.agent = "1".repeat(1 << 20);
+    assert_eq!(read(long), Some(Skipped::Malformed));
+    let coloured = |it: &mut Health| it.taps = vec!["\u{1b}[31m".to_owned()];
+    assert_eq!(read(coloured), Some(Skipped::Malformed));
+}

@@ -366,7 +366,7 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "tlswhy_fleet_gateways_doubtful",
         &[],
-        "Gateways whose facts others contradict, or that share implausibly many; `tlswhy fleet` names them",
+        "Gateways whose facts others contradict, that share implausibly many, or whose name two agents have; `tlswhy fleet` names them",
         |scrape| of_fleet(scrape, |it| one(it.gateways_doubtful)),
     ),
     gauge(

@@ -96,7 +96,8 @@ struct Line {
 impl Line {
     fn of(gateway: Gateway, now: Timestamp) -> Self {
         let health: Option<Health> = serde_json::from_value(gateway.health).ok();
-        let age = health.as_ref().map(|it| now.duration_since(it.time));
+        let seen = gateway.seen;
+        let age = health.as_ref().map(|_| now.duration_since(seen));
         let state = match (&health, age) {
             _ if gateway.muted => "muted",
             (Some(health), _) if health.ended => "ended",
@@ -107,7 +108,7 @@ impl Line {
         Self {
             name: gateway.name,
             state,
-            seen: health.as_ref().map(|it| it.time),
+            seen: health.is_some().then_some(seen),
             version: health.as_ref().map(|it| it.agent.clone()),
             started: health.as_ref().map(|it| it.started),
             lag_ms: health.as_ref().map(|it| it.lag_ms),
@@ -173,6 +174,11 @@ mod tests {
         assert_eq!(&row[..3], ["gw1", "runs", "5 s ago"]);
         assert_eq!(&row[4..9], ["12 ms", "0", "3", "0", "7"]);
         assert!(row[9].starts_with("60000 facts a second"), "{}", row[9]);
+        // The gateway's own clock says nothing.
+        let health = Health {
+            time: Timestamp::MAX,
+            ..health
+        };
         let state = |health, muted, seconds| {
             let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
             Line::of(gateway(health, muted), now).state

@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &FleetMuteArgs, muted: bool) -> anyhow::Result<u8> 
     let told = mute(&config.settings.fleet, gateway, muted);
     runtime.block_on(told).with_context(|| {
         let word = if muted { "mute" } else { "unmute" };
-        format!("cannot {word} {gateway}; the fleet's user must be one that may")
+        format!("cannot {word} {gateway}")
     })?;
     let state = if muted {
         "counts for nobody"

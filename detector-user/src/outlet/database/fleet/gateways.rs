@@ -20,7 +20,7 @@ const OTHERS_MIN: i64 = 2;
 pub struct Gateway {
     /// Its name.
     pub name: String,
-    /// Time of its last message about itself, by its own clock.
+    /// Time of its last message about itself, by the servers' clock.
     pub seen: Timestamp,
     /// That message.
     pub health: serde_json::Value,
@@ -48,6 +48,9 @@ pub enum Doubt {
         /// Messages' content per second.
         per_second: u64,
     },
+    /// Several agents have its name: a reader takes the highest count of each gateway, so that those of one count for
+    /// nothing.
+    SharedName,
 }
 
 impl std::fmt::Display for Doubt {
@@ -63,12 +66,13 @@ impl std::fmt::Display for Doubt {
                     "{per_second} facts a second: more than it should have connections"
                 )
             }
+            Self::SharedName => f.write_str("two agents share this name"),
         }
     }
 }
 
 impl FleetWriter {
-    /// Records a gateway's message about itself; the latest counts.
+    /// Records a gateway's message about itself, and when a server took it; the last in the stream's order counts.
     ///
     /// # Errors
     /// [`DatabaseError`]; the transaction is to be rolled back.
@@ -81,8 +85,7 @@ impl FleetWriter {
         self.begin()?;
         let mut record = self.connection.prepare_cached(
             "INSERT INTO gateways (name, seen_ns, health) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET seen_ns = excluded.seen_ns, health = excluded.health
-             WHERE excluded.seen_ns >= seen_ns",
+             ON CONFLICT DO UPDATE SET seen_ns = excluded.seen_ns, health = excluded.health",
         )?;
         let seen_ns = i64::try_from(seen.as_nanosecond()).unwrap_or_default();
         record.execute(params![gateway, seen_ns, health])?;
@@ -132,19 +135,16 @@ impl FleetWriter {
         Ok(())
     }
 
-    /// Writes the doubts about gateways. Returns those that are new.
+    /// Writes the doubts about gateways: contradicted ones, and others. Returns those that are new.
     ///
     /// # Errors
     /// [`DatabaseError`]; the transaction is to be rolled back.
     pub fn doubt(
         &mut self,
-        too_many: &BTreeMap<String, u64>,
+        others: &BTreeMap<String, Doubt>,
     ) -> Result<Vec<(String, Doubt)>, DatabaseError> {
         let mut doubts = self.contradicted()?;
-        for (gateway, per_second) in too_many {
-            let per_second = *per_second;
-            doubts.insert(gateway.clone(), Doubt::TooMany { per_second });
-        }
+        doubts.extend(others.clone());
         self.begin()?;
         let earlier = self.names("SELECT name FROM gateways WHERE doubt IS NOT NULL")?;
         let mut new = Vec::new();
