@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     for text in frames(input).take(4) {
         let _ = SnapshotPart::read(&stored(text), "clear");
         let _ = read::<GatewayVerdict>(text);
-        let _ = read::<Health>(text);
+        let _ = Health::read(text);
         let _ = read::<Mute>(text);
         if let Ok(batch) = FactBatch::read(text, "clear") {
             let written = write(&batch).expect("facts have a form");
