@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::Context;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -147,13 +148,12 @@ async fn collect(
     let mut applier = Applier::new(writer, kind, settings.muted.clone());
     let client = connect(&settings.fleet, "tlswhy database", true).await?;
     let context = streams(client);
-    if settings.serves
-        && let Err(error) = create_halves(&context, &settings.fleet).await
-    {
-        warn!(target: FLEET_UNAVAILABLE, "no stream for halves of connections: {error}");
-    }
     let (sender, mut batches) = mpsc::channel(BATCHES_MAX);
     let mut followers = JoinSet::new();
+    if settings.serves {
+        let (context, fleet) = (context.clone(), settings.fleet.clone());
+        followers.spawn(async move { keep_halves(&context, &fleet).await });
+    }
     for stream in STREAMS {
         let place = match applier.place(stream) {
             Ok(place) => place,
@@ -175,6 +175,21 @@ async fn collect(
         applier.roll_back();
     }
     Ok(end)
+}
+
+/// Creates the stream of halves whenever it is missing, for ever: it is in memory, and goes with the servers.
+async fn keep_halves(context: &Context, fleet: &FleetSettings) {
+    let mut told = String::new();
+    loop {
+        if let Err(error) = create_halves(context, fleet).await {
+            let failure = error.to_string();
+            if failure != told {
+                warn!(target: FLEET_UNAVAILABLE, "no stream for halves of connections: {failure}; trying again");
+                told = failure;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn apply(
