@@ -23,6 +23,12 @@ pub trait Packet {
     /// beyond the linear part of the buffer).
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
 
+    /// As [`Packet::window`], at an offset that bytes of the frame decide, such as one behind options.
+    #[inline(always)]
+    fn far_window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.window(offset)
+    }
+
     /// Returns `count` (1 to 7) bytes at `offset` as a big-endian word, the first in the highest byte,
     /// padded with zeros.
     ///

@@ -158,6 +158,12 @@ impl<C: Context> Packet for Frame<'_, C> {
         linear_window(self.0, offset)
     }
 
+    /// One register for the check and the access: Linux 6.1 knows no bound of a copy.
+    #[inline(always)]
+    fn far_window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        linear_window(self.0, opaque(offset))
+    }
+
     #[inline(always)]
     fn head(&self, offset: usize, count: u32) -> Option<u64> {
         if let Some(bytes) = self.window::<8>(offset) {

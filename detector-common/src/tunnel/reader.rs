@@ -77,7 +77,7 @@ pub(super) struct Reader<'a, P> {
 impl<'a, P: Packet> Reader<'a, P> {
     #[inline(always)]
     pub(super) fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
-        self.packet.window(self.at)
+        self.packet.far_window(self.at)
     }
 
     #[inline(always)]
