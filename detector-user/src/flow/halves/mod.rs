@@ -1,7 +1,7 @@
 //! Halves: a connection whose two directions pass two gateways is seen half by each.
 //!
 //! In: the observations and handshake bytes of one direction each, from two taps with two clocks. Out: what one tap
-//! would have sent of the whole connection ([`compose`]). Not here: how halves meet.
+//! would have sent of the whole connection ([`compose()`]). Not here: how halves meet.
 
 mod clocks;
 mod compose;
