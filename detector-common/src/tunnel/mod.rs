@@ -67,7 +67,7 @@ pub fn inner<P: Packet>(packet: &P, link: LinkType) -> Option<Place> {
         packet,
         at: network.offset,
     };
-    match network.ether_type {
+    let place = match network.ether_type {
         IPV4 => in_ipv4(reader),
         IPV6 => in_ipv6(reader),
         MPLS_UNICAST | MPLS_MULTICAST => in_mpls(reader),
@@ -77,7 +77,8 @@ pub fn inner<P: Packet>(packet: &P, link: LinkType) -> Option<Place> {
             reader.inner(LinkType::Ethernet, TunnelKind::Pbb, None)
         }
         _ => None,
-    }
+    };
+    place.filter(|place| !place.is_last())
 }
 
 #[inline(always)]
