@@ -40,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
         min_confidence: 0.0,
         min_connections: 0,
         min_clients: 0,
+        min_gateways: 0,
         always: Patterns::default(),
         never,
         proxies: Vec::new(),
