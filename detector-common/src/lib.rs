@@ -25,5 +25,5 @@ pub mod packet;
 pub mod record;
 pub mod syn;
 pub mod tag_set;
-mod tracking;
+pub mod tracking;
 pub mod tunnel;

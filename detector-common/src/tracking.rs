@@ -62,7 +62,7 @@ const NOT_TLS: u32 = side_flags::NOT_TLS as u32;
 
 /// Whether `a` is before `b` in sequence space (RFC 9293 §3.4).
 #[inline(always)]
-pub(crate) fn before(a: u32, b: u32) -> bool {
+pub fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
@@ -416,7 +416,7 @@ pub(crate) fn track<'a>(
 /// Only the number of records on both sides counts; a refusal has fewer. In TLS 1.3 the server's
 /// flight is up to five encrypted records, its tickets are two, and its refusal is one.
 #[inline(always)]
-pub(crate) fn is_settled(flow: &Flow) -> bool {
+pub fn is_settled(flow: &Flow) -> bool {
     let [client, server] = &flow.sides;
     let (client, server) = (client.application_records, server.application_records);
     (client >= 4 && server >= 9) || (client >= 1 && server >= 24) || client >= 24

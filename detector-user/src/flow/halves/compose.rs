@@ -4,6 +4,7 @@ use detector_common::flow::{Flow, FlowKey, Record, Sender, Side, flow_flags, sid
 use detector_common::headers::tcp_flags;
 use detector_common::observation::{ChunkHead, Measured, Observation, baseline, events};
 use detector_common::syn::Syn;
+use detector_common::tracking::{before, is_settled};
 
 use super::clocks::offset_ns;
 use super::direction::{Direction, Placed, State};
@@ -303,11 +304,11 @@ impl Composer<'_> {
 fn raise(peer: &mut Side, limit: Option<u32>, ack: u32) {
     let further = ack.wrapping_sub(peer.next_seq);
     let is_further = peer.has(side_flags::SEEN) && further > 0 && further <= UNOBSERVED_MAX;
-    if !is_further || limit.is_some_and(|limit| is_before(limit, ack)) {
+    if !is_further || limit.is_some_and(|limit| before(limit, ack)) {
         return;
     }
     peer.next_seq = ack;
-    if peer.has(side_flags::SYNCED) && is_before(peer.header_seq, ack) {
+    if peer.has(side_flags::SYNCED) && before(peer.header_seq, ack) {
         // Records of it were not listed.
         peer.flags |= side_flags::GAP;
     }
@@ -317,7 +318,7 @@ fn raise(peer: &mut Side, limit: Option<u32>, ack: u32) {
 fn goes_on(measured: &Measured, peer: &Side) -> bool {
     measured.flags & tcp_flags::ACK != 0
         && measured.flags & tcp_flags::RST == 0
-        && is_before(peer.reset_end, measured.ack)
+        && before(peer.reset_end, measured.ack)
 }
 
 /// Whether enough went both ways: as the engine has it of a whole connection, or as it was of a half that the other
@@ -325,15 +326,13 @@ fn goes_on(measured: &Measured, peer: &Side) -> bool {
 fn has_settled(events: u16, sides: &[Side; 2]) -> bool {
     let [client, server] = sides;
     let is_reset = client.is_reset() || server.is_reset();
-    let (client, server) = (client.application_records, server.application_records);
-    let enough = (client >= 4 && server >= 9) || (client >= 1 && server >= 24) || client >= 24;
-    let half = events & events::SETTLED != 0 && client >= 1 && server >= 1;
-    !is_reset && (enough || half)
-}
-
-/// Whether `a` is before `b` in sequence space (RFC 9293 §3.4).
-const fn is_before(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() < 0
+    let whole = is_settled(&Flow {
+        sides: *sides,
+        ..Flow::default()
+    });
+    let answered = client.application_records >= 1 && server.application_records >= 1;
+    let half = events & events::SETTLED != 0 && answered;
+    !is_reset && (whole || half)
 }
 
 /// Returns both sides' records with their times, and their places among all.
