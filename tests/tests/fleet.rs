@@ -25,6 +25,8 @@ use detector_user::source::capture_tap::CaptureTap;
 use detector_user::verdict::{Cause, Endpoint, Verdict};
 use jiff::Timestamp;
 use lab::host::{Namespace, Process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::asymmetric::Asymmetric;
@@ -78,10 +80,10 @@ impl Server {
         });
     }
 
-    /// Kills it.
+    /// Ends it in order: a single server that is killed may lose what it has just acknowledged.
     fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
+            kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).unwrap();
             process.wait().unwrap();
         }
     }
