@@ -25,8 +25,8 @@ const QUIET: Ceiling = Ceiling {
     verified: 250_000,
 };
 const TALKATIVE: Ceiling = Ceiling {
-    translated: 44_500,
-    jited: 27_500,
+    translated: 46_000,
+    jited: 28_000,
     verified: 250_000,
 };
 

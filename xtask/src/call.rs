@@ -100,10 +100,10 @@ pub fn bench(quick: bool, only: Option<&str>, against: Option<&str>) -> anyhow::
     run(&mut bench, "the bench did not run to its end")
 }
 
-/// Frames that each program and the host's engine run, in a million of both together.
+/// Frames of each program, with and without halves, and of the host's engine.
 const FRAMES: &str = "500000";
 
-/// Runs a million frames through both engines, kills the agent a hundred times, lets it reach its memory limit, and
+/// Runs two million frames through both engines, kills the agent a hundred times, lets it reach its memory limit, and
 /// floods a gateway: all, or the part that `only` is in the name of.
 ///
 /// # Errors

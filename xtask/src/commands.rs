@@ -366,7 +366,7 @@ fn fuzz() -> Command {
 fn chaos() -> Command {
     command(
         "chaos",
-        "Flood a gateway, kill the agent a hundred times, let it reach its memory limit, and run a million frames through both engines; needs root",
+        "Flood a gateway, kill the agent a hundred times, let it reach its memory limit, and run two million frames through both engines; needs root",
     )
     .arg(option(
         "only",

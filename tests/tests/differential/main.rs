@@ -575,6 +575,20 @@ fn damaged(mut frame: Vec<u8>, random: &mut Random) -> Vec<u8> {
     frame
 }
 
+/// Returns the counters, with frames that are not IP among those that are not TCP: damage can make a protocol that of
+/// a tunnel, into which captures look, and taps only where they are told to.
+fn counts(counters: Vec<(Counter, u64)>) -> Vec<(Counter, u64)> {
+    let not_tcp = [Counter::NotIp, Counter::NotTcp];
+    let (together, mut counts): (Vec<_>, Vec<_>) = counters
+        .into_iter()
+        .partition(|(counter, _)| not_tcp.contains(counter));
+    counts.push((
+        Counter::NotTcp,
+        together.iter().map(|(_, count)| count).sum(),
+    ));
+    counts
+}
+
 /// Runs generated and mutated frames of mixed conversations through both; demands the same of every frame.
 fn told_the_same(program: Program, halves: bool, seed: u64, frames: u64) {
     let mut random = Random::new(seed);
@@ -627,7 +641,11 @@ fn told_the_same(program: Program, halves: bool, seed: u64, frames: u64) {
         }
         last.push_back(frame);
     }
-    assert_eq!(kernel.counters().unwrap(), host.counters(), "seed {seed}");
+    assert_eq!(
+        counts(kernel.counters().unwrap()),
+        counts(host.counters()),
+        "seed {seed}"
+    );
     let of = |wanted| {
         host.counters()
             .iter()
