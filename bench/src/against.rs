@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::captures::{Capture, MIX, Mix, cost};
+use crate::captures::{Capture, MIX, Mix, SHORT, cost};
 use crate::kernel::passing_packets;
 use instructions::count;
 use objects::Object;
@@ -25,14 +25,6 @@ pub(crate) struct Other {
 
 /// Packets of one run in the kernel.
 const PACKETS: u32 = 400_000;
-/// Connections with one request each.
-const SHORT: Mix = Mix {
-    packets: 100_000,
-    turns: 1,
-    answer: 1000,
-    ..MIX
-};
-
 /// Prints a table.
 pub(crate) fn compare(other: &Other, agent: &Path, quick: bool) -> anyhow::Result<()> {
     println!("| case | other revision | this | this by the other's: median, least to most |");
@@ -73,7 +65,13 @@ fn captures(other: &Other, agent: &Path, quick: bool) -> anyhow::Result<()> {
     let packets = if quick { 100_000 } else { 400_000 };
     for (name, mix) in [
         ("data of long connections", Mix { packets, ..MIX }),
-        ("short connections", SHORT),
+        (
+            "short connections",
+            Mix {
+                packets: packets / 4,
+                ..SHORT
+            },
+        ),
     ] {
         let capture = mix.write(&folder.path().join("capture.pcap"))?;
         let pcap = |agent: &Path| pcap(agent, &capture);

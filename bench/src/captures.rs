@@ -1,6 +1,7 @@
 //! The speed of reading captures, beside others on the same file, and how that grows.
 
 mod cost;
+mod side_by_side;
 mod traffic;
 
 use std::path::Path;
@@ -11,7 +12,7 @@ use anyhow::Context;
 use crate::table::{Goal, Row, Table};
 use cost::Cost;
 pub(crate) use cost::cost;
-pub(crate) use traffic::{Capture, MIX, Mix};
+pub(crate) use traffic::{Capture, MIX, Mix, SHORT};
 
 /// The others, the work of each on the file, and the factor by which the agent is to be faster.
 const OTHERS: [(&str, &str, &[&str], f64); 3] = [
@@ -39,11 +40,17 @@ pub(crate) fn measure(table: &mut Table, agent: &Path, quick: bool) -> anyhow::R
         rounds: if quick { 3 } else { 7 },
     };
     let packets = if quick { 200_000 } else { MIX.packets };
-    let capture = bench.write(Mix { packets, ..MIX })?;
-    bench.beside_others(table, &capture)?;
+    for (name, mix) in [("", MIX), (", short connections", SHORT)] {
+        let capture = bench.write(Mix { packets, ..mix })?;
+        bench.beside_others(table, &capture, name)?;
+        bench.two_cores(table, &capture, name)?;
+    }
+    bench.start(table)?;
     if !quick {
+        let capture = bench.write(MIX)?;
         bench.threads(table, &capture)?;
-        drop(capture);
+        bench.compressed(table, &capture)?;
+        bench.many_files(table)?;
         bench.length(table)?;
         bench.concurrency(table)?;
         bench.records(table)?;
@@ -86,7 +93,12 @@ impl Bench<'_> {
         Ok(median(&rounds, |cost| cost.cpu) / capture.packets as f64 * 1e9)
     }
 
-    fn beside_others(&self, table: &mut Table, capture: &Capture) -> anyhow::Result<()> {
+    fn beside_others(
+        &self,
+        table: &mut Table,
+        capture: &Capture,
+        name: &str,
+    ) -> anyhow::Result<()> {
         let mut ours = Vec::new();
         let mut others = OTHERS.map(|_| Vec::new());
         for round in 0..self.rounds {
@@ -101,18 +113,21 @@ impl Bench<'_> {
         }
         let seconds = median(&ours, |cost| cost.cpu);
         let rate = |seconds: f64| capture.packets as f64 / seconds / 1e6;
-        for ((program, name, _, goal), costs) in OTHERS.iter().zip(others) {
+        for ((program, of, _, goal), costs) in OTHERS.iter().zip(others) {
             let costs: Result<Vec<Cost>, _> = costs.into_iter().collect();
             let (reference, ratio) = match costs {
                 Ok(costs) => {
                     let other = median(&costs, |cost| cost.cpu);
-                    let reference = format!("{name} {:.3} M packets/s", rate(other));
+                    let reference = format!("{of} {:.3} M packets/s", rate(other));
                     (reference, Some(other / seconds))
                 }
                 Err(error) => (format!("no {program} here ({error:#})"), None),
             };
             table.add(Row {
-                what: format!("`tlswhy pcap`, {} packets, per CPU-second", capture.packets),
+                what: format!(
+                    "`tlswhy pcap`, {} packets{name}, per CPU-second",
+                    capture.packets
+                ),
                 figure: format!(
                     "{:.2} M packets/s, {:.2} GB/s",
                     rate(seconds),

@@ -36,6 +36,12 @@ struct Payload {
 const ALERT_MAX: usize = 5 + 16 + 2 + 48 + 256;
 
 impl Glance {
+    /// Returns the offset in the frame of the first byte behind its TCP header.
+    #[inline(always)]
+    pub const fn payload_offset(&self) -> usize {
+        self.payload.offset
+    }
+
     /// Whether the segment cannot begin or end a flow: its payload, if any, begins with neither a
     /// handshake nor an alert record. `false` also if that byte cannot be read.
     ///

@@ -51,6 +51,26 @@ pub(crate) fn cost(command: &mut Command) -> anyhow::Result<Cost> {
     })
 }
 
+/// Runs a command that takes milliseconds: its memory is not looked at, which would take as long.
+pub(crate) fn brief_cost(command: &mut Command) -> anyhow::Result<Cost> {
+    let before = children_cpu()?;
+    let start = Instant::now();
+    let status = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    let wall = start.elapsed().as_secs_f64();
+    if !status.success() {
+        bail!("{:?} ended with {status}", command.get_program());
+    }
+    Ok(Cost {
+        cpu: children_cpu()? - before,
+        wall,
+        memory: 0.0,
+    })
+}
+
 fn children_cpu() -> anyhow::Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;

@@ -30,22 +30,33 @@ pub(crate) struct Mix {
     pub(crate) answer: usize,
     /// Records in which an answer comes.
     pub(crate) records: usize,
+    /// Number of the first connection; a capture with later ones begins so many seconds later.
+    pub(crate) first: u32,
 }
 
-/// As gateways see it: most packets are data of connections that work, 568 bytes on average.
+/// As gateways see it: most packets are data of connections that work, 568 bytes on average, 209 packets in each
+/// connection.
 pub(crate) const MIX: Mix = Mix {
     packets: 1_000_000,
     at_once: 64,
     turns: 30,
     answer: 3320,
     records: 1,
+    first: 1,
+};
+
+/// Connections with one request each, 16 packets on average.
+pub(crate) const SHORT: Mix = Mix {
+    turns: 1,
+    answer: 1000,
+    ..MIX
 };
 
 impl Mix {
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<Capture> {
         let failed = || format!("cannot write {}", path.display());
-        let mut writer = Writer::create(path).with_context(failed)?;
-        let mut next = 1;
+        let mut writer = Writer::create(path, self.first).with_context(failed)?;
+        let mut next = self.first;
         while writer.packets < self.packets {
             let mut connections: Vec<Connection> =
                 (next..next + self.at_once).map(Connection::new).collect();
@@ -73,7 +84,38 @@ struct Connection {
     talk: Conversation,
     number: u32,
     step: u32,
+    bytes: Bytes,
 }
+
+/// Bytes as of ciphertext, the same in each run.
+struct Bytes(u64);
+
+impl Bytes {
+    fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    fn many(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    /// Fills by xorshift.
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// Offset of the random in a record with a hello.
+const RANDOM: usize = 11;
 
 impl Connection {
     fn new(number: u32) -> Self {
@@ -93,26 +135,32 @@ impl Connection {
             talk,
             number,
             step: 0,
+            bytes: Bytes(u64::from(number) << 32 | 0x9e37_79b9),
         }
     }
 
     /// Returns the next segments, sent at once; nothing at the end. Every twentieth client refuses
     /// the certificate.
     fn next(&mut self, mix: &Mix) -> Vec<Vec<u8>> {
-        let talk = &mut self.talk;
+        let (talk, bytes) = (&mut self.talk, &mut self.bytes);
         let step = self.step;
         self.step += 1;
         let refuses = self.number.is_multiple_of(20);
         match step {
             0 => {
                 let name = format!("name{}.test", self.number % 300);
-                let hello = talk.data(From::Client, &tls::client_hello(&name, 500));
+                let mut hello = tls::client_hello(&name, 500);
+                hello[RANDOM..RANDOM + 32].copy_from_slice(&bytes.take::<32>());
+                let hello = talk.data(From::Client, &hello);
                 vec![hello, talk.ack(From::Server)]
             }
             1 => {
+                let mut server_hello = tls::server_hello(0xc02f, false);
+                server_hello[RANDOM..RANDOM + 32].copy_from_slice(&bytes.take::<32>());
+                let mut of_name = Bytes(u64::from(self.number % 300) + 1);
                 let flight = [
-                    tls::server_hello(0xc02f, false),
-                    tls::record(22, &tls::message(11, &[7; 2800])),
+                    server_hello,
+                    tls::record(22, &tls::message(11, &of_name.many(2800))),
                     tls::record(22, &tls::message(14, &[])),
                 ];
                 let mut frames = talk.pieces(From::Server, &flight.concat(), 1448);
@@ -126,15 +174,16 @@ impl Connection {
             ],
             _ if refuses => Vec::new(),
             2 => {
-                let finished = [tls::record(20, &[1]), tls::record(22, &[9; 40])].concat();
+                let finished =
+                    [tls::record(20, &[1]), tls::record(22, &bytes.take::<40>())].concat();
                 vec![
                     talk.data(From::Client, &finished),
                     talk.data(From::Server, &finished),
                 ]
             }
-            _ if step < 3 + mix.turns => turn(talk, mix),
+            _ if step < 3 + mix.turns => turn(talk, bytes, mix),
             _ if step == 3 + mix.turns => vec![
-                talk.data(From::Client, &tls::record(21, &[3; 26])),
+                talk.data(From::Client, &tls::record(21, &bytes.take::<26>())),
                 talk.fin(From::Client),
                 talk.fin(From::Server),
             ],
@@ -144,13 +193,14 @@ impl Connection {
 }
 
 /// Returns a request and its answer.
-fn turn(talk: &mut Conversation, mix: &Mix) -> Vec<Vec<u8>> {
+fn turn(talk: &mut Conversation, bytes: &mut Bytes, mix: &Mix) -> Vec<Vec<u8>> {
     let mut frames = vec![
-        talk.data(From::Client, &tls::record(23, &[1; 180])),
+        talk.data(From::Client, &tls::record(23, &bytes.take::<180>())),
         talk.ack(From::Server),
     ];
-    let answer = tls::record(23, &vec![2; mix.answer / mix.records]).repeat(mix.records);
-    frames.extend(talk.pieces(From::Server, &answer, 1448));
+    let records = (0..mix.records).map(|_| tls::record(23, &bytes.many(mix.answer / mix.records)));
+    let answer: Vec<Vec<u8>> = records.collect();
+    frames.extend(talk.pieces(From::Server, &answer.concat(), 1448));
     frames.push(talk.ack(From::Client));
     frames.push(talk.ack(From::Client));
     frames
@@ -159,17 +209,19 @@ fn turn(talk: &mut Conversation, mix: &Mix) -> Vec<Vec<u8>> {
 /// Writes classic pcap: microseconds, little-endian, version 2.4, Ethernet.
 struct Writer {
     out: BufWriter<File>,
+    begin_s: u64,
     packets: u64,
     bytes: u64,
 }
 
 impl Writer {
-    fn create(path: &Path) -> std::io::Result<Self> {
+    fn create(path: &Path, later_s: u32) -> std::io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         out.write_all(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
         out.write_all(&[0, 0, 4, 0, 1, 0, 0, 0])?;
         Ok(Self {
             out,
+            begin_s: 1_700_000_000 + u64::from(later_s),
             packets: 0,
             bytes: 24,
         })
@@ -179,7 +231,7 @@ impl Writer {
         self.packets += 1;
         let time = self.packets * 20;
         let header = [
-            (1_700_000_000 + time / 1_000_000) as u32,
+            (self.begin_s + time / 1_000_000) as u32,
             (time % 1_000_000) as u32,
             frame.len() as u32,
             frame.len() as u32,

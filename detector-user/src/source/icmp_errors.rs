@@ -47,6 +47,12 @@ struct Quote {
 }
 
 impl IcmpErrors {
+    /// Whether no errors are remembered.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads a frame without TCP; true if it is an error about TCP. `flow_of` returns the flow of a key,
     /// watched or settled.
     pub(super) fn read(

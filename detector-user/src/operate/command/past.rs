@@ -25,7 +25,7 @@ pub(super) fn open(arguments: &PastArgs) -> anyhow::Result<(Past, bool)> {
         let knowledge = Knowledge::from(arguments.knowledge.clone());
         let mut captures = arguments.captures.clone();
         pcap::leave_out_repeats(&mut Vec::new(), &mut captures);
-        return judge(&rounds(&[], &captures), knowledge);
+        return judge(&rounds(&[], &captures, pcap::cores()), knowledge);
     }
     Ok((Past::open(&database(arguments)?)?, true))
 }

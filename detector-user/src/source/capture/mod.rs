@@ -7,13 +7,16 @@
 //! The reader accepts the same as libpcap and Wireshark: a frame may be longer than the file's
 //! snapshot length, time may go backwards, link types may be unknown.
 
+mod decompression;
 mod erf;
 mod error;
 mod interface;
 mod link_type;
 mod pcap;
 mod pcapng;
+mod pieces;
 mod record;
+mod scout;
 mod snoop;
 mod source;
 #[cfg(test)]
@@ -28,6 +31,7 @@ use self::erf::Erf;
 use self::pcap::Pcap;
 use self::pcapng::PcapNg;
 use self::record::{FrameRecord, Step};
+use self::scout::scout;
 use self::snoop::Snoop;
 use self::source::{Source, describe_foreign};
 use self::window::Window;
@@ -102,6 +106,26 @@ impl Format {
             Self::PcapNg(pcapng) => pcapng.step(data),
             Self::Snoop(snoop) => snoop.step(data),
             Self::Erf(erf) => erf.step(data),
+        }
+    }
+
+    /// Returns the length of the record at the start of `data`, by its header alone.
+    #[inline]
+    fn record_len(&self, data: &[u8]) -> Option<usize> {
+        match self {
+            Self::Pcap(pcap) => pcap.record_len(data),
+            Self::PcapNg(pcapng) => pcapng.record_len(data),
+            Self::Snoop(_) | Self::Erf(_) => None,
+        }
+    }
+
+    /// Returns the place in `searched` of what looks like the header of a record like the one at the start of
+    /// `record`.
+    fn find_record(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
+        match self {
+            Self::Pcap(pcap) => pcap.find_record(record, searched),
+            Self::PcapNg(pcapng) => pcapng.find_record(searched),
+            Self::Snoop(_) | Self::Erf(_) => None,
         }
     }
 }
@@ -230,6 +254,9 @@ impl CaptureFile {
 
     fn next_record(&mut self) -> Result<Option<FrameRecord>, CaptureError> {
         while !self.finished {
+            if let Some(bytes) = self.window.begin_scouting() {
+                scout(&self.format, bytes);
+            }
             match self.format.step(self.window.unread()) {
                 Step::Frame(record) => return Ok(Some(record)),
                 Step::Skip(len) => {

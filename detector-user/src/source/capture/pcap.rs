@@ -3,6 +3,8 @@
 //! Format: draft-ietf-opsawg-pcap. The crate pcap-parser does not serve: it cannot tell a false length
 //! from a record that has not arrived yet.
 
+use memchr::memmem;
+
 use super::LinkType;
 use super::record::{ByteOrder, FrameRecord, MAX_FRAME, Step};
 
@@ -95,6 +97,34 @@ impl Pcap {
             interface: 0,
             link_type: self.link_type,
             original_len,
+        })
+    }
+
+    /// Returns the length of the record at the start of `data`, by its header alone.
+    #[inline]
+    pub(super) fn record_len(&self, data: &[u8]) -> Option<usize> {
+        let [_, _, captured_len, _] = self.order.words(data)?;
+        (captured_len <= MAX_FRAME).then_some(self.record_header + captured_len as usize)
+    }
+
+    /// Returns the place in `searched` of what looks like a record's header: with a time near that of the one at
+    /// the start of `record`, and lengths that agree.
+    pub(super) fn find_record(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
+        let [near, ..] = self.order.words::<4>(record)?;
+        // The high half tells half a day.
+        let half = (near >> 16) as u16;
+        let (at, half) = match self.order {
+            ByteOrder::Little => (2, half.to_le_bytes()),
+            ByteOrder::Big => (0, half.to_be_bytes()),
+        };
+        let mut places = memmem::find_iter(searched.get(at..)?, &half);
+        places.find_map(|place| {
+            let [_, fraction, captured_len, original_len] =
+                self.order.words(searched.get(place..)?)?;
+            let is_plausible = u64::from(fraction) * self.fraction_ns < 1_000_000_000
+                && (1..=original_len).contains(&captured_len)
+                && original_len <= MAX_FRAME;
+            is_plausible.then_some(place)
         })
     }
 

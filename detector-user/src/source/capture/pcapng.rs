@@ -61,6 +61,31 @@ impl PcapNg {
         self.block(data).unwrap_or_else(Step::Corrupt)
     }
 
+    /// Returns the length of the block at the start of `data`, by its header alone.
+    #[inline]
+    pub(super) fn record_len(&self, data: &[u8]) -> Option<usize> {
+        let [_, len] = self.order.words(data)?;
+        let is_plausible = (BLOCK_HEADER as u32..=MAX_BLOCK).contains(&len);
+        is_plausible.then_some(len.next_multiple_of(4) as usize)
+    }
+
+    /// Returns the place in `searched`, which begins where a block may begin, of what looks like an Enhanced Packet
+    /// Block whose lengths agree.
+    pub(super) fn find_record(&self, searched: &[u8]) -> Option<usize> {
+        (0..searched.len()).step_by(4).find(|place| {
+            let block = searched.get(*place..).unwrap_or_default();
+            let Some([ENHANCED_PACKET, len, _, _, _, captured_len, original_len]) =
+                self.order.words(block)
+            else {
+                return false;
+            };
+            let padded = captured_len.next_multiple_of(4);
+            (1..=MAX_FRAME).contains(&captured_len)
+                && captured_len <= original_len
+                && (padded..padded + 1024).contains(&len)
+        })
+    }
+
     fn block(&mut self, data: &[u8]) -> Result<Step, String> {
         if Self::recognises(data.first_chunk().copied().unwrap_or_default()) {
             if data.len() < SECTION_START {

@@ -6,12 +6,18 @@ use std::io;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 
-use super::source::{Compression, Source};
+use super::decompression::Compression;
+use super::pieces::Piece;
+use super::scout::REACH;
+use super::source::{Source, Stream};
 
 /// Bytes that are asked for at once.
 const READ_SIZE: usize = 256 * 1024;
 /// Bytes of a mapped file that are given back at once when they were read, and fetched ahead.
-const STRIDE: usize = 8 << 20;
+const STRIDE: usize = 1 << 20;
+/// Bytes that the kernel maps for one fault, by default (`fault_around_bytes`). That is three times as fast as
+/// `MADV_POPULATE_READ`, which maps page by page.
+const FAULT: usize = 64 * 1024;
 
 /// The unread part of a capture that is in memory, in one piece.
 pub(super) struct Window {
@@ -21,6 +27,8 @@ pub(super) struct Window {
     end: usize,
     /// Offset of `start` in the capture.
     offset: u64,
+    /// Up to here records were [looked for ahead](super::scout).
+    scouted: usize,
 }
 
 enum Bytes {
@@ -44,11 +52,13 @@ impl Window {
         Self {
             bytes: Bytes::Stream {
                 source,
-                buffer: vec![0; READ_SIZE],
+                buffer: Vec::new(),
             },
             start: 0,
             end: 0,
             offset: 0,
+            // Bytes that were read or decompressed just now are in a near cache.
+            scouted: usize::MAX,
         }
     }
 
@@ -77,6 +87,7 @@ impl Window {
             bytes: Bytes::Map(mapped),
             start: 0,
             offset: 0,
+            scouted: 0,
         })
     }
 
@@ -87,6 +98,16 @@ impl Window {
             .all()
             .get(self.start..self.end)
             .unwrap_or_default()
+    }
+
+    /// Returns the bytes in which to look ahead, if that is due.
+    #[inline]
+    pub(super) fn begin_scouting(&mut self) -> Option<&[u8]> {
+        if self.start < self.scouted {
+            return None;
+        }
+        self.scouted = self.start + REACH;
+        self.unread().get(..REACH)
     }
 
     /// Returns the offset in the capture of the first unread byte.
@@ -110,9 +131,6 @@ impl Window {
         self.offset += (self.start - from) as u64;
         if let Bytes::Map(mapped) = &mut self.bytes {
             mapped.advise(from);
-            if let Some(next) = mapped.map.get(self.start..) {
-                prefetch(next);
-            }
         }
         self.bytes.all().get(from..self.start).unwrap_or_default()
     }
@@ -120,27 +138,80 @@ impl Window {
     /// Reads until at least `needed` unread bytes are in memory; `false` where the capture ends
     /// before. It does not wait for more than is needed, so a live pipe is followed at once.
     pub(super) fn fill(&mut self, needed: usize) -> io::Result<bool> {
-        let Bytes::Stream { source, buffer } = &mut self.bytes else {
-            return Ok(self.end - self.start >= needed);
-        };
         while self.end - self.start < needed {
-            if self.start > 0 {
-                buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.start = 0;
+            let is_more = match &mut self.bytes {
+                Bytes::Map(_) => false,
+                Bytes::Stream { source, .. } => match &mut source.stream {
+                    Stream::Plain(_) => self.read()?,
+                    Stream::Pieces(pieces) => match pieces.next()? {
+                        Some(piece) => self.append(piece),
+                        None => false,
+                    },
+                },
+            };
+            if !is_more {
+                return Ok(false);
             }
-            if self.end == buffer.len() {
-                buffer.resize(buffer.len() * 2, 0);
-            }
-            let room = buffer.get_mut(self.end..).unwrap_or_default();
-            match source.read(room) {
-                Ok(0) => return Ok(false),
-                Ok(read) => self.end += read,
+        }
+        Ok(true)
+    }
+
+    /// Reads once behind the unread bytes; `false` at the end.
+    fn read(&mut self) -> io::Result<bool> {
+        let Bytes::Stream { source, buffer } = &mut self.bytes else {
+            return Ok(false);
+        };
+        let Stream::Plain(reader) = &mut source.stream else {
+            return Ok(false);
+        };
+        if self.start > 0 {
+            buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == buffer.len() {
+            buffer.resize((buffer.len() * 2).max(READ_SIZE), 0);
+        }
+        let room = buffer.get_mut(self.end..).unwrap_or_default();
+        loop {
+            match reader.read(room) {
+                Ok(read) => {
+                    self.end += read;
+                    return Ok(read > 0);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+    }
+
+    /// Adds a piece behind the unread bytes, which are few in most cases: they are moved before it.
+    fn append(&mut self, piece: Piece) -> bool {
+        let Bytes::Stream { source, buffer } = &mut self.bytes else {
+            return false;
+        };
+        let Piece {
+            buffer: mut next,
+            end,
+        } = piece;
+        let left = buffer.get(self.start..self.end).unwrap_or_default();
+        let before = Piece::START.checked_sub(left.len());
+        if let Some(room) = before.and_then(|at| next.get_mut(at..Piece::START)) {
+            room.copy_from_slice(left);
+            self.start = Piece::START - left.len();
+            self.end = end;
+            std::mem::swap(buffer, &mut next);
+        } else {
+            buffer.truncate(self.end);
+            buffer.drain(..self.start);
+            buffer.extend_from_slice(next.get(Piece::START..end).unwrap_or_default());
+            self.start = 0;
+            self.end = buffer.len();
+        }
+        if let Stream::Pieces(pieces) = &source.stream {
+            pieces.reuse(next);
+        }
+        true
     }
 
     #[cfg(test)]
@@ -152,21 +223,21 @@ impl Window {
     }
 }
 
-/// Asks for the next record's header and the frame's own, which lie in the first 128 bytes, while
-/// this frame is looked at: to wait for them is much of what reading a mapped capture costs.
+/// Asks for the first bytes of a record: its own header, and the frame's up to the first byte of payload, which
+/// are some 130 bytes.
 #[inline]
-fn prefetch(bytes: &[u8]) {
+pub(super) fn prefetch(record: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; it reads nothing and faults on no address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast());
-            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(64).cast());
+        let start = record.as_ptr();
+        for offset in [0, 64, 96] {
+            // SAFETY: a hint; it reads nothing and faults on no address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset).cast()) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    std::hint::black_box(bytes.first().copied());
+    std::hint::black_box((record.first().copied(), record.get(96).copied()));
 }
 
 impl Bytes {
@@ -185,11 +256,12 @@ impl Mapped {
     #[inline]
     fn advise(&mut self, at: usize) {
         if at + STRIDE / 2 >= self.fetched && self.fetched < self.map.len() {
-            let len = STRIDE.min(self.map.len() - self.fetched);
-            let _ = self
-                .map
-                .advise_range(Advice::PopulateRead, self.fetched, len);
-            self.fetched += len;
+            let end = self.map.len().min(self.fetched + STRIDE);
+            let ahead = self.map.get(self.fetched..end).unwrap_or_default();
+            for page in ahead.iter().step_by(FAULT) {
+                std::hint::black_box(*page);
+            }
+            self.fetched = end;
         }
         if at >= self.released + 2 * STRIDE {
             // SAFETY: pages of a file that is mapped to be read come back as they were.

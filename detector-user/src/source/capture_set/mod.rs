@@ -14,6 +14,9 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use self::kinship::relatives;
 use self::lanes::Lanes;
@@ -52,9 +55,10 @@ impl TapCapture {
 pub type Round = Vec<TapCapture>;
 
 /// Returns the captures in rounds. `named` are those of named taps of one gateway; of `files` taps of one
-/// gateway are recognised, and rounds are in the order of their beginnings.
+/// gateway are recognised, and rounds are in the order of their beginnings, whatever the number of threads that
+/// look at the files.
 #[must_use]
-pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
+pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf], threads: usize) -> Vec<Round> {
     let mut rounds = Vec::new();
     let mut taps: Vec<&str> = Vec::new();
     let mut of_names = Round::new();
@@ -73,7 +77,7 @@ pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
     if !of_names.is_empty() {
         rounds.push(of_names);
     }
-    rounds.extend(guessed(files, taps.len() as u32));
+    rounds.extend(guessed(files, taps.len() as u32, threads));
     let named = named.iter().map(|(_, path)| path);
     let ends = Ends::new(named.chain(files).cloned());
     for capture in rounds.iter_mut().flatten() {
@@ -83,18 +87,14 @@ pub fn rounds(named: &[(String, PathBuf)], files: &[PathBuf]) -> Vec<Round> {
 }
 
 /// Recognises taps of one gateway, and numbers them from `first_tap`.
-fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
+fn guessed(files: &[PathBuf], first_tap: u32, threads: usize) -> Vec<Round> {
     if files.len() < 2 {
         return files
             .iter()
             .map(|path| vec![alone(path, first_tap)])
             .collect();
     }
-    // A stream can be read once only.
-    let outlines: Vec<Option<Outline>> = files
-        .iter()
-        .map(|path| path.is_file().then(|| Outline::read(path)).flatten())
-        .collect();
+    let outlines = outlines(files, threads);
     let related = relatives(&outlines);
     let mut lanes = Lanes::default();
     let mut rounds = Vec::new();
@@ -121,6 +121,28 @@ fn guessed(files: &[PathBuf], first_tap: u32) -> Vec<Round> {
         rounds.push(captures.collect());
     }
     rounds
+}
+
+/// Reads the outlines of captures, of several at the same time. A stream has none: it can be read once only.
+fn outlines(files: &[PathBuf], threads: usize) -> Vec<Option<Outline>> {
+    let outlines: Vec<OnceLock<Outline>> = files.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let read = || {
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let (Some(path), Some(outline)) = (files.get(at), outlines.get(at))
+        {
+            let read = path.is_file().then(|| Outline::read(path)).flatten();
+            read.map(|read| outline.set(read));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(files.len()) {
+            // Without another thread, this one reads all.
+            let _ = thread::Builder::new().spawn_scoped(scope, read);
+        }
+        read();
+    });
+    outlines.into_iter().map(OnceLock::into_inner).collect()
 }
 
 /// Sorts groups by their beginnings. One without a time, such as a stream, keeps its place behind the one before.

@@ -76,7 +76,7 @@ fn planned(files: &[PathBuf]) -> Vec<Vec<(String, u32)>> {
     let round = |round: Round| -> Vec<(String, u32)> {
         round.iter().map(|it| (name(&it.path), it.tap)).collect()
     };
-    rounds(&[], files).into_iter().map(round).collect()
+    rounds(&[], files, 2).into_iter().map(round).collect()
 }
 
 fn expected(rounds: &[&[(&str, u32)]]) -> Vec<Vec<(String, u32)>> {
@@ -206,7 +206,7 @@ fn the_two_directions_of_a_connection_belong_together() {
 fn named_taps_are_of_one_gateway() {
     let named = [("lan", "a"), ("wan", "b"), ("lan", "c")];
     let named = named.map(|(name, path)| (name.to_owned(), PathBuf::from(path)));
-    let rounds = rounds(&named, &[PathBuf::from("-")]);
+    let rounds = rounds(&named, &[PathBuf::from("-")], 2);
     let taps: Vec<Vec<u32>> = rounds
         .iter()
         .map(|round| round.iter().map(|it| it.tap).collect())
@@ -251,7 +251,7 @@ fn captures_of_one_name_are_told_apart_by_their_folders() {
         "-",
     ];
     let files = paths.map(PathBuf::from);
-    let rounds = rounds(&[], &files);
+    let rounds = rounds(&[], &files, 2);
     let labels: Vec<&str> = rounds
         .iter()
         .flatten()

@@ -2,31 +2,36 @@
 
 mod midway;
 mod paths;
+mod syn_slots;
 mod tables;
+mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use detector_common::counter::Counter;
 use detector_common::engine::{Output, Tables, inspect};
+use detector_common::fast_path::glance;
 use detector_common::flow::{FlowKey, Sender};
 use detector_common::headers::{self, Segment, Tap, walk};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
-use detector_common::record::ALERT;
+use detector_common::record::{ALERT, HANDSHAKE};
 use detector_common::tunnel::innermost;
 
 use self::paths::Paths;
 use self::tables::LruTables;
 use crate::flow::receiver::Receiver;
-use crate::source::capture::Frame;
+use crate::source::capture::{Frame, LinkType};
 use crate::source::icmp_errors::IcmpErrors;
 use crate::source::link_header::peel;
-use crate::source::preambles::Preambles;
+use crate::source::preambles::{self, Preambles};
 use crate::source::unread::Unread;
 
-/// Sets of tags of watched flows. Memory that no flow's tag touched is not taken.
+/// Maximum number of sets of tags of watched flows.
 const TAG_SETS: usize = 1 << 19;
-/// Maximum number of settled flows, likewise.
+/// Maximum number of settled flows.
 pub const SETTLED_MAX: usize = 1 << 20;
 
 /// The engine and its tables, in this process.
@@ -89,11 +94,11 @@ impl Default for CaptureTap {
 }
 
 impl CaptureTap {
-    /// Creates a tap with a number of sets of tags of watched flows: with few, more packets are looked up
-    /// in vain, and nothing else changes.
-    pub fn with_tag_sets(tag_sets: usize) -> Self {
+    /// Creates a tap with a maximum number of sets of tags of watched flows: with few, more packets are looked
+    /// up in vain, and nothing else changes.
+    pub fn with_tag_sets(tag_sets_max: usize) -> Self {
         Self {
-            tables: LruTables::new(tag_sets),
+            tables: LruTables::new(tag_sets_max),
             preambles: Preambles::default(),
             icmp_errors: IcmpErrors::default(),
             counters: [0; Counter::COUNT],
@@ -129,7 +134,49 @@ impl CaptureTap {
 
     /// Runs the engine on a frame of any link type, as a capture has it. Connections are followed also
     /// where the capture shows their directions in different places, or missed their ClientHello.
+    #[inline]
     pub fn capture_frame(&mut self, frame: &Frame<'_>, receiver: &mut impl Receiver) {
+        if self.is_uneventful(frame) {
+            self.now_ns = self.now_ns.max(frame.time_ns);
+            return add(&mut self.counters, Counter::Unwatched);
+        }
+        self.examine(frame, receiver);
+    }
+
+    /// Whether a frame is of no watched flow and begins nothing: a look at the places where most frames have
+    /// their headers. It answers nothing but what [`Self::examine`] would find.
+    #[inline(always)]
+    fn is_uneventful(&mut self, frame: &Frame<'_>) -> bool {
+        let is_looked_for = frame.link_type == LinkType::ETHERNET
+            && self.preambles.is_empty()
+            && self.icmp_errors.is_empty()
+            && self.paths.is_all_of(frame.interface);
+        if !is_looked_for {
+            return false;
+        }
+        let packet = CapturedPacket {
+            bytes: frame.captured,
+            wire_len: frame.original_len,
+        };
+        let tap = Tap {
+            link: headers::LinkType::Ethernet,
+            interface: frame.interface,
+            egress: false,
+            vlan_in_key: self.vlan_in_key,
+            tunnel: 0,
+        };
+        let Some(glance) = glance(&packet, &tap) else {
+            return false;
+        };
+        // Padding of the frame is looked at as well, as it is elsewhere.
+        let begins = frame.captured.get(glance.payload_offset());
+        let begins = begins
+            .is_some_and(|it| matches!(*it, ALERT | HANDSHAKE) || preambles::may_be_first(*it));
+        !begins && glance.is_uneventful(&packet, |_| false) && !self.tables.may_watch(&glance.key)
+    }
+
+    /// Looks at a frame for all that captures show.
+    fn examine(&mut self, frame: &Frame<'_>, receiver: &mut impl Receiver) {
         let (offset, link) = match peel(frame.link_type, frame.captured) {
             Ok(peeled) => peeled,
             Err(unread) => return self.count_unread(unread),

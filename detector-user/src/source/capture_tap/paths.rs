@@ -69,6 +69,12 @@ impl Paths {
         same && self.places.len() == 1
     }
 
+    /// Whether all frames were seen on one interface without a VLAN tag so far, and it is this one.
+    #[inline]
+    pub(super) fn is_all_of(&self, interface: u32) -> bool {
+        self.mark == Some((interface, [0; 4])) && self.places.len() == 1
+    }
+
     /// Returns the key of the connection that a segment is the unseen other direction of, if its own key
     /// is of none.
     pub(super) fn elsewhere(&mut self, segment: &Segment, tables: &LruTables) -> Option<FlowKey> {

@@ -3,37 +3,35 @@
 use detector_common::engine::Tables;
 use detector_common::flow::{Flow, FlowKey, Settled, Watched};
 use detector_common::syn::{SynSlot, slot_hash};
-use detector_common::tag_set::{FlowTag, TagSet};
 use hashlink::LruCache;
 
 use super::SETTLED_MAX;
+use super::syn_slots::SynSlots;
+use super::tags::Tags;
 
 /// Maximum number of watched flows; beyond it the least recently seen is evicted.
 const WATCHED_MAX: usize = 1 << 20;
-
-/// Slots of baselines from SYN and SYN,ACK, a power of two.
-const SYN_SLOTS: usize = 1 << 16;
 
 /// Flows by key, the one seen longest ago first to go.
 pub(super) struct LruTables {
     watched: LruCache<FlowKey, Box<Watched>>,
     settled: LruCache<FlowKey, Settled>,
-    /// Tags of the watched flows, as in the kernel; a power of two.
-    tags: Box<[u64]>,
-    /// Baselines of connections that have not spoken yet, as in the kernel.
-    syns: Box<[SynSlot]>,
+    /// Tags of the watched flows.
+    tags: Tags,
+    syns: SynSlots,
     /// The key of a frame, and the one that its flow is stored under.
     alias: Option<(FlowKey, FlowKey)>,
     follows_halves: bool,
 }
 
 impl LruTables {
-    pub(super) fn new(tag_sets: usize) -> Self {
+    /// Creates tables with at most so many sets of tags.
+    pub(super) fn new(tag_sets_max: usize) -> Self {
         Self {
             watched: LruCache::new_unbounded(),
             settled: LruCache::new(SETTLED_MAX),
-            tags: vec![0; tag_sets.max(1).next_power_of_two()].into(),
-            syns: vec![SynSlot::default(); SYN_SLOTS].into(),
+            tags: Tags::new(tag_sets_max),
+            syns: SynSlots::default(),
             alias: None,
             follows_halves: false,
         }
@@ -75,45 +73,25 @@ impl LruTables {
         }
     }
 
-    /// Returns the set that a tag belongs to.
-    fn word(&mut self, tag: FlowTag) -> Option<&mut u64> {
-        let number = tag.set as usize & (self.tags.len() - 1);
-        self.tags.get_mut(number)
-    }
-
-    fn syn_slot(&mut self, hash: u64) -> Option<&mut SynSlot> {
-        let number = (hash >> 32) as usize & (SYN_SLOTS - 1);
-        self.syns.get_mut(number)
-    }
-
     fn tag(&mut self, key: &FlowKey) {
-        let tag = FlowTag::of(key, 0);
-        if let Some(word) = self.word(tag) {
-            *word = TagSet(*word).with(tag).0;
+        if self.tags.is_crowded_by(self.watched.len()) {
+            self.tags.grow(self.watched.iter().map(|(key, _)| key));
+        } else {
+            self.tags.insert(key);
         }
     }
 
     fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
         let watched = self.watched.remove(key)?;
-        self.untag(key);
+        self.tags.remove(key);
         Some(watched)
-    }
-
-    fn untag(&mut self, key: &FlowKey) {
-        let tag = FlowTag::of(key, 0);
-        if let Some(word) = self.word(tag) {
-            *word = TagSet(*word).without(tag).0;
-        }
     }
 }
 
 impl Tables for LruTables {
+    #[inline(always)]
     fn may_watch(&mut self, key: &FlowKey) -> bool {
-        let tag = FlowTag::of(key, 0);
-        self.alias.is_some()
-            || self
-                .word(tag)
-                .is_none_or(|word| TagSet(*word).may_contain(tag))
+        self.alias.is_some() || self.tags.may_contain(key)
     }
 
     fn follows_halves(&self) -> bool {
@@ -142,7 +120,7 @@ impl Tables for LruTables {
         if self.watched.len() >= WATCHED_MAX
             && let Some((oldest, _)) = self.watched.remove_lru()
         {
-            self.untag(&oldest);
+            self.tags.remove(&oldest);
         }
         if self.watched.insert(*key, watched).is_none() {
             self.tag(key);
@@ -169,13 +147,13 @@ impl Tables for LruTables {
 
     fn claim_syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
         let hash = slot_hash(&self.stored(key), 0);
-        let slot = self.syn_slot(hash)?;
+        let slot = self.syns.make(hash)?;
         slot.claim(hash);
         Some(slot)
     }
 
     fn syns(&mut self, key: &FlowKey) -> Option<&mut SynSlot> {
         let hash = slot_hash(&self.stored(key), 0);
-        self.syn_slot(hash).filter(|slot| slot.is_of(hash))
+        self.syns.get_mut(hash).filter(|slot| slot.is_of(hash))
     }
 }

@@ -76,6 +76,12 @@ struct Asking {
 }
 
 impl Preambles {
+    /// Whether no preamble is read, and none removed.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads a frame's preamble. Returns the frame to be inspected in its place.
     pub(super) fn frame(
         &mut self,
@@ -145,7 +151,7 @@ fn may_hold_one(bytes: &[u8], link: LinkType) -> bool {
 }
 
 /// Whether a preamble may begin with this byte.
-const fn may_be_first(byte: u8) -> bool {
+pub(super) const fn may_be_first(byte: u8) -> bool {
     const FIRST_OF_SSL2: u8 = *ssl2_hello::FIRST.start();
     const LAST_OF_SSL2: u8 = *ssl2_hello::FIRST.end();
     matches!(

@@ -46,7 +46,7 @@ impl Captures<'_> {
             paths.reverse();
         }
         let taps: Vec<_> = taps.zip(paths).collect();
-        Ok(past::judge(&rounds(&taps, &[]), knowledge)?.0)
+        Ok(past::judge(&rounds(&taps, &[], 1), knowledge)?.0)
     }
 
     /// Judges stages: what a device received from clients and transmitted to them is its clients' side, the rest

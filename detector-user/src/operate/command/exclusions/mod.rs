@@ -215,7 +215,7 @@ fn judge(
     pcap::leave_out_repeats(&mut Vec::new(), &mut captures);
     let reading = pcap::read(
         &mut pipeline,
-        &rounds(&[], &captures),
+        &rounds(&[], &captures, pcap::cores()),
         None,
         None,
         &progress,

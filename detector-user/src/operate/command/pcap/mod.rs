@@ -120,7 +120,13 @@ pub fn run(mut arguments: PcapArgs, write_report: WriteReport) -> anyhow::Result
     if let Some(wait) = arguments.writing.settle {
         pipeline.settle_after(wait);
     }
-    let rounds = rounds(&arguments.taps, &arguments.files);
+    let several = arguments.files.len() > 1;
+    let readers = if several {
+        threads_or_cores(threads)
+    } else {
+        1
+    };
+    let rounds = rounds(&arguments.taps, &arguments.files, readers);
     let Reading {
         cut_captures,
         cut_frames,
@@ -214,13 +220,31 @@ pub(super) fn read_into<R: TimedReceiver>(
     replay(Replay::new(receiver, None), rounds, progress)
 }
 
+/// Bytes of captures that are read and judged before another thread would have begun.
+const FEW: u64 = 1 << 20;
+
 /// Returns the number of threads for reading and judging. A stream has one: its verdicts are not delayed.
 fn threads(rounds: &[Round], wanted: Option<u16>) -> usize {
-    if rounds.iter().flatten().any(|it| !it.path.is_file()) {
+    let mut len = 0;
+    for capture in rounds.iter().flatten() {
+        match capture.path.metadata() {
+            Ok(file) if file.is_file() => len += file.len(),
+            _ => return 1,
+        }
+    }
+    if len <= FEW {
         return 1;
     }
-    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    threads_or_cores(wanted)
+}
+
+fn threads_or_cores(wanted: Option<u16>) -> usize {
     wanted.map_or_else(cores, usize::from)
+}
+
+/// Returns the number of cores.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn replay<R: TimedReceiver>(

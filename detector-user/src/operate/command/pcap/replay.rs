@@ -1,7 +1,7 @@
 //! Frames of captures through the engine: one capture after another, those of one gateway together.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 
 use crate::flow::receiver::TimedReceiver;
 use crate::operate::progress::Progress;
@@ -72,6 +72,7 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
         let mut merge = Merge::open(captures);
         let bar = progress.bar(captures.iter().map(|it| it.path.as_path()));
         let mut is_first = true;
+        let mut ended = None;
         let mut frames: u64 = 0;
         loop {
             if frames.is_multiple_of(BATCH) {
@@ -82,12 +83,22 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
                     break;
                 }
             }
+            if let Some(end) = ended.take() {
+                merge.end_last(end);
+            }
             let Some(reading) = merge.next() else {
                 break;
             };
-            let taken = reading.capture.next_frame();
-            let Ok(Some(frame)) = taken else {
-                continue;
+            let frame = match reading.capture.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    ended = Some(Ok(()));
+                    continue;
+                }
+                Err(error) => {
+                    ended = Some(Err(error));
+                    continue;
+                }
             };
             frames += 1;
             if !self.filter.as_mut().is_none_or(|it| it.accepts(&frame)) {
@@ -106,7 +117,8 @@ impl<'f, R: TimedReceiver> Replay<'f, R> {
             let number = frame.interface;
             let interface = reading.of.interface(number);
             let frame = Frame { interface, ..frame };
-            if reading.named.insert(number) {
+            if !reading.named.contains(number) {
+                reading.named.insert(number);
                 // The first frame is copied while its interface is named, which must precede its flow.
                 let captured = frame.captured.to_vec();
                 let frame = Frame {
@@ -137,7 +149,28 @@ struct Reading {
     of: TapCapture,
     capture: CaptureFile,
     /// Interfaces whose taps are named.
-    named: HashSet<u32>,
+    named: Named,
+}
+
+/// A set of interfaces of a capture, which are few and asked for with each frame.
+#[derive(Default)]
+struct Named(Vec<bool>);
+
+impl Named {
+    #[inline]
+    fn contains(&self, number: u32) -> bool {
+        self.0.get(number as usize).copied().unwrap_or(false)
+    }
+
+    fn insert(&mut self, number: u32) {
+        let at = number as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, false);
+        }
+        if let Some(is_named) = self.0.get_mut(at) {
+            *is_named = true;
+        }
+    }
 }
 
 /// The frames of several captures in the order of their times; each capture's own order is kept.
@@ -160,38 +193,73 @@ impl Merge {
         };
         for of in captures {
             match CaptureFile::open(&of.path) {
-                Ok(capture) => {
-                    merge.captures.push(Reading {
-                        of: of.clone(),
-                        capture,
-                        named: HashSet::new(),
-                    });
-                    merge.look_ahead(merge.captures.len() - 1, 0);
-                }
+                Ok(capture) => merge.push(Reading {
+                    of: of.clone(),
+                    capture,
+                    named: Named::default(),
+                }),
                 Err(error) => merge.report(&error),
             }
         }
         merge
     }
 
-    /// Returns the capture with the earliest next frame, which the caller takes.
+    /// Returns the capture with the earliest next frame, which the caller takes. Of the last capture it is not known
+    /// whether there is another frame.
+    #[inline]
     fn next(&mut self) -> Option<&mut Reading> {
-        if let Some((position, time_ns)) = self.last.take() {
-            self.look_ahead(position, time_ns);
+        if let (Some((position, _)), true) = (self.last, self.next.is_empty()) {
+            return self.captures.get_mut(position);
+        }
+        self.next_of_several()
+    }
+
+    /// Ends the capture that was returned last.
+    fn end_last(&mut self, end: Result<(), CaptureError>) {
+        self.last = None;
+        if let Err(error) = end {
+            self.report(&error);
+        }
+    }
+
+    fn next_of_several(&mut self) -> Option<&mut Reading> {
+        if let Some((position, time_ns)) = self.last.take()
+            && let Some(time_ns) = self.next_time(position, time_ns)
+        {
+            // Most often it is this capture's turn again.
+            let next = (time_ns, position);
+            let others = self.next.peek_mut().filter(|first| first.0 < next);
+            let Some(mut first) = others else {
+                self.last = Some((position, time_ns));
+                return self.captures.get_mut(position);
+            };
+            let Reverse(earliest) = std::mem::replace(&mut *first, Reverse(next));
+            drop(first);
+            self.last = Some((earliest.1, earliest.0));
+            return self.captures.get_mut(earliest.1);
         }
         let Reverse((time_ns, position)) = self.next.pop()?;
         self.last = Some((position, time_ns));
         self.captures.get_mut(position)
     }
 
-    fn look_ahead(&mut self, position: usize, latest_ns: u64) {
-        let Some(reading) = self.captures.get_mut(position) else {
-            return;
-        };
-        match reading.capture.next_time() {
-            Ok(Some(time_ns)) => self.next.push(Reverse((time_ns.max(latest_ns), position))),
-            Ok(None) => {}
-            Err(error) => self.report(&error),
+    /// Adds a capture that was opened.
+    fn push(&mut self, reading: Reading) {
+        let position = self.captures.len();
+        self.captures.push(reading);
+        if let Some(time_ns) = self.next_time(position, 0) {
+            self.next.push(Reverse((time_ns, position)));
+        }
+    }
+
+    /// Returns the time of a capture's next frame, which is not before its last one's; `None` at its end.
+    fn next_time(&mut self, position: usize, latest_ns: u64) -> Option<u64> {
+        match self.captures.get_mut(position)?.capture.next_time() {
+            Ok(next) => next.map(|time_ns| time_ns.max(latest_ns)),
+            Err(error) => {
+                self.report(&error);
+                None
+            }
         }
     }
 

@@ -242,7 +242,11 @@ impl Replay {
             .name("replay".to_owned())
             .spawn(move || {
                 let progress = published.progress.clone();
-                let reading = pcap::read_into(&mut published, &rounds(&[], &files), &progress);
+                let reading = pcap::read_into(
+                    &mut published,
+                    &rounds(&[], &files, pcap::cores()),
+                    &progress,
+                );
                 published.pipeline.finish();
                 let loss = (reading.cut_captures as u64, reading.is_nothing());
                 published.cut_captures = loss.0;
