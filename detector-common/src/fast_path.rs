@@ -42,6 +42,14 @@ impl Glance {
         self.payload.offset
     }
 
+    /// Returns the bytes of its payload that are in the frame.
+    #[inline]
+    pub fn payload<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let Payload { offset, len } = self.payload;
+        let rest = frame.get(offset..).unwrap_or_default();
+        rest.get(..len).unwrap_or(rest)
+    }
+
     /// Whether the segment cannot begin or end a flow: its payload, if any, begins with neither a
     /// handshake nor an alert record. `false` also if that byte cannot be read.
     ///

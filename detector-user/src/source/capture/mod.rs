@@ -121,10 +121,10 @@ impl Format {
 
     /// Returns the place in `searched` of what looks like the header of a record like the one at the start of
     /// `record`.
-    fn find_record(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
+    fn find_header(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
         match self {
-            Self::Pcap(pcap) => pcap.find_record(record, searched),
-            Self::PcapNg(pcapng) => pcapng.find_record(searched),
+            Self::Pcap(pcap) => pcap.find_header(record, searched),
+            Self::PcapNg(pcapng) => pcapng.find_header(searched),
             Self::Snoop(_) | Self::Erf(_) => None,
         }
     }
@@ -190,12 +190,12 @@ impl CaptureFile {
     /// after all frames before it; then comes `None`.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
-        let ahead = self
-            .ahead
-            .take()
-            .map_or_else(|| self.next_record(), |ahead| Ok(Some(ahead)));
-        let Some(record) = ahead? else {
-            return Ok(None);
+        let record = match self.ahead.take() {
+            Some(record) => record,
+            None => match self.next_record()? {
+                Some(record) => record,
+                None => return Ok(None),
+            },
         };
         self.frames += 1;
         Ok(Some(Frame {
@@ -252,12 +252,30 @@ impl CaptureFile {
         self.frames
     }
 
+    #[inline(always)]
     fn next_record(&mut self) -> Result<Option<FrameRecord>, CaptureError> {
+        // In most captures each record is a frame, and ends in memory.
+        if self.finished || self.window.is_scouting_due() {
+            return self.find_record(None);
+        }
+        match self.format.step(self.window.unread()) {
+            Step::Frame(record) => Ok(Some(record)),
+            step => self.find_record(Some(step)),
+        }
+    }
+
+    /// Returns the next record with a frame, from the result of the first step on, if that was taken.
+    #[inline(never)]
+    fn find_record(
+        &mut self,
+        mut first: Option<Step>,
+    ) -> Result<Option<FrameRecord>, CaptureError> {
         while !self.finished {
             if let Some(bytes) = self.window.begin_scouting() {
                 scout(&self.format, bytes);
             }
-            match self.format.step(self.window.unread()) {
+            let taken = first.take();
+            match taken.unwrap_or_else(|| self.format.step(self.window.unread())) {
                 Step::Frame(record) => return Ok(Some(record)),
                 Step::Skip(len) => {
                     self.window.take(len);

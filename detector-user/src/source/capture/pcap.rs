@@ -109,7 +109,7 @@ impl Pcap {
 
     /// Returns the place in `searched` of what looks like a record's header: with a time near that of the one at
     /// the start of `record`, and lengths that agree.
-    pub(super) fn find_record(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
+    pub(super) fn find_header(&self, record: &[u8], searched: &[u8]) -> Option<usize> {
         let [near, ..] = self.order.words::<4>(record)?;
         // The high half tells half a day.
         let half = (near >> 16) as u16;

@@ -71,7 +71,7 @@ impl PcapNg {
 
     /// Returns the place in `searched`, which begins where a block may begin, of what looks like an Enhanced Packet
     /// Block whose lengths agree.
-    pub(super) fn find_record(&self, searched: &[u8]) -> Option<usize> {
+    pub(super) fn find_header(&self, searched: &[u8]) -> Option<usize> {
         (0..searched.len()).step_by(4).find(|place| {
             let block = searched.get(*place..).unwrap_or_default();
             let Some([ENHANCED_PACKET, len, _, _, _, captured_len, original_len]) =

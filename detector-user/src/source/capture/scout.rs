@@ -33,7 +33,7 @@ pub(super) fn scout(format: &Format, bytes: &[u8]) {
             Some(0)
         } else {
             let searched = bytes.get(start..end.min(start + SEARCHED));
-            searched.and_then(|searched| Some(start + format.find_record(bytes, searched)?))
+            searched.and_then(|searched| Some(start + format.find_header(bytes, searched)?))
         };
         if let (Some(at), Some(cursor)) = (place, cursors.get_mut(live)) {
             *cursor = Cursor { at, end };

@@ -100,10 +100,15 @@ impl Window {
             .unwrap_or_default()
     }
 
-    /// Returns the bytes in which to look ahead, if that is due.
+    /// Whether it is time to look ahead.
     #[inline]
+    pub(super) fn is_scouting_due(&self) -> bool {
+        self.start >= self.scouted
+    }
+
+    /// Returns the bytes in which to look ahead, if that is due.
     pub(super) fn begin_scouting(&mut self) -> Option<&[u8]> {
-        if self.start < self.scouted {
+        if !self.is_scouting_due() {
             return None;
         }
         self.scouted = self.start + REACH;

@@ -168,11 +168,12 @@ impl CaptureTap {
         let Some(glance) = glance(&packet, &tap) else {
             return false;
         };
-        // Padding of the frame is looked at as well, as it is elsewhere.
-        let begins = frame.captured.get(glance.payload_offset());
-        let begins = begins
-            .is_some_and(|it| matches!(*it, ALERT | HANDSHAKE) || preambles::may_be_first(*it));
-        !begins && glance.is_uneventful(&packet, |_| false) && !self.tables.may_watch(&glance.key)
+        // Padding is looked at as well, as it is where connections begin midway.
+        let behind_headers = frame.captured.get(glance.payload_offset());
+        !matches!(behind_headers, Some(&(ALERT | HANDSHAKE)))
+            && glance.is_uneventful(&packet, |_| false)
+            && !preambles::is_wanted(glance.payload(frame.captured))
+            && !self.tables.may_watch(&glance.key)
     }
 
     /// Looks at a frame for all that captures show.

@@ -99,7 +99,7 @@ impl Preambles {
         let payload = payload
             .get(..segment.payload_len as usize)
             .unwrap_or(payload);
-        if self.0.is_empty() && !may_begin(payload) && !ssl2_hello::is_one(payload) {
+        if self.0.is_empty() && !is_beginning(payload) {
             return None;
         }
         segment.order_endpoints();
@@ -150,8 +150,21 @@ fn may_hold_one(bytes: &[u8], link: LinkType) -> bool {
     ip.get(payload).is_some_and(|first| may_be_first(*first))
 }
 
+/// Whether a payload begins a preamble, or has to be looked at for another reason, while none is read.
+#[inline]
+pub(super) fn is_wanted(payload: &[u8]) -> bool {
+    payload
+        .first()
+        .is_some_and(|first| may_be_first(*first) && is_beginning(payload))
+}
+
+#[inline(never)]
+fn is_beginning(payload: &[u8]) -> bool {
+    may_begin(payload) || ssl2_hello::is_one(payload)
+}
+
 /// Whether a preamble may begin with this byte.
-pub(super) const fn may_be_first(byte: u8) -> bool {
+const fn may_be_first(byte: u8) -> bool {
     const FIRST_OF_SSL2: u8 = *ssl2_hello::FIRST.start();
     const LAST_OF_SSL2: u8 = *ssl2_hello::FIRST.end();
     matches!(
