@@ -8,7 +8,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 /// Compressed bytes that are read at once.
-const INPUT: usize = 256 * 1024;
+const INPUT: usize = 128 * 1024;
 /// Base-2 logarithm of gzip's largest window.
 const WINDOW_BITS: u8 = 15;
 

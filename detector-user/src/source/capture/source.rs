@@ -18,7 +18,7 @@ pub(super) struct Source {
 pub(super) enum Stream {
     /// As they are.
     Plain(Box<dyn Read + Send>),
-    /// Decompressed on a thread of its own.
+    /// Decompressed, on a thread of its own but for the beginning.
     Pieces(Pieces),
 }
 
@@ -27,7 +27,7 @@ impl Source {
     pub(super) fn new(reader: impl Read + Send + 'static) -> io::Result<Self> {
         let (compression, whole) = detect(reader)?;
         let stream = match compression {
-            Some(compression) => Stream::Pieces(Pieces::begin(compression.decoder(whole)?)?),
+            Some(compression) => Stream::Pieces(Pieces::new(compression.decoder(whole)?)),
             None => Stream::Plain(Box::new(whole)),
         };
         Ok(Self {

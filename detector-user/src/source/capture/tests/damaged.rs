@@ -110,9 +110,9 @@ fn little_is_lost_before_damage_in_a_compressed_stream(
     );
 }
 
-/// Decompressors drop their output for the input that holds the damage.
+/// Readers of gzip drop their output for the input that holds the damage.
 #[test]
-fn a_decompressor_gets_little_at_once() {
+fn nothing_is_lost_before_damage_in_gzip() {
     let capture = hardly_compressible(1000);
     let (left, right) = capture.bytes.split_at(capture.bytes.len() / 2);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -127,7 +127,7 @@ fn a_decompressor_gets_little_at_once() {
         panic!("the damage went unseen");
     };
     let lost = left.len() as u64 - offset;
-    assert!(lost < 2048, "{lost} bytes before the damage were lost");
+    assert_eq!(lost, 0, "bytes before the damage were lost");
 }
 
 #[test]

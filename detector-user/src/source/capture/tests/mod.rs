@@ -5,3 +5,4 @@ mod fixtures;
 mod formats;
 mod hostile;
 mod other_formats;
+mod scouting;
