@@ -160,3 +160,135 @@ fn server(observation: &Observation) -> SocketAddr {
     };
     endpoint(&flow, observation.watched.flow.client_endpoint ^ 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use detector_common::flow::Address;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn syn(ttl: u8) -> Syn {
+        Syn {
+            ttl,
+            count: 1,
+            ..Syn::default()
+        }
+    }
+
+    /// An observation of a connection to a port of 10.0.0.2.
+    fn observed(events: u16, client_port: u16, port: u16, at_s: u64) -> Observation {
+        let mut observation = Observation {
+            time_ns: at_s * SECOND,
+            events,
+            ..Observation::default()
+        };
+        observation.key = FlowKey {
+            addresses: [1, 2].map(|last| Address::from_ipv4(0x0a00_0000 | last)),
+            ports: [client_port, port],
+            ..FlowKey::default()
+        };
+        observation
+    }
+
+    fn counts(reset: u64, unanswered: u64, unreachable: u64) -> RefusalCounts {
+        RefusalCounts {
+            reset,
+            unanswered,
+            unreachable,
+        }
+    }
+
+    #[test]
+    fn on_a_port_of_another_service_refusals_count_once_it_spoke_tls() {
+        let mut refusals = Refusals::default();
+        refusals.record(&observed(events::REFUSED, 1, 8080, 10));
+        assert_eq!(refusals.counts(), counts(0, 0, 0));
+        refusals.record(&observed(events::UNANSWERED, 2, 8443, 10));
+        assert_eq!(refusals.counts(), counts(0, 1, 0));
+        // A ClientHello says nothing of the server before it has answered a SYN.
+        refusals.record_answer(&observed(events::HELLO, 3, 8080, 10));
+        refusals.record(&observed(events::REFUSED, 4, 8080, 10));
+        assert_eq!(refusals.counts(), counts(0, 1, 0));
+        let mut hello = observed(events::HELLO, 5, 8080, 10);
+        hello.watched.flow.syns[1] = syn(57);
+        refusals.record_answer(&hello);
+        refusals.record(&observed(events::REFUSED, 6, 8080, 10));
+        assert_eq!(refusals.counts(), counts(1, 1, 0));
+    }
+
+    #[test]
+    fn one_that_two_taps_see_counts_once() {
+        let mut refusals = Refusals::default();
+        let lan = observed(events::REFUSED, 1, 443, 10);
+        let mut wan = lan;
+        wan.key.interface = 7;
+        wan.key.vlan = [3, 0];
+        refusals.record(&lan);
+        refusals.record(&wan);
+        assert_eq!(refusals.counts().all(), 1);
+        // The next connection with the same ports is another one.
+        wan.time_ns += 3 * SECOND;
+        refusals.record(&wan);
+        assert_eq!(refusals.counts().all(), 2);
+    }
+
+    #[test]
+    fn a_reset_is_compared_with_its_own_syn_ack_or_an_earlier_one() {
+        let mut refusals = Refusals::default();
+        let record = |refusals: &mut Refusals, events, port, own| {
+            let mut observation = observed(events, port, 443, 10);
+            observation.watched.flow.syns[1] = own;
+            refusals.record(&observation).map(|syn| syn.ttl)
+        };
+        let unseen = Syn::default();
+        // Of a server that never answered a hello nothing is known.
+        assert_eq!(record(&mut refusals, events::REFUSED, 1, syn(60)), None);
+        let mut hello = observed(events::HELLO, 2, 443, 10);
+        hello.watched.flow.syns[1] = syn(57);
+        refusals.record_answer(&hello);
+        assert_eq!(record(&mut refusals, events::REFUSED, 3, unseen), Some(57));
+        assert_eq!(record(&mut refusals, events::REFUSED, 4, syn(60)), Some(60));
+        // Silence has no sender.
+        assert_eq!(record(&mut refusals, events::UNANSWERED, 5, unseen), None);
+        assert_eq!(refusals.counts(), counts(3, 1, 0));
+    }
+
+    #[test]
+    fn an_icmp_error_counts_by_its_server() {
+        let mut refusals = Refusals::default();
+        let timeline = |client_port: u16, port: u16| {
+            let flow = FlowId {
+                key: observed(0, client_port, port, 0).key,
+                started_ns: SECOND,
+            };
+            Timeline {
+                server: endpoint(&flow, 1),
+                ..Timeline::unspoken(flow, SECOND)
+            }
+        };
+        assert!(!refusals.record_unreachable(&timeline(1, 8080)));
+        assert!(refusals.record_unreachable(&timeline(2, 443)));
+        assert!(!refusals.record_unreachable(&timeline(2, 443)), "twice");
+        assert_eq!(refusals.counts(), counts(0, 0, 1));
+    }
+
+    #[test]
+    fn servers_with_most_refusals_come_first_until_they_are_forgotten() {
+        let mut refusals = Refusals::default();
+        for (client_port, port) in [(1, 443), (2, 993), (3, 853), (4, 993), (5, 993), (6, 853)] {
+            refusals.record(&observed(events::REFUSED, client_port, port, 10));
+        }
+        let ports = |refusals: &Refusals, limit| {
+            let servers = refusals.servers(limit).into_iter();
+            let ports = servers.map(|(server, counts)| (server.port(), counts.reset));
+            ports.collect::<Vec<_>>()
+        };
+        assert_eq!(ports(&refusals, 9), [(993, 3), (853, 2), (443, 1)]);
+        assert_eq!(ports(&refusals, 1), [(993, 3)]);
+        refusals.reset_counts();
+        assert_eq!(ports(&refusals, 9), []);
+        assert_eq!(refusals.counts(), counts(0, 0, 0));
+    }
+}
