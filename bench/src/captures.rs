@@ -10,9 +10,8 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::table::{Goal, Row, Table};
-use cost::Cost;
-pub(crate) use cost::cost;
-pub(crate) use traffic::{Capture, MIX, Mix, SHORT};
+pub(crate) use cost::{Cost, cost};
+pub(crate) use traffic::{Capture, MIX, Mix, SHORT, Writer};
 
 /// The others, the work of each on the file, and the factor by which the agent is to be faster.
 const OTHERS: [(&str, &str, &[&str], f64); 3] = [

@@ -9,6 +9,7 @@ mod agent;
 mod captures;
 mod database;
 mod gateway;
+mod growth;
 mod kernel;
 mod live;
 mod table;
@@ -46,6 +47,8 @@ enum Part {
     Live,
     /// The speed of reading captures
     Captures,
+    /// The cost of an event of hostile shapes, and memory, as they become more
+    Growth,
     /// The agent's speed and memory
     Agent,
     /// Traffic's loss through a gateway
@@ -75,6 +78,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wants(Part::Captures) {
         captures::measure(&mut table, &arguments.agent, arguments.quick)?;
+    }
+    if wants(Part::Growth) && (!arguments.quick || arguments.only.is_some()) {
+        growth::measure(&mut table, &arguments.agent, arguments.quick)?;
     }
     if wants(Part::Database) {
         database::measure(&mut table, arguments.quick)?;

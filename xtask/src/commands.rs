@@ -334,7 +334,7 @@ fn bench() -> Command {
         .arg(option(
             "only",
             "PART",
-            "One part alone: kernel, live, captures, database, gateway or agent",
+            "One part alone: kernel, live, captures, growth, database, gateway or agent",
         ))
         .arg(
             option(

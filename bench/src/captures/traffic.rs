@@ -207,7 +207,7 @@ fn turn(talk: &mut Conversation, bytes: &mut Bytes, mix: &Mix) -> Vec<Vec<u8>> {
 }
 
 /// Writes classic pcap: microseconds, little-endian, version 2.4, Ethernet.
-struct Writer {
+pub(crate) struct Writer {
     out: BufWriter<File>,
     begin_s: u64,
     packets: u64,
@@ -215,7 +215,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn create(path: &Path, later_s: u32) -> std::io::Result<Self> {
+    pub(crate) fn create(path: &Path, later_s: u32) -> std::io::Result<Self> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         out.write_all(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
         out.write_all(&[0, 0, 4, 0, 1, 0, 0, 0])?;
@@ -227,7 +227,7 @@ impl Writer {
         })
     }
 
-    fn frame(&mut self, frame: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn frame(&mut self, frame: &[u8]) -> std::io::Result<()> {
         self.packets += 1;
         let time = self.packets * 20;
         let header = [
@@ -243,7 +243,7 @@ impl Writer {
         self.out.write_all(frame)
     }
 
-    fn finish(mut self, path: &Path) -> std::io::Result<Capture> {
+    pub(crate) fn finish(mut self, path: &Path) -> std::io::Result<Capture> {
         self.out.flush()?;
         Ok(Capture {
             path: path.to_owned(),
