@@ -97,3 +97,88 @@ impl Halves {
         self.waiting.front().map(|(due_ns, _)| *due_ns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// An observation of a client that has acknowledged so much, without SYNs.
+    fn observed(events: u16, acknowledged: u32) -> Observation {
+        let mut observation = Observation {
+            events,
+            ..Observation::default()
+        };
+        observation.measured.ack = acknowledged;
+        observation.watched.flow.sides[0].flags = side_flags::SEEN;
+        observation.watched.flow.sides[0].ack = acknowledged;
+        observation
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_unseen_bytes_is_a_half() {
+        let mut seen = Seen::default();
+        assert!(seen.record(&observed(events::HELLO, 100)));
+        assert_eq!(seen.side, None, "its answer may still come");
+        assert!(seen.record(&observed(events::HALF, 1548)));
+        assert_eq!(seen.side, Some(Sender::Client));
+    }
+
+    #[test]
+    fn a_flow_whose_server_is_seen_is_none() {
+        let answers: [fn(&mut Observation); 3] = [
+            |it| it.watched.flow.sides[1].flags = side_flags::SEEN,
+            |it| it.watched.flow.sides[1].resets = 1,
+            |it| it.watched.flow.syns[1].count = 1,
+        ];
+        for answer in answers {
+            let mut seen = Seen::default();
+            assert!(seen.record(&observed(events::HELLO, 100)));
+            let mut answered = observed(events::SETTLED, 1548);
+            answer(&mut answered);
+            assert!(!seen.record(&answered));
+        }
+    }
+
+    #[test]
+    fn a_half_begins_at_a_hello_of_either_side() {
+        assert!(!Seen::default().record(&observed(events::FIN, 100)));
+        let mut server = observed(events::SERVER_HALF, 100);
+        let flow = &mut server.watched.flow;
+        flow.flags = flow_flags::SERVER_HALF;
+        flow.sides.reverse();
+        let mut seen = Seen::default();
+        assert!(seen.record(&server));
+        assert_eq!(seen.side, Some(Sender::Server));
+    }
+
+    #[test]
+    fn no_more_observations_are_kept_than_a_flow_has() {
+        let mut seen = Seen::default();
+        for _ in 0..=OBSERVATIONS_MAX {
+            assert!(seen.record(&observed(events::HELLO, 100)));
+        }
+        assert_eq!(seen.observations.len(), OBSERVATIONS_MAX);
+    }
+
+    #[test]
+    fn halves_are_passed_on_in_the_order_of_their_times() {
+        let flow = |started_ns| FlowId {
+            started_ns,
+            ..FlowId::default()
+        };
+        let mut halves = Halves::default();
+        for at_s in [5, 3, 4] {
+            halves.schedule(flow(at_s), at_s * SECOND);
+        }
+        assert_eq!(halves.next_deadline(), Some(4 * SECOND));
+        assert_eq!(halves.pop_due(4 * SECOND - 1), None);
+        let due = |halves: &mut Halves, at_s: u64| halves.pop_due(at_s * SECOND);
+        assert_eq!(due(&mut halves, 5), Some(flow(3)));
+        assert_eq!(due(&mut halves, 5), Some(flow(4)));
+        assert_eq!(due(&mut halves, 5), None);
+        assert_eq!(due(&mut halves, 9), Some(flow(5)));
+        assert_eq!(halves.next_deadline(), None);
+    }
+}

@@ -368,3 +368,36 @@ fn a_reset_without_a_hop_is_not_of_a_server_behind_a_router(
         "{verdict:?}"
     );
 }
+
+/// A reset that the tap nearer to its alleged sender never saw was made between both taps.
+#[rstest]
+#[case::made_between("lan0", &[HELLO, Reset(S)], &[HELLO], true)]
+#[case::it_passed_both("lan0", &[HELLO, Reset(S)], &[HELLO, Reset(S)], false)]
+#[case::it_was_dropped_on_its_way("lan0", &[HELLO], &[HELLO, Reset(S)], false)]
+#[case::made_between_for_the_server("wan0", &[HELLO], &[HELLO, Reset(C)], true)]
+fn a_reset_that_the_nearer_tap_never_saw_is_the_gateways(
+    #[case] seen_at: &str,
+    #[case] at_lan: &[Step],
+    #[case] at_wan: &[Step],
+    #[case] is_made: bool,
+) {
+    let at_lan = timeline(false, at_lan);
+    let mut at_wan = timeline(false, at_wan);
+    at_wan.tap = Arc::from("wan0");
+    // The hello arrives there later.
+    at_wan.started_ns += 50_000;
+    for (here, there) in [(&at_lan, &at_wan), (&at_wan, &at_lan)] {
+        let facts = crate::cause::judge::resets::resets(here, Some(there));
+        let made = facts
+            .tells
+            .iter()
+            .find(|tell| tell.name() == "never-arrived");
+        assert_eq!(made.is_some(), is_made);
+        assert_eq!(facts.injected(), is_made);
+        if let Some(made) = made {
+            let seen = format!("it was seen at {seen_at} and never at ");
+            assert!(made.to_string().starts_with(&seen), "{made}");
+            assert_eq!(facts.injector(), Party::Gateway);
+        }
+    }
+}
