@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,11 +22,31 @@ const MEASURED: [&str; 3] = [
     "detector-user/src/cause/judge",
     "detector-user/src/flow/tracker",
 ];
-/// Tests that count: those of both crates, and of `tests` those that call them in their own process.
-const TESTS: &str = "--package detector-common --package detector-user --package tests --lib \
-                     --test fast_path --test headers --test tunnel --test engine_properties --test forged \
-                     --test captures_disturbed --test differential --test records --test half_seen \
-                     --test port_reuse --test refused";
+/// Packages whose tests count.
+const PACKAGES: &str = "--package detector-common --package detector-user --package tests";
+/// Tests that count: those of both crates, and of `tests` those on frames and captures, in this process or the agent's.
+const TESTS: &str = "--lib --test fast_path --test headers --test inside --test tunnel --test engine_properties \
+                     --test forged --test captures_disturbed --test records --test half_seen --test refused \
+                     --test halves --test differential --test golden";
+/// Names of tests of no measured part: rooms behind the judge.
+const OTHERS: [&str; 4] = ["fleet::", "firewall::", "outlet::", "probe::"];
+/// Runs cargo without the flags of the tool, which would instrument all that is built: others' code isn't measured, and
+/// would have to be built once more.
+const CARGO: &str = r#"#!/bin/sh
+unset CARGO_ENCODED_RUSTFLAGS
+exec "@PATH@" "$@"
+"#;
+/// Runs the compiler for the workspace's own crates, but for the kernel's, of which no code could count.
+const COMPILER: &str = r#"#!/bin/sh
+case " $* " in
+    *" --target bpf"*) exec "$@" ;;
+    *) exec "$@" -Cinstrument-coverage ;;
+esac
+"#;
+/// Runs the agent so that all its processes of one test add to one profile.
+const AGENT: &str = r#"#!/bin/sh
+LLVM_PROFILE_FILE="${LLVM_PROFILE_FILE%-%p*}-agent.profraw" exec "@PATH@" "$@"
+"#;
 
 /// Lines of a file, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,28 +61,68 @@ impl Lines {
     }
 }
 
-/// Runs the tests with instrumented code and prints a table; lists the lines that none ran in `target/coverage`.
+/// Runs the tests with instrumented code and prints a table; lists the lines that none ran in
+/// `target/coverage/lcov.info`.
 ///
 /// # Errors
 /// If the tool is missing and cannot be installed, a test fails, or a folder has less than 90 %.
 pub fn measure() -> anyhow::Result<()> {
     let tool = tool()?;
     let folder = target().join("coverage");
-    let mut tarpaulin = cargo("tarpaulin --engine llvm --out Lcov --skip-clean --no-fail-fast");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let scripts = folder.join("bin");
+    script(&scripts, "cargo", CARGO, Path::new(env!("CARGO")))?;
+    let compiler = script(&scripts, "compiler", COMPILER, Path::new(""))?;
+    let agent = agent(&folder, &compiler)?;
+    let merging = script(&scripts, "agent", AGENT, &agent)?;
+
+    let mut tests = cargo("tarpaulin --engine llvm --out Lcov --skip-clean --no-fail-fast");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let paths = std::iter::once(tool).chain(std::env::split_paths(&path));
-    tarpaulin.env("PATH", std::env::join_paths(paths)?);
-    tarpaulin.args(["--timeout", "1800", "--output-dir"]);
-    tarpaulin.arg(&folder).arg("--target-dir").arg(&folder);
+    let paths = [scripts, tool].into_iter();
+    let paths = paths.chain(std::env::split_paths(&path));
+    tests.env("PATH", std::env::join_paths(paths)?);
+    tests.env("RUSTC_WORKSPACE_WRAPPER", &compiler);
+    tests.env("TLSWHY_AGENT", &merging);
+    tests.args(["--timeout", "1800", "--output-dir"]);
+    tests.arg(&folder).arg("--objects").arg(&agent);
     for part in MEASURED {
-        tarpaulin.args(["--include-files", &format!("{part}/*")]);
+        tests.args(["--include-files", &format!("{part}/*")]);
     }
-    tarpaulin.args(TESTS.split_whitespace());
-    run(&mut tarpaulin, "a test failed, or cargo-tarpaulin did")?;
+    tests.args(PACKAGES.split_whitespace());
+    tests.args(TESTS.split_whitespace());
+    tests.arg("--");
+    for other in OTHERS {
+        tests.args(["--skip", other]);
+    }
+    run(&mut tests, "a test failed, or cargo-tarpaulin did")?;
     let report = folder.join("lcov.info");
     let report =
         fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
     print(&files(&report, &root()))
+}
+
+/// Builds an agent that is measured, and moves it to a place where nothing else takes it for the usual one.
+fn agent(folder: &Path, compiler: &Path) -> anyhow::Result<PathBuf> {
+    let mut build = cargo("build --bin tlswhy --example documents");
+    build.args(PACKAGES.split_whitespace());
+    build.env("RUSTC_WORKSPACE_WRAPPER", compiler);
+    // Build scripts are measured, too.
+    build.env("LLVM_PROFILE_FILE", "/dev/null");
+    run(&mut build, "the agent did not build")?;
+    let agent = folder.join("tlswhy");
+    fs::rename(target().join("debug/tlswhy"), &agent).context("cannot move the agent")?;
+    Ok(agent)
+}
+
+/// Writes a script with a path in it; returns its own.
+fn script(folder: &Path, name: &str, text: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let to = folder.join(name);
+    let text = text.replace("@PATH@", &path.display().to_string());
+    let failed = || format!("cannot write {}", to.display());
+    fs::create_dir_all(folder).with_context(failed)?;
+    fs::write(&to, text).with_context(failed)?;
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).with_context(failed)?;
+    Ok(to)
 }
 
 /// Returns the folder of the tool, which it installs if it is not there.
@@ -82,6 +143,8 @@ fn tool() -> anyhow::Result<PathBuf> {
         .arg("--root")
         .arg(&home);
     install.arg("--target-dir").arg(home.join("build"));
+    // Reading profiles takes longer than a little optimisation.
+    install.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     run(
         &mut install,
         "coverage requires cargo-tarpaulin, which could not be installed from crates.io",
@@ -158,5 +221,24 @@ mod tests {
     #[test]
     fn a_folder_without_lines_is_not_covered() {
         assert!(print(&BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn the_kernels_crates_are_not_instrumented() {
+        let folder = std::env::temp_dir().join(format!("coverage-{}", std::process::id()));
+        let compiler = script(&folder, "compiler", COMPILER, Path::new("")).unwrap();
+        let flags = |target: &str| {
+            let mut call = Command::new("sh");
+            call.arg(&compiler)
+                .args(["echo", "--target", target, "a b"]);
+            String::from_utf8(call.output().unwrap().stdout).unwrap()
+        };
+        let [host, kernel] = ["x86_64-unknown-linux-gnu", "bpfel-unknown-none"].map(flags);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(
+            host,
+            "--target x86_64-unknown-linux-gnu a b -Cinstrument-coverage\n"
+        );
+        assert_eq!(kernel, "--target bpfel-unknown-none a b\n");
     }
 }
