@@ -53,6 +53,20 @@ impl Address {
         }
     }
 
+    /// Returns 0 for the IPv4-mapped form of an IPv4 address.
+    #[inline(always)]
+    pub(crate) const fn beyond_ipv4(&self) -> u64 {
+        let [high, low] = self.words;
+        high | u64::from_be(low) >> 32 ^ 0xffff
+    }
+
+    /// Returns the last 32 bits in host byte order, all of an IPv4 address.
+    #[inline(always)]
+    pub(crate) const fn last_word(&self) -> u32 {
+        let [_, low] = self.words;
+        u64::from_be(low) as u32
+    }
+
     /// Returns both halves as they lie in memory, for hashing.
     #[inline(always)]
     pub(crate) const fn halves(&self) -> (u64, u64) {
@@ -161,7 +175,7 @@ pub mod record_flags {
     pub const LATE: u8 = 2;
 }
 
-/// State of one side.
+/// State of one side. Its first part travels with each observation, the engine's own comes last.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -171,8 +185,6 @@ pub struct Side {
     pub last_ns: u64,
     /// Source MAC address of its last segment, in the low 48 bits.
     pub mac: u64,
-    /// Bytes of a record's head received so far, the first in the highest byte.
-    pub head: u64,
     /// Sequence number of its first payload byte seen.
     pub start_seq: u32,
     /// Sequence number after its highest payload byte or FIN seen.
@@ -181,23 +193,15 @@ pub struct Side {
     pub ack: u32,
     /// Sequence number of its next record header.
     pub header_seq: u32,
-    /// Sequence number of a record header in bytes not received yet: the hole's beginning.
-    pub hole_seq: u32,
-    /// Sequence number after the hole.
-    pub hole_end: u32,
-    /// Sequence number up to which handshake bytes were sent to user space without a hole.
-    pub sent_to: u32,
-    /// Sequence number of the first encrypted record.
-    pub plaintext_end: u32,
     /// Sequence number after all that it had sent by its last RST: its peer acknowledges more only
     /// if it outlived the RST.
     pub reset_end: u32,
     /// Application-data records, saturating.
     pub application_records: u16,
-    /// Last window, unscaled.
-    pub window: u16,
     /// Last IPv4 identification.
     pub ip_id: u16,
+    /// Last window, unscaled.
+    pub window: u16,
     /// See [`side_flags`].
     pub flags: u16,
     /// Lowest TTL or hop limit, except of resets.
@@ -210,12 +214,22 @@ pub struct Side {
     pub record_count: u8,
     /// RST segments, saturating.
     pub resets: u8,
-    /// Number of bytes in `head`.
-    pub head_len: u8,
     /// Segments without RST after a RST of its own, saturating.
     pub after_reset: u8,
+    /// Number of bytes in `head`.
+    pub head_len: u8,
     /// Zero.
     pub reserved: [u8; 5],
+    /// Bytes of a record's head received so far, the first in the highest byte.
+    pub head: u64,
+    /// Sequence number of a record header in bytes not received yet: the hole's beginning.
+    pub hole_seq: u32,
+    /// Sequence number after the hole.
+    pub hole_end: u32,
+    /// Sequence number up to which handshake bytes were sent to user space without a hole.
+    pub sent_to: u32,
+    /// Sequence number of the first encrypted record.
+    pub plaintext_end: u32,
 }
 
 /// Bits of [`Side::flags`].
@@ -460,8 +474,9 @@ const _: () = {
     assert!(size_of::<Record>() == 12 && align_of::<Record>() == 4);
     assert!(offset_of!(Record, detail) == 8 && offset_of!(Record, flags) == 11);
     assert!(size_of::<Side>() == 80 && align_of::<Side>() == 8);
-    assert!(offset_of!(Side, start_seq) == 24);
-    assert!(offset_of!(Side, application_records) == 60 && offset_of!(Side, reserved) == 75);
+    assert!(offset_of!(Side, start_seq) == 16 && offset_of!(Side, application_records) == 36);
+    assert!(offset_of!(Side, flags) == 42 && offset_of!(Side, resets) == 48);
+    assert!(offset_of!(Side, reserved) == 51 && offset_of!(Side, head) == 56);
     assert!(size_of::<Flow>() == 240 && offset_of!(Flow, vlan) == 232);
     assert!(offset_of!(Flow, syns) == 168);
     assert!(size_of::<Watched>() == 240 + 2 * 12 * RECORDS_MAX);

@@ -6,7 +6,7 @@
 //! never judges. It reads hostile bytes; its promises are in `SECURITY.md`.
 //!
 //! ```text
-//! frame ─► headers::walk ─► Segment ─► engine::inspect ─► Observation, HandshakeChunk
+//! frame ─► headers::walk ─► Segment ─► engine::inspect ─► Report, handshake bytes
 //!                                        │      ▲
 //!                                        ▼      │
 //!                                     Watched / Settled flows
@@ -20,9 +20,11 @@ pub mod engine;
 pub mod fast_path;
 pub mod flow;
 pub mod headers;
+pub mod item;
 pub mod observation;
 pub mod packet;
 pub mod record;
+pub mod report;
 pub mod syn;
 pub mod tag_set;
 pub mod tracking;

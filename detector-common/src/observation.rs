@@ -1,4 +1,4 @@
-//! Items of the ring buffers: observations of a flow, and handshake bytes.
+//! Observations of a flow, and handshake bytes. [`crate::item`] is their form on a ring.
 //!
 //! Layouts are fixed and checked at compile time; numbers are in host byte order.
 
@@ -7,9 +7,11 @@ use core::mem::{align_of, offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::flow::{Flow, FlowKey, Watched};
+use crate::headers::tcp_flags;
+use crate::record::{ALERT, HEAD_MAX};
 
 /// Version of the layouts of ring items and map values.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Bits of [`Observation::events`]: reasons to report the segment.
 pub mod events {
@@ -119,37 +121,49 @@ pub struct Observation {
     pub sender: u8,
     /// 1 if the segment left through the tap's interface, 0 if it arrived through it.
     pub egress: u8,
+    /// 1 if the segment's handshake bytes, an alert, were not sent on their own: see
+    /// [`take_alert_bytes`](Self::take_alert_bytes).
+    pub alert_unsent: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 3],
 }
 
-impl Observation {
-    /// Returns the bytes of which [`read`](Self::read) makes the same observation.
-    pub fn as_item(&self) -> &[u8] {
-        self.as_bytes()
-    }
+/// Bytes of an alert record in the clear.
+const ALERT_LEN: usize = HEAD_MAX as usize;
 
-    /// Reads an item of the observation ring, which need not be aligned; `None` if it is not of an
-    /// observation's size.
-    ///
-    /// ```
-    /// use detector_common::observation::Observation;
-    /// use zerocopy::IntoBytes;
-    ///
-    /// let observation = Observation { time_ns: 7, ..Observation::default() };
-    /// let item = observation.as_bytes();
-    /// assert_eq!(Observation::read(item), Some(observation));
-    /// assert_eq!(Observation::read(&item[1..]), None);
-    /// ```
-    pub fn read(item: &[u8]) -> Option<Self> {
-        Self::read_from_bytes(item).ok()
+impl Observation {
+    /// Removes the handshake bytes that its segment consists of, an alert, if they were not sent on their own;
+    /// returns them with the head that they would have had.
+    pub fn take_alert_bytes(&mut self) -> Option<(ChunkHead, [u8; ALERT_LEN])> {
+        if core::mem::take(&mut self.alert_unsent) == 0 {
+            return None;
+        }
+        let Watched { flow, records } = &self.watched;
+        let sender = usize::from(self.sender);
+        let side = flow.sides.get(sender)?;
+        let last = usize::from(side.record_count).checked_sub(1)?;
+        let record = records.get(sender)?.get(last)?;
+        let [level, description] = record.detail;
+        let after_syn = u32::from(self.measured.flags & tcp_flags::SYN != 0);
+        let seq = self.measured.seq.wrapping_add(after_syn);
+        let head = ChunkHead {
+            time_ns: self.time_ns,
+            started_ns: flow.started_ns,
+            key: self.key,
+            offset: seq.wrapping_sub(side.start_seq),
+            len: ALERT_LEN as u16,
+            sender: self.sender,
+            client_endpoint: flow.client_endpoint,
+            vlan: flow.vlan,
+            reserved: 0,
+        };
+        let bytes = [ALERT, 3, record.version_minor, 0, 2, level, description];
+        (record.content_type == ALERT && record.length == 2).then_some((head, bytes))
     }
 }
 
 /// Maximum handshake bytes in one chunk.
 pub const CHUNK_MAX: usize = 1536;
-/// Capacity of the smaller of the two kinds of chunk, in bytes.
-pub const CHUNK_SMALL: usize = 512;
 /// Maximum handshake bytes sent per side.
 pub const HANDSHAKE_BYTES_MAX: u32 = 16 * 1024;
 
@@ -181,27 +195,27 @@ pub struct ChunkHead {
 
 impl ChunkHead {
     /// Reads the head of an item of the handshake ring, which need not be aligned; returns it with
-    /// the room behind it, or `None` if the item is shorter than a head.
+    /// the bytes behind it, or `None` if the item is shorter than a head.
     pub fn read(item: &[u8]) -> Option<(Self, &[u8])> {
         Self::read_from_prefix(item).ok()
     }
 }
 
-/// Handshake bytes of one segment, with room for `N`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+/// Room for handshake bytes of one segment. An item has its bytes up to the last one that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Chunk<const N: usize> {
+pub struct Chunk {
     /// Flow, position and length.
     pub head: ChunkHead,
     /// The bytes; those beyond `head.len` are meaningless.
-    pub bytes: [u8; N],
+    pub bytes: [u8; CHUNK_MAX],
 }
 
 const _: () = {
     assert!(size_of::<Measured>() == 56 && align_of::<Measured>() == 8);
     assert!(offset_of!(Measured, seq) == 24 && offset_of!(Measured, reserved) == 52);
     assert!(size_of::<ChunkHead>() == 80 && offset_of!(ChunkHead, offset) == 64);
-    assert!(size_of::<Chunk<CHUNK_MAX>>() == 80 + CHUNK_MAX);
+    assert!(size_of::<Chunk>() == size_of::<ChunkHead>() + CHUNK_MAX);
     assert!(offset_of!(Observation, watched) == 64);
     assert!(offset_of!(Observation, key) == 64 + size_of::<Watched>());
     assert!(size_of::<Observation>() == 64 + size_of::<Watched>() + 56);

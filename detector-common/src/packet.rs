@@ -55,6 +55,12 @@ pub trait Packet {
         value
     }
 
+    /// Does the same with a wide number.
+    #[inline(always)]
+    fn black_box_wide(&self, value: u64) -> u64 {
+        value
+    }
+
     /// Returns the outermost VLAN tag, if hardware or kernel stripped it from the frame's bytes.
     fn offloaded_vlan(&self) -> Option<u16> {
         None
@@ -106,6 +112,11 @@ impl<P: Packet> Packet for Inside<'_, P> {
     #[inline(always)]
     fn black_box(&self, value: u32) -> u32 {
         self.outer.black_box(value)
+    }
+
+    #[inline(always)]
+    fn black_box_wide(&self, value: u64) -> u64 {
+        self.outer.black_box_wide(value)
     }
 
     #[inline(always)]

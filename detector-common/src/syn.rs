@@ -54,6 +54,12 @@ impl Syn {
         self.count != 0
     }
 
+    /// Returns 0 if it was not seen, nor its number is known otherwise.
+    #[inline(always)]
+    pub(crate) const fn says(&self) -> u32 {
+        self.count as u32 | self.next_seq
+    }
+
     #[inline(always)]
     fn write(&mut self, segment: &Segment, now_ns: u64) {
         self.time_ns = now_ns;

@@ -5,7 +5,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use detector_common::counter::Counter;
 use detector_common::flow::{FlowKey, Settled, WatchedEntry};
-use detector_common::observation::LAYOUT_VERSION;
+use detector_common::item::Room;
+use detector_common::observation::{Chunk, LAYOUT_VERSION};
 use detector_common::syn::SynSlot;
 use detector_common::tag_set::Tags;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -61,9 +62,19 @@ pub(crate) static COUNTERS: PerCpuArray<u64> =
 #[map]
 pub(crate) static OBSERVATIONS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Time of this CPU's last observation that could wake the agent, nanoseconds.
+/// Items of the rings while they are written, and the time of the last wake-up.
 #[map]
-pub(crate) static WOKEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static OUTGOING: PerCpuArray<Outgoing> = PerCpuArray::with_max_entries(1, 0);
+
+/// Value of [`OUTGOING`].
+#[derive(FromBytes, IntoBytes)]
+#[repr(C)]
+pub(crate) struct Outgoing {
+    /// Time of this CPU's last observation that could wake the agent, nanoseconds.
+    pub(crate) woken_ns: u64,
+    pub(crate) observation: Room,
+    pub(crate) chunk: Chunk,
+}
 
 /// Ring of handshake bytes.
 #[map]

@@ -46,7 +46,7 @@ unsafe fn context_word<const OFFSET: usize, T>(context: *const T) -> usize {
 
 /// A number that is always zero, unknown to compiler and verifier because it lies in a writable map.
 #[repr(transparent)]
-struct Zero(UnsafeCell<u32>);
+struct Zero(UnsafeCell<u64>);
 
 // SAFETY: nothing writes it.
 unsafe impl Sync for Zero {}
@@ -55,6 +55,12 @@ static ZERO: Zero = Zero(UnsafeCell::new(0));
 
 #[inline(always)]
 fn black_box(value: u32) -> u32 {
+    // SAFETY: half of a valid, aligned number that nothing writes.
+    value ^ unsafe { ZERO.0.get().cast::<u32>().read_volatile() }
+}
+
+#[inline(always)]
+fn black_box_wide(value: u64) -> u64 {
     // SAFETY: a valid, aligned number that nothing writes.
     value ^ unsafe { ZERO.0.get().read_volatile() }
 }
@@ -112,7 +118,7 @@ fn linear_window<C: Context, const N: usize>(context: &C, offset: usize) -> Opti
 /// Older verifiers (such as Linux 6.1) lose bounds over copies, and derive none from a comparison
 /// with 0: the number minus one is compared, and one is added again.
 #[inline(always)]
-fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
+pub(crate) fn bounded<const MAX: usize>(number: usize) -> Option<usize> {
     let less = opaque(number.wrapping_sub(1));
     (less < MAX).then_some(less + 1)
 }
@@ -190,6 +196,11 @@ impl<C: Context> Packet for Frame<'_, C> {
     #[inline(always)]
     fn black_box(&self, value: u32) -> u32 {
         black_box(value)
+    }
+
+    #[inline(always)]
+    fn black_box_wide(&self, value: u64) -> u64 {
+        black_box_wide(value)
     }
 
     #[inline(always)]

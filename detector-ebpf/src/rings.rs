@@ -1,18 +1,25 @@
 //! Ring buffers of observations and handshake bytes, as the engine's output.
+//!
+//! An item is written to this CPU's own memory, which is in its nearest cache, and copied to the ring as long
+//! as it is: the ring's memory is in no near cache, so that each byte of it counts.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::maps::ring_buf::RingBufEntry;
+use aya_ebpf::maps::RingBuf;
 use detector_common::counter::Counter;
 use detector_common::engine::Output;
-use detector_common::observation::{
-    CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation, POLL_INTERVAL_NS,
-};
+use detector_common::item::ITEM_MAX;
+use detector_common::observation::{CHUNK_MAX, ChunkHead, POLL_INTERVAL_NS};
 use detector_common::packet::Packet;
-use zerocopy::FromBytes;
+use detector_common::report::Report;
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::counters::count;
-use crate::maps::{HANDSHAKES, OBSERVATION_BYTES, OBSERVATIONS, WOKEN, borrow_mut};
+use crate::maps::{HANDSHAKES, OBSERVATION_BYTES, OBSERVATIONS, OUTGOING, borrow_mut};
+use crate::packet::bounded;
+
+/// Bytes of the longest item of handshake bytes.
+const CHUNK_ITEM_MAX: usize = size_of::<ChunkHead>() + CHUNK_MAX;
 
 /// The ring buffers.
 #[derive(Default)]
@@ -21,58 +28,30 @@ pub(crate) struct Rings {
     now_ns: u64,
 }
 
-impl Rings {
-    /// Returns the flags for submitting an observation: whether it may wake the agent.
-    ///
-    /// A wake-up costs a packet six microseconds. The agent polls again [`POLL_INTERVAL_NS`] after it
-    /// found an item, so one wake-up within that time is enough.
-    #[inline(always)]
-    fn wake_up(&self) -> u64 {
-        // SAFETY: just looked up, and this CPU's own.
-        let Some(woken_ns) = (unsafe { borrow_mut(WOKEN.get_ptr_mut(0)) }) else {
-            return 0;
-        };
-        if self.now_ns.wrapping_sub(*woken_ns) < POLL_INTERVAL_NS / 2 {
-            return u64::from(BPF_RB_NO_WAKEUP);
-        }
-        *woken_ns = self.now_ns;
-        0
-    }
+/// Whether an observation may wake the agent.
+///
+/// A wake-up costs a packet six microseconds. The agent polls again [`POLL_INTERVAL_NS`] after it
+/// found an item, so one wake-up within that time is enough.
+#[inline(always)]
+fn wakes(woken_ns: u64, now_ns: u64) -> bool {
+    now_ns.wrapping_sub(woken_ns) >= POLL_INTERVAL_NS / 2
 }
 
-/// Returns a ring's reserved room with its previous content, as a value.
+/// Copies the first `len` (1 to `MAX`) bytes of `from` to a ring; `false` if it is full.
 #[inline(always)]
-fn reserved<T: FromBytes>(entry: &mut RingBufEntry<T>) -> &mut T {
-    // SAFETY: the room is the ring's memory, which the kernel zeroed and programs wrote since; any
-    // bytes are a T.
-    unsafe { entry.assume_init_mut() }
-}
-
-/// Sends one chunk with room for `N` bytes.
-#[inline(always)]
-fn send_chunk<const N: usize, P: Packet>(
-    packet: &P,
-    offset: usize,
+fn output<const MAX: usize, T: IntoBytes + Immutable>(
+    ring: &RingBuf,
+    from: &T,
     len: usize,
-    fill: impl FnOnce(&mut ChunkHead),
+    flags: u64,
 ) -> bool {
-    let Some(mut entry) = HANDSHAKES.reserve::<Chunk<N>>(0) else {
-        return false;
-    };
-    // Bytes beyond `head.len` stay as they were.
-    let chunk = reserved(&mut entry);
-    fill(&mut chunk.head);
-    let copied = packet.copy(offset, &mut chunk.bytes, len);
-    if copied {
-        // No wake-up for bytes alone: an observation follows, and its reader drains both rings.
-        entry.submit(u64::from(BPF_RB_NO_WAKEUP));
-    } else {
-        entry.discard(0);
-    }
-    copied
+    let item = bounded::<MAX>(len).and_then(|len| from.as_bytes().get(..len));
+    item.is_some_and(|item| ring.output::<[u8]>(item, flags).is_ok())
 }
 
 impl Output for Rings {
+    const ALERTS_IN_REPORTS: bool = true;
+
     #[inline(always)]
     fn now_ns(&mut self) -> u64 {
         if self.now_ns == 0 {
@@ -89,13 +68,24 @@ impl Output for Rings {
     }
 
     #[inline(always)]
-    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
-        let Some(mut entry) = OBSERVATIONS.reserve::<Observation>(0) else {
+    fn send_report<P: Packet>(&mut self, packet: &P, report: &Report<'_>) -> bool {
+        // SAFETY: just looked up, and this CPU's own.
+        let Some(outgoing) = (unsafe { borrow_mut(OUTGOING.get_ptr_mut(0)) }) else {
             return false;
         };
-        fill(reserved(&mut entry));
-        entry.submit(self.wake_up());
-        true
+        let words = report.pack(&mut outgoing.observation, |it| packet.black_box_wide(it));
+        let wakes = wakes(outgoing.woken_ns, self.now_ns);
+        let flags = if wakes {
+            0
+        } else {
+            u64::from(BPF_RB_NO_WAKEUP)
+        };
+        let len = words as usize * 8;
+        let sent = output::<ITEM_MAX, _>(&OBSERVATIONS, &outgoing.observation, len, flags);
+        if sent && wakes {
+            outgoing.woken_ns = self.now_ns;
+        }
+        sent
     }
 
     #[inline(always)]
@@ -106,11 +96,16 @@ impl Output for Rings {
         len: usize,
         fill: impl FnOnce(&mut ChunkHead),
     ) -> bool {
-        if len <= CHUNK_SMALL {
-            send_chunk::<CHUNK_SMALL, P>(packet, offset, len, fill)
-        } else {
-            send_chunk::<CHUNK_MAX, P>(packet, offset, len, fill)
-        }
+        // SAFETY: just looked up, and this CPU's own.
+        let Some(outgoing) = (unsafe { borrow_mut(OUTGOING.get_ptr_mut(0)) }) else {
+            return false;
+        };
+        let chunk = &mut outgoing.chunk;
+        fill(&mut chunk.head);
+        // No wake-up for bytes alone: an observation follows, and its reader drains both rings.
+        let flags = u64::from(BPF_RB_NO_WAKEUP);
+        packet.copy(offset, &mut chunk.bytes, len)
+            && output::<CHUNK_ITEM_MAX, _>(&HANDSHAKES, chunk, size_of::<ChunkHead>() + len, flags)
     }
 
     #[inline(always)]

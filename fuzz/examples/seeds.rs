@@ -281,7 +281,7 @@ fn observations(frames: &[Vec<u8>]) -> Vec<u8> {
         push_frame(&mut seed, &[head.as_bytes(), bytes].concat());
     }
     for observation in host.observed.values() {
-        push_frame(&mut seed, observation.as_bytes());
+        push_frame(&mut seed, observation.to_item().as_bytes());
     }
     seed
 }

@@ -11,6 +11,7 @@ use detector_common::observation::{
 };
 use detector_common::packet::Packet;
 use detector_common::record::{ALERT, APPLICATION_DATA, HANDSHAKE, HEAD_MAX, LENGTH_MAX};
+use detector_common::report::Report;
 use detector_common::syn::{SynSlot, slot_hash};
 use detector_common::tag_set::{FlowTag, TagSet};
 use zerocopy::FromBytes;
@@ -214,13 +215,24 @@ struct Checked<'a> {
 }
 
 impl Output for Checked<'_> {
+    const ALERTS_IN_REPORTS: bool = true;
+
     fn now_ns(&mut self) -> u64 {
         self.now_ns
     }
 
-    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+    fn send_report<P: Packet>(&mut self, _: &P, report: &Report<'_>) -> bool {
         let mut observation: Observation = leftover();
-        fill(&mut observation);
+        report.write(&mut observation);
+        if observation.alert_unsent != 0 {
+            let (head, bytes) = observation.take_alert_bytes().expect("it has an alert");
+            let from = segment.payload_offset;
+            assert_eq!(self.frame.get(from..from + bytes.len()), Some(&bytes[..]));
+            self.chunks.push((head, bytes.to_vec()));
+        }
+        let item = observation.to_item();
+        let read = Observation::read(item.as_bytes()).expect("an item that cannot be read");
+        assert_eq!(read.to_item().as_bytes(), item.as_bytes());
         assert!(self.observed.is_none(), "two observations of one frame");
         let segment = self.segment.expect("an observation without a segment");
         let refused = observation.events & (events::REFUSED | events::UNANSWERED) != 0;

@@ -2,8 +2,9 @@
 
 use crate::counter::Counter;
 use crate::flow::{Flow, FlowKey, Settled, Watched};
-use crate::observation::{ChunkHead, Observation};
+use crate::observation::ChunkHead;
 use crate::packet::Packet;
+use crate::report::Report;
 use crate::syn::SynSlot;
 
 /// Maximum observations sent of one flow: a reset storm must not fill the ring.
@@ -53,6 +54,10 @@ pub trait Tables {
 
 /// Output of the engine, and its clock.
 pub trait Output {
+    /// Whether the seven bytes of an alert that is all of its segment are left to its report: see
+    /// [`take_alert_bytes`](crate::observation::Observation::take_alert_bytes).
+    const ALERTS_IN_REPORTS: bool = false;
+
     /// Returns the time, nanoseconds on the host's clock, the same for each call within one frame.
     /// Called for segments of watched flows, and for those with SYN.
     fn now_ns(&mut self) -> u64;
@@ -60,8 +65,8 @@ pub trait Output {
     fn has_room(&mut self) -> bool {
         true
     }
-    /// Sends an observation that `fill` writes, every field of it; `false` if it was lost.
-    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool;
+    /// Sends a report that a frame causes; `false` if it was lost.
+    fn send_report<P: Packet>(&mut self, packet: &P, report: &Report<'_>) -> bool;
     /// Sends `len` (1 to [`CHUNK_MAX`](crate::observation::CHUNK_MAX)) bytes of the packet from
     /// `offset`, with the head that `fill` writes, every field of it; `false` if they were lost.
     fn send_chunk<P: Packet>(

@@ -37,6 +37,7 @@ use crate::syn::Syn;
 /// use detector_common::headers::{LinkType, Tap};
 /// use detector_common::observation::{ChunkHead, Observation, events};
 /// use detector_common::packet::Packet;
+/// use detector_common::report::Report;
 /// use detector_common::syn::SynSlot;
 ///
 /// #[derive(Default)]
@@ -86,9 +87,9 @@ use crate::syn::Syn;
 ///     fn now_ns(&mut self) -> u64 {
 ///         1
 ///     }
-///     fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+///     fn send_report<P: Packet>(&mut self, _: &P, report: &Report<'_>) -> bool {
 ///         let mut observation = Observation::default();
-///         fill(&mut observation);
+///         report.write(&mut observation);
 ///         self.observations.push(observation);
 ///         true
 ///     }
@@ -272,6 +273,12 @@ impl Opening {
         self.0 & 2 != 0
     }
 
+    /// Whether the payload is one alert record in the clear and no more.
+    #[inline(always)]
+    const fn lone_alert(self) -> bool {
+        self.0 & 8 != 0
+    }
+
     /// Never where halves are not followed.
     #[inline(always)]
     const fn server_hello(self) -> bool {
@@ -292,9 +299,12 @@ fn opening<const HALVES: bool, P: Packet>(packet: &P, segment: &Segment) -> Open
     let Some(head) = packet.head(segment.payload_offset, count) else {
         return Opening::NOTHING;
     };
-    let alert =
-        count >= HEADER_LEN && RecordHeader::parse(head).is_some_and(|h| h.content_type == ALERT);
-    let opening = u32::from(may_begin_client_hello(head, count)) | u32::from(alert) << 1;
+    let alert = RecordHeader::parse(head)
+        .filter(|header| count >= HEADER_LEN && header.content_type == ALERT);
+    let is_lone = alert.is_some_and(|it| it.length == 2) && segment.payload_len == HEAD_MAX;
+    let opening = u32::from(may_begin_client_hello(head, count))
+        | u32::from(alert.is_some()) << 1
+        | u32::from(is_lone) << 3;
     if HALVES && begins_server_hello(head, count) {
         return Opening(opening | 4);
     }

@@ -8,8 +8,9 @@ use crate::engine::handshake::{Source, send_handshake};
 use crate::engine::host::{OBSERVATIONS_MAX, Output};
 use crate::flow::{Flow, Side, Watched, flow_flags, side_flags};
 use crate::headers::{Segment, Tap, tcp_flags};
-use crate::observation::{Measured, NEVER, baseline, events};
+use crate::observation::{HANDSHAKE_BYTES_MAX, Measured, NEVER, baseline, events};
 use crate::packet::Packet;
+use crate::report::{About, Report};
 use crate::tracking::{NOT_EXPECTED, before, is_settled, track};
 
 /// Maximum bytes that a reset overtakes on its way; one further ahead is a guess.
@@ -41,7 +42,8 @@ pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
     let sender = u32::from(segment.endpoint != watched.flow.client_endpoint);
     let sender = packet.black_box(sender) as u8 & 1;
     let receiver = packet.black_box(u32::from(sender ^ 1)) as u8 & 1;
-    let distance = distance(&watched.flow, sender, receiver, segment, now_ns);
+    let mut distance = distance(&watched.flow, sender, receiver, segment, now_ns);
+    distance.hide(packet);
     let expected = expected(&watched.flow, receiver);
     let mut events = 0;
 
@@ -61,7 +63,10 @@ pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
     let mut events = packet.black_box(u32::from(events)) as u16;
     let has_records = has_records(side, segment, opening.alert());
     side.flags = packet.black_box(u32::from(side.flags)) as u16;
+    let mut alert_unsent = 0;
     if segment.payload_len > 0 && packet.black_box(u32::from(has_records)) != 0 {
+        let before = u32::from(side.record_count) | u32::from(side.head_len) << 8;
+        let before = packet.black_box(before);
         let mut track = track(
             expected,
             side,
@@ -77,16 +82,26 @@ pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
             return NextState::Removed;
         }
         side.flags = packet.black_box(u32::from(side.flags)) as u16;
-        let source = Source {
-            key: &segment.key,
-            started_ns: flow.started_ns,
-            now_ns,
-            sender,
-            client_endpoint: flow.client_endpoint,
-            vlan: flow.vlan,
-        };
-        send_handshake(packet, segment, side, &source, output);
+        let is_held = O::ALERTS_IN_REPORTS
+            && opening.lone_alert()
+            && before.wrapping_add(1) == u32::from(side.record_count)
+            && flow.observations < OBSERVATIONS_MAX
+            && is_unsent(side, segment);
+        if is_held {
+            alert_unsent = 1;
+        } else {
+            let source = Source {
+                key: &segment.key,
+                started_ns: flow.started_ns,
+                now_ns,
+                sender,
+                client_endpoint: flow.client_endpoint,
+                vlan: flow.vlan,
+            };
+            send_handshake(packet, segment, side, &source, output);
+        }
     }
+    let alert_unsent = packet.black_box(alert_unsent) as u8 & 1;
     side.flags = packet.black_box(u32::from(side.flags)) as u16;
     events |= update(side, segment, now_ns, flow.flags);
     events = packet.black_box(u32::from(events)) as u16;
@@ -116,12 +131,22 @@ pub(super) fn process<const HALVES: bool, P: Packet, O: Output>(
         events |= events::SETTLED;
     }
     let events = packet.black_box(u32::from(events)) as u16;
-    if events != 0 {
-        send_observation(
-            tap, sender, segment, &distance, events, watched, now_ns, output,
-        );
+    if events != 0 && may_report(&mut watched.flow, output) {
+        let report = Report {
+            time_ns: now_ns,
+            measured: measured(segment, &distance),
+            key: &segment.key,
+            about: About::Watched(watched),
+            events,
+            sender,
+            egress: u8::from(tap.egress),
+            alert_unsent,
+        };
+        if !output.send_report(packet, &report) {
+            output.count(Counter::ObservationLost);
+        }
     }
-    if settles {
+    if events & events::SETTLED != 0 {
         NextState::Settled
     } else {
         NextState::Watched
@@ -137,6 +162,23 @@ fn has_records(side: &Side, segment: &Segment, alert: bool) -> bool {
             && side.has(side_flags::SYNCED)
             && side.head_len == 0
             && side.header_seq == segment.payload_seq())
+}
+
+/// Whether a segment's bytes are handshake bytes of which none was sent; then they count as sent.
+#[inline(always)]
+fn is_unsent(side: &mut Side, segment: &Segment) -> bool {
+    let start = segment.payload_seq();
+    let end = start.wrapping_add(segment.payload_len);
+    let is_late = side.has(side_flags::PLAINTEXT_END)
+        || end.wrapping_sub(side.start_seq) > HANDSHAKE_BYTES_MAX
+        || before(start, side.sent_to);
+    if is_late {
+        return false;
+    }
+    if start == side.sent_to {
+        side.sent_to = end;
+    }
+    true
 }
 
 /// Returns the next sequence number that the receiver expects of the sender, or [`NOT_EXPECTED`].
@@ -166,6 +208,14 @@ impl Distance {
         ack_ahead: 0,
         baseline: 0,
     };
+
+    /// Lets the verifier forget which sides were seen.
+    #[inline(always)]
+    fn hide<P: Packet>(&mut self, packet: &P) {
+        self.baseline = packet.black_box(u32::from(self.baseline)) as u8;
+        self.since_same_ns = packet.black_box_wide(self.since_same_ns);
+        self.since_other_ns = packet.black_box_wide(self.since_other_ns);
+    }
 }
 
 #[inline(always)]
@@ -192,24 +242,26 @@ fn distance(flow: &Flow, sender: u8, receiver: u8, segment: &Segment, now_ns: u6
     }
 }
 
-/// Fills in the measurements. Writes every field.
+/// Returns the measurements of a segment.
 #[inline(always)]
-pub(super) fn write_measured(measured: &mut Measured, segment: &Segment, distance: &Distance) {
-    measured.since_same_ns = distance.since_same_ns;
-    measured.since_other_ns = distance.since_other_ns;
-    measured.seq = segment.seq;
-    measured.ack = segment.ack;
-    measured.seq_ahead = distance.seq_ahead;
-    measured.ack_ahead = distance.ack_ahead;
-    measured.payload_len = segment.payload_len;
-    measured.window = segment.window;
-    measured.ip_id = segment.ip_id;
-    measured.mac = segment.source_mac;
-    measured.flags = segment.flags;
-    measured.ttl = segment.ttl;
-    measured.options_len = segment.options_len;
-    measured.baseline = distance.baseline;
-    measured.reserved = [0; 4];
+pub(super) fn measured(segment: &Segment, distance: &Distance) -> Measured {
+    Measured {
+        since_same_ns: distance.since_same_ns,
+        since_other_ns: distance.since_other_ns,
+        mac: segment.source_mac,
+        seq: segment.seq,
+        ack: segment.ack,
+        seq_ahead: distance.seq_ahead,
+        ack_ahead: distance.ack_ahead,
+        payload_len: segment.payload_len,
+        window: segment.window,
+        ip_id: segment.ip_id,
+        flags: segment.flags,
+        ttl: segment.ttl,
+        options_len: segment.options_len,
+        baseline: distance.baseline,
+        reserved: [0; 4],
+    }
 }
 
 #[inline(always)]
@@ -296,35 +348,13 @@ fn update(side: &mut Side, segment: &Segment, now_ns: u64, flow_flags: u8) -> u1
     0
 }
 
-/// Sends an observation, unless the flow reached its limit.
-#[expect(clippy::too_many_arguments, reason = "the fields of an observation")]
+/// Counts one more report of a flow; `false` if it reached its limit.
 #[inline(always)]
-fn send_observation<O: Output>(
-    tap: &Tap,
-    sender: u8,
-    segment: &Segment,
-    distance: &Distance,
-    events: u16,
-    watched: &mut Watched,
-    now_ns: u64,
-    output: &mut O,
-) {
-    if watched.flow.observations >= OBSERVATIONS_MAX {
+fn may_report<O: Output>(flow: &mut Flow, output: &mut O) -> bool {
+    if flow.observations >= OBSERVATIONS_MAX {
         output.count(Counter::ObservationsCapped);
-        return;
+        return false;
     }
-    watched.flow.observations += 1;
-    let sent = output.send_observation(|observation| {
-        observation.time_ns = now_ns;
-        write_measured(&mut observation.measured, segment, distance);
-        observation.watched = *watched;
-        observation.key = segment.key;
-        observation.events = events;
-        observation.sender = sender;
-        observation.egress = tap.egress as u8;
-        observation.reserved = 0;
-    });
-    if !sent {
-        output.count(Counter::ObservationLost);
-    }
+    flow.observations += 1;
+    true
 }

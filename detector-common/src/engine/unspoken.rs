@@ -1,13 +1,13 @@
 //! Connections before their first byte: baselines from SYN and SYN,ACK, and refusals.
 
 use crate::counter::Counter;
-use crate::engine::begin_flow;
 use crate::engine::host::{Output, Tables};
-use crate::engine::segment::{Distance, write_measured};
+use crate::engine::segment::{Distance, measured};
 use crate::flow::Sender;
 use crate::headers::{Segment, Tap, tcp_flags};
 use crate::observation::events;
 use crate::packet::Packet;
+use crate::report::{About, Report};
 use crate::syn::SynSlot;
 
 /// Minimum time between two refusals reported from one slot, nanoseconds: the number of slots limits what a
@@ -52,13 +52,14 @@ pub(super) fn inspect<P: Packet, T: Tables, O: Output>(
         events::UNANSWERED
     };
     let event = packet.black_box(u32::from(event)) as u16;
-    report(tap, segment, slot, event, output);
+    report(packet, tap, segment, slot, event, output);
     // The same reset may be seen again.
     slot.syn.count = if is_reset { 0 } else { slot.syn.count };
 }
 
 #[inline(always)]
-fn report<O: Output>(
+fn report<P: Packet, O: Output>(
+    packet: &P,
     tap: &Tap,
     segment: &Segment,
     slot: &mut SynSlot,
@@ -72,25 +73,22 @@ fn report<O: Output>(
         return;
     }
     slot.reported_ns = now_ns;
-    let sent = output.send_observation(|observation| {
-        observation.time_ns = now_ns;
-        write_measured(&mut observation.measured, segment, &Distance::UNKNOWN);
-        let flow = &mut observation.watched.flow;
-        begin_flow(flow, segment, now_ns);
-        flow.client_endpoint = slot.endpoint;
-        flow.syns = [slot.syn, slot.syn_ack];
-        flow.observations = 1;
-        observation.key = segment.key;
-        observation.events = events;
-        observation.sender = if segment.endpoint == slot.endpoint {
-            Sender::Client as u8
-        } else {
-            Sender::Server as u8
-        };
-        observation.egress = tap.egress as u8;
-        observation.reserved = 0;
-    });
-    if !sent {
+    let sender = if segment.endpoint == slot.endpoint {
+        Sender::Client
+    } else {
+        Sender::Server
+    };
+    let report = Report {
+        time_ns: now_ns,
+        measured: measured(segment, &Distance::UNKNOWN),
+        key: &segment.key,
+        about: About::Unspoken(slot, segment.vlan),
+        events,
+        sender: sender as u8,
+        egress: u8::from(tap.egress),
+        alert_unsent: 0,
+    };
+    if !output.send_report(packet, &report) {
         output.count(Counter::ObservationLost);
     }
 }

@@ -57,7 +57,7 @@ impl HalfMessage {
     /// # Errors
     /// If it cannot be compressed.
     pub fn compressed(&self) -> std::io::Result<Vec<u8>> {
-        let encode = |observation: &Observation| STANDARD.encode(observation.as_item());
+        let encode = |observation: &Observation| STANDARD.encode(observation.to_item().as_bytes());
         let written = match self {
             Self::Half(half) => Written {
                 version: VERSION,

@@ -18,6 +18,7 @@ use detector_common::headers::{self, Segment, Tap, walk};
 use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 use detector_common::packet::Packet;
 use detector_common::record::{ALERT, HANDSHAKE};
+use detector_common::report::Report;
 use detector_common::tunnel::innermost;
 
 use self::paths::Paths;
@@ -426,9 +427,9 @@ impl<R: Receiver> Output for CaptureOutput<'_, R> {
         self.now_ns
     }
 
-    fn send_observation(&mut self, fill: impl FnOnce(&mut Observation)) -> bool {
+    fn send_report<P: Packet>(&mut self, _: &P, report: &Report<'_>) -> bool {
         let mut observation = Observation::default();
-        fill(&mut observation);
+        report.write(&mut observation);
         observation.key = self.key.unwrap_or(observation.key);
         self.receiver.observation(&observation);
         true

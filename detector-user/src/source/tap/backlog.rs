@@ -18,6 +18,8 @@ const LONG_MIN: usize = 4096;
 const LONG_MAX: usize = 16_384;
 /// Part of that length by which a backlog may be longer before observations of known connections are dropped, too.
 const KNOWN_PART: usize = 4;
+/// Bytes that a chunk of middling length takes of its ring.
+const CHUNK: u64 = 600;
 /// Flows without their beginning that are remembered.
 const SHED_FLOWS: usize = 1 << 15;
 
@@ -26,16 +28,16 @@ const BEGINS: u16 = events::HELLO | events::REFUSED | events::UNANSWERED;
 
 /// Observations that wait for their flows' bytes.
 pub(super) struct Backlog {
-    /// Each with the number of chunks read before it.
+    /// Each with the bytes of their ring that were read before it.
     waiting: VecDeque<(u64, Observation)>,
     long: usize,
     /// Length from which on observations of known connections are dropped, too.
     longer: usize,
     shares: FairShare,
-    /// Chunks that their ring holds at most.
-    chunks_max: u64,
-    /// Chunks read since the ring was empty.
-    chunks_since_empty: u64,
+    /// Bytes of the ring of chunks.
+    ring: u64,
+    /// Bytes of it read since it was empty.
+    read_since_empty: u64,
     /// The latest chunks beyond a full ring, by network, and their number.
     chunk_shares: FairShare,
     chunks_counted: usize,
@@ -44,18 +46,19 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Makes an empty one for rings that hold so many items at most.
-    pub(super) fn new(observations_max: usize, chunks_max: u64) -> Self {
+    /// Makes an empty one for a ring that holds so many observations at most, and a ring of chunks of so many
+    /// bytes.
+    pub(super) fn new(observations_max: usize, ring: u64) -> Self {
         // A full ring has room at once: an agent that only paused drops nothing.
         let long = observations_max.clamp(LONG_MIN, LONG_MAX);
-        let chunks = chunks_max as usize;
+        let chunks = (ring / CHUNK) as usize;
         Self {
             waiting: VecDeque::new(),
             long,
             longer: long + long / KNOWN_PART,
             shares: FairShare::new(long, 2 * long),
-            chunks_max,
-            chunks_since_empty: 0,
+            ring,
+            read_since_empty: 0,
             chunk_shares: FairShare::new(0, chunks),
             chunks_counted: 0,
             shed_flows: ShedFlows::default(),
@@ -72,7 +75,7 @@ impl Backlog {
         self.waiting.len() >= self.long
     }
 
-    /// Returns the oldest observation with the number of chunks read before it.
+    /// Returns the oldest observation with the bytes of chunks read before it.
     pub(super) fn front(&self) -> Option<&(u64, Observation)> {
         self.waiting.front()
     }
@@ -112,7 +115,7 @@ impl Backlog {
 
     /// Records that no chunk is left on its ring.
     pub(super) fn chunks_are_read(&mut self) {
-        self.chunks_since_empty = 0;
+        self.read_since_empty = 0;
         self.forget_chunks();
         if self.waiting.is_empty() {
             self.shed_flows.clear();
@@ -126,13 +129,13 @@ impl Backlog {
 
     /// Whether a chunk is worth reading: not one of a flow whose beginning was dropped. Nor, after a full ring's
     /// worth of chunks in a row, one of a network that had more than its share of them.
-    pub(super) fn takes_chunk(&mut self, head: &ChunkHead) -> bool {
-        self.chunks_since_empty += 1;
+    pub(super) fn takes_chunk(&mut self, head: &ChunkHead, bytes_on_ring: u64) -> bool {
+        self.read_since_empty += bytes_on_ring;
         let network = Network::of_chunk(head);
         let mut takes = !self.shed_flows.contains(&head.key, head.started_ns);
-        if takes && self.chunks_since_empty > self.chunks_max {
+        if takes && self.read_since_empty > self.ring {
             // Before the share of all becomes too small.
-            if 2 * self.chunks_counted as u64 >= self.chunks_max {
+            if 2 * self.chunks_counted as u64 >= self.ring / CHUNK {
                 self.forget_chunks();
             }
             takes = self.chunk_shares.has_room(network, self.chunks_counted);
@@ -200,6 +203,7 @@ mod tests {
     /// Long from 4,096 observations on.
     const RING: usize = 1000;
     const CHUNKS: u64 = 1000;
+    const CHUNK_RING: u64 = CHUNKS * CHUNK;
 
     fn key(client: u32, port: u16) -> FlowKey {
         FlowKey {
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn one_client_loses_nothing_while_the_agent_keeps_up() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         let many = (0..50_000).map(|at| hello(ATTACKER, at as u16));
         assert_eq!(offered(&mut backlog, many, 1), 50_000);
         assert_eq!(*backlog.shed(), Shed::default());
@@ -269,7 +273,7 @@ mod tests {
 
     #[test]
     fn failures_of_others_find_room_beside_a_client_that_floods() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         let flood = |from: u16| (0..1000).map(move |at| hello(ATTACKER, from + at));
         let mut added = 0;
         for round in 0..50_u16 {
@@ -290,7 +294,7 @@ mod tests {
 
     #[test]
     fn hellos_of_anybody_that_no_server_answers_go_first() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         let anyone = (0..50_000).map(|at| observation(at, 1, events::HELLO, false));
         offered(&mut backlog, anyone, 10);
         for client in 0..100 {
@@ -302,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_known_connection_finds_room_after_beginnings_find_none() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         offered(
             &mut backlog,
             (0..5000).map(|at| hello(ATTACKER, at)),
@@ -319,38 +323,38 @@ mod tests {
 
     #[test]
     fn bytes_of_a_connection_that_was_dropped_are_not_read() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         offered(
             &mut backlog,
             (0..5000).map(|at| hello(ATTACKER, at)),
             usize::MAX,
         );
-        assert!(backlog.takes_chunk(&chunk(ATTACKER, 0)));
-        assert!(!backlog.takes_chunk(&chunk(ATTACKER, 4999)));
+        assert!(backlog.takes_chunk(&chunk(ATTACKER, 0), CHUNK));
+        assert!(!backlog.takes_chunk(&chunk(ATTACKER, 4999), CHUNK));
         assert_eq!(backlog.shed().chunks, 1);
         while backlog.pop().is_some() {}
         backlog.chunks_are_read();
         assert!(
-            backlog.takes_chunk(&chunk(ATTACKER, 4999)),
+            backlog.takes_chunk(&chunk(ATTACKER, 4999), CHUNK),
             "all is forgotten"
         );
     }
 
     #[test]
     fn handshake_bytes_of_one_sender_leave_room_for_those_of_others() {
-        let mut backlog = Backlog::new(RING, CHUNKS);
+        let mut backlog = Backlog::new(RING, CHUNK_RING);
         for _ in 0..CHUNKS {
             assert!(
-                backlog.takes_chunk(&chunk(ATTACKER, 1)),
+                backlog.takes_chunk(&chunk(ATTACKER, 1), CHUNK),
                 "a ring that was full"
             );
         }
-        let taken = (0..CHUNKS / 2).filter(|_| backlog.takes_chunk(&chunk(ATTACKER, 1)));
+        let taken = (0..CHUNKS / 2).filter(|_| backlog.takes_chunk(&chunk(ATTACKER, 1), CHUNK));
         assert!((10..100).contains(&taken.count()));
-        assert!(backlog.takes_chunk(&chunk(0x0a00_0002, 1)));
+        assert!(backlog.takes_chunk(&chunk(0x0a00_0002, 1), CHUNK));
         backlog.chunks_are_read();
         assert!(
-            backlog.takes_chunk(&chunk(ATTACKER, 1)),
+            backlog.takes_chunk(&chunk(ATTACKER, 1), CHUNK),
             "the agent keeps up"
         );
     }

@@ -15,11 +15,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use detector_common::observation::{LAYOUT_VERSION, Observation};
+use detector_common::flow::Watched;
+use detector_common::observation::LAYOUT_VERSION;
 use memmap2::MmapMut;
 
-/// Bytes of each region: some 14,000 observations.
-const REGION: usize = 16 << 20;
+/// Bytes of each region: some 20,000 observations.
+const REGION: usize = 8 << 20;
 const MAGIC: u64 = u64::from_le_bytes(*b"tlswhy-d");
 /// A region begins with magic, a hash of its writer, its turn, the number of bytes used, and the time up to
 /// which connections were judged.
@@ -280,7 +281,7 @@ impl Carry {
 fn written_by() -> u64 {
     let mut hasher = DefaultHasher::new();
     LAYOUT_VERSION.hash(&mut hasher);
-    size_of::<Observation>().hash(&mut hasher);
+    size_of::<Watched>().hash(&mut hasher);
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
         .hash(&mut hasher);
@@ -333,7 +334,7 @@ mod tests {
         carry.record_unix_offset(3);
         carry.record_judged(5);
         let large = vec![1; 64 << 10];
-        for number in 0..700u32 {
+        for number in 0..350u32 {
             carry.write(Record::Chunk(&large));
             carry.write(Record::HandedOn(number));
         }
@@ -346,9 +347,9 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(numbers.last(), Some(&699));
+        assert_eq!(numbers.last(), Some(&349));
         assert!(
-            numbers.len() > 255 && numbers.len() < 600,
+            numbers.len() > 127 && numbers.len() < 300,
             "{}",
             numbers.len()
         );

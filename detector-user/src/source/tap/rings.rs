@@ -4,11 +4,11 @@
 //! builds the object from the same `detector-common` and embeds it. Items of a wrong size are
 //! counted all the same.
 
-use std::mem::size_of;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use detector_common::observation::{CHUNK_MAX, CHUNK_SMALL, Chunk, ChunkHead, Observation};
+use detector_common::item::ITEM_MIN;
+use detector_common::observation::{CHUNK_MAX, ChunkHead, Observation};
 
 use crate::flow::fair_share::Shed;
 use crate::flow::receiver::{Receiver, TimedReceiver};
@@ -35,12 +35,13 @@ pub struct Rings {
     pub observations: RingBuf<MapData>,
     /// Handshake bytes.
     pub handshakes: RingBuf<MapData>,
-    /// Chunks that the handshake ring holds at most.
+    /// Bytes of the handshake ring.
     capacity: u64,
     /// Observations that wait.
     backlog: Backlog,
-    /// Chunks read so far.
+    /// Chunks read so far, and the bytes of the ring that they took.
     read: u64,
+    read_bytes: u64,
     taken: u64,
     /// Time of the latest observation that was passed on.
     passed_on_ns: u64,
@@ -66,15 +67,16 @@ impl Rings {
             Ok((RingBuf::try_from(map)?, size))
         };
         let (observations, size) = ring("OBSERVATIONS")?;
-        let observations_max = size / (ITEM_HEADER + size_of::<Observation>()) + 1;
+        let observations_max = size / (ITEM_HEADER + ITEM_MIN) + 1;
         let (handshakes, size) = ring("HANDSHAKES")?;
-        let capacity = (size / (ITEM_HEADER + size_of::<Chunk<CHUNK_SMALL>>()) + 1) as u64;
+        let capacity = size as u64;
         Ok(Self {
             observations,
             handshakes,
             capacity,
             backlog: Backlog::new(observations_max, capacity),
             read: 0,
+            read_bytes: 0,
             taken: 0,
             passed_on_ns: 0,
             malformed: 0,
@@ -120,9 +122,10 @@ impl Rings {
                 Record::UnixOffset(offset_ns) => receiver.set_unix_offset(offset_ns),
                 Record::HandedOn(number) => {
                     for _ in 0..number {
-                        let Some(observation) = self.backlog.pop() else {
+                        let Some(mut observation) = self.backlog.pop() else {
                             break;
                         };
+                        pass_alert(&mut observation, receiver);
                         receiver.late_observation(&observation);
                         passed_on += 1;
                     }
@@ -172,7 +175,7 @@ impl Rings {
                 continue;
             };
             self.taken += 1;
-            if self.backlog.offer(self.read, observation)
+            if self.backlog.offer(self.read_bytes, observation)
                 && let Some(carry) = &mut self.carry
             {
                 carry.write(Record::Observation(&item));
@@ -194,11 +197,13 @@ impl Rings {
                 return true;
             };
             self.read += 1;
+            let bytes_taken = bytes_on_ring(item.len());
+            self.read_bytes += bytes_taken;
             let Some((head, bytes)) = chunk(&item) else {
                 self.malformed += 1;
                 continue;
             };
-            if !self.backlog.takes_chunk(&head) {
+            if !self.backlog.takes_chunk(&head, bytes_taken) {
                 continue;
             }
             if let Some(carry) = &mut self.carry {
@@ -218,13 +223,14 @@ impl Rings {
             && let Some((at, _)) = self.backlog.front()
         {
             // A ring that is filled as fast as it is read holds no more than its size of older ones.
-            let is_due = no_chunks || at + self.capacity <= self.read;
+            let is_due = no_chunks || at + self.capacity <= self.read_bytes;
             if !is_due && !self.backlog.is_long() {
                 break;
             }
-            let Some(observation) = self.backlog.pop() else {
+            let Some(mut observation) = self.backlog.pop() else {
                 break;
             };
+            pass_alert(&mut observation, receiver);
             receiver.observation(&observation);
             self.passed_on_ns = self.passed_on_ns.max(observation.time_ns);
             passed_on += 1;
@@ -261,11 +267,22 @@ impl Rings {
     }
 }
 
+/// Passes on the handshake bytes that an observation has itself.
+fn pass_alert(observation: &mut Observation, receiver: &mut impl Receiver) {
+    if let Some((head, bytes)) = observation.take_alert_bytes() {
+        receiver.chunk(&head, &bytes);
+    }
+}
+
+/// Returns the bytes of a ring that an item of this length takes.
+const fn bytes_on_ring(len: usize) -> u64 {
+    (ITEM_HEADER + len.next_multiple_of(8)) as u64
+}
+
 fn chunk(item: &[u8]) -> Option<(ChunkHead, &[u8])> {
-    let (head, room) = ChunkHead::read(item)?;
-    let is_whole = matches!(room.len(), CHUNK_SMALL | CHUNK_MAX);
-    let bytes = room.get(..usize::from(head.len))?;
-    (is_whole && !bytes.is_empty()).then_some((head, bytes))
+    let (head, bytes) = ChunkHead::read(item)?;
+    let is_whole = bytes.len() == usize::from(head.len);
+    (is_whole && (1..=CHUNK_MAX).contains(&bytes.len())).then_some((head, bytes))
 }
 
 #[cfg(test)]
@@ -278,34 +295,25 @@ mod tests {
     }
 
     #[test]
-    fn an_observation_is_its_exact_size_at_any_address() {
-        let bytes = unaligned(size_of::<Observation>());
-        let time = u64::from_ne_bytes(*bytes[1..].first_chunk().unwrap());
-        assert_eq!(
-            Observation::read(&bytes[1..]).map(|it| it.time_ns),
-            Some(time)
-        );
-        assert_eq!(Observation::read(&bytes), None, "too long");
-        assert_eq!(Observation::read(&bytes[2..]), None, "too short");
-    }
-
-    #[test]
-    fn a_chunk_is_one_of_two_sizes_and_claims_what_it_has() {
+    fn a_chunk_is_as_long_as_it_says() {
         let head_len = size_of::<ChunkHead>();
-        let with = |room: usize, len: u16| {
-            let mut item = unaligned(head_len + room);
+        let with = |has: usize, len: u16| {
+            let mut item = unaligned(head_len + has);
             let at = 1 + std::mem::offset_of!(ChunkHead, len);
             item[at..at + 2].copy_from_slice(&len.to_ne_bytes());
             chunk(&item[1..]).map(|(head, bytes)| (head.len, bytes.to_vec()))
         };
-        let (len, bytes) = with(CHUNK_SMALL, 3).unwrap();
+        let (len, bytes) = with(3, 3).unwrap();
         let first = (1 + head_len) as u8;
         assert_eq!((len, bytes), (3, vec![first, first + 1, first + 2]));
         assert!(with(CHUNK_MAX, CHUNK_MAX as u16).is_some());
-        assert!(with(CHUNK_SMALL, CHUNK_SMALL as u16 + 1).is_none());
-        assert!(with(CHUNK_SMALL - 1, 3).is_none());
-        assert!(with(CHUNK_SMALL, 0).is_none());
-        assert!(chunk(&unaligned(head_len)[2..]).is_none());
-        assert!(chunk(&[]).is_none());
+        for has in (0..512).filter(|has| *has != 511) {
+            assert!(with(has, 511).is_none(), "torn at {has}");
+        }
+        assert!(with(CHUNK_MAX + 1, CHUNK_MAX as u16 + 1).is_none());
+        assert!(with(0, 0).is_none());
+        for len in 0..head_len {
+            assert!(chunk(&unaligned(len)[1..]).is_none());
+        }
     }
 }
