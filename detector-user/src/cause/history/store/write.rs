@@ -55,8 +55,16 @@ impl Writer {
 
     /// Writes lines until their sender is gone, and counts those that could not be written.
     pub(super) fn write_all(&mut self, lines: &Receiver<Line>, lost: &AtomicU64) {
+        let mut is_flushed = false;
         loop {
-            let written = match lines.recv_timeout(IDLE) {
+            // With nothing left to flush there is nothing to wake up for.
+            let received = if is_flushed {
+                lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                lines.recv_timeout(IDLE)
+            };
+            let flushes = matches!(received, Err(RecvTimeoutError::Timeout));
+            let written = match received {
                 Ok(line) => self.append(&line),
                 Err(RecvTimeoutError::Timeout) => self.flush(),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -64,6 +72,7 @@ impl Writer {
                     return;
                 }
             };
+            is_flushed = flushes && written.is_ok();
             if written.is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);
             }
