@@ -1,16 +1,25 @@
 //! Inspection CAs: issuers of re-signed certificates, as the operator names them.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::str::FromStr;
 
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::flow::tls::memo::{Memo, remembered};
+
 /// Bytes read at most: more than any certificate bundle has, so that a mistaken path fills no memory.
 const LARGEST_FILE: u64 = 16 << 20;
+
+thread_local! {
+    /// Parts of issuers' names.
+    static PARTS: RefCell<Memo<Rc<[Part]>>> = RefCell::new(Memo::new(256, 512));
+}
 
 /// An issuer of re-signed certificates, given as a file of certificates or by name.
 ///
@@ -76,9 +85,9 @@ impl InspectionCa {
     /// any order) was made by this CA. A name proves nothing by itself: anybody can choose it.
     #[must_use]
     pub fn matches(&self, issuer: &str) -> bool {
-        let parts = parts(issuer);
+        let parts = remembered(&PARTS, issuer.as_bytes(), |_| parts(issuer).into());
         self.names.iter().any(|name| match name {
-            Name::Distinguished(wanted) => *wanted == parts,
+            Name::Distinguished(wanted) => **wanted == *parts,
             Name::Common(wanted) => parts
                 .iter()
                 .any(|(kind, value)| kind == "cn" && value == wanted),

@@ -34,7 +34,7 @@ pub struct Beginning {
     /// The client random.
     pub random: [u8; 32],
     /// The server name, if the hello has one and it has come.
-    pub server_name: Option<String>,
+    pub server_name: Option<Arc<str>>,
     /// The server's address.
     pub server: SocketAddr,
     /// Address of the client.
@@ -130,9 +130,15 @@ impl Timeline {
         }
     }
 
-    /// Moves all times by `offset_ns` nanoseconds.
+    /// Returns the same with all times moved by `offset_ns` nanoseconds.
     #[must_use]
     pub fn moved_by(mut self, offset_ns: i64) -> Self {
+        self.shift(offset_ns);
+        self
+    }
+
+    /// Moves all times by `offset_ns` nanoseconds.
+    pub fn shift(&mut self, offset_ns: i64) {
         let closes = self.closes.iter_mut().map(|close| &mut close.time_ns);
         let syns = self.syns.iter_mut().filter(|syn| syn.was_seen());
         let syns = syns.map(|syn| &mut syn.time_ns);
@@ -145,7 +151,6 @@ impl Timeline {
             move_by(&mut error.first_ns);
             move_by(&mut error.last_ns);
         }
-        self
     }
 
     /// Microseconds from the flow's beginning to a time; 0 for an earlier one.
@@ -169,6 +174,14 @@ impl Timeline {
         name.or_else(|| Some(self.target()?.host.as_str()))
     }
 
+    /// Returns the same, shared with the hello.
+    #[must_use]
+    pub fn shared_server_name(&self) -> Option<Arc<str>> {
+        let hello = self.handshake.client_hello.as_ref();
+        let name = hello.and_then(|hello| hello.server_name.clone());
+        name.or_else(|| Some(self.target()?.host.as_str().into()))
+    }
+
     /// Returns the bytes of the ClientHello's first record with its header.
     #[must_use]
     pub fn hello_len(&self) -> Option<u32> {
@@ -190,7 +203,7 @@ impl Timeline {
     }
 
     /// Returns one side's records, in order.
-    pub fn records_of(&self, sender: Sender) -> impl Iterator<Item = &TimelineRecord> {
+    pub fn records_of(&self, sender: Sender) -> impl Iterator<Item = &TimelineRecord> + Clone {
         let records = self.records.iter();
         records.filter(move |record| record.sender == sender)
     }

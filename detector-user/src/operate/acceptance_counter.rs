@@ -51,7 +51,7 @@ impl AcceptanceCounter {
         Acceptance {
             client: subject.client,
             app,
-            name: subject.name.clone(),
+            name: subject.name.to_string(),
             intercepted: subject.interception.status,
             issuer: leaf.map(|leaf| leaf.issuer.to_string()),
             tap: leg.tap.to_string(),

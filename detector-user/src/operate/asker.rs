@@ -184,6 +184,11 @@ impl Asker {
         }
     }
 
+    /// Whether answers may come.
+    pub const fn has_asked(&self) -> bool {
+        self.thread.is_some()
+    }
+
     /// Returns the answers that have come.
     pub fn answers(&mut self) -> Vec<(String, OriginAnswer)> {
         let mut answers = Vec::new();

@@ -19,10 +19,10 @@ use crate::cause::judge::{Judged, Judgement, judge};
 use crate::cause::knowledge::Knowledge;
 use crate::fleet::{Fleet, Ready};
 use crate::flow::halves::Item;
-use crate::flow::legs::Legs;
+use crate::flow::legs::{Connection, Legs};
 use crate::flow::preamble::PreambleReport;
 use crate::flow::receiver::{Receiver, TimedReceiver};
-use crate::flow::tracker::Tracker;
+use crate::flow::tracker::{Tracker, earliest};
 use crate::flow::unreachable::UnreachableReport;
 use crate::host::clock::kernel_now_ns;
 use crate::operate::acceptance_counter::AcceptanceCounter;
@@ -291,16 +291,27 @@ impl Pipeline {
 
     /// Passes the deadlines up to `now_ns` one by one.
     fn advance_by_deadlines(&mut self, now_ns: u64) {
+        let mut next_ns = self.next_deadline();
         let mut reached_ns = 0;
-        while let Some(due_ns) = self.next_deadline()
+        while let Some(due_ns) = next_ns
             && reached_ns < due_ns
             && due_ns < now_ns
         {
             self.advance_to(due_ns);
             reached_ns = due_ns;
+            next_ns = self.next_deadline();
         }
-        self.advance_to(now_ns);
-        self.due_ns = self.next_deadline().unwrap_or(u64::MAX);
+        // Most observations neither begin nor end anything.
+        if self.has_work() || next_ns.is_some_and(|due_ns| due_ns <= now_ns) {
+            self.advance_to(now_ns);
+            next_ns = self.next_deadline();
+        }
+        self.due_ns = next_ns.unwrap_or(u64::MAX);
+    }
+
+    /// Whether there may be something to do before the next deadline.
+    fn has_work(&self) -> bool {
+        self.tracker.has_events() || self.fleet.is_some() || self.asker.has_asked()
     }
 
     fn advance_to(&mut self, now_ns: u64) {
@@ -351,13 +362,12 @@ impl Pipeline {
 
     /// Returns the time of the next deadline on the tap's clock, if no observation comes first.
     pub fn next_deadline(&self) -> Option<u64> {
-        let deadlines = [
+        earliest([
             self.tracker.next_deadline(),
             self.legs.next_deadline(),
             self.history.next_deadline(),
             self.settling.next_deadline(),
-        ];
-        deadlines.into_iter().flatten().min()
+        ])
     }
 
     /// Judges all remaining connections and flushes the sinks.
@@ -447,56 +457,8 @@ impl Pipeline {
         self.legs.advance(now_ns);
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
-            let leg = &connection.client_leg;
-            let hello = leg.handshake.client_hello.as_ref();
-            let name = hello.and_then(|hello| hello.server_name.as_deref());
-            let is_probe = self.asker.is_own(leg.client);
-            if is_probe || !self.scope.contains(leg.client, leg.server, name) {
-                self.ignored += u64::from(!connection.goes_on);
-                continue;
-            }
-            let interception = self.interceptors.examine(&connection, &self.knowledge);
-            let mut judged = judge(&connection, interception);
-            // The tracker counts it among the refused.
-            if leg.refused && !matches!(judged.judgement, Judgement::Failed(_)) {
-                continue;
-            }
-            if !connection.goes_on {
-                judged = with_ending(judged, &connection, self.gate.endings());
-                if let Some(Ok(leaf)) = &leg.handshake.certificate {
-                    let name = name.unwrap_or_default();
-                    self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);
-                }
-                let other = connection.server_leg.as_ref();
-                self.joined += u64::from(other.is_some());
-                let other = other.map_or(0, |(_, leg)| leg.records.len());
-                self.records += (leg.records.len() + other) as u64;
-                self.count(&judged);
-                if judged.judgement == Judgement::Established
-                    && self.counted_to_ns.is_none()
-                    && let Some(meter) = &mut self.meter
-                {
-                    meter.record_established(&leg.tap, judged.subject.interception.status);
-                }
-                if judged.judgement == Judgement::Established
-                    && let Some(counter) = &mut self.acceptances
-                {
-                    let acceptance = counter.acceptance(&connection, &judged.subject);
-                    if self.counted_to_ns.is_none() {
-                        counter.count(&acceptance);
-                        if let Some(groups) = &mut self.groups {
-                            groups.record_acceptance(&acceptance);
-                        }
-                        if let Some(rates) = &mut self.rates {
-                            rates.record_acceptance(&acceptance);
-                        }
-                    }
-                }
-            } else if judged.judgement != Judgement::Established {
-                continue;
-            }
-            let verdicts = self.history.record(judged, now_ns);
-            self.write(verdicts, now_ns);
+            self.judge_connection(&connection, now_ns);
+            self.tracker.reuse(connection.client_leg);
         }
         self.legs.reuse(ready);
         self.further += self.legs.take_further();
@@ -511,6 +473,60 @@ impl Pipeline {
         let reclassified = self.history.take_reclassified();
         let counted_late = self.connections.reclassify(reclassified);
         self.tracker.count_flows(counted_late);
+    }
+
+    /// Judges a connection, and writes the verdicts that follow.
+    fn judge_connection(&mut self, connection: &Connection, now_ns: u64) {
+        let leg = &connection.client_leg;
+        let hello = leg.handshake.client_hello.as_ref();
+        let name = hello.and_then(|hello| hello.server_name.as_deref());
+        let is_probe = self.asker.is_own(leg.client);
+        if is_probe || !self.scope.contains(leg.client, leg.server, name) {
+            self.ignored += u64::from(!connection.goes_on);
+            return;
+        }
+        let interception = self.interceptors.examine(connection, &self.knowledge);
+        let mut judged = judge(connection, interception);
+        // The tracker counts it among the refused.
+        if leg.refused && !matches!(judged.judgement, Judgement::Failed(_)) {
+            return;
+        }
+        if !connection.goes_on {
+            judged = with_ending(judged, connection, self.gate.endings());
+            if let Some(Ok(leaf)) = &leg.handshake.certificate {
+                let name = name.unwrap_or_default();
+                self.unseen_ca.record(&leaf.issuer, name, &self.knowledge);
+            }
+            let other = connection.server_leg.as_ref();
+            self.joined += u64::from(other.is_some());
+            let other = other.map_or(0, |(_, leg)| leg.records.len());
+            self.records += (leg.records.len() + other) as u64;
+            self.count(&judged);
+            if judged.judgement == Judgement::Established
+                && self.counted_to_ns.is_none()
+                && let Some(meter) = &mut self.meter
+            {
+                meter.record_established(&leg.tap, judged.subject.interception.status);
+            }
+            if judged.judgement == Judgement::Established
+                && let Some(counter) = &mut self.acceptances
+            {
+                let acceptance = counter.acceptance(connection, &judged.subject);
+                if self.counted_to_ns.is_none() {
+                    counter.count(&acceptance);
+                    if let Some(groups) = &mut self.groups {
+                        groups.record_acceptance(&acceptance);
+                    }
+                    if let Some(rates) = &mut self.rates {
+                        rates.record_acceptance(&acceptance);
+                    }
+                }
+            }
+        } else if judged.judgement != Judgement::Established {
+            return;
+        }
+        let verdicts = self.history.record(judged, now_ns);
+        self.write(verdicts, now_ns);
     }
 
     /// Asks the origins whose answers would decide, and writes the verdicts that answers revise.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use detector_common::flow::{Address, Sender};
 use detector_common::headers;
@@ -44,7 +45,7 @@ pub(super) struct Flow {
     pub(super) ends: [SocketAddr; 2],
     /// Segments from each end.
     pub(super) halves: [Half; 2],
-    pub(super) server_name: Option<String>,
+    pub(super) server_name: Option<Arc<str>>,
     /// Time of the ClientHello.
     pub(super) hello_ns: Option<u64>,
     pub(super) first_ns: u64,

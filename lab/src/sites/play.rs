@@ -158,7 +158,7 @@ impl Play {
             client: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host.address)),
             app: Some(self.app(app.hello)?),
             versions: Versions::Both,
-            name: name.host.clone(),
+            name: name.host.as_str().into(),
             server: SocketAddr::from(([10, 1, 0, visit.name as u8], 443)),
             by_proxy: false,
             ech: None,
@@ -314,7 +314,7 @@ fn rejected(subject: &Subject, id: &str) -> Verdict {
     let client = SocketAddr::new(subject.client, 40_000).into();
     let ends = [client, subject.server.into()];
     Verdict {
-        sni: Some(subject.name.clone()),
+        sni: Some(subject.name.to_string()),
         confidence: probability,
         intercepted: subject.interception.status,
         ended_by: Party::Client,

@@ -54,7 +54,7 @@ impl Closings {
     /// Records a connection, whose verdict it changes if its offer is not supported. Returns earlier
     /// verdicts that it revises.
     pub(super) fn record(&mut self, judged: &mut Judged) -> Vec<Arc<Verdict>> {
-        let Some(offer) = judged.offer.take().map(|offer| *offer) else {
+        let Some(offer) = judged.offer.take() else {
             return Vec::new();
         };
         let subject = &judged.subject;
@@ -139,23 +139,26 @@ fn differences(offer: &Offer, answered: &[&Offer]) -> Option<String> {
     let first = answered.first()?;
     let like: Vec<_> = answered
         .iter()
-        .filter(|it| it.version == offer.version)
+        .filter(|it| it.version() == offer.version())
         .collect();
     let Some(chosen) = like.first() else {
         return Some(format!(
             "its highest version is TLS {}, and that of hellos which are answered TLS {}",
-            version(offer.version),
-            version(first.version)
+            version(offer.version()),
+            version(first.version())
         ));
     };
-    let suite = |it: &Offer| it.suite.is_some_and(|it| !offer.suites.contains(&it));
+    let suite = |it: &Offer| it.suite.is_some_and(|it| !offer.has_suite(it));
     if like.iter().all(|it| suite(it)) {
         let name = chosen.suite.and_then(cipher_suite).unwrap_or("another");
         return Some(format!(
             "it does not offer the cipher suite chosen for others, {name}"
         ));
     }
-    let group = |it: &Offer| it.group.is_some_and(|it| !offer.groups.contains(&it));
+    let group = |it: &Offer| {
+        it.group
+            .is_some_and(|it| !offer.client.groups.contains(&it))
+    };
     if like.iter().all(|it| group(it)) {
         let group = chosen.group.unwrap_or_default();
         return Some(format!(
@@ -163,14 +166,15 @@ fn differences(offer: &Offer, answered: &[&Offer]) -> Option<String> {
         ));
     }
     let alpn = |it: &Offer| {
-        let offers = !offer.alpn.is_empty() && !it.alpn.is_empty();
-        offers && !it.alpn.iter().any(|it| offer.alpn.contains(it))
+        let (offered, answered) = (&offer.client.alpn, &it.client.alpn);
+        let offers = !offered.is_empty() && !answered.is_empty();
+        offers && !answered.iter().any(|it| offered.contains(it))
     };
     like.iter().all(|it| alpn(it)).then(|| {
         format!(
             "its ALPN is {}, that of hellos which are answered {}",
-            offer.alpn.join(", "),
-            chosen.alpn.join(", ")
+            offer.client.alpn.join(", "),
+            chosen.client.alpn.join(", ")
         )
     })
 }
@@ -212,15 +216,23 @@ mod tests {
     use super::*;
     use crate::cause::history::tests::judged;
     use crate::cause::judge::subject::Outcome;
+    use crate::flow::tls::offers::Offers;
     use crate::verdict::tests::pinning;
     use rstest::rstest;
 
     fn offer(version: u16) -> Offer {
+        offer_with(version, |_| {})
+    }
+
+    fn offer_with(version: u16, change: impl FnOnce(&mut Offers)) -> Offer {
+        let mut client = Offers::default();
+        client.supported_versions = vec![version];
+        client.cipher_suites = vec![0x1301, 0xc02f];
+        client.groups = vec![29, 23];
+        client.alpn = vec!["h2".to_owned()];
+        change(&mut client);
         Offer {
-            version,
-            suites: vec![0x1301, 0xc02f],
-            groups: vec![29, 23],
-            alpn: vec!["h2".to_owned()],
+            client: client.into(),
             suite: None,
             group: None,
         }
@@ -234,7 +246,7 @@ mod tests {
         };
         Judged {
             judgement: Judgement::Established,
-            offer: Some(Box::new(answered)),
+            offer: Some(answered),
             ..judged(client, "a.test", Outcome::Accepted)
         }
     }
@@ -248,7 +260,7 @@ mod tests {
         verdict.set_revision(0);
         Judged {
             judgement: Judgement::Failed(Box::new(verdict)),
-            offer: Some(Box::new(offer)),
+            offer: Some(offer),
             ..judged(client, "a.test", Outcome::Nothing)
         }
     }
@@ -307,10 +319,10 @@ mod tests {
 
     #[rstest]
     #[case::the_same(offer(0x0303), Abandoned)]
-    #[case::suites(Offer { suites: vec![0x002f], ..offer(0x0303) }, UnsupportedParameters)]
-    #[case::groups(Offer { groups: vec![24], ..offer(0x0303) }, UnsupportedParameters)]
-    #[case::alpn(Offer { alpn: vec!["acme".into()], ..offer(0x0303) }, UnsupportedParameters)]
-    #[case::no_alpn(Offer { alpn: vec![], ..offer(0x0303) }, Abandoned)]
+    #[case::suites(offer_with(0x0303, |it| it.cipher_suites = vec![0x002f]), UnsupportedParameters)]
+    #[case::groups(offer_with(0x0303, |it| it.groups = vec![24]), UnsupportedParameters)]
+    #[case::alpn(offer_with(0x0303, |it| it.alpn = vec!["acme".into()]), UnsupportedParameters)]
+    #[case::no_alpn(offer_with(0x0303, |it| it.alpn.clear()), Abandoned)]
     fn each_parameter_counts(#[case] other: Offer, #[case] expected: Cause) {
         let told = recorded(vec![answered(1, offer(0x0303)), closed(1, 1, other)]);
         assert_eq!(told[1].0, expected);

@@ -76,13 +76,13 @@ impl EchOffers {
         judged: &mut Judged,
         reclassified: &mut Reclassified,
     ) -> Vec<Arc<Verdict>> {
-        let attempt = Attempt::of(&judged.subject);
         let refused = judged.ech_refused.take();
-        let worked = judged.subject.outcome == Outcome::Accepted;
-        if attempt.offer.is_none() && !(worked && self.clients.contains_key(&judged.subject.client))
-        {
+        let subject = &judged.subject;
+        let worked = subject.outcome == Outcome::Accepted;
+        if subject.ech.is_none() && !(worked && self.clients.contains_key(&subject.client)) {
             return Vec::new();
         }
+        let attempt = Attempt::of(subject);
         let client = self.clients.entry(judged.subject.client);
         let client = client.or_insert_with(Client::default);
         let mut verdicts = Vec::new();

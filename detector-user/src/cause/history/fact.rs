@@ -8,7 +8,7 @@ use crate::cause::client_identity::ClientIdentity;
 use crate::cause::hash::hash;
 use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
-use crate::cause::registrable_domain::registrable_domain;
+use crate::cause::registrable_domain::domain_hash;
 use crate::flow::tls::app::App;
 
 /// A silent close counts as a refusal of the app only if it is this sure.
@@ -53,7 +53,7 @@ impl Name {
     pub(super) fn of(name: &str) -> Self {
         Self {
             host: hash(name),
-            domain: hash(&registrable_domain(name)),
+            domain: domain_hash(name),
         }
     }
 }

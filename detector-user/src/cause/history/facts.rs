@@ -90,6 +90,13 @@ impl Facts {
                 ..Change::default()
             };
         }
+        if fact.accepted && concerned.accepts_in_place(fact) {
+            let change = record_visitor(concerned, fact, seen_today);
+            if let (true, Some(issuer)) = (change.news, fact.issuer) {
+                self.issuers.insert(issuer, ());
+            }
+            return change;
+        }
         let before = concerned.view(now);
         let (news, name);
         let mut name_elsewhere = true;
@@ -212,8 +219,29 @@ impl Facts {
     }
 }
 
+/// Records an acceptance that its app on its client repeats, and the visitors of its name do not have: of the
+/// views the issuer alone may change.
+fn record_visitor(mut concerned: Concerned<'_>, fact: &Fact, seen_today: bool) -> Change {
+    let now = fact.time_s;
+    let app = !concerned.app.accepted.any(now, |_| true);
+    let name = !concerned.name.is_saturated(fact.issuer, now);
+    let before = concerned.pair.issuer;
+    let news = concerned.insert_accepted(fact);
+    Change {
+        news,
+        worth_keeping: news || !seen_today,
+        pair: before != concerned.pair.issuer,
+        client: false,
+        name,
+        name_elsewhere: true,
+        app,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Returns the fact that a client of this number accepted a name.
@@ -232,6 +260,37 @@ pub(super) mod tests {
             accepted: true,
             counts: true,
             sure: true,
+        }
+    }
+
+    proptest! {
+        /// Where only the visitors of a name change, the views are not compared.
+        #[test]
+        fn changes_are_those_of_the_views(
+            steps in proptest::collection::vec((0_u8..12, 0_u64..3, 0_u64..6, any::<bool>(), 0_u64..3), 1..60),
+        ) {
+            let mut facts = Facts::default();
+            let mut now = 1_800_000_000;
+            for (client, app, name, accepted, hours) in steps {
+                now += hours * 30 * 3600;
+                let fact = Fact {
+                    triple: Triple {
+                        client: [10, 0, 0, client].into(),
+                        app: App::of_number(app),
+                        name: Name { host: name, domain: name / 2 },
+                    },
+                    issuer: Some(Mark::of_number(hours)),
+                    accepted,
+                    ..fact(1, now)
+                };
+                let before = facts.entries(&fact.triple).view(now);
+                let is_known = facts.entries(&fact.triple).is_known(&fact);
+                let change = facts.record(&fact);
+                let after = facts.entries(&fact.triple).view(now);
+                let accepts = (before.0.accepts > 0) != (after.0.accepts > 0);
+                let expected = [before.0 != after.0, before.1 != after.1 || accepts];
+                prop_assert!(is_known || [change.pair, change.client] == expected);
+            }
         }
     }
 

@@ -105,7 +105,7 @@ impl Lessons {
     pub(super) fn record_texts(&mut self, subject: &Subject) {
         let host = Name::of(&subject.name).host;
         if self.names.get(&host).is_none() {
-            self.names.insert(host, subject.name.as_str().into());
+            self.names.insert(host, Arc::clone(&subject.name));
         }
         let [issuer, ..] = subject.interception.marks;
         if let (Some(mark), Some(certificate)) = (issuer, &subject.certificate)

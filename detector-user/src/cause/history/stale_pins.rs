@@ -3,6 +3,7 @@
 //!
 //! Only certificates in the clear show it, up to TLS 1.2.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashlink::LruCache;
@@ -72,7 +73,15 @@ impl TakenCertificates {
             return None;
         };
         let status = subject.interception.status;
-        let name = hash(&subject.name.to_ascii_lowercase());
+        let is_shown = match subject.outcome {
+            Outcome::Accepted => status != Intercepted::Yes,
+            Outcome::Refused { .. } => status == Intercepted::No,
+            Outcome::Nothing => false,
+        };
+        if !is_shown {
+            return None;
+        }
+        let name = hash(&in_lower_case(&subject.name));
         let key = hash(&(subject.client, app, name));
         let app = hash(&(subject.client, app));
         match subject.outcome {
@@ -157,6 +166,14 @@ impl TakenCertificates {
             ),
             weight: 0.0,
         })
+    }
+}
+
+fn in_lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
     }
 }
 
@@ -255,7 +272,7 @@ mod tests {
     fn a_name_is_the_same_in_any_case_and_another_cause_is_left_alone() {
         let mut taken = TakenCertificates::default();
         let mut upper = connection(1, Outcome::Accepted, "CN=Old", 1);
-        upper.subject.name = NAME.to_ascii_uppercase();
+        upper.subject.name = NAME.to_ascii_uppercase().into();
         taken.record(&mut upper);
         // Another app that took the old certificate says nothing about the new one.
         taken.record(&mut connection(2, Outcome::Accepted, "CN=Old", 1));

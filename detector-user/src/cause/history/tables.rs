@@ -236,6 +236,13 @@ impl Concerned<'_> {
         names.counts(name, fact.time_s) && visitors.counts(visitor, fact.time_s)
     }
 
+    /// Whether an acceptance adds no name to its app on its client, and no app to its client: both count still.
+    pub(super) fn accepts_in_place(&self, fact: &Fact) -> bool {
+        let Triple { app, name, .. } = fact.triple;
+        let now = fact.time_s;
+        self.pair.accepted.counts(name, now) && self.client.accepting.counts(app, now)
+    }
+
     /// Inserts a fact.
     pub(super) fn insert(&mut self, fact: &Fact) {
         if fact.accepted {

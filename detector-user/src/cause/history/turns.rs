@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashlink::LruCache;
 
@@ -41,7 +42,7 @@ struct Client {
 struct Attempt {
     app: App,
     groups: u64,
-    name: String,
+    name: Arc<str>,
     failed: bool,
     ended_ns: u64,
     /// Whether a lower version followed it.
@@ -104,7 +105,7 @@ impl Client {
         let attempt = Attempt {
             app,
             groups,
-            name: subject.name.clone(),
+            name: Arc::clone(&subject.name),
             failed,
             ended_ns: subject.ended_ns,
             followed: false,

@@ -10,7 +10,7 @@ use super::mark::REMEMBERED;
 use super::mark::{Mark, Marks, link, network, place, server_name};
 use super::small_set::SmallSet;
 use crate::cause::hash::hash;
-use crate::cause::registrable_domain::registrable_domain;
+use crate::cause::registrable_domain::domain_hash;
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::app::app;
 
@@ -110,7 +110,7 @@ impl Fingerprints {
         let (Some(mark), Some(name)) = (fingerprint, server_name(leg)) else {
             return Recognized::default();
         };
-        let domain = hash(&registrable_domain(name));
+        let domain = domain_hash(name);
         let here = self.places.entry(place(leg)).or_insert_with(|| 0);
         *here = here.saturating_add(1);
         let here = *here;

@@ -6,8 +6,7 @@ use hashlink::LruCache;
 use super::mark::Mark;
 use super::mark::REMEMBERED;
 use super::small_set::SmallSet;
-use crate::cause::hash::hash;
-use crate::cause::registrable_domain::registrable_domain;
+use crate::cause::registrable_domain::domain_hash;
 use crate::flow::tls::certificate::Leaf;
 
 /// Unrelated names that one key of a private CA must serve.
@@ -63,7 +62,7 @@ impl Issuers {
         let Some(key) = issuer.key(leaf.key_fingerprint) else {
             return false;
         };
-        let domain = hash(&registrable_domain(server_name));
+        let domain = domain_hash(server_name);
         // A certificate for several names relates them.
         if key.certificates.contains(leaf.fingerprint) || key.domains.contains(domain) {
             return false;

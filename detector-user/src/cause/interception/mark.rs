@@ -36,10 +36,11 @@ pub type Marks = [Option<Mark>; 3];
 
 /// Returns a connection's marks as its leg nearest to the client shows them.
 pub(super) fn marks(leg: &Timeline) -> Marks {
+    let place = place(leg);
     [
         leaf(leg).map(issuer_mark),
-        destination_mark(leg),
-        fingerprint_mark(leg),
+        destination_mark(leg, place),
+        fingerprint_mark(leg, place),
     ]
 }
 
@@ -62,11 +63,11 @@ fn issuer_mark(leaf: &Leaf) -> Mark {
 }
 
 /// Returns the mark of a server by address, name, apparent distance and place.
-fn destination_mark(leg: &Timeline) -> Option<Mark> {
+fn destination_mark(leg: &Timeline, place: u64) -> Option<Mark> {
     let [_, server] = &leg.sides;
     Some(Mark(hash(&(
         "destination",
-        place(leg),
+        place,
         leg.server,
         server_name(leg)?,
         server.ttl_min,
@@ -75,7 +76,7 @@ fn destination_mark(leg: &Timeline) -> Option<Mark> {
 
 /// Returns the mark of a TLS 1.3 server's choices, the order of its extensions, and its apparent
 /// distance. It depends on the client, too: another would be answered otherwise.
-fn fingerprint_mark(leg: &Timeline) -> Option<Mark> {
+fn fingerprint_mark(leg: &Timeline, place: u64) -> Option<Mark> {
     let hello = leg.handshake.server_hello.as_ref()?;
     if !hello.complete || hello.version() < TLS_1_3 || hello.pre_shared_key {
         return None;
@@ -83,7 +84,7 @@ fn fingerprint_mark(leg: &Timeline) -> Option<Mark> {
     let [_, server] = &leg.sides;
     Some(Mark(hash(&(
         "fingerprint",
-        place(leg),
+        place,
         hello.cipher_suite,
         &hello.extensions,
         hello.group,

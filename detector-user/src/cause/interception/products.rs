@@ -1,5 +1,9 @@
 //! Names that interception products give their CA.
 
+use std::cell::RefCell;
+
+use crate::flow::tls::memo::{Memo, remembered};
+
 /// Common names and organizations that interception products give their CA unless told otherwise
 /// (after the products' own documentation, and Durumeric et al., "The Security Impact of HTTPS
 /// Interception", NDSS 2017).
@@ -37,8 +41,16 @@ const PRODUCTS: &[(&str, &str)] = &[
     ("websense", "Forcepoint"),
 ];
 
+thread_local! {
+    static KNOWN: RefCell<Memo<Option<&'static str>>> = RefCell::new(Memo::new(256, 512));
+}
+
 /// Returns the product whose CA has such a name.
 pub(super) fn product(issuer: &str) -> Option<&'static str> {
+    remembered(&KNOWN, issuer.as_bytes(), |_| find(issuer))
+}
+
+fn find(issuer: &str) -> Option<&'static str> {
     let issuer = issuer.to_lowercase();
     issuer.split(", ").find_map(|part| {
         let (kind, value) = part.split_once('=')?;

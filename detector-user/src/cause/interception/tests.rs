@@ -34,7 +34,7 @@ fn leaf(issuer: &str, key: u64, number: u64) -> Leaf {
 
 fn connection(name: &str, server: [u8; 4], leaf: Option<Leaf>, ttl: u8) -> Connection {
     let mut hello = ClientHello::default();
-    hello.server_name = Some(name.to_owned());
+    hello.server_name = Some(name.into());
     let tls13 = leaf.is_none();
     let timeline = Timeline {
         flow: FlowId::default(),
@@ -87,7 +87,7 @@ fn beginning(timeline: &Timeline) -> Beginning {
         flow: timeline.flow,
         started_ns: timeline.started_ns,
         random: [0; 32],
-        server_name: server_name(timeline).map(str::to_owned),
+        server_name: server_name(timeline).map(Arc::from),
         server: timeline.server,
         client: timeline.client,
         ends_at_proxy: false,

@@ -72,7 +72,7 @@ pub struct Judged {
     /// Of one that ends as if the client's ECH was refused: what it is then, and otherwise.
     pub ech_refused: Option<Box<EchRefused>>,
     /// The offer of its ClientHello, if the server answered it or closed without a word.
-    pub offer: Option<Box<Offer>>,
+    pub offer: Option<Offer>,
     /// Of an unused connection: the verdict to give if others show that its client refused the
     /// certificate.
     pub possible: Option<Box<Verdict>>,
@@ -112,7 +112,7 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
         ech_is_grease: false,
     };
     let other_leg = connection.server_leg.as_ref().map(|(_, leg)| &**leg);
-    let offer = Offer::of(&facts).map(Box::new);
+    let offer = Offer::of(&facts);
     if !facts.ends_as_refused_ech() {
         return Judged {
             offer,
@@ -181,41 +181,13 @@ fn recognized_later(interception: &Interception) -> Interception {
 }
 
 fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
-    let findings = findings(case);
-    let mut possible = None;
-    let mut outcome = Outcome::Nothing;
-    let judgement = match cause(case, &findings) {
-        Ok((cause, confidence)) => {
-            let grounds = Grounds {
-                case,
-                other_leg,
-                interception: &interception,
-                findings: &findings,
-            };
-            let (cause, confidence) = as_lone(&findings, cause, confidence);
-            let used = case.facts.established
-                && matches!(
-                    cause,
-                    Cause::Truncated | Cause::EndpointReset | Cause::DecryptError
-                );
-            outcome = if used {
-                Outcome::Accepted
-            } else {
-                refusal(cause, &findings)
-            };
-            let verdict = Box::new(grounds.verdict(cause, confidence));
-            if case.facts.unused() && cause == Cause::Abandoned {
-                possible = Some(verdict);
-                Judgement::Unused
-            } else {
-                Judgement::Failed(verdict)
-            }
-        }
-        Err(judgement) => judgement,
+    // Most connections work: no rule is asked about them.
+    let (judgement, outcome, possible) = match without_failure(case) {
+        Some(judgement) => (judgement, Outcome::Nothing, None),
+        None => judge_failure(case, other_leg, &interception),
     };
-    if judgement == Judgement::Established && !case.facts.client.unheard {
-        outcome = Outcome::Accepted;
-    }
+    let works = judgement == Judgement::Established && !case.facts.client.unheard;
+    let outcome = if works { Outcome::Accepted } else { outcome };
     Judged {
         judgement,
         subject: Subject::of(case.facts, interception, outcome),
@@ -224,6 +196,43 @@ fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Intercep
         ech_refused: None,
         offer: None,
         possible,
+    }
+}
+
+/// Judges a connection that may have failed: the judgement, the client's answer to the certificate, and of an
+/// unused one the verdict if the client refused.
+fn judge_failure(
+    case: Case<'_>,
+    other_leg: Option<&Timeline>,
+    interception: &Interception,
+) -> (Judgement, Outcome, Option<Box<Verdict>>) {
+    let findings = findings(case);
+    let (cause, confidence) = match cause(case, &findings) {
+        Ok(it) => it,
+        Err(judgement) => return (judgement, Outcome::Nothing, None),
+    };
+    let grounds = Grounds {
+        case,
+        other_leg,
+        interception,
+        findings: &findings,
+    };
+    let (cause, confidence) = as_lone(&findings, cause, confidence);
+    let used = case.facts.established
+        && matches!(
+            cause,
+            Cause::Truncated | Cause::EndpointReset | Cause::DecryptError
+        );
+    let outcome = if used {
+        Outcome::Accepted
+    } else {
+        refusal(cause, &findings)
+    };
+    let verdict = Box::new(grounds.verdict(cause, confidence));
+    if case.facts.unused() && cause == Cause::Abandoned {
+        (Judgement::Unused, outcome, Some(verdict))
+    } else {
+        (Judgement::Failed(verdict), outcome, None)
     }
 }
 
@@ -245,17 +254,22 @@ fn as_lone(findings: &[Finding<'_>], cause: Cause, confidence: f64) -> (Cause, f
     (cause, 1.0 - confidence)
 }
 
-/// Returns the cause of a failure and its confidence, or the judgement on a connection without one.
-fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judgement> {
-    let facts = case.facts;
+/// Whether too little was seen for most rules.
+fn is_half_seen(facts: &Facts<'_>) -> bool {
     // A proxy that refused left nothing else to see.
     let refused_by_proxy = facts.timeline.refusal().is_some();
     let said_nothing = refused_by_proxy || facts.timeline.refused;
-    let half_seen = !said_nothing && (facts.is_one_sided() || facts.misses_hello());
+    !said_nothing && (facts.is_one_sided() || facts.misses_hello())
+}
+
+/// Returns the judgement on a connection that worked as far as it was seen, or of which too little was; `None`
+/// if it may have failed.
+fn without_failure(case: Case<'_>) -> Option<Judgement> {
+    let facts = case.facts;
     // An alert in the clear says why by itself; the rest is read from how both sides went on.
-    if !facts.is_tls() || (half_seen && facts.failure_alert().is_none()) {
+    if !facts.is_tls() || (facts.failure_alert().is_none() && is_half_seen(facts)) {
         let works = facts.is_tls() && facts.established;
-        return Err(if works {
+        return Some(if works {
             Judgement::Established
         } else {
             Judgement::Unfinished
@@ -269,9 +283,16 @@ fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judge
     if facts.established && !broke_off && facts.failure_alert().is_none() {
         let broken_behind = |leg: &ServerLeg<'_>| leg.broke_the_connection(facts);
         if !case.server_leg.is_some_and(broken_behind) {
-            return Err(Judgement::Established);
+            return Some(Judgement::Established);
         }
     }
+    None
+}
+
+/// Returns the cause of a failure and its confidence, or the judgement on a connection without one.
+fn cause(case: Case<'_>, findings: &[Finding<'_>]) -> Result<(Cause, f64), Judgement> {
+    let facts = case.facts;
+    let half_seen = is_half_seen(facts);
     let certainty = if facts.gaps { WITH_GAPS } else { 1.0 };
     let certainty = certainty * if half_seen { HALF_SEEN } else { 1.0 };
     match weigh::heaviest(findings) {

@@ -1,22 +1,19 @@
 //! The offer of a ClientHello and the choice of the server, for a comparison of connections.
 
+use std::sync::Arc;
+
 use detector_common::flow::Sender;
 
 use super::facts::Facts;
 use crate::flow::timeline::CloseKind;
 use crate::flow::tls::extensions::is_grease;
+use crate::flow::tls::offers::Offers;
 
 /// An offer, and the server's choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The highest version.
-    pub version: u16,
-    /// Cipher suites, without GREASE.
-    pub suites: Vec<u16>,
-    /// Groups, without GREASE.
-    pub groups: Vec<u16>,
-    /// Protocols of ALPN.
-    pub alpn: Vec<String>,
+    /// The client's offers.
+    pub client: Arc<Offers>,
     /// The cipher suite that the server chose; `None` if it did not answer.
     pub suite: Option<u16>,
     /// The group that it chose, where that shows.
@@ -29,24 +26,12 @@ impl Offer {
     pub(super) fn of(facts: &Facts<'_>) -> Option<Self> {
         let handshake = &facts.timeline.handshake;
         let hello = handshake.client_hello.as_ref().filter(|it| it.complete)?;
-        let records = facts.timeline.records_of(Sender::Server).count();
-        let is_closed = match facts.first_close {
-            Some((Sender::Server, CloseKind::Fin)) => true,
-            Some((Sender::Server, CloseKind::Reset)) => !facts.resets.injected(),
-            _ => false,
-        };
-        let is_silent = records == 0 && is_closed && !facts.no_tls_answer && !facts.gaps;
         let answer = handshake.server_hello.as_ref();
-        if answer.is_none() && !is_silent {
+        if answer.is_none() && !is_silent(facts) {
             return None;
         }
-        let mut suites = hello.cipher_suites.clone();
-        suites.retain(|suite| !is_grease(*suite));
         Some(Self {
-            version: hello.highest_version(),
-            suites,
-            groups: hello.groups.clone(),
-            alpn: hello.alpn.clone(),
+            client: Arc::clone(hello.offers()),
             suite: answer.map(|it| it.cipher_suite),
             group: answer.and_then(|it| it.group),
         })
@@ -58,13 +43,33 @@ impl Offer {
         self.suite.is_some()
     }
 
+    /// Returns the highest version.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.client.highest_version()
+    }
+
+    /// Whether it has a cipher suite.
+    #[must_use]
+    pub fn has_suite(&self, suite: u16) -> bool {
+        !is_grease(suite) && self.client.cipher_suites.contains(&suite)
+    }
+
     /// Whether it is the same, whatever the answer.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        let key = |it: &Self| (it.version, it.suites.len(), it.groups.len());
-        key(self) == key(other)
-            && self.suites == other.suites
-            && self.groups == other.groups
-            && self.alpn == other.alpn
+        // Most clients of a server run few programs.
+        Arc::ptr_eq(&self.client, &other.client) || self.client.are_like(&other.client)
     }
+}
+
+/// Whether the server closed or reset without a word.
+fn is_silent(facts: &Facts<'_>) -> bool {
+    let mut records = facts.timeline.records_of(Sender::Server);
+    let is_closed = match facts.first_close {
+        Some((Sender::Server, CloseKind::Fin)) => true,
+        Some((Sender::Server, CloseKind::Reset)) => !facts.resets.injected(),
+        _ => false,
+    };
+    records.next().is_none() && is_closed && !facts.no_tls_answer && !facts.gaps
 }

@@ -20,7 +20,7 @@ pub struct Subject {
     /// The versions that its hello offers.
     pub versions: Versions,
     /// The server name, or the server's address where there is none.
-    pub name: String,
+    pub name: Arc<str>,
     /// The server's address.
     pub server: SocketAddr,
     /// Whether that is an explicit proxy's, behind which there are many servers.
@@ -78,7 +78,7 @@ impl Subject {
     pub(super) fn of(facts: &Facts<'_>, interception: Interception, outcome: Outcome) -> Self {
         let timeline = facts.timeline;
         let hello = timeline.handshake.client_hello.as_ref();
-        let name = timeline.server_name().map(str::to_owned);
+        let name = timeline.shared_server_name();
         let now = i64::try_from(timeline.started_ns / 1_000_000_000).unwrap_or(i64::MAX);
         let in_order = facts.leaf().map(|leaf| {
             leaf.validity_at(now) == Validity::Valid
@@ -88,7 +88,7 @@ impl Subject {
             client: timeline.client.ip(),
             app: hello.and_then(app),
             versions: hello.map(Versions::of).unwrap_or_default(),
-            name: name.unwrap_or_else(|| timeline.server.ip().to_string()),
+            name: name.unwrap_or_else(|| timeline.server.ip().to_string().into()),
             server: timeline.server,
             by_proxy: timeline.target().is_some(),
             ech: hello.and_then(|hello| hello.ech),

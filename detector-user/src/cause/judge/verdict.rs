@@ -38,7 +38,8 @@ impl Grounds<'_> {
         let timeline = facts.timeline;
         let handshake = &timeline.handshake;
         let hello = handshake.client_hello.as_ref();
-        let sni = hello.and_then(|hello| hello.server_name.clone());
+        let sni = hello.and_then(|hello| hello.server_name.as_deref());
+        let sni = sni.map(str::to_owned);
         let address = || timeline.server.ip().to_string();
         let name = timeline.server_name().map_or_else(address, str::to_owned);
         let holds = |when| self.holds(when);

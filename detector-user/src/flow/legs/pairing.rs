@@ -1,6 +1,7 @@
 //! The question whether two flows are legs of one connection.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use detector_common::flow::{Sender, side_flags};
 use detector_common::record::APPLICATION_DATA;
@@ -29,7 +30,7 @@ pub enum Passage {
 /// Property that two legs share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Destination {
-    Name(String),
+    Name(Arc<str>),
     /// Interceptors that could not read their client's server name ask without one.
     Address(SocketAddr),
 }
@@ -191,10 +192,10 @@ fn asked_after_its_handshake(leg: &Timeline) -> bool {
 /// Whether the server leg is that of an interceptor that answered its client by itself and waited for its
 /// request: it begins soon after that, for the same server and name, and the client's answer comes later.
 fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
-    let name = |leg: &Timeline| {
+    fn name(leg: &Timeline) -> Option<&str> {
         let hello = leg.handshake.client_hello.as_ref()?;
-        hello.server_name.clone()
-    };
+        hello.server_name.as_deref()
+    }
     let is_tls13 = client_leg.handshake.version_name() == Some("1.3");
     let requested = client_leg
         .records_of(Sender::Client)
@@ -207,7 +208,7 @@ fn is_requested(client_leg: &Timeline, server_leg: &Timeline) -> bool {
     };
     let waited = server_leg.started_ns.checked_sub(requested_ns);
     client_leg.server == server_leg.server
-        && name(client_leg).is_some_and(|it| name(server_leg).as_ref() == Some(&it))
+        && name(client_leg).is_some_and(|it| name(server_leg) == Some(it))
         && waited.is_some_and(|waited| waited <= REQUESTED_NS)
         && !are_neighbours(client_leg.client.ip(), server_leg.client.ip())
         && !is_answered_before(client_leg, server_leg, requested_ns)

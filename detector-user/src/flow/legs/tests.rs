@@ -36,7 +36,7 @@ fn began(flow: FlowId, at_ns: u64, random: u8, egress: Option<bool>) -> FlowEven
         flow,
         started_ns: at_ns,
         random: [random; 32],
-        server_name: Some(NAME.to_owned()),
+        server_name: Some(NAME.into()),
         server: SERVER,
         client: CLIENT,
         ends_at_proxy: false,
@@ -221,7 +221,7 @@ fn memory_is_bounded() {
             flow: flow(LAN, number),
             started_ns: number,
             random,
-            server_name: Some(format!("{number}.lab.test")),
+            server_name: Some(format!("{number}.lab.test").into()),
             server: SERVER,
             client: CLIENT,
             ends_at_proxy: false,
@@ -361,7 +361,7 @@ fn an_interceptor_may_wait_for_a_request(
     server_leg.server = second_server;
     for leg in [&mut client_leg, &mut server_leg] {
         let hello = leg.handshake.client_hello.as_mut().unwrap();
-        hello.server_name = Some(NAME.to_owned());
+        hello.server_name = Some(NAME.into());
         legs.record(FlowEvent::Over(leg.clone()), 5000 * MS);
     }
     legs.finish();

@@ -17,6 +17,7 @@ use crate::flow::tls::extensions::{
     SIGNATURE_ALGORITHMS_CERT, SUPPORTED_VERSIONS, is_grease,
 };
 use crate::flow::tls::memo::{Memo, remembered};
+use crate::flow::tls::offers::Offers;
 
 /// Extensions that come and go between connections of one application.
 const CHANGING: [u16; 8] = [
@@ -73,6 +74,15 @@ pub enum Versions {
 impl Versions {
     /// Reads them from a hello.
     pub fn of(hello: &ClientHello) -> Self {
+        let known = hello.app().filter(|_| hello.complete);
+        known.map_or_else(
+            || Self::of_offers(hello, hello.complete),
+            |(_, versions)| versions,
+        )
+    }
+
+    /// Reads them from the offers of a hello that is whole, or not.
+    pub(super) fn of_offers(hello: &Offers, complete: bool) -> Self {
         let versions = &hello.supported_versions;
         let groups = || {
             let groups = hello
@@ -85,7 +95,7 @@ impl Versions {
         };
         if is_only_tls13(hello) {
             Self::OnlyTls13 { groups: groups() }
-        } else if hello.complete && !versions.iter().any(|version| *version > TLS12) {
+        } else if complete && !versions.iter().any(|version| *version > TLS12) {
             Self::Lower { groups: groups() }
         } else {
             Self::Both
@@ -112,6 +122,12 @@ pub fn app(hello: &ClientHello) -> Option<App> {
     if !hello.complete {
         return None;
     }
+    let known = hello.app();
+    known.map_or_else(|| of_offers(hello), |(app, _)| app)
+}
+
+/// Returns the application of the offers of a whole hello.
+pub(super) fn of_offers(hello: &Offers) -> Option<App> {
     let only_13 = is_only_tls13(hello);
     let suites = hello.cipher_suites.iter().filter(|suite| {
         let is_of_13 = is_suite_of_tls13(**suite);
@@ -161,7 +177,7 @@ fn push<'a>(offers: &mut Vec<u8>, values: impl Iterator<Item = &'a u16>) {
 }
 
 /// Whether it offers no version below TLS 1.3, so that it has no offer that such a version would keep.
-fn is_only_tls13(hello: &ClientHello) -> bool {
+fn is_only_tls13(hello: &Offers) -> bool {
     let versions = &hello.supported_versions;
     !versions.is_empty() && !versions.iter().any(|version| *version <= TLS12)
 }
@@ -182,12 +198,11 @@ mod tests {
     use super::*;
 
     fn hello(extensions: &[u16]) -> ClientHello {
-        ClientHello {
-            complete: true,
-            cipher_suites: vec![0x1301, 0x1302],
-            extensions: extensions.to_vec(),
-            ..ClientHello::default()
-        }
+        let mut hello = ClientHello::default();
+        hello.complete = true;
+        hello.extensions = extensions.to_vec();
+        hello.cipher_suites = vec![0x1301, 0x1302];
+        hello
     }
 
     #[test]

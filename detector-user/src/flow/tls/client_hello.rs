@@ -3,54 +3,75 @@
 //! The reader keeps the parts of a hello that ends early: a server name in the first segment is
 //! worth having though the second was lost.
 
-use crate::flow::tls::extensions::{self, Extensions, is_grease, text, without_grease};
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
+
+use smallvec::SmallVec;
+
+use crate::flow::tls::extensions::{self, Extensions, text, with_one_grease};
+use crate::flow::tls::memo::{Memo, remembered};
+use crate::flow::tls::offers::{Offers, Parts};
 use crate::flow::tls::reader::Reader;
 
-/// A client's offer. Lists are in the client's order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+thread_local! {
+    /// Offers by the parts of hellos that decide them.
+    static OFFERS: RefCell<Memo<Arc<Offers>>> = RefCell::new(Memo::new(512, 1_024));
+    /// Room for such a key.
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// No offers, in hellos that are being read.
+static NOTHING: LazyLock<Arc<Offers>> = LazyLock::new(Arc::default);
+
+/// A client's hello: its [`Offers`], which a program repeats, and what is new in each.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
-    /// `legacy_version`.
-    pub legacy_version: u16,
     /// The client random.
     pub random: [u8; 32],
     /// `legacy_session_id`.
-    pub session_id: Vec<u8>,
-    /// Cipher suites, GREASE (RFC 8701) and signalling values included.
-    pub cipher_suites: Vec<u16>,
-    /// `legacy_compression_methods`.
-    pub compression_methods: Vec<u8>,
-    /// Extension types, GREASE included.
-    pub extensions: Vec<u16>,
+    pub session_id: SmallVec<[u8; 32]>,
     /// The server name: a host name in lower case; one with characters that no host name has is
     /// kept as it came, escaped.
-    pub server_name: Option<String>,
-    /// Protocols of ALPN (RFC 7301); other characters than printable ones are escaped.
-    pub alpn: Vec<String>,
-    /// First and last byte of the first ALPN protocol.
-    pub(super) first_alpn: Option<[u8; 2]>,
-    /// `supported_versions` without GREASE.
-    pub supported_versions: Vec<u16>,
-    /// `supported_groups` without GREASE.
-    pub groups: Vec<u16>,
-    /// Groups that a key share was sent for, without GREASE.
-    pub key_share_groups: Vec<u16>,
-    /// `signature_algorithms` without GREASE.
-    pub signature_algorithms: Vec<u16>,
-    /// Whether it offers a pre-shared key: it would resume a session.
-    pub pre_shared_key: bool,
-    /// Whether it sends early data.
-    pub early_data: bool,
-    /// Whether it has an encrypted_client_hello extension, real or GREASE: then the server name
-    /// may be only the outer one.
-    pub encrypted_client_hello: bool,
-    /// The offer in that extension, if this is an outer hello.
+    pub server_name: Option<Arc<str>>,
+    /// The offer in an encrypted_client_hello extension, if this is an outer hello.
     pub ech: Option<EchOffer>,
-    /// Whether it asks for OCSP stapling.
-    pub status_request: bool,
     /// Its session ticket's length (RFC 5077): 0 asks for one, more would resume a session.
     pub session_ticket: Option<u16>,
     /// Whether all of it came and is well-formed.
     pub complete: bool,
+    offers: Arc<Offers>,
+}
+
+impl Default for ClientHello {
+    fn default() -> Self {
+        Self {
+            random: [0; 32],
+            session_id: SmallVec::new(),
+            server_name: None,
+            ech: None,
+            session_ticket: None,
+            complete: false,
+            offers: Arc::clone(&NOTHING),
+        }
+    }
+}
+
+impl Deref for ClientHello {
+    type Target = Offers;
+
+    fn deref(&self) -> &Offers {
+        &self.offers
+    }
+}
+
+impl DerefMut for ClientHello {
+    /// Another hello may have the same offers: they become this one's own.
+    fn deref_mut(&mut self) -> &mut Offers {
+        let offers = Arc::make_mut(&mut self.offers);
+        offers.forget_derived();
+        offers
+    }
 }
 
 /// An offer of ECH in an outer ClientHello (RFC 9849 §5), real or GREASE.
@@ -90,68 +111,90 @@ impl ClientHello {
     /// ]
     /// .concat();
     /// let hello = ClientHello::parse(&body).unwrap();
-    /// assert_eq!((hello.complete, hello.cipher_suites), (true, vec![0xc02f]));
+    /// assert_eq!((hello.complete, &hello.cipher_suites[..]), (true, &[0xc02f][..]));
     ///
     /// // One that ends early has the fields up to there.
     /// let cut = ClientHello::parse(&body[..36]).unwrap();
     /// assert_eq!((cut.complete, cut.random), (false, [7; 32]));
     /// ```
     pub fn parse(body: &[u8]) -> Option<Self> {
+        Self::parse_whole(body).or_else(|| Self::parse_part(body))
+    }
+
+    /// Parses one that is whole and has no extension twice; `None` for any other.
+    fn parse_whole(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
+        let mut parts = Parts::new(reader.u16()?);
         let mut hello = Self {
-            legacy_version: reader.u16()?,
             random: reader.array()?,
+            session_id: SmallVec::from_slice(reader.vector8()?.0),
+            complete: true,
             ..Self::default()
         };
-        hello.complete = hello.read_rest(&mut reader).unwrap_or(false);
+        parts.cipher_suites = reader.vector16()?;
+        parts.compression_methods = reader.vector8()?.0;
+        let (list, whole) = reader.open_vector16()?;
+        let mut list = Extensions::new(list);
+        let mut kinds: SmallVec<[u16; 32]> = SmallVec::new();
+        for (kind, data) in list.by_ref() {
+            kinds.push(with_one_grease(kind));
+            parts.record(kind, data);
+            // An extension whose inside is damaged is as good as one that is not there.
+            let _ = hello.read_own(kind, data);
+        }
+        if !whole || !list.is_at_end() || !parts.cipher_suites.0.len().is_multiple_of(2) {
+            return None;
+        }
+        hello.offers = KEY.with_borrow_mut(|key| {
+            parts.write_key(&kinds, key)?;
+            let offers = |_: &[u8]| Arc::new(parts.offers(&kinds));
+            Some(remembered(&OFFERS, key, offers))
+        })?;
         Some(hello)
     }
 
-    fn read_rest(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
-        self.session_id = reader.vector8()?.0.to_vec();
+    /// Parses any, field by field, up to its end.
+    fn parse_part(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let mut offers = Offers::new(reader.u16()?);
+        let mut hello = Self {
+            random: reader.array()?,
+            ..Self::default()
+        };
+        let complete = hello.read_rest(&mut offers, &mut reader);
+        hello.complete = complete.unwrap_or(false);
+        hello.offers = Arc::new(offers);
+        Some(hello)
+    }
+
+    fn read_rest(&mut self, offers: &mut Offers, reader: &mut Reader<'_>) -> Option<bool> {
+        self.session_id = SmallVec::from_slice(reader.vector8()?.0);
         let suites = reader.vector16()?;
-        self.cipher_suites.reserve_exact(suites.0.len() / 2);
-        self.cipher_suites.extend(suites.numbers());
-        self.compression_methods = reader.vector8()?.0.to_vec();
+        offers.cipher_suites.reserve_exact(suites.0.len() / 2);
+        offers
+            .cipher_suites
+            .extend(suites.numbers().map(with_one_grease));
+        offers.compression_methods = reader.vector8()?.0.to_vec();
         if reader.is_empty() {
             // Before TLS 1.3 a hello may have no extensions at all.
             return Some(suites.0.len().is_multiple_of(2));
         }
         let (list, whole) = reader.open_vector16()?;
-        self.extensions.reserve_exact(Extensions::new(list).count());
         let mut list = Extensions::new(list);
         for (kind, data) in list.by_ref() {
-            self.extensions.push(kind);
+            offers.extensions.push(with_one_grease(kind));
             // An extension whose inside is damaged is as good as one that is not there.
-            let _ = self.read_extension(kind, data);
+            let _ = offers.read_extension(kind, data);
+            let _ = self.read_own(kind, data);
         }
         Some(whole && list.is_at_end() && suites.0.len().is_multiple_of(2))
     }
 
-    fn read_extension(&mut self, kind: u16, mut data: Reader<'_>) -> Option<()> {
+    /// Reads an extension that is another in each hello.
+    fn read_own(&mut self, kind: u16, data: Reader<'_>) -> Option<()> {
         match kind {
             extensions::SERVER_NAME => self.read_server_name(data)?,
-            extensions::ALPN => self.read_alpn(data.vector16()?),
-            extensions::SUPPORTED_GROUPS => self.groups = without_grease(data.vector16()?),
-            extensions::SIGNATURE_ALGORITHMS => {
-                self.signature_algorithms = without_grease(data.vector16()?);
-            }
-            extensions::SUPPORTED_VERSIONS => {
-                self.supported_versions = without_grease(data.vector8()?);
-            }
-            extensions::KEY_SHARE => {
-                let shares = Extensions::new(data.vector16()?);
-                let groups = shares.map(|(group, _)| group);
-                self.key_share_groups
-                    .extend(groups.filter(|group| !is_grease(*group)));
-            }
-            extensions::PRE_SHARED_KEY => self.pre_shared_key = true,
-            extensions::EARLY_DATA => self.early_data = true,
-            extensions::ENCRYPTED_CLIENT_HELLO => {
-                self.encrypted_client_hello = true;
-                self.ech = EchOffer::read(data);
-            }
-            extensions::STATUS_REQUEST => self.status_request = true,
+            extensions::ENCRYPTED_CLIENT_HELLO => self.ech = EchOffer::read(data),
             extensions::SESSION_TICKET => self.session_ticket = u16::try_from(data.0.len()).ok(),
             _ => {}
         }
@@ -164,27 +207,15 @@ impl ClientHello {
             let name_type = list.u8()?;
             let name = list.vector16()?.0;
             if name_type == 0 && !name.is_empty() && self.server_name.is_none() {
-                self.server_name = Some(server_name(name));
+                self.server_name = Some(server_name(name).into());
             }
         }
         Some(())
     }
 
-    fn read_alpn(&mut self, mut list: Reader<'_>) {
-        while let Some(protocol) = list.vector8() {
-            if self.alpn.is_empty()
-                && let (Some(first), Some(last)) = (protocol.0.first(), protocol.0.last())
-            {
-                self.first_alpn = Some([*first, *last]);
-            }
-            self.alpn.push(text(protocol.0));
-        }
-    }
-
-    /// Returns the highest version offered.
-    pub fn highest_version(&self) -> u16 {
-        let offered = self.supported_versions.iter().copied().max();
-        offered.unwrap_or(self.legacy_version)
+    /// Returns its offers, shared with other hellos that have the same.
+    pub const fn offers(&self) -> &Arc<Offers> {
+        &self.offers
     }
 
     /// Whether it has an extension of this type.
@@ -231,7 +262,7 @@ mod tests {
         assert!(hello.complete);
         assert_eq!(hello.legacy_version, 0x0303);
         assert_eq!(hello.random, [7; 32]);
-        assert_eq!(hello.session_id, [3; 4]);
+        assert_eq!(hello.session_id[..], [3; 4]);
         assert_eq!(hello.cipher_suites, [0x0a0a, 0x1301]);
         assert_eq!(hello.compression_methods, [0]);
         assert_eq!(
@@ -259,7 +290,7 @@ mod tests {
     fn what_is_absent_is_none() {
         let hello = read(&[]);
         assert!(hello.complete);
-        assert_eq!((hello.server_name, hello.session_ticket), (None, None));
+        assert_eq!((&hello.server_name, hello.session_ticket), (&None, None));
         assert!(!hello.pre_shared_key && !hello.early_data && !hello.status_request);
         assert!(!hello.encrypted_client_hello && hello.extensions.is_empty());
     }

@@ -41,6 +41,14 @@ pub const KEY_SHARE: u16 = 51;
 /// RFC 9849.
 pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
+/// The first GREASE value.
+pub(super) const GREASE: u16 = 0x0a0a;
+
+/// Returns a value, or one GREASE value for all of them.
+pub(super) fn with_one_grease(value: u16) -> u16 {
+    if is_grease(value) { GREASE } else { value }
+}
+
 /// Whether it is a GREASE value (RFC 8701 §2): 0x0a0a, 0x1a1a … 0xfafa. It says nothing and is
 /// ignored.
 pub fn is_grease(value: u16) -> bool {

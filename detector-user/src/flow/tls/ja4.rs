@@ -44,7 +44,11 @@ thread_local! {
 /// assert_eq!(ja4(&hello).unwrap(), "t13i020200_c1929292aa6b_3953dc75acc4");
 /// ```
 pub fn ja4(hello: &ClientHello) -> Option<String> {
-    hello.complete.then(|| fingerprint(hello, hash))
+    hello.complete.then(|| {
+        let compute = || fingerprint(hello, hash);
+        let known = hello.ja4(compute).map(str::to_owned);
+        known.unwrap_or_else(compute)
+    })
 }
 
 /// Returns JA4_r: the same with the lists in place of their hashes.

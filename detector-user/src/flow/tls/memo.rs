@@ -1,18 +1,18 @@
-//! Results for bytes that were seen before: clients repeat their hellos and servers their certificates, and reading
-//! them costs more than comparing.
+//! Results for bytes that were seen before: clients repeat their hellos and names, and servers their certificates, and
+//! reading them costs more than comparing.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
 /// Results by the bytes they were computed from, each at the place that a hash of its bytes gives: the latest stays.
-pub(super) struct Memo<V> {
+pub(crate) struct Memo<V> {
     places: Vec<Option<(Box<[u8]>, V)>>,
     key_max: usize,
 }
 
 impl<V: Clone> Memo<V> {
     /// Creates a memory of so many places, for keys of at most `key_max` bytes.
-    pub(super) fn new(places: usize, key_max: usize) -> Self {
+    pub(crate) fn new(places: usize, key_max: usize) -> Self {
         Self {
             places: vec![None; places],
             key_max,
@@ -52,7 +52,7 @@ const fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// Returns this thread's result for a key, computed if it is not known.
-pub(super) fn remembered<V: Clone>(
+pub(crate) fn remembered<V: Clone>(
     memo: &'static LocalKey<RefCell<Memo<V>>>,
     key: &[u8],
     compute: impl FnOnce(&[u8]) -> V,

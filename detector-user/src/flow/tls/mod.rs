@@ -12,8 +12,9 @@ pub mod extensions;
 pub mod handshake;
 pub mod hello;
 pub mod ja4;
-mod memo;
+pub(crate) mod memo;
 pub mod names;
+pub mod offers;
 pub mod plain_answer;
 mod reader;
 pub mod records;
@@ -33,6 +34,8 @@ use crate::flow::tls::stream::HandshakeStream;
 pub struct HandshakeView {
     client: Direction,
     server: Direction,
+    /// The ClientHello, where it came whole in records of its own, which are no longer held.
+    hello: Option<ClientHello>,
     /// The parsed handshake of directions whose bytes are no longer held.
     read: Option<Box<Handshake>>,
 }
@@ -74,12 +77,51 @@ impl HandshakeView {
     pub fn client_hello(&self) -> Option<ClientHello> {
         match &self.read {
             Some(read) => read.client_hello.clone(),
+            None if self.hello.is_some() => self.hello.clone(),
             None => {
                 let mut handshake = Handshake::default();
-                handshake.read_client(&Plaintext::read(self.client.stream.contiguous()));
+                handshake.read_client(&self.client_plaintext());
                 handshake.client_hello
             }
         }
+    }
+
+    /// Reads the ClientHello as soon as nothing but all of it is held, and frees its bytes.
+    pub fn read_hello(&mut self) {
+        let stream = &self.client.stream;
+        let is_read = self.client.closed || self.hello.is_some();
+        if is_read || stream.has_hole() || !records::is_one_record(stream.contiguous()) {
+            return;
+        }
+        let plaintext = Plaintext::read(stream.contiguous());
+        if plaintext.is_one_message(records::CLIENT_HELLO) {
+            let mut handshake = Handshake::default();
+            handshake.read_client(&plaintext);
+            self.hello = handshake.client_hello;
+            if self.hello.is_some() {
+                self.client.stream.skip_read();
+            }
+        }
+    }
+
+    /// Returns the ClientHello that was read while the flow goes on.
+    pub const fn hello(&self) -> Option<&ClientHello> {
+        self.hello.as_ref()
+    }
+
+    /// Whether anything else is held than that.
+    pub fn has_more_than_hello(&self) -> bool {
+        let streams = [&self.client.stream, &self.server.stream];
+        let is_empty = |stream: &&HandshakeStream| {
+            stream.contiguous().is_empty() && !stream.has_hole() && !stream.is_full()
+        };
+        self.read.is_some() || !streams.iter().all(is_empty)
+    }
+
+    /// The client's plaintext behind a hello that was read.
+    fn client_plaintext(&self) -> Plaintext<'_> {
+        let random = self.hello.as_ref().map(|hello| hello.random);
+        Plaintext::read_behind(random, self.client.stream.contiguous())
     }
 
     /// Parses all bytes.
@@ -87,7 +129,10 @@ impl HandshakeView {
         let mut handshake = self.read.as_deref().cloned().unwrap_or_default();
         if !self.client.closed {
             let stream = &self.client.stream;
-            handshake.read_client(&Plaintext::read(stream.contiguous()));
+            if let Some(hello) = &self.hello {
+                handshake.client_hello = Some(hello.clone());
+            }
+            handshake.read_client(&self.client_plaintext());
             handshake.client_incomplete |= stream.has_hole() || stream.is_full();
         }
         if !self.server.closed {
@@ -120,6 +165,7 @@ impl HandshakeView {
     /// Clears it for another flow, and keeps its capacity.
     pub fn restart(&mut self) {
         self.read = None;
+        self.hello = None;
         for direction in [&mut self.client, &mut self.server] {
             direction.stream.restart();
             direction.closed = false;
@@ -133,19 +179,22 @@ impl HandshakeView {
             direction.stream.clear();
             direction.closed = true;
         }
+        self.hello = None;
         self.read.insert(Box::new(handshake))
     }
 
     /// Does as [`finish`](Self::finish) if no direction has more to say: each is encrypted, or no
     /// TLS, from somewhere on. Returns whether it did.
     pub fn finish_if_over(&mut self) -> bool {
-        let over = |direction: &Direction| {
-            direction.closed || {
-                let end = Plaintext::read(direction.stream.contiguous()).end;
-                matches!(end, PlaintextEnd::Encrypted | PlaintextEnd::NotTls)
-            }
+        let ends = |plaintext: Plaintext<'_>| {
+            matches!(
+                plaintext.end,
+                PlaintextEnd::Encrypted | PlaintextEnd::NotTls
+            )
         };
-        let over = over(&self.client) && over(&self.server);
+        let server = || Plaintext::read(self.server.stream.contiguous());
+        let over = (self.client.closed || ends(self.client_plaintext()))
+            && (self.server.closed || ends(server()));
         if over {
             self.finish();
         }

@@ -1,7 +1,7 @@
 //! A cursor over TLS's presentation language (RFC 8446 §3) whose bytes may end early.
 
 /// Reads numbers and vectors; `None` if the bytes end before them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -62,6 +62,8 @@ pub struct Plaintext<'a> {
     pub empty_records: bool,
     /// Whole headers of records that were read.
     records: usize,
+    /// The client random of a ClientHello that was read before.
+    hello_random: Option<[u8; 32]>,
 }
 
 /// One handshake message without its header.
@@ -77,7 +79,12 @@ pub struct Message<'a> {
 
 impl<'a> Plaintext<'a> {
     /// Walks the records at the start of a stream up to the first encrypted one.
-    pub fn read(mut stream: &'a [u8]) -> Self {
+    pub fn read(stream: &'a [u8]) -> Self {
+        Self::read_behind(None, stream)
+    }
+
+    /// Does the same behind a ClientHello with this random, if one was read before: it had records of its own.
+    pub(super) fn read_behind(hello_random: Option<[u8; 32]>, mut stream: &'a [u8]) -> Self {
         let mut plaintext = Self {
             handshake: Cow::Borrowed(&[]),
             change_cipher_spec: false,
@@ -85,6 +92,7 @@ impl<'a> Plaintext<'a> {
             end: PlaintextEnd::Open,
             empty_records: false,
             records: 0,
+            hello_random,
         };
         let mut changed = false;
         while !stream.is_empty() {
@@ -145,7 +153,11 @@ impl<'a> Plaintext<'a> {
     /// come again. The client repeats its random, which ciphertext cannot.
     fn goes_on_after_change(&self, body: &[u8]) -> bool {
         let random = self.handshake.get(RANDOM);
-        match (self.handshake.first(), body.first()) {
+        let (first, random) = match &self.hello_random {
+            Some(hello) => (Some(&CLIENT_HELLO), Some(&hello[..])),
+            None => (self.handshake.first(), random),
+        };
+        match (first, body.first()) {
             (Some(&CLIENT_HELLO), Some(&CLIENT_HELLO)) => {
                 random.is_some() && random == body.get(RANDOM)
             }
@@ -157,6 +169,18 @@ impl<'a> Plaintext<'a> {
     /// Whether its first bytes begin no TLS record.
     pub fn is_not_tls_at_all(&self) -> bool {
         self.end == PlaintextEnd::NotTls && self.records == 0
+    }
+
+    /// Whether it is one whole message of this type and nothing else.
+    pub(super) fn is_one_message(&self, handshake_type: u8) -> bool {
+        let mut messages = self.messages();
+        let is_whole = |it: Message<'_>| it.complete && it.handshake_type == handshake_type;
+        self.end == PlaintextEnd::Open
+            && !self.change_cipher_spec
+            && self.alert.is_none()
+            && !self.empty_records
+            && messages.next().is_some_and(is_whole)
+            && messages.0.is_empty()
     }
 
     /// Returns the messages, in order; the last may be incomplete.
@@ -179,6 +203,14 @@ impl<'a> Plaintext<'a> {
         let whole = messages.by_ref().all(|message| message.complete);
         !whole || !messages.0.is_empty() || self.end == PlaintextEnd::Cut
     }
+}
+
+/// Whether a stream is one whole record so far.
+pub(super) fn is_one_record(stream: &[u8]) -> bool {
+    let [_, _, _, high, low, body @ ..] = stream else {
+        return false;
+    };
+    body.len() == usize::from(u16::from_be_bytes([*high, *low]))
 }
 
 /// Returns the position behind the record that has the last of so many handshake bytes of a stream.

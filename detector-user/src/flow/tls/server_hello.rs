@@ -1,5 +1,7 @@
 //! ServerHello (RFC 8446 §4.1.3, RFC 5246 §7.4.1.3).
 
+use smallvec::SmallVec;
+
 use crate::flow::tls::extensions::{self, Extensions, text};
 use crate::flow::tls::names::TLS_1_3;
 use crate::flow::tls::reader::Reader;
@@ -28,11 +30,11 @@ pub struct ServerHello {
     /// The server random.
     pub random: [u8; 32],
     /// `legacy_session_id_echo`.
-    pub session_id: Vec<u8>,
+    pub session_id: SmallVec<[u8; 32]>,
     /// The cipher suite.
     pub cipher_suite: u16,
     /// Extension types in order.
-    pub extensions: Vec<u16>,
+    pub extensions: SmallVec<[u16; 8]>,
     /// The version in `supported_versions`.
     pub selected_version: Option<u16>,
     /// The group of the key share; of a HelloRetryRequest the one it asks for.
@@ -54,7 +56,7 @@ impl ServerHello {
         let mut hello = Self {
             legacy_version: reader.u16()?,
             random: reader.array()?,
-            session_id: reader.vector8()?.0.to_vec(),
+            session_id: SmallVec::from_slice(reader.vector8()?.0),
             cipher_suite: reader.u16()?,
             ..Self::default()
         };
@@ -123,8 +125,8 @@ mod tests {
         let hello = ServerHello::parse(&server_hello([5; 32], 0x1302, &extensions)).unwrap();
         assert_eq!((hello.version(), hello.legacy_version), (0x0304, 0x0303));
         assert_eq!((hello.cipher_suite, hello.group), (0x1302, Some(29)));
-        assert_eq!(hello.extensions, [43, 51, 41]);
-        assert_eq!(hello.session_id, [3; 4]);
+        assert_eq!(hello.extensions[..], [43, 51, 41]);
+        assert_eq!(hello.session_id[..], [3; 4]);
         assert!(hello.pre_shared_key && hello.complete);
         assert!(!hello.is_hello_retry_request() && !hello.encrypt_then_mac);
     }

@@ -12,6 +12,8 @@ pub struct HandshakeStream {
     contiguous: usize,
     /// Ranges beyond the first hole, in order, apart from each other.
     islands: Vec<(usize, usize)>,
+    /// Bytes before these, which were read and are no longer held.
+    skipped: usize,
     capacity: usize,
     full: bool,
 }
@@ -29,6 +31,7 @@ impl HandshakeStream {
             bytes: Vec::new(),
             contiguous: 0,
             islands: Vec::new(),
+            skipped: 0,
             capacity,
             full: false,
         }
@@ -40,10 +43,14 @@ impl HandshakeStream {
         let wanted = start.saturating_add(bytes.len());
         let end = wanted.min(self.capacity);
         self.full |= wanted > end && !bytes.is_empty();
-        let kept = end.checked_sub(start).and_then(|len| bytes.get(..len));
+        let known = self.skipped.saturating_sub(start);
+        let kept = end.checked_sub(start);
+        let kept = kept.and_then(|len| bytes.get(known..len));
         let Some(bytes) = kept.filter(|kept| !kept.is_empty()) else {
             return;
         };
+        let start = start.max(self.skipped) - self.skipped;
+        let end = end - self.skipped;
         if start == self.bytes.len() && self.islands.is_empty() {
             self.bytes.extend_from_slice(bytes);
             self.contiguous = self.bytes.len();
@@ -91,16 +98,26 @@ impl HandshakeStream {
         }
     }
 
-    /// Returns all bytes from the first on up to the first hole.
+    /// Skips the bytes up to the first hole: they were read. None may lie behind it.
+    pub(super) fn skip_read(&mut self) {
+        self.skipped += self.contiguous;
+        self.bytes.clear();
+        self.contiguous = 0;
+    }
+
+    /// Returns all bytes up to the first hole, from the first on that was not skipped.
     pub fn contiguous(&self) -> &[u8] {
         self.bytes.get(..self.contiguous).unwrap_or_default()
     }
 
-    /// Returns all bytes with their places: those up to the first hole, then those behind it.
+    /// Returns all bytes that were not skipped, with their places: those up to the first hole, then those behind it.
     pub fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let first = (self.contiguous > 0).then_some((0, self.contiguous));
         let ranges = first.into_iter().chain(self.islands.iter().copied());
-        ranges.filter_map(|(from, to)| Some((u32::try_from(from).ok()?, self.bytes.get(from..to)?)))
+        ranges.filter_map(|(from, to)| {
+            let place = u32::try_from(self.skipped + from).ok()?;
+            Some((place, self.bytes.get(from..to)?))
+        })
     }
 
     /// Whether bytes are missing before bytes that have come.
@@ -123,6 +140,7 @@ impl HandshakeStream {
         self.bytes.clear();
         self.islands.clear();
         self.contiguous = 0;
+        self.skipped = 0;
         self.full = false;
     }
 
@@ -216,6 +234,29 @@ mod tests {
             prop_assert_eq!(stream.has_hole(), hole);
             let full = pieces.iter().any(|(o, b)| !b.is_empty() && o + b.len() > 128);
             prop_assert_eq!(stream.is_full(), full);
+        }
+
+        /// Bytes that are read in between change none behind them.
+        #[test]
+        fn skipped_bytes_are_those_that_were_read(
+            pieces in proptest::collection::vec(
+                (0usize..130, proptest::collection::vec(any::<u8>(), 0..40)), 0..40),
+        ) {
+            let mut whole = HandshakeStream::with_capacity(128);
+            let mut stream = HandshakeStream::with_capacity(128);
+            let mut read = Vec::new();
+            for (offset, bytes) in &pieces {
+                whole.feed(*offset as u32, bytes);
+                stream.feed(*offset as u32, bytes);
+                if !stream.has_hole() {
+                    read.extend_from_slice(stream.contiguous());
+                    stream.skip_read();
+                }
+            }
+            read.extend_from_slice(stream.contiguous());
+            prop_assert_eq!(read.as_slice(), whole.contiguous());
+            prop_assert_eq!(stream.has_hole(), whole.has_hole());
+            prop_assert_eq!(stream.is_full(), whole.is_full());
         }
 
         #[test]

@@ -161,7 +161,7 @@ fn a_post_quantum_hello_over_records_is_joined() {
     let hello = handshake.client_hello.unwrap();
     assert_eq!(hello.server_name.as_deref(), Some("pq.test"));
     assert_eq!(
-        (hello.key_share_groups, hello.groups[0]),
+        (hello.key_share_groups.clone(), hello.groups[0]),
         (vec![0x11ec], 0x11ec)
     );
     assert!(hello.complete && !handshake.client_incomplete);
@@ -367,5 +367,57 @@ proptest! {
             let _ = handshake.client_hello.as_ref().and_then(ja4);
             let _ = (handshake.version_name(), handshake.is_resumed());
         }
+    }
+}
+
+/// Client bytes of a handshake with a retry, and of one without: hello, ChangeCipherSpec, the rest.
+fn client_streams() -> Vec<Vec<u8>> {
+    let hello = client_hello(&[0x1301], &[sni("a.test"), supported_versions(&[0x0304])]);
+    let hello = record(22, &message(1, &hello));
+    let changed = record(20, &[1]);
+    let other = record(22, &message(1, &client_hello(&[0x1302], &[])));
+    let key_exchange = record(22, &message(16, &[5; 66]));
+    let encrypted = record(22, &[9; 40]);
+    vec![
+        [&hello[..], &changed, &hello, &record(23, &[7; 30])].concat(),
+        [&hello[..], &key_exchange, &changed, &encrypted].concat(),
+        [&hello[..], &changed, &other, &record(21, &[2, 40])].concat(),
+        [&hello[..], &record(22, &[]), &record(21, &[1, 0])].concat(),
+        [&hello[..], b"GET / HTTP/1.1"].concat(),
+        [&record(22, &[])[..], &hello].concat(),
+    ]
+}
+
+proptest! {
+    /// A hello that is read as soon as it is whole is the same, and so is all behind it.
+    #[test]
+    fn a_hello_read_early_changes_nothing(
+        which in 0_usize..6,
+        cuts in proptest::collection::vec(0_usize..400, 0..5),
+        swapped: bool,
+        lost: bool,
+    ) {
+        let streams = client_streams();
+        let stream = &streams[which];
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % stream.len()).collect();
+        cuts.extend([0, stream.len()]);
+        cuts.sort_unstable();
+        let mut pieces: Vec<_> = cuts.windows(2).map(|cut| (cut[0], &stream[cut[0]..cut[1]])).collect();
+        if swapped && pieces.len() > 1 {
+            pieces.swap(0, 1);
+        }
+        if lost && pieces.len() > 2 {
+            pieces.remove(1);
+        }
+        let (mut early, mut late) = (HandshakeView::default(), HandshakeView::default());
+        for (at, bytes) in pieces {
+            for view in [&mut early, &mut late] {
+                view.feed(Sender::Client, at as u32, bytes);
+            }
+            early.read_hello();
+            prop_assert_eq!(early.client_hello(), late.client_hello());
+            prop_assert_eq!(format!("{:?}", early.parse()), format!("{:?}", late.parse()));
+        }
+        prop_assert_eq!(format!("{:?}", early.take()), format!("{:?}", late.take()));
     }
 }

@@ -27,6 +27,14 @@ pub(super) trait Scheduled {
     fn due_mut(&mut self) -> &mut Due;
 }
 
+/// Returns the earliest of some times; the greatest number is none. It is asked with each observation.
+#[must_use]
+pub fn earliest<const N: usize>(times: [Option<u64>; N]) -> Option<u64> {
+    let times = times.map(|time| time.unwrap_or(u64::MAX));
+    let first = times.into_iter().fold(u64::MAX, u64::min);
+    (first != u64::MAX).then_some(first)
+}
+
 type Slot = Vec<(u64, FlowId)>;
 
 /// All flows' deadlines, on the tap's clock.

@@ -18,10 +18,13 @@ use crate::flow::tls::{Handshake, HandshakeView};
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::deadlines::{Due, Scheduled};
 use crate::flow::tracker::halves::Seen;
+use crate::flow::tracker::latest::Latest;
 use crate::flow::tracker::outlived::remove_outlived;
 use crate::flow::tracker::proxies::Proxies;
 use crate::flow::unreachable::Unreachable;
 
+/// Alerts that are told beside the records at most.
+const ALERTS: usize = 3;
 /// Maximum number of closing segments per flow; a storm of resets says no more than its beginning.
 const CLOSES_MAX: usize = 24;
 /// After a reset its "sender" may go on talking, and a second reset may come.
@@ -50,9 +53,11 @@ pub(super) struct Entry {
     /// Whether the view holds the parsed handshake and no bytes.
     read: bool,
     /// Records of before the flow was resumed.
-    earlier: Vec<TimelineRecord>,
+    earlier: Box<[TimelineRecord]>,
     resumed: bool,
-    records: Vec<TimelineRecord>,
+    latest: Option<Box<Latest>>,
+    /// Its records while it is settled, in place of the latest.
+    records: Box<[TimelineRecord]>,
     /// Sender and time of the first alert for which its side's records left no place.
     late_alert: Option<(Sender, u64)>,
     closes: Vec<Close>,
@@ -70,7 +75,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(started_ns: u64, tap: Arc<str>, buffers: &mut Buffers) -> Self {
+    pub(super) fn new(started_ns: u64, tap: Arc<str>, view: HandshakeView) -> Self {
         Self {
             tap,
             started_ns,
@@ -81,11 +86,12 @@ impl Entry {
             hello_egress: false,
             announced: false,
             settled: false,
-            view: buffers.view(),
+            view,
             read: false,
-            earlier: Vec::new(),
+            earlier: Box::default(),
             resumed: false,
-            records: buffers.records(),
+            latest: None,
+            records: Box::default(),
             late_alert: None,
             closes: Vec::new(),
             resets_outlived: 0,
@@ -168,6 +174,10 @@ impl Entry {
         self.client_endpoint = head.client_endpoint;
         self.vlan = head.vlan;
         self.view.feed(sender, head.offset, bytes);
+        // A half is passed on with its bytes.
+        if sender == Sender::Client && self.half.is_none() {
+            self.view.read_hello();
+        }
     }
 
     pub(super) fn observe(&mut self, observation: &Observation, buffers: &mut Buffers) {
@@ -188,12 +198,13 @@ impl Entry {
         if flow.has(flow_flags::RESUMED) && !self.resumed {
             self.resumed = true;
             self.settled = true;
-            self.earlier = std::mem::take(&mut self.records);
+            let mut earlier = Vec::new();
+            self.append_records(&mut earlier);
+            self.earlier = earlier.into();
         }
-        if self.records.capacity() == 0 {
-            self.records = buffers.records();
-        }
-        merge_records(observation, &mut self.records);
+        self.records = Box::default();
+        let latest = self.latest.get_or_insert_with(|| buffers.latest());
+        latest.read(observation);
         if self.late_alert.is_none() && has_late_alert(observation) {
             self.late_alert = Some((sender(observation.sender), observation.time_ns));
         }
@@ -207,8 +218,10 @@ impl Entry {
         self.settled |= settles;
         if settles {
             // A settled flow waits for its end, perhaps for days: its buffer has only the size needed.
-            let records = self.records.as_slice().into();
-            buffers.recycle_records(std::mem::replace(&mut self.records, records));
+            let mut records = Vec::new();
+            self.append_records(&mut records);
+            self.records = records.into();
+            buffers.recycle_latest(self.latest.take());
         }
         self.read_if_over(observation, buffers);
         let sides_before = self.sides;
@@ -314,14 +327,22 @@ impl Entry {
             return None;
         }
         let hello = self.view.client_hello()?;
-        let is_first = self.records.len() <= 1;
+        let is_first = self.count_records() <= 1;
         if is_first && !hello.complete {
             return None;
         }
         self.announced = true;
         let server = endpoint(&flow, self.client_endpoint ^ 1);
         let target = self.preamble.as_ref().and_then(|it| it.target.as_ref());
-        let asked_for = || Some(target.filter(|target| target.is_name())?.host.clone());
+        let asked_for = || {
+            Some(
+                target
+                    .filter(|target| target.is_name())?
+                    .host
+                    .as_str()
+                    .into(),
+            )
+        };
         Some(Beginning {
             flow,
             started_ns: self.started_ns,
@@ -343,11 +364,12 @@ impl Entry {
         if self.is_half() && !reset && (client || server) {
             return Some(now_ns.saturating_add(HALF_OVER_NS));
         }
-        let alert = self
-            .records
-            .iter()
-            .any(|record| record.content_type == ALERT)
-            || self.late_alert.is_some();
+        let of_settled = || self.records.iter().any(|it| it.content_type == ALERT);
+        let alert = self.late_alert.is_some()
+            || self
+                .latest
+                .as_ref()
+                .map_or_else(of_settled, |it| it.has(ALERT));
         if reset {
             Some(now_ns.saturating_add(AFTER_RESET_NS))
         } else if client && server {
@@ -362,23 +384,45 @@ impl Entry {
     }
 
     /// Returns the timeline so far; `None` without a ClientHello.
-    pub(super) fn timeline(&self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
-        self.hello.then(|| self.told(flow, why, self.view.parse()))
+    pub(super) fn timeline(&self, flow: FlowId, buffers: &mut Buffers) -> Option<Box<Timeline>> {
+        let write = || self.write_timeline(flow, None, self.view.parse(), buffers.timeline());
+        self.hello.then(write)
     }
 
     /// Returns the last timeline, and moves the handshake into it.
-    pub(super) fn last_timeline(&mut self, flow: FlowId, why: Option<Ending>) -> Option<Timeline> {
+    pub(super) fn last_timeline(
+        &mut self,
+        flow: FlowId,
+        why: Option<Ending>,
+        buffers: &mut Buffers,
+    ) -> Option<Box<Timeline>> {
         self.hello.then(|| {
             let handshake = self.view.take();
-            self.told(flow, why, handshake)
+            self.write_timeline(flow, why, handshake, buffers.timeline())
         })
     }
 
-    /// Recycles its buffers.
-    pub(super) fn recycle(self, buffers: &mut Buffers) {
-        buffers.recycle_records(self.records);
-        buffers.recycle_closes(self.closes);
-        buffers.recycle_view(self.view);
+    /// Removes its buffers: its flow is over.
+    pub(super) fn take_buffers(&mut self) -> (Option<Box<Latest>>, Vec<Close>, HandshakeView) {
+        (
+            self.latest.take(),
+            std::mem::take(&mut self.closes),
+            std::mem::take(&mut self.view),
+        )
+    }
+
+    /// Returns the number of records since the flow began, or was resumed.
+    fn count_records(&self) -> usize {
+        let latest = self.latest.as_ref();
+        latest.map_or(self.records.len(), |latest| latest.len())
+    }
+
+    /// Appends these records in order.
+    fn append_records(&self, to: &mut Vec<TimelineRecord>) {
+        match &self.latest {
+            Some(latest) => latest.append_to(to),
+            None => to.extend_from_slice(&self.records),
+        }
     }
 
     /// Returns the alert behind a side's last record that has a place, if the handshake's bytes show it.
@@ -389,11 +433,16 @@ impl Entry {
 
     /// Returns a side's alert behind an empty record, at which the engine stops, if the handshake's bytes
     /// show it.
-    fn hidden_alert(&self, sender: Sender, handshake: &Handshake) -> Option<TimelineRecord> {
+    fn hidden_alert(
+        &self,
+        sender: Sender,
+        records: &[TimelineRecord],
+        handshake: &Handshake,
+    ) -> Option<TimelineRecord> {
         let is_told = |record: &TimelineRecord| {
             record.sender == sender && record.content_type == ALERT && record.length > 0
         };
-        if self.records.iter().any(is_told) {
+        if records.iter().any(is_told) {
             return None;
         }
         let side = self.sides.get(sender as usize)?;
@@ -423,7 +472,14 @@ impl Entry {
         })
     }
 
-    fn told(&self, flow: FlowId, why: Option<Ending>, handshake: Handshake) -> Timeline {
+    /// Writes the timeline in the place of another.
+    fn write_timeline(
+        &self,
+        flow: FlowId,
+        why: Option<Ending>,
+        handshake: Handshake,
+        mut timeline: Box<Timeline>,
+    ) -> Box<Timeline> {
         let [client, server] = &self.sides;
         let closed = client.is_reset()
             || server.is_reset()
@@ -434,7 +490,12 @@ impl Entry {
             None => Ending::Silent,
         };
         let late_alert = self.late_alert(&handshake);
-        let mut records = [self.earlier.as_slice(), &self.records].concat();
+        let mut records = std::mem::take(&mut timeline.records);
+        records.clear();
+        records.reserve(self.earlier.len() + self.count_records() + ALERTS);
+        records.extend_from_slice(&self.earlier);
+        self.append_records(&mut records);
+        let latest_end = records.len();
         records.extend(late_alert);
         let mut sides = self.sides;
         let ends = [handshake.client_end, handshake.server_end];
@@ -445,16 +506,22 @@ impl Entry {
             let empty = handshake.empty_records.get(sender as usize) == Some(&true);
             if empty && end != PlaintextEnd::NotTls && side.has(side_flags::NOT_TLS) {
                 side.flags &= !side_flags::NOT_TLS;
-                records.extend(self.hidden_alert(sender, &handshake));
+                let latest = records
+                    .get(self.earlier.len()..latest_end)
+                    .unwrap_or_default();
+                let hidden = self.hidden_alert(sender, latest, &handshake);
+                records.extend(hidden);
             }
         }
-        let mut closes = self.closes.clone();
+        let mut closes = std::mem::take(&mut timeline.closes);
+        closes.clear();
+        closes.extend_from_slice(&self.closes);
         if !self.elsewhere_us.is_empty() {
             let elsewhere = &self.elsewhere_us;
             records.retain(|it| it.content_type != ALERT || !elsewhere.contains(&it.at_us.into()));
         }
         remove_outlived(self.started_ns, &mut records, &mut closes);
-        Timeline {
+        *timeline = Timeline {
             flow,
             tap: Arc::clone(&self.tap),
             client: endpoint(&flow, self.client_endpoint),
@@ -476,7 +543,8 @@ impl Entry {
             unreachable: self.unreachable.clone(),
             largest_answered: None,
             client_is_proxy: false,
-        }
+        };
+        timeline
     }
 }
 
@@ -554,46 +622,4 @@ fn has_late_alert(observation: &Observation) -> bool {
     let records = watched.records.get(number).map_or(&[][..], |it| it);
     let is_told = records.iter().any(|it| it.content_type == ALERT);
     observation.events & events::ALERT != 0 && is_full && !is_told
-}
-
-/// Merges both sides' records in the order they were seen.
-fn merge_records(observation: &Observation, merged: &mut Vec<TimelineRecord>) {
-    let watched = &observation.watched;
-    let of_side = |number: usize| {
-        let count = watched.flow.sides.get(number).map(|side| side.record_count);
-        let records = watched.records.get(number).map_or(&[][..], |it| it);
-        records
-            .get(..usize::from(count.unwrap_or(0)))
-            .unwrap_or(records)
-    };
-    let sides = [of_side(0), of_side(1)];
-    // Time and rank, then side and place in it, from the highest bits on.
-    let mut ranks = [u64::MAX; 2 * RECORDS_MAX];
-    let all = (0_u64..).zip(&sides).flat_map(|(number, records)| {
-        let ranked = (0_u64..).zip(records.iter());
-        ranked.map(move |(index, record)| {
-            u64::from(record.at_us) << 24 | u64::from(record.order) << 16 | number << 8 | index
-        })
-    });
-    let count = ranks
-        .iter_mut()
-        .zip(all)
-        .map(|(rank, it)| *rank = it)
-        .count();
-    let ranks = ranks.get_mut(..count).unwrap_or_default();
-    ranks.sort_unstable();
-    merged.clear();
-    merged.extend(ranks.iter().filter_map(|rank| {
-        let [.., number, index] = rank.to_be_bytes();
-        let record = sides.get(usize::from(number))?.get(usize::from(index))?;
-        Some(TimelineRecord {
-            sender: sender(number),
-            at_us: record.at_us,
-            content_type: record.content_type,
-            version_minor: record.version_minor,
-            length: record.length,
-            detail: record.detail,
-            flags: record.flags,
-        })
-    }));
 }

@@ -1,6 +1,7 @@
 //! Sizes of the ClientHellos that servers answered: a device on the way may lose only large ones.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hashlink::LruCache;
 
@@ -10,7 +11,7 @@ use crate::flow::timeline::Timeline;
 const SERVERS_MAX: usize = 4096;
 
 /// The largest ClientHello that was answered, by server and name.
-pub(super) struct HelloSizes(LruCache<(SocketAddr, Option<String>), u32>);
+pub(super) struct HelloSizes(LruCache<(SocketAddr, Option<Arc<str>>), u32>);
 
 impl Default for HelloSizes {
     fn default() -> Self {
@@ -22,7 +23,7 @@ impl HelloSizes {
     /// Records an answered hello. Returns the largest one answered so far otherwise.
     pub(super) fn record(&mut self, timeline: &Timeline) -> Option<u32> {
         let size = timeline.hello_len()?;
-        let key = (timeline.server, timeline.server_name().map(str::to_owned));
+        let key = (timeline.server, timeline.shared_server_name());
         if timeline.handshake.server_hello.is_none() {
             return self.0.peek(&key).copied();
         }

@@ -8,6 +8,7 @@ mod deadlines;
 mod entry;
 mod halves;
 mod hello_sizes;
+mod latest;
 mod outlived;
 mod preambles;
 mod proxies;
@@ -30,6 +31,7 @@ use crate::flow::preamble::PreambleReport;
 use crate::flow::timeline::{Close, CloseKind, Ending, FlowEvent, Timeline};
 use crate::flow::unreachable::UnreachableReport;
 use buffers::Buffers;
+pub use deadlines::earliest;
 use deadlines::{Deadlines, Scheduled};
 use entry::{Entry, endpoint};
 use halves::Halves;
@@ -430,6 +432,17 @@ impl Tracker {
         self.due.clear();
     }
 
+    /// Reuses the memory of a timeline that nobody needs any more.
+    pub fn reuse(&mut self, timeline: Box<Timeline>) {
+        self.buffers.recycle_timeline(timeline);
+    }
+
+    /// Whether there are events.
+    #[must_use]
+    pub const fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Removes the events so far, in order.
     pub fn take_events(&mut self) -> impl Iterator<Item = FlowEvent> + '_ {
         self.events.drain(..)
@@ -438,13 +451,12 @@ impl Tracker {
     /// Returns the earliest time when a flow may end without a further observation, on the source's
     /// clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        let deadlines = [
+        earliest([
             self.due.next(),
             self.preambles.next_deadline(),
             self.unreachables.next_deadline(),
             self.halves.next_deadline(),
-        ];
-        deadlines.into_iter().flatten().min()
+        ])
     }
 
     /// Returns the number of flows under way.
@@ -493,14 +505,12 @@ impl Tracker {
     }
 
     fn announce_works(&mut self, id: FlowId) {
-        let timeline = self
-            .entries
-            .peek(&id)
-            .and_then(|entry| entry.timeline(id, None));
-        let offset_ns = self.unix_offset_ns;
-        self.events.extend(
-            timeline.map(|timeline| FlowEvent::Works(Box::new(timeline.moved_by(offset_ns)))),
-        );
+        let entry = self.entries.peek(&id);
+        let timeline = entry.and_then(|entry| entry.timeline(id, &mut self.buffers));
+        if let Some(mut timeline) = timeline {
+            timeline.shift(self.unix_offset_ns);
+            self.events.push(FlowEvent::Works(timeline));
+        }
     }
 
     fn announce(&mut self, id: FlowId) {
@@ -534,13 +544,13 @@ impl Tracker {
         let half = entry
             .half(id, offset_ns, true)
             .filter(|_| why != Some(Ending::Cut));
-        let mut timeline = entry.last_timeline(id, why);
+        let mut timeline = entry.last_timeline(id, why, &mut self.buffers);
         if let Some(timeline) = &mut timeline {
             timeline.client_is_proxy = self.proxies.is_learned(timeline.client.ip());
             timeline.largest_answered = self.hello_sizes.record(timeline);
+            timeline.shift(offset_ns);
         }
-        entry.recycle(&mut self.buffers);
-        let timeline = timeline.map(|timeline| Box::new(timeline.moved_by(offset_ns)));
+        self.buffers.recycle_entry(entry);
         match half {
             Some(half) => {
                 // It counts once it is judged.
@@ -560,7 +570,7 @@ fn entry<'e>(
     entries: &'e mut LruCache<FlowId, Box<Entry>>,
     id: FlowId,
     finished: &LruCache<FlowId, ()>,
-    new: impl FnOnce(FlowId) -> Entry,
+    new: impl FnOnce(FlowId) -> Box<Entry>,
 ) -> Option<&'e mut Entry> {
     match entries.raw_entry_mut().from_key(&id) {
         RawEntryMut::Occupied(mut entry) => {
@@ -569,7 +579,7 @@ fn entry<'e>(
         }
         RawEntryMut::Vacant(_) if finished.contains_key(&id) => None,
         RawEntryMut::Vacant(vacant) => {
-            let (_, entry) = vacant.insert(id, Box::new(new(id)));
+            let (_, entry) = vacant.insert(id, new(id));
             Some(entry)
         }
     }
@@ -582,8 +592,8 @@ fn begun(
     halves: bool,
     preambles: &mut Preambles,
     buffers: &mut Buffers,
-) -> Entry {
-    let mut entry = Entry::new(id.started_ns, Arc::clone(tap), buffers);
+) -> Box<Entry> {
+    let mut entry = buffers.entry(id.started_ns, Arc::clone(tap));
     if halves && !is_joined(id.key.interface) {
         entry.watch_for_half();
     }

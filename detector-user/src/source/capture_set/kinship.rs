@@ -184,7 +184,7 @@ impl<'a> Index<'a> {
     fn is_intercepted_at(&self, other: &Self) -> bool {
         self.outline.hellos.iter().any(|client| {
             let same = match &client.server_name {
-                Some(name) => other.by_name.get(name.as_str()),
+                Some(name) => other.by_name.get(&**name),
                 None => other.by_server.get(&client.server),
             };
             let from = |hello: &&Hello| hello.time_ns < client.time_ns;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 
 use detector_common::flow::{Address, FlowKey, Sender};
 use detector_common::headers::Segment;
@@ -35,7 +36,7 @@ pub(super) struct Hello {
     pub(super) random: [u8; 32],
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
-    pub(super) server_name: Option<String>,
+    pub(super) server_name: Option<Arc<str>>,
     /// Cipher suites and extensions: the same for hellos of one program.
     pub(super) offer: u64,
     pub(super) ttl: u8,

@@ -40,7 +40,7 @@ pub(super) fn names(capture: &Capture) -> Vec<String> {
     });
     let named = streams.all.iter().zip(&hellos).map(|(stream, hello)| {
         let name = hello.view.client_hello().and_then(|it| it.server_name);
-        name.unwrap_or_else(|| stream.ends.1.to_string())
+        name.map_or_else(|| stream.ends.1.to_string(), |name| name.to_string())
     });
     named.collect()
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use detector_common::flow::Sender;
 use detector_common::record::{ALERT, CHANGE_CIPHER_SPEC};
+use smallvec::SmallVec;
 
 use crate::flow::timeline::{Timeline, TimelineRecord};
 use crate::flow::tls::hello::TLS_1_3;
@@ -88,9 +89,9 @@ impl fmt::Display for AlertFact {
 /// Alerts of both sides, in order.
 #[derive(Default)]
 pub(super) struct Alerts {
-    pub(super) clear: Vec<AlertFact>,
+    pub(super) clear: SmallVec<[AlertFact; 2]>,
     /// Encrypted ones, which up to TLS 1.2 are known by their type.
-    pub(super) encrypted: Vec<AlertFact>,
+    pub(super) encrypted: SmallVec<[AlertFact; 2]>,
 }
 
 impl Alerts {

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 
 use detector_common::flow::{Sender, record_flags, side_flags};
 use detector_common::record::{ALERT, CLIENT_HELLO, HANDSHAKE};
+use smallvec::SmallVec;
 
 pub use self::alerts::AlertFact;
 pub use self::amid_data::{AlertAmidData, Sign};
@@ -45,9 +46,9 @@ pub struct Facts<'a> {
     /// Whether the session was resumed: then no certificate was shown.
     pub resumed: bool,
     /// Alerts in the clear, in order.
-    pub alerts: Vec<AlertFact>,
+    pub alerts: SmallVec<[AlertFact; 2]>,
     /// Encrypted alert records up to TLS 1.2, in order.
-    pub encrypted_alerts: Vec<AlertFact>,
+    pub encrypted_alerts: SmallVec<[AlertFact; 2]>,
     /// The client's encrypted records.
     pub client: ClientRecords,
     /// The server sent a ServerHello.

@@ -23,34 +23,34 @@ pub(super) struct ServerRecords {
 
 impl ServerRecords {
     pub(super) fn of(timeline: &Timeline, lengths: &Lengths, tls13: bool) -> Self {
-        let mut records: Vec<&TimelineRecord> = if tls13 {
-            after_client_data(timeline).collect()
+        let behind = after_client_data(timeline);
+        let is_more = |record: &TimelineRecord| !lengths.is_alert(record);
+        let is_data = |record: &TimelineRecord| is_more(record) && record.length > 0;
+        let (took_finished, data, tickets) = if tls13 {
+            let mut behind_tickets = behind.clone().skip(tickets(behind.clone()));
+            (
+                behind.clone().any(is_more),
+                behind_tickets.any(is_data),
+                sure_tickets(behind.clone()),
+            )
         } else {
-            let records = timeline.records_of(Sender::Server);
-            records
-                .filter(|record| record.content_type == APPLICATION_DATA)
-                .collect()
+            let of_server = timeline.records_of(Sender::Server);
+            let records = of_server.filter(|record| record.content_type == APPLICATION_DATA);
+            (
+                records.clone().any(is_more),
+                records.clone().any(is_data),
+                0,
+            )
         };
-        let took_finished = records.iter().any(|record| !lengths.is_alert(record));
-        let tickets = if tls13 { tickets(&records) } else { 0 };
-        let data = records[tickets..]
-            .iter()
-            .any(|record| !lengths.is_alert(record) && record.length > 0);
-        if !tls13 {
-            records = after_client_data(timeline).collect();
-        } else {
-            drop_tickets(&mut records);
-        }
+        let records = behind.skip(tickets);
+        let last = records.clone().last();
+        let alert = last.filter(|record| lengths.is_alert(record));
         Self {
             took_finished,
             data,
-            farewell_at_end: records
-                .last()
-                .is_some_and(|record| lengths.is_alert(record)),
-            answered: records.iter().any(|record| !lengths.is_alert(record)),
-            alert_at_end: records
-                .last()
-                .is_some_and(|record| lengths.is_alert(record) && is_prompt(timeline, record)),
+            farewell_at_end: alert.is_some(),
+            answered: records.clone().any(is_more),
+            alert_at_end: alert.is_some_and(|record| is_prompt(timeline, record)),
         }
     }
 }
@@ -73,7 +73,9 @@ pub(super) fn sent_flight(timeline: &Timeline, tls13: bool, until_us: u64) -> bo
 }
 
 /// Returns the server's encrypted records since the client's first.
-pub(super) fn after_client_data(timeline: &Timeline) -> impl Iterator<Item = &TimelineRecord> {
+pub(super) fn after_client_data(
+    timeline: &Timeline,
+) -> impl Iterator<Item = &TimelineRecord> + Clone {
     let is_data = |record: &TimelineRecord| record.content_type == APPLICATION_DATA;
     timeline
         .records
@@ -82,29 +84,28 @@ pub(super) fn after_client_data(timeline: &Timeline) -> impl Iterator<Item = &Ti
         .filter(move |record| record.sender == Sender::Server && is_data(record))
 }
 
-/// Returns the number of records at the beginning that may be session tickets: they are of one
-/// length.
-fn tickets(records: &[&TimelineRecord]) -> usize {
-    let Some(first) = records.first().map(|record| record.length) else {
-        return 0;
-    };
-    records
-        .iter()
-        .take(4)
-        .take_while(|it| it.length == first)
-        .count()
+/// Returns the number of records at the beginning that are of one length.
+fn alike<'a>(records: impl Iterator<Item = &'a TimelineRecord> + Clone) -> usize {
+    let first = records.clone().next().map(|record| record.length);
+    records.take_while(|it| Some(it.length) == first).count()
 }
 
-/// Removes session tickets (RFC 8446 §4.6.1): two or more records of one length that come first.
-/// A single one could as well be an answer.
-fn drop_tickets(records: &mut Vec<&TimelineRecord>) {
-    let Some(first) = records.first().map(|record| record.length) else {
-        return;
-    };
-    let alike = records.iter().take_while(|it| it.length == first).count();
-    let rest_is_short = records.len() - alike <= 1;
-    if (2..=4).contains(&alike) && rest_is_short && first < 1024 {
-        records.drain(..alike);
+/// Returns the number of records at the beginning that may be session tickets: they are of one
+/// length.
+fn tickets<'a>(records: impl Iterator<Item = &'a TimelineRecord> + Clone) -> usize {
+    alike(records.take(4))
+}
+
+/// Returns the number of session tickets (RFC 8446 §4.6.1): two or more records of one length that come
+/// first. A single one could as well be an answer.
+fn sure_tickets<'a>(records: impl Iterator<Item = &'a TimelineRecord> + Clone) -> usize {
+    let is_short = records.clone().next().is_some_and(|it| it.length < 1024);
+    let alike = alike(records.clone());
+    let rest_is_short = records.skip(alike).nth(1).is_none();
+    if (2..=4).contains(&alike) && rest_is_short && is_short {
+        alike
+    } else {
+        0
     }
 }
 

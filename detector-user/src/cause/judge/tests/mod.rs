@@ -90,7 +90,7 @@ const FINISHED_12: [Step; 5] = [
 
 fn hello() -> ClientHello {
     let mut hello = ClientHello::default();
-    hello.server_name = Some("api.pinned.test".to_owned());
+    hello.server_name = Some("api.pinned.test".into());
     hello
 }
 

@@ -83,8 +83,8 @@ fn tls13_negotiations() {
         assert!(handshake.certificate.is_none() && !handshake.server_incomplete);
         let server = handshake.server_hello.unwrap();
         assert_eq!(
-            (server.group, server.extensions),
-            (Some(group), vec![43, 51])
+            (server.group, &server.extensions[..]),
+            (Some(group), &[43, 51][..])
         );
     }
 }
