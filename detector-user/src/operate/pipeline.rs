@@ -46,6 +46,9 @@ const RECENT_MAX: usize = 10;
 /// Servers that refuse connections which the summary names.
 const REFUSERS_MAX: usize = 5;
 
+/// Connections that are judged at a time where all end.
+const ENDED_AT_ONCE: usize = 1024;
+
 /// From observations to verdicts.
 pub struct Pipeline {
     tracker: Tracker,
@@ -450,17 +453,29 @@ impl Pipeline {
         }
     }
 
-    fn judge(&mut self, now_ns: u64) {
+    /// Judges the connections that events of the tracker have ended.
+    fn judge_ended(&mut self, now_ns: u64) {
         for event in self.tracker.take_events() {
             self.legs.record(event, now_ns);
         }
-        self.legs.advance(now_ns);
+        self.judge_ready(now_ns);
+    }
+
+    fn judge_ready(&mut self, now_ns: u64) {
         let mut ready = self.legs.take_ready();
         for connection in ready.drain(..) {
             self.judge_connection(&connection, now_ns);
             self.tracker.reuse(connection.client_leg);
         }
         self.legs.reuse(ready);
+    }
+
+    fn judge(&mut self, now_ns: u64) {
+        for event in self.tracker.take_events() {
+            self.legs.record(event, now_ns);
+        }
+        self.legs.advance(now_ns);
+        self.judge_ready(now_ns);
         self.further += self.legs.take_further();
         let verdicts = self.history.advance(now_ns);
         self.write(verdicts, now_ns);
@@ -669,7 +684,11 @@ impl TimedReceiver for Pipeline {
 
     fn end_flows(&mut self) {
         self.end_halves();
-        self.tracker.finish();
+        self.tracker.begin_finish();
+        // All timelines at once would be many.
+        while self.tracker.finish_next(ENDED_AT_ONCE) {
+            self.judge_ended(u64::MAX);
+        }
         self.judge(u64::MAX);
         self.due_ns = 0;
     }

@@ -121,6 +121,14 @@ impl ClientHello {
         Self::parse_whole(body).or_else(|| Self::parse_part(body))
     }
 
+    /// Creates a hello with these offers and nothing else.
+    pub(in crate::flow) fn with_offers(offers: Arc<Offers>) -> Self {
+        Self {
+            offers,
+            ..Self::default()
+        }
+    }
+
     /// Parses one that is whole and has no extension twice; `None` for any other.
     fn parse_whole(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);

@@ -104,6 +104,17 @@ impl HandshakeView {
         }
     }
 
+    /// Replaces the client's bytes by a hello that was read, and was so many bytes long.
+    pub(in crate::flow) fn set_hello(&mut self, hello: ClientHello, len: usize) {
+        self.hello = Some(hello);
+        self.client.stream.skip(len);
+    }
+
+    /// Returns the bytes of the client's that are no longer held.
+    pub(in crate::flow) const fn hello_len(&self) -> usize {
+        self.client.stream.skipped()
+    }
+
     /// Returns the ClientHello that was read while the flow goes on.
     pub const fn hello(&self) -> Option<&ClientHello> {
         self.hello.as_ref()

@@ -105,6 +105,17 @@ impl HandshakeStream {
         self.contiguous = 0;
     }
 
+    /// Returns the number of bytes that were skipped.
+    pub(super) const fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Skips so many bytes that were read elsewhere, before any comes.
+    pub(super) fn skip(&mut self, len: usize) {
+        self.restart();
+        self.skipped = len;
+    }
+
     /// Returns all bytes up to the first hole, from the first on that was not skipped.
     pub fn contiguous(&self) -> &[u8] {
         self.bytes.get(..self.contiguous).unwrap_or_default()

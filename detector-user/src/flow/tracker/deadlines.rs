@@ -49,6 +49,10 @@ pub(super) struct Deadlines {
 }
 
 impl Due {
+    pub(super) const fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
     pub(super) fn is_set(&self) -> bool {
         self.deadline.is_some()
     }

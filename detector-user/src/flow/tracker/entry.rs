@@ -1,5 +1,7 @@
 //! State of one flow under way.
 
+mod packed;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use crate::flow::tracker::latest::Latest;
 use crate::flow::tracker::outlived::remove_outlived;
 use crate::flow::tracker::proxies::Proxies;
 use crate::flow::unreachable::Unreachable;
+
+pub(super) use packed::Packed;
 
 /// Alerts that are told beside the records at most.
 const ALERTS: usize = 3;
@@ -108,6 +112,14 @@ impl Entry {
 
     pub(super) fn set_preamble(&mut self, preamble: Option<Arc<Preamble>>) {
         self.preamble = preamble;
+    }
+
+    pub(super) const fn tap(&self) -> &Arc<str> {
+        &self.tap
+    }
+
+    pub(super) const fn last_ns(&self) -> u64 {
+        self.last_ns
     }
 
     /// Keeps observations while the flow may be a half.

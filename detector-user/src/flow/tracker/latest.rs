@@ -38,7 +38,7 @@ impl Latest {
         all.any(|record| record.content_type == content_type)
     }
 
-    fn sides(&self) -> [&[Record]; 2] {
+    pub(super) fn sides(&self) -> [&[Record]; 2] {
         let [client, server] = &self.records;
         let [of_client, of_server] = self.counts;
         [

@@ -13,8 +13,10 @@ mod outlived;
 mod preambles;
 mod proxies;
 mod refusals;
+mod unanswered;
 mod unreachables;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use preambles::Preambles;
 use proxies::Proxies;
 pub use refusals::RefusalCounts;
 use refusals::Refusals;
+use unanswered::Unanswered;
 use unreachables::Unreachables;
 
 /// Number of ended flows that are remembered, so that a late segment of one does not look like a new
@@ -64,6 +67,10 @@ pub struct TrackerCounts {
 /// All flows under way.
 pub struct Tracker {
     entries: LruCache<FlowId, Box<Entry>>,
+    /// Flows under way that nobody has answered.
+    unanswered: Unanswered,
+    /// Flows that end with the tracker, the last first.
+    ending: Vec<FlowId>,
     capacity: usize,
     due: Deadlines,
     buffers: Buffers,
@@ -91,6 +98,8 @@ impl Tracker {
     pub fn new(capacity: usize) -> Self {
         Self {
             entries: LruCache::new_unbounded(),
+            unanswered: Unanswered::default(),
+            ending: Vec::new(),
             capacity: capacity.max(1),
             due: Deadlines::default(),
             buffers: Buffers::default(),
@@ -140,6 +149,10 @@ impl Tracker {
     /// Announces the flows under way: on one path no partner had to know that they began.
     fn announce_all(&mut self) {
         self.several_paths = true;
+        let packed: Vec<FlowId> = self.unanswered.flows().collect();
+        for id in packed {
+            self.unpack(id);
+        }
         let ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
         for id in ids {
             self.announce(id);
@@ -189,6 +202,7 @@ impl Tracker {
             started_ns: observation.watched.flow.started_ns,
         };
         self.record_path(&id);
+        self.unpack(id);
         self.make_room(id);
         let halves = self.halves.is_wanted;
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
@@ -220,7 +234,34 @@ impl Tracker {
         if works {
             self.announce_works(id);
         }
+        if observation.events & events::HELLO != 0 {
+            self.pack_next(id);
+        }
         self.due.remove_stale(&self.entries);
+    }
+
+    /// Packs the flow that is no longer young now that another says hello, if nobody has answered it.
+    fn pack_next(&mut self, hello: FlowId) {
+        let Some(flow) = self.unanswered.record(hello, self.entries.len()) else {
+            return;
+        };
+        let Some(entry) = self.entries.peek(&flow) else {
+            return;
+        };
+        let deadline_ns = entry.due().deadline();
+        if self.unanswered.insert(flow, entry, deadline_ns)
+            && let Some(entry) = self.entries.remove(&flow)
+        {
+            self.buffers.recycle_entry(entry);
+        }
+    }
+
+    /// Restores the entry of a flow that was packed.
+    fn unpack(&mut self, id: FlowId) {
+        if let Some((mut entry, deadline_ns)) = self.unanswered.remove(&id, &mut self.buffers) {
+            self.due.set(entry.due_mut(), id, deadline_ns);
+            self.entries.insert(id, entry);
+        }
     }
 
     /// Counts a connection that was refused before its first byte, and ends it if there is something to
@@ -275,6 +316,7 @@ impl Tracker {
             started_ns: head.started_ns,
         };
         self.record_path(&id);
+        self.unpack(id);
         self.make_room(id);
         let halves = self.halves.is_wanted;
         let Some(entry) = entry(&mut self.entries, id, &self.finished, |id| {
@@ -309,6 +351,7 @@ impl Tracker {
             let proxy = endpoint(&flow, report.client_endpoint ^ 1);
             self.proxies.record(proxy.ip(), client.ip());
         }
+        self.unpack(flow);
         if let Some(entry) = self.entries.peek_mut(&flow) {
             entry.set_preamble(Some(Arc::new(report.preamble.clone())));
             return;
@@ -329,6 +372,7 @@ impl Tracker {
                 key: report.key,
                 started_ns,
             };
+            self.unpack(flow);
             if let Some(entry) = self.entries.peek_mut(&flow) {
                 entry.record_unreachable(report.error.as_ref());
             }
@@ -402,6 +446,11 @@ impl Tracker {
             self.push_refused(Some(refused));
         }
         self.end_unreachable(now_ns);
+        while let Some((id, _)) = self.unanswered.oldest()
+            && self.unanswered.next_deadline() <= Some(now_ns)
+        {
+            self.unpack(id);
+        }
         while let Some(id) = self.due.pop_over(now_ns, &mut self.entries) {
             self.end(id, None);
         }
@@ -420,16 +469,34 @@ impl Tracker {
 
     /// Ends all flows, since the capture or the agent ends.
     pub fn finish(&mut self) {
+        self.begin_finish();
+        self.finish_next(usize::MAX);
+    }
+
+    /// Begins to end all flows; [`finish_next`](Self::finish_next) ends them.
+    pub fn begin_finish(&mut self) {
         while let Some(refused) = self.preambles.pop_over(u64::MAX) {
             self.push_refused(Some(refused));
         }
         self.end_unreachable(u64::MAX);
-        let mut ids: Vec<FlowId> = self.entries.iter().map(|(id, _)| *id).collect();
-        ids.sort_unstable_by_key(|id| (id.started_ns, id.key));
-        for id in ids {
+        let ids = self.entries.iter().map(|(id, _)| *id);
+        self.ending = ids.chain(self.unanswered.flows()).collect();
+        self.ending
+            .sort_unstable_by_key(|id| Reverse((id.started_ns, id.key)));
+        self.due.clear();
+    }
+
+    /// Ends the next flows, at most so many. Returns whether there were any.
+    pub fn finish_next(&mut self, most: usize) -> bool {
+        let mut ended = 0;
+        while ended < most
+            && let Some(id) = self.ending.pop()
+        {
             self.end(id, Some(Ending::Cut));
+            ended += 1;
         }
         self.due.clear();
+        ended > 0
     }
 
     /// Reuses the memory of a timeline that nobody needs any more.
@@ -453,6 +520,7 @@ impl Tracker {
     pub fn next_deadline(&self) -> Option<u64> {
         earliest([
             self.due.next(),
+            self.unanswered.next_deadline(),
             self.preambles.next_deadline(),
             self.unreachables.next_deadline(),
             self.halves.next_deadline(),
@@ -461,12 +529,12 @@ impl Tracker {
 
     /// Returns the number of flows under way.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.unanswered.len()
     }
 
     /// Whether no flow is under way.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Returns the connections refused before their first byte, and the servers with most of them,
@@ -496,7 +564,7 @@ impl Tracker {
 
     /// Evicts the oldest flow if this one is new and the tracker is full.
     fn make_room(&mut self, id: FlowId) {
-        if self.entries.len() >= self.capacity
+        if self.len() >= self.capacity
             && !self.entries.contains_key(&id)
             && !self.finished.contains_key(&id)
         {
@@ -528,13 +596,17 @@ impl Tracker {
     }
 
     fn evict(&mut self) {
-        if let Some((&id, _)) = self.entries.iter().next() {
+        let first = self.entries.iter().next();
+        let first = first.map(|(id, entry)| (*id, entry.last_ns()));
+        let both = first.into_iter().chain(self.unanswered.oldest());
+        if let Some((id, _)) = both.min_by_key(|(_, last_ns)| *last_ns) {
             self.counts.evicted += 1;
             self.end(id, Some(Ending::Evicted));
         }
     }
 
     fn end(&mut self, id: FlowId, why: Option<Ending>) {
+        self.unpack(id);
         let Some(mut entry) = self.entries.remove(&id) else {
             return;
         };
