@@ -59,7 +59,7 @@ mod tests {
             flags: 0,
         }];
         let mut hello = ClientHello::default();
-        hello.server_name = Some(name.to_owned());
+        hello.server_name = Some(name.into());
         timeline.handshake.client_hello = Some(hello);
         timeline.handshake.server_hello = answered.then(ServerHello::default);
         timeline
