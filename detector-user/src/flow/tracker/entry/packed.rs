@@ -7,6 +7,7 @@ use std::sync::Arc;
 use detector_common::flow::{Record, Side, side_flags};
 use detector_common::observation::Observation;
 use detector_common::record::{CLIENT_HELLO, HANDSHAKE, HEADER_LEN};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::Entry;
 use crate::flow::flow_id::FlowId;
@@ -174,7 +175,7 @@ fn write_difference(told: &Observation, flow: &FlowId, bytes: &mut Vec<u8>) {
     let mut told = *told;
     fold(&mut told);
     let usual = usual(flow);
-    let pairs = told.as_item().iter().zip(usual.as_item());
+    let pairs = told.as_bytes().iter().zip(usual.as_bytes());
     let difference: Vec<u8> = pairs.map(|(one, other)| one ^ other).collect();
     write_sparse(&difference, bytes);
 }
@@ -228,9 +229,9 @@ fn read_difference(flow: &FlowId, bytes: &mut &[u8]) -> Option<Observation> {
     let mut difference = [0; size_of::<Observation>()];
     read_sparse(&mut difference, bytes)?;
     let usual = usual(flow);
-    let pairs = difference.iter_mut().zip(usual.as_item());
+    let pairs = difference.iter_mut().zip(usual.as_bytes());
     pairs.for_each(|(byte, usual)| *byte ^= usual);
-    let mut told = Observation::read(&difference)?;
+    let mut told = Observation::read_from_bytes(&difference).ok()?;
     fold(&mut told);
     Some(told)
 }
