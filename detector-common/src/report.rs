@@ -88,7 +88,7 @@ impl Report<'_> {
         observation.reserved = [0; 3];
     }
 
-    /// Writes it as an [item](crate::item) into `room`; returns the item's length in words.
+    /// Writes it as an [item] into `room`; returns the item's length in words.
     ///
     /// `hide` returns the number it gets, of which the eBPF verifier then knows nothing.
     #[inline(always)]

@@ -27,7 +27,7 @@ pub(super) struct Window {
     end: usize,
     /// Offset of `start` in the capture.
     offset: u64,
-    /// Up to here records were [looked for ahead](super::scout).
+    /// Up to here records were [looked for ahead](mod@super::scout).
     scouted: usize,
 }
 
