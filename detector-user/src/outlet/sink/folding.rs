@@ -83,6 +83,10 @@ impl<S: WriteRepeats> Sink for Folding<S> {
         self.sink.tick()
     }
 
+    fn has_periodic_work(&self) -> bool {
+        self.fold.unreported() > 0 || self.sink.has_periodic_work()
+    }
+
     fn reopen(&mut self) -> Result<(), SinkError> {
         self.sink.reopen()
     }

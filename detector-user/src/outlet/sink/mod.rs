@@ -55,12 +55,18 @@ pub trait Sink: Send {
     /// [`SinkError`] if the other side does not accept it.
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Does periodic work. On a thread of its own a sink is called every second.
+    /// Does periodic work. On a thread of its own a sink is called a second after it wrote, and every second
+    /// for as long as it [has such work](Self::has_periodic_work).
     ///
     /// # Errors
     /// [`SinkError`] if the other side does not accept it.
     fn tick(&mut self) -> Result<(), SinkError> {
         Ok(())
+    }
+
+    /// Whether there is work for [`tick`](Self::tick) without another verdict.
+    fn has_periodic_work(&self) -> bool {
+        false
     }
 
     /// Reopens a file that may have been moved.

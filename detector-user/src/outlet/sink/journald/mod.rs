@@ -148,6 +148,10 @@ impl Sink for Journald {
         self.write_repeats(due)
     }
 
+    fn has_periodic_work(&self) -> bool {
+        self.fold.unreported() > 0
+    }
+
     fn flush(&mut self) -> Result<(), SinkError> {
         let rest = self.fold.take_rest();
         self.write_repeats(rest)

@@ -31,6 +31,8 @@ pub(super) struct Worker {
     /// Time of the next attempt to write, after the sink accepted nothing.
     retry_at: Option<Instant>,
     ticked: Instant,
+    /// It wrote since then.
+    wrote: bool,
 }
 
 impl Worker {
@@ -50,6 +52,7 @@ impl Worker {
             pause: RETRY_FIRST,
             retry_at: None,
             ticked: Instant::now(),
+            wrote: false,
         }
     }
 
@@ -81,12 +84,16 @@ impl Worker {
             if let Some(step) = self.situation(now).step(&mut state) {
                 return step;
             }
-            let wakes = [self.retry_at.filter(|at| *at > now), state.end];
-            let tick_at = self.ticked + TICK;
-            let wake = wakes.into_iter().flatten().fold(tick_at, Instant::min);
-            let wait = wake.saturating_duration_since(now);
-            let waited = shared.changed.wait_timeout(state, wait);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let retry_at = self.retry_at.filter(|at| *at > now);
+            let wakes = [retry_at, state.end, self.tick_at()].into_iter().flatten();
+            state = if let Some(wake) = wakes.min() {
+                let wait = wake.saturating_duration_since(now);
+                let waited = shared.changed.wait_timeout(state, wait);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let woken = shared.changed.wait(state);
+                woken.unwrap_or_else(PoisonError::into_inner)
+            };
         }
     }
 
@@ -96,8 +103,14 @@ impl Worker {
             is_away: self.retry_at.is_some_and(|at| at > now),
             has_spilled: self.spilled_bytes() > 0,
             can_spill: self.can_spill(now),
-            is_tick_due: now >= self.ticked + TICK,
+            is_tick_due: self.tick_at().is_some_and(|at| now >= at),
         }
+    }
+
+    /// Returns the time of the next tick; `None` if a verdict has to come before.
+    fn tick_at(&self) -> Option<Instant> {
+        let is_wanted = self.wrote || self.sink.has_periodic_work();
+        is_wanted.then(|| self.ticked + TICK)
     }
 
     fn spilled_bytes(&self) -> u64 {
@@ -193,6 +206,7 @@ impl Worker {
 
     fn write(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         let folded = self.sink.folded();
+        self.wrote = true;
         self.sink.write(verdict)?;
         (self.pause, self.retry_at) = (RETRY_FIRST, None);
         let mut state = self.shared.lock();
@@ -214,7 +228,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        self.ticked = Instant::now();
+        (self.ticked, self.wrote) = (Instant::now(), false);
         let ticked = self.sink.tick();
         self.report(ticked);
         self.count_repeats();
@@ -292,5 +306,23 @@ impl Worker {
 
     fn pop(&self) -> Option<Arc<Verdict>> {
         self.shared.lock().pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::sink::queue::tests::scripted::Scripted;
+    use crate::verdict::tests::pinning;
+
+    #[test]
+    fn a_sink_without_periodic_work_is_called_once_after_it_wrote() {
+        let sink = Arc::<Scripted>::default();
+        let mut worker = Worker::new(Box::new(sink), Arc::default(), None, None);
+        assert_eq!(worker.tick_at(), None);
+        worker.write(&pinning()).unwrap();
+        assert!(worker.tick_at().is_some());
+        worker.tick();
+        assert_eq!(worker.tick_at(), None);
     }
 }

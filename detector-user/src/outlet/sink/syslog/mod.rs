@@ -85,6 +85,11 @@ impl Sink for Syslog {
         }
     }
 
+    /// A server may close the connection at any time.
+    fn has_periodic_work(&self) -> bool {
+        matches!(self.way, Way::Stream(_))
+    }
+
     /// Begins a new connection, with the files and the name's addresses of now.
     fn reopen(&mut self) -> Result<(), SinkError> {
         match &mut self.way {

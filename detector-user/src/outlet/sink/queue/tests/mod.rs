@@ -1,4 +1,4 @@
-mod scripted;
+pub(super) mod scripted;
 
 use std::path::Path;
 use std::time::Duration;

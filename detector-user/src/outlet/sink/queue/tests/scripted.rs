@@ -10,7 +10,7 @@ use crate::verdict::Verdict;
 
 /// A sink that accepts verdicts, is away, or hangs, as the test sets it.
 #[derive(Default)]
-pub(super) struct Scripted {
+pub(in crate::outlet::sink::queue) struct Scripted {
     is_away: AtomicBool,
     /// Verdicts that it accepts before it hangs; unlimited by default.
     accepts: Mutex<Option<u32>>,
