@@ -262,7 +262,9 @@ fn evict(place: u32, reason: Counter) {
 }
 
 /// Removes a flow from [`WATCHED`], and its tag unless another CPU removed both.
-#[inline(never)]
+///
+/// Inlined: one more call below `insert_watched` is more stack than Linux 6.1 allows.
+#[inline(always)]
 fn remove(key: &FlowKey, change: TagChange) {
     if WATCHED.remove(key).is_ok() {
         change_tags(key, change);
