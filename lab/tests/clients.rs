@@ -228,7 +228,7 @@ fn check(lab: &Lab, client: &dyn Client) {
 
 /// The number of tries that a client has to show that it resumes: on a busy machine a browser that opens connections
 /// ahead may begin its second before the first brought a ticket, or one more that resumes.
-const CHANCES: u32 = 4;
+const CHANCES: u32 = 8;
 
 /// Connections in a row: a session is resumed if and only if the client says that it does so.
 fn check_resumption(lab: &Lab, client: &dyn Client, version: Version) {
