@@ -224,6 +224,7 @@ impl Output for Checked<'_> {
     fn send_report<P: Packet>(&mut self, _: &P, report: &Report<'_>) -> bool {
         let mut observation: Observation = leftover();
         report.write(&mut observation);
+        let segment = self.segment.expect("an observation without a segment");
         if observation.alert_unsent != 0 {
             let (head, bytes) = observation.take_alert_bytes().expect("it has an alert");
             let from = segment.payload_offset;
@@ -234,7 +235,6 @@ impl Output for Checked<'_> {
         let read = Observation::read(item.as_bytes()).expect("an item that cannot be read");
         assert_eq!(read.to_item().as_bytes(), item.as_bytes());
         assert!(self.observed.is_none(), "two observations of one frame");
-        let segment = self.segment.expect("an observation without a segment");
         let refused = observation.events & (events::REFUSED | events::UNANSWERED) != 0;
         assert!(
             refused || self.started.contains(&observation.key),
@@ -244,7 +244,7 @@ impl Output for Checked<'_> {
         check_flow(&observation, self.now_ns);
         assert_eq!(observation.time_ns, self.now_ns);
         assert_eq!(observation.egress, u8::from(self.tap.egress));
-        assert_eq!(observation.reserved, 0);
+        assert_eq!(observation.reserved, [0; 3]);
         self.observed = Some(observation);
         true
     }
