@@ -42,7 +42,7 @@ fn play(mut scene: Scene) {
 /// Plays a scene in which a connection is reset by a third party. On a busy machine the forged segment
 /// may come too late, and then it changes nothing.
 fn play_until_reset(mut scene: Scene) {
-    const CHANCES: u32 = 10;
+    const CHANCES: u32 = 40;
     let mut is_reset = || {
         let result = output(&mut scene.command).unwrap();
         !scene.worked(&result)
