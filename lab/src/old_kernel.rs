@@ -20,7 +20,9 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 /// Test programs that run there. Others build the agent, for which there is no compiler.
 const TESTS: [&str; 3] = ["kernel", "taps", "differential"];
 /// Programs that the tests call.
-const PROGRAMS: [&str; 5] = ["ip", "tc", "bpftool", "sysctl", "tcpdump"];
+const PROGRAMS: [&str; 7] = [
+    "ip", "tc", "bpftool", "sysctl", "tcpdump", "ethtool", "setpriv",
+];
 /// In the order in which they need one another; some are built in, in some kernels.
 const MODULES: [&str; 9] = [
     "net/llc/llc.ko",
@@ -34,7 +36,7 @@ const MODULES: [&str; 9] = [
     "net/sched/cls_bpf.ko",
 ];
 /// Seconds the machine may run: without hardware support it is slow.
-const PATIENCE: &str = "1500";
+const PATIENCE: &str = "3600";
 /// The word that the machine prints before a test program's name and exit code.
 const RESULT: &str = "RESULT ";
 
@@ -42,7 +44,7 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /sbin /usr/bin /usr/sbin
 /bin/busybox --install -s /bin
 # Only these are the tests' own.
-rm -f /bin/ip /bin/tc /bin/sysctl
+rm -f /bin/ip /bin/tc /bin/sysctl /bin/setpriv
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin RUST_BACKTRACE=0 TLSWHY_AGENT=/tests/tlswhy
 mount -t proc proc /proc
 mount -t sysfs sys /sys
