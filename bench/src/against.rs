@@ -6,7 +6,6 @@
 mod instructions;
 mod objects;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +13,7 @@ use anyhow::Context;
 
 use crate::captures::{Capture, MIX, Mix, SHORT, cost};
 use crate::kernel::passing_packets;
+use crate::turns::{Turns, median};
 use instructions::count;
 use objects::Object;
 
@@ -25,6 +25,7 @@ pub(crate) struct Other {
 
 /// Packets of one run in the kernel.
 const PACKETS: u32 = 400_000;
+
 /// Prints a table.
 pub(crate) fn compare(other: &Other, agent: &Path, quick: bool) -> anyhow::Result<()> {
     println!("| case | other revision | this | this by the other's: median, least to most |");
@@ -51,8 +52,8 @@ fn kernel(other: &Other, rounds: usize) -> anyhow::Result<()> {
             println!(
                 "| {}, {program} | {:+.1} ns over empty | {:+.1} ns | {} |",
                 case.name,
-                median(&turns.before),
-                median(&turns.now),
+                median(&turns.reference),
+                median(&turns.figure),
                 turns.ratio()
             );
         }
@@ -82,8 +83,8 @@ fn captures(other: &Other, agent: &Path, quick: bool) -> anyhow::Result<()> {
         }
         println!(
             "| `tlswhy pcap`, {name}, CPU time | {:.3} s | {:.3} s | {} |",
-            median(&turns.before),
-            median(&turns.now),
+            median(&turns.reference),
+            median(&turns.figure),
             turns.ratio()
         );
         let few = Mix {
@@ -112,79 +113,4 @@ fn pcap(agent: &Path, capture: &Capture) -> Command {
     command.args(["pcap", "--quiet", "--output", "json", "--threads", "1"]);
     command.arg(&capture.path);
     command
-}
-
-/// Costs of rounds, in the order in which they were measured.
-#[derive(Default)]
-struct Turns {
-    before: Vec<f64>,
-    now: Vec<f64>,
-}
-
-impl Turns {
-    fn push(&mut self, before: f64, now: f64) {
-        self.before.push(before);
-        self.now.push(now);
-    }
-
-    fn ratio(&self) -> Spread {
-        let pairs = self.before.iter().zip(&self.now);
-        Spread::of(pairs.map(|(before, now)| now / before).collect())
-    }
-}
-
-/// Ratios of rounds.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(ratios: Vec<f64>) -> Self {
-        Self {
-            median: median(&ratios),
-            least: ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            most: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            median,
-            least,
-            most,
-        } = self;
-        write!(f, "{median:.2}, {least:.2} to {most:.2}")
-    }
-}
-
-fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_of_neighbours_in_time() {
-        let mut turns = Turns::default();
-        // The machine gets slower, and then still slower.
-        for (before, now) in [(1.0, 2.0), (10.0, 10.0), (100.0, 50.0)] {
-            turns.push(before, now);
-        }
-        let spread = Spread {
-            median: 1.0,
-            least: 0.5,
-            most: 2.0,
-        };
-        assert_eq!(turns.ratio(), spread);
-        assert_eq!(spread.to_string(), "1.00, 0.50 to 2.00");
-    }
 }

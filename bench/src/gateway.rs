@@ -1,6 +1,7 @@
 //! Traffic's loss to the taps of a gateway: live frames on a link, TCP through the agent.
 
 mod live_frames;
+mod place;
 mod requests;
 
 use std::path::Path;
@@ -13,10 +14,12 @@ use serde_json::Value;
 use tests::gateway::{Gateway, PATIENCE};
 
 use crate::table::{Goal, Row, Table};
+use crate::turns::{Turns, median};
+use place::{Agent, Pinned, Place};
 
 /// The least that is left of throughput with the agent.
 const LEFT: f64 = 0.98;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 10;
 const SERVER: &str = "10.78.2.2";
 
 /// Adds the rows.
@@ -28,9 +31,16 @@ pub(crate) fn measure(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
     match throughput(&gateway, agent) {
         Ok(bits) => table.add(Row {
             what: "TCP through the gateway, MTU 1,500, TCX on both veths".to_owned(),
-            figure: format!("{:.2} Gbit/s", bits.with / 1e9),
-            reference: format!("without the agent {:.2} Gbit/s", bits.without / 1e9),
-            ratio: Some(bits.with / bits.without),
+            figure: format!(
+                "{:.2} Gbit/s ({})",
+                median(&bits.figure) / 1e9,
+                bits.ratio()
+            ),
+            reference: format!(
+                "without the agent {:.2} Gbit/s",
+                median(&bits.reference) / 1e9
+            ),
+            ratio: Some(bits.ratio().median),
             goal: Some(Goal::AtLeast(LEFT)),
         }),
         Err(error) => table.add(Row {
@@ -45,48 +55,47 @@ pub(crate) fn measure(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
     requests::measure(table, &gateway, agent)
 }
 
-/// A figure with the agent and without.
-#[derive(Clone, Copy, Default)]
-struct Pair {
-    with: f64,
-    without: f64,
-}
-
-/// Runs `round` with and without the agent in turns; returns medians.
+/// Runs `round` with and without the agent in turns; the reference is without.
 fn in_turns(
     gateway: &Gateway,
-    agent: &Path,
+    agent: &Agent<'_>,
     mut round: impl FnMut() -> anyhow::Result<f64>,
-) -> anyhow::Result<Pair> {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+) -> anyhow::Result<Turns> {
+    let mut turns = Turns::default();
     for number in 0..ROUNDS {
         // Each goes first as often, so that a machine that gets slower favours neither.
-        for watched in [number % 2 == 0, number % 2 == 1] {
-            if watched {
-                let mut running = watch(gateway, agent)?;
-                with.push(round()?);
+        let mut figures = [0.0; 2];
+        for with in [number % 2, 1 - number % 2] {
+            let running = (with == 1).then(|| watch(gateway, agent)).transpose()?;
+            if let Some(figure) = figures.get_mut(with) {
+                *figure = round()?;
+            }
+            if let Some(mut running) = running {
                 running.stop(Signal::SIGINT)?;
-            } else {
-                without.push(round()?);
             }
         }
+        let [without, with] = figures;
+        turns.push(without, with);
     }
-    Ok(Pair {
-        with: median(with),
-        without: median(without),
-    })
+    Ok(turns)
 }
 
-fn watch(gateway: &Gateway, agent: &Path) -> anyhow::Result<Process> {
-    let mut command = gateway.gateway.command(agent);
+fn watch(gateway: &Gateway, agent: &Agent<'_>) -> anyhow::Result<Process> {
+    let mut command = gateway.gateway.command(agent.path);
     command.args(["run", "--interface", "lan0", "--interface", "wan0"]);
     command.args(["--output", "json"]);
+    let own = agent.place.agents_core().map(Pinned::to).transpose()?;
     let agent = Process::start(&mut command)?;
+    drop(own);
     agent.wait_for(PATIENCE, |line| line == "ready")?;
     Ok(agent)
 }
 
-fn throughput(gateway: &Gateway, agent: &Path) -> anyhow::Result<Pair> {
+fn throughput(gateway: &Gateway, agent: &Path) -> anyhow::Result<Turns> {
+    let agent = &Agent {
+        path: agent,
+        place: Place::Shared,
+    };
     run(&mut words("iperf3 --version")).context("apt-get install iperf3")?;
     let _server = Process::start(gateway.server.command("iperf3").arg("--server"))?;
     gateway.server.wait_until_listening(5201)?;
@@ -121,9 +130,4 @@ pub(crate) fn joined<T>(thread: std::thread::JoinHandle<anyhow::Result<T>>) -> a
 
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }

@@ -13,6 +13,7 @@ mod growth;
 mod kernel;
 mod live;
 mod table;
+mod turns;
 
 use std::path::PathBuf;
 

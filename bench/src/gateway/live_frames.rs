@@ -10,9 +10,10 @@ use lab::host::{Namespace, connect};
 use nix::net::if_::if_nametoindex;
 use tests::conversation::{Conversation, From, Network, tls};
 
-use super::{LEFT, ROUNDS, inside, joined, median, seconds};
+use super::{LEFT, ROUNDS, inside, joined, seconds};
 use crate::kernel::REFERENCE;
 use crate::table::{Goal, Row, Table};
+use crate::turns::median;
 
 /// Frames sent at once; the kernel's own bulk size divides it.
 const BATCH: u32 = 64;
@@ -51,7 +52,7 @@ pub(super) fn measure(table: &mut Table) -> anyhow::Result<()> {
                 rates.push(round(&from, &to, program, lengths)?);
             }
         }
-        let [none, empty, tlswhy] = rates.map(median);
+        let [none, empty, tlswhy] = rates.map(|rates| median(&rates));
         for (reference, rate, goal) in [
             ("no program", none, Some(Goal::AtLeast(LEFT))),
             ("an empty program", empty, None),

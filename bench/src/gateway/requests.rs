@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use tests::conversation::tls;
 use tests::gateway::Gateway;
 
-use super::{LEFT, SERVER, in_turns, inside, joined, median, seconds};
+use super::place::{Agent, Pinned, Place};
+use super::{SERVER, in_turns, inside, joined, seconds};
 use crate::table::{Goal, Row, Table};
+use crate::turns::{Turns, median};
 
 const PORT: u16 = 443;
 const AT_ONCE: usize = 4;
@@ -25,18 +27,70 @@ enum Clients {
 }
 
 /// Adds rows for connections a second that work and that fail, and for how long one takes.
-pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> anyhow::Result<()> {
+pub(super) fn measure(table: &mut Table, gateway: &Gateway, path: &Path) -> anyhow::Result<()> {
+    // Clients that refuse close first, and would be out of ports for a minute.
+    gateway.client.run("sysctl -qw net.ipv4.tcp_tw_reuse=1")?;
+    for (place, left) in [(Place::Own, 0.97), (Place::Shared, 0.92)] {
+        let agent = Agent { path, place };
+        let traffic = place.traffics_core().map(Pinned::to).transpose()?;
+        let served = while_served(gateway, || ask_in_turns(gateway, &agent));
+        drop(traffic);
+        let [accepted, refused, latency] = served?;
+        for (what, rate, goal) in [
+            ("that work", accepted, Some(Goal::AtLeast(left))),
+            ("that all fail, each with a verdict", refused, None),
+        ] {
+            let of = format!(
+                "new connections {what}, {AT_ONCE} clients, {}",
+                place.name()
+            );
+            let figures = |rates: &[f64]| format!("{:.0} a second", median(rates));
+            table.add(row(of, &rate, figures, goal));
+        }
+        let of = format!(
+            "time of a new connection that works, one client, {}",
+            place.name()
+        );
+        let figures = |times: &[f64]| format!("{:.0} µs", median(times) * 1e6);
+        let goal = (place == Place::Own).then_some(Goal::AtMost(1.02));
+        table.add(row(of, &latency, figures, goal));
+    }
+    Ok(())
+}
+
+fn row(what: String, turns: &Turns, figures: impl Fn(&[f64]) -> String, goal: Option<Goal>) -> Row {
+    let ratio = turns.ratio();
+    Row {
+        what,
+        figure: format!("{} ({ratio})", figures(&turns.figure)),
+        reference: format!("without the agent {}", figures(&turns.reference)),
+        ratio: Some(ratio.median),
+        goal,
+    }
+}
+
+/// Connections a second that work and that fail, and seconds of one that works alone.
+fn ask_in_turns(gateway: &Gateway, agent: &Agent<'_>) -> anyhow::Result<[Turns; 3]> {
+    let rate = |clients| in_turns(gateway, agent, || Ok(ask(gateway, AT_ONCE, clients)?.0));
+    Ok([
+        rate(Clients::Accept)?,
+        rate(Clients::Refuse)?,
+        in_turns(gateway, agent, || Ok(ask(gateway, 1, Clients::Accept)?.1))?,
+    ])
+}
+
+/// Runs `work` while a server answers.
+fn while_served<T>(
+    gateway: &Gateway,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let stop = Arc::new(AtomicBool::new(false));
     let server = {
         let stop = Arc::clone(&stop);
         inside(gateway.server.name(), move || serve(&stop))
     };
     gateway.server.wait_until_listening(PORT)?;
-    // Clients that refuse close first, and would be out of ports for a minute.
-    gateway.client.run("sysctl -qw net.ipv4.tcp_tw_reuse=1")?;
-    let rate = |clients| in_turns(gateway, agent, || Ok(ask(gateway, AT_ONCE, clients)?.0));
-    let rates = [Clients::Accept, Clients::Refuse].map(rate);
-    let latency = in_turns(gateway, agent, || Ok(ask(gateway, 1, Clients::Accept)?.1));
+    let worked = work();
     stop.store(true, Ordering::Relaxed);
     // The one connection that makes it look.
     let woken = inside(gateway.server.name(), || {
@@ -44,28 +98,7 @@ pub(super) fn measure(table: &mut Table, gateway: &Gateway, agent: &Path) -> any
     });
     joined(woken)?;
     joined(server)?;
-    let [accepted, refused] = rates;
-    for (what, rate, goal) in [
-        ("that work", accepted?, Some(Goal::AtLeast(LEFT))),
-        ("that all fail, each with a verdict", refused?, None),
-    ] {
-        table.add(Row {
-            what: format!("new connections {what}, {AT_ONCE} clients, one machine for all"),
-            figure: format!("{:.0} a second", rate.with),
-            reference: format!("without the agent {:.0} a second", rate.without),
-            ratio: Some(rate.with / rate.without),
-            goal,
-        });
-    }
-    let latency = latency?;
-    table.add(Row {
-        what: "time of a new connection that works, one client, median".to_owned(),
-        figure: format!("{:.0} µs", latency.with * 1e6),
-        reference: format!("without the agent {:.0} µs", latency.without * 1e6),
-        ratio: Some(latency.with / latency.without),
-        goal: Some(Goal::AtMost(1.02)),
-    });
-    Ok(())
+    worked
 }
 
 /// The messages, in turns: hello, flight, the client's answer to it, the server's.
@@ -126,7 +159,7 @@ fn ask(gateway: &Gateway, at_once: usize, clients: Clients) -> anyhow::Result<(f
         times.extend(joined(thread)?);
     }
     let rate = times.len() as f64 / seconds(ROUND);
-    Ok((rate, median(times)))
+    Ok((rate, median(&times)))
 }
 
 /// Connects again and again; seconds of each connection.
