@@ -11,7 +11,7 @@ use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 use detector_user::operate::cli::Cli;
 use detector_user::operate::config::defaults::{DEFAULT_FILE, DEFAULT_PINS};
-use detector_user::operate::config::{KEYS, Key};
+use detector_user::operate::config::{Key, keys};
 use roff::{Inline, Roff, bold, roman};
 
 const SECTION: &str = "8";
@@ -146,7 +146,7 @@ fn configuration_page() -> Roff {
              tlswhy` applies a changed file as a whole or not at all, without a pause in watching.",
         )]);
     let mut section = "";
-    for key in KEYS {
+    for key in keys() {
         if key.section() != section {
             section = key.section();
             page.control("SH", [format!("[{section}]").as_str()]);

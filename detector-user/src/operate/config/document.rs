@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{KEYS, Key};
+use super::{Key, keys};
 
 /// Maximum columns of the commented file.
 const WIDTH: usize = 96;
@@ -19,7 +19,7 @@ pub fn commented_file() -> String {
 "
     .to_owned();
     let mut section = "";
-    for key in KEYS {
+    for key in keys() {
         if key.section() != section {
             section = key.section();
             let _ = writeln!(file, "\n[{section}]");
@@ -39,7 +39,7 @@ pub fn commented_file() -> String {
 pub fn reference() -> String {
     let mut text = String::new();
     let mut section = "";
-    for key in KEYS {
+    for key in keys() {
         if key.section() != section {
             section = key.section();
             let _ = writeln!(text, "\n## `[{section}]`\n");

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::keys::{KEYS, Key};
+use super::keys::{Key, keys};
 use super::origin::Origin;
 
 /// A mistake at a place in the file.
@@ -113,8 +113,8 @@ impl Reading<'_> {
     fn document(&mut self, document: &DeTable<'_>) {
         for (section, value) in document {
             let (name, at) = (section.get_ref().as_ref(), section.span().start);
-            if !KEYS.iter().any(|key| key.section() == name) {
-                let sections = KEYS.iter().map(Key::section);
+            if !keys().any(|key| key.section() == name) {
+                let sections = keys().map(Key::section);
                 self.report_unknown(at, &format!("section {name:?}"), name, sections);
                 continue;
             }
@@ -128,12 +128,12 @@ impl Reading<'_> {
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let (given, at) = (name.get_ref().as_ref(), name.span().start);
-            let keys = || KEYS.iter().filter(|key| key.section() == section);
-            match keys().find(|key| key.name() == given) {
+            let known = || keys().filter(|key| key.section() == section);
+            match known().find(|key| key.name() == given) {
                 Some(key) => self.value(key, value),
                 None => {
                     let what = format!("key {given:?} in [{section}]");
-                    self.report_unknown(at, &what, given, keys().map(Key::name));
+                    self.report_unknown(at, &what, given, known().map(Key::name));
                 }
             }
         }

@@ -19,7 +19,7 @@ use defaults::{DEFAULT_FILE, DEFAULT_PINS};
 
 pub use document::{commented_file, reference};
 pub use file::{ConfigError, Problem};
-pub use keys::{KEYS, Key};
+pub use keys::{Key, keys};
 pub use origin::Origin;
 pub use settings::Settings;
 
@@ -104,7 +104,7 @@ impl Config {
     /// what remains is what is in force then.
     pub fn keep_fixed(&mut self, running: &Self) {
         self.settings.keep_fixed(&running.settings);
-        for key in KEYS.iter().filter(|key| !key.live) {
+        for key in keys().filter(|key| !key.live) {
             match running.origins.get(key.path) {
                 Some(origin) => self.record_origin(key.path, origin.clone()),
                 None => {
@@ -117,7 +117,7 @@ impl Config {
     /// Returns the keys whose values differ between `self` and `other`.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<&'static Key> {
-        KEYS.iter()
+        keys()
             .filter(|key| (key.show)(&self.settings) != (key.show)(&other.settings))
             .collect()
     }

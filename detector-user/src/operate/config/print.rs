@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Config, KEYS};
+use super::{Config, keys};
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
-        for key in KEYS {
+        for key in keys() {
             if key.section() != section {
                 let gap = if section.is_empty() { "" } else { "\n" };
                 section = key.section();

@@ -148,7 +148,7 @@ replicas = 3
 #[test]
 fn every_key_is_read_and_known_by_where_it_stands() {
     let config = config(FULL);
-    for key in KEYS {
+    for key in keys() {
         assert!(config.is_set(key.path), "{}", key.path);
     }
     insta::assert_snapshot!(config);
@@ -307,7 +307,7 @@ fn a_reload_keeps_what_only_a_restart_changes() {
         config("[tables]\nflows = 1000\n[watch]\ntunnels = true\n[ignore]\nports = [22]\n");
     let mut new = config(FULL);
     new.keep_fixed(&running);
-    for key in KEYS {
+    for key in keys() {
         let from = if key.live { &config(FULL) } else { &running };
         assert_eq!(
             key.value(&new.settings),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::watch::Watch;
-use crate::operate::config::{Config, KEYS};
+use crate::operate::config::{Config, keys};
 use crate::operate::pipeline::Pipeline;
 use crate::outlet::message_kind;
 use crate::outlet::metrics::{Process, Snapshot};
@@ -262,7 +262,7 @@ fn outputs(snapshot: &Snapshot) -> Vec<Output> {
 }
 
 fn configuration(config: &Config) -> std::collections::BTreeMap<String, Configured> {
-    let settings = KEYS.iter().map(|key| {
+    let settings = keys().map(|key| {
         let value = key.value(&config.settings);
         let origin = config.origin(key.path).to_string();
         (key.path.to_owned(), Configured { value, origin })
