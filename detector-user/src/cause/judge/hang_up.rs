@@ -79,7 +79,7 @@ pub fn with_ending(judged: Judged, connection: &Connection, endings: Endings) ->
     let is_own = reset.kind == CloseKind::Reset
         && !facts.resets.injected()
         && !facts.outlived_reset
-        && !facts.reset_after_farewell;
+        && !facts.reset_after_farewell();
     let cut = under_way(reset);
     if !is_own || (cut.is_none() && endings == Endings::Broken) {
         return judged;

@@ -114,10 +114,9 @@ pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let other_leg = connection.server_leg.as_ref().map(|(_, leg)| &**leg);
     let offer = Offer::of(&facts);
     if !facts.ends_as_refused_ech() {
-        return Judged {
-            offer,
-            ..judge_open(case, other_leg, interception)
-        };
+        let mut judged = judge_open(case, other_leg, interception);
+        judged.offer = offer;
+        return judged;
     }
     let grease = Case {
         ech_is_grease: true,
@@ -275,7 +274,7 @@ fn without_failure(case: Case<'_>) -> Option<Judgement> {
             Judgement::Unfinished
         });
     }
-    let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell;
+    let cut_off = facts.resets.injected() && !facts.outlived_reset && !facts.reset_after_farewell();
     let broke_off = cut_off
         || facts.left_unfinished().is_some()
         || facts.alert_amid_data.is_some()

@@ -147,7 +147,7 @@ impl Grounds<'_> {
         }
         let outlived = facts.timeline.resets_outlived;
         beside.extend((outlived > 0).then_some(Evidence::ResetsOutlived(outlived)));
-        let encrypted = facts.encrypted_alerts.iter().copied();
+        let encrypted = facts.encrypted_alerts().into_iter();
         beside.extend(encrypted.map(Evidence::EncryptedAlert));
         let interception = self.interception.evidence.as_ref();
         beside.extend(interception.map(Evidence::Interception));
@@ -234,12 +234,11 @@ fn alert(facts: &Facts<'_>) -> Option<Alert> {
         return Some(by_place(alert.by));
     }
     // The alert that ends a connection that worked is close_notify.
-    facts
-        .encrypted_alerts
-        .first()
-        .filter(|_| !facts.established)
-        .or(facts.alerts.first())
-        .map(as_read)
+    let encrypted = match facts.established {
+        true => None,
+        false => facts.encrypted_alerts().first().map(as_read),
+    };
+    encrypted.or_else(|| facts.alerts.first().map(as_read))
 }
 
 fn as_read(fact: &AlertFact) -> Alert {

@@ -86,49 +86,56 @@ impl fmt::Display for AlertFact {
     }
 }
 
-/// Alerts of both sides, in order.
-#[derive(Default)]
-pub(super) struct Alerts {
-    pub(super) clear: SmallVec<[AlertFact; 2]>,
-    /// Encrypted ones, which up to TLS 1.2 are known by their type.
-    pub(super) encrypted: SmallVec<[AlertFact; 2]>,
+/// Returns the alerts of both sides in the clear, in order.
+pub(super) fn in_the_clear(timeline: &Timeline, tls13: bool) -> SmallVec<[AlertFact; 2]> {
+    let alerts = alerts(timeline, tls13);
+    let read = alerts.filter_map(|(record, words)| Some(read(timeline, record, words?)));
+    read.collect()
 }
 
-impl Alerts {
-    pub(super) fn of(timeline: &Timeline, suite: Option<u16>, tls13: bool) -> Self {
-        let mut alerts = Self::default();
-        let mut sides = [Progress::default(); 2];
-        for record in &timeline.records {
-            let [client, server] = &mut sides;
-            let side = match record.sender {
-                Sender::Client => client,
-                Sender::Server => server,
-            };
-            let level = side.level.take();
-            match record.content_type {
-                CHANGE_CIPHER_SPEC => side.encrypts = true,
-                ALERT if is_in_the_clear(record.length) && (tls13 || !side.encrypts) => {
-                    let [first, second] = record.detail;
-                    match (record.length, level) {
-                        (1, None) => side.level = Some(first),
-                        (1, Some(level)) => {
-                            alerts
-                                .clear
-                                .push(in_the_clear(timeline, record, [level, first]));
-                        }
-                        _ => alerts
-                            .clear
-                            .push(in_the_clear(timeline, record, [first, second])),
+/// Returns the encrypted alerts, in order, which up to TLS 1.2 are known by their type.
+pub(super) fn encrypted(timeline: &Timeline, tls13: bool) -> SmallVec<[AlertFact; 2]> {
+    let suite = timeline.handshake.cipher_suite();
+    let alerts = alerts(timeline, tls13);
+    let unread =
+        alerts.filter(|(record, words)| words.is_none() && can_be_alert(suite, record.length));
+    unread
+        .map(|(record, _)| unread_alert(timeline, record))
+        .collect()
+}
+
+/// Returns the records with alerts, and level and description of those in the clear.
+fn alerts(
+    timeline: &Timeline,
+    tls13: bool,
+) -> impl Iterator<Item = (&TimelineRecord, Option<[u8; 2]>)> {
+    let mut sides = [Progress::default(); 2];
+    timeline.records.iter().filter_map(move |record| {
+        let [client, server] = &mut sides;
+        let side = match record.sender {
+            Sender::Client => client,
+            Sender::Server => server,
+        };
+        let level = side.level.take();
+        match record.content_type {
+            ALERT if is_in_the_clear(record.length) && (tls13 || !side.encrypts) => {
+                let [first, second] = record.detail;
+                match (record.length, level) {
+                    (1, None) => {
+                        side.level = Some(first);
+                        None
                     }
+                    (1, Some(level)) => Some((record, Some([level, first]))),
+                    _ => Some((record, Some([first, second]))),
                 }
-                ALERT if can_be_alert(suite, record.length) => {
-                    alerts.encrypted.push(encrypted(timeline, record));
-                }
-                _ => {}
+            }
+            ALERT => Some((record, None)),
+            content_type => {
+                side.encrypts |= content_type == CHANGE_CIPHER_SPEC;
+                None
             }
         }
-        alerts
-    }
+    })
 }
 
 /// Progress of one side's records.
@@ -155,19 +162,15 @@ fn can_be_alert(suite: Option<u16>, length: u16) -> bool {
         .unwrap_or(true)
 }
 
-fn in_the_clear(
-    timeline: &Timeline,
-    record: &TimelineRecord,
-    [level, description]: [u8; 2],
-) -> AlertFact {
+fn read(timeline: &Timeline, record: &TimelineRecord, [level, description]: [u8; 2]) -> AlertFact {
     AlertFact {
         level: AlertLevel::from_wire(level),
         description: Some(description.into()),
-        ..encrypted(timeline, record)
+        ..unread_alert(timeline, record)
     }
 }
 
-fn encrypted(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
+fn unread_alert(timeline: &Timeline, record: &TimelineRecord) -> AlertFact {
     AlertFact {
         from: record.sender,
         level: None,

@@ -24,8 +24,7 @@ pub use self::client_records::ClientRecords;
 pub use self::cut_short::CutShort;
 pub use self::flaw::Flaw;
 
-use self::alerts::Alerts;
-use self::closing::Parting;
+use self::closing::{Farewell, Parting};
 use self::lengths::Lengths;
 use self::server_records::ServerRecords;
 use crate::cause::judge::resets::{ResetFacts, resets};
@@ -47,17 +46,10 @@ pub struct Facts<'a> {
     pub resumed: bool,
     /// Alerts in the clear, in order.
     pub alerts: SmallVec<[AlertFact; 2]>,
-    /// Encrypted alert records up to TLS 1.2, in order.
-    pub encrypted_alerts: SmallVec<[AlertFact; 2]>,
     /// The client's encrypted records.
     pub client: ClientRecords,
     /// The server sent a ServerHello.
     pub server_hello: bool,
-    /// The server sent more than its hello before the client closed: in TLS 1.3 encrypted records,
-    /// before that its certificate or ServerHelloDone.
-    pub server_flight: bool,
-    /// The client closed only after the connection had lain idle.
-    pub idled: bool,
     /// The server sent encrypted records after the client's data that are more than an alert.
     pub server_answered: bool,
     /// TLS 1.3: the server sent more than an alert after the client's flight, tickets included: it took
@@ -71,8 +63,6 @@ pub struct Facts<'a> {
     pub cut_short: Option<CutShort>,
     /// An encrypted alert of a connection in use that is hardly a close_notify.
     pub alert_amid_data: Option<AlertAmidData>,
-    /// The client sent its alert, or closed, before it had received the server's certificate.
-    pub before_certificate: bool,
     /// The first side to take leave: by an alert of any kind, in the clear or known by its place, by
     /// FIN, or by a reset that is its own.
     pub farewell: Option<Sender>,
@@ -80,9 +70,6 @@ pub struct Facts<'a> {
     pub farewell_ns: Option<u64>,
     /// Tells of the resets.
     pub resets: ResetFacts<'a>,
-    /// A side had taken leave before the first reset: by FIN or by an alert, encrypted ones that are
-    /// known by their place included.
-    pub reset_after_farewell: bool,
     /// The receiver of the first reset went on: it changed nothing.
     pub outlived_reset: bool,
     /// Nothing at all came from the server, not even an acknowledgement.
@@ -93,6 +80,8 @@ pub struct Facts<'a> {
     pub established: bool,
     /// Records are missing.
     pub gaps: bool,
+    /// The first alert that is a farewell, in the clear or known by its place.
+    farewell_record: Option<Farewell>,
 }
 
 impl<'a> Facts<'a> {
@@ -100,17 +89,14 @@ impl<'a> Facts<'a> {
     pub fn of(timeline: &'a Timeline, elsewhere: Option<&'a Timeline>) -> Self {
         let handshake = &timeline.handshake;
         let version = handshake.version();
-        let suite = handshake.cipher_suite();
         let tls13 = version.is_some_and(|version| version >= TLS_1_3);
         let lengths = Lengths::of(handshake, tls13);
-        let alerts = Alerts::of(timeline, suite, tls13);
         let mut client = if tls13 {
             ClientRecords::of_tls13(timeline, &lengths)
         } else {
             ClientRecords::of_tls12(timeline)
         };
         let server = ServerRecords::of(timeline, &lengths, tls13);
-        let client_closed_us = closing::client_closed_us(timeline);
         let resets = resets(timeline, elsewhere);
         let first_close = closing::first_close(timeline);
         let close = first_close
@@ -138,28 +124,21 @@ impl<'a> Facts<'a> {
             && client.finished
             && sender == Some(Sender::Server)
             && !closing::is_late(timeline);
-        let before_certificate = before_certificate::is_left(timeline, tls13);
         let mut facts = Self {
             timeline,
             version,
             resumed,
-            alerts: alerts.clear,
-            encrypted_alerts: alerts.encrypted,
+            alerts: alerts::in_the_clear(timeline, tls13),
             client,
             server_hello: handshake.server_hello.is_some(),
-            server_flight: server_records::sent_flight(timeline, tls13, client_closed_us)
-                && !before_certificate,
-            idled: closing::is_idled(timeline, client_closed_us),
             server_answered: server.answered,
             server_alert_at_end: server.alert_at_end,
             first_close: first_close.map(|close| (close.sender, close.kind)),
             cut_short: first_close.and_then(|close| CutShort::of(timeline, close)),
             alert_amid_data: None,
-            before_certificate,
             farewell: sender,
             farewell_ns: farewell.map(|(at_us, _)| timeline.nanos_at(at_us)),
             resets,
-            reset_after_farewell: closing::is_reset_after_farewell(timeline, alert),
             outlived_reset: reset_effect::outlived_reset(timeline),
             unacknowledged: is_unacknowledged(timeline),
             no_tls_answer: timeline.side(Sender::Server).has(side_flags::STARTED)
@@ -167,6 +146,7 @@ impl<'a> Facts<'a> {
             server_took_finished: server.took_finished,
             established: timeline.settled || (client.used && server.answered) || served,
             gaps: timeline.sides.iter().any(|side| side.has(side_flags::GAP)),
+            farewell_record: alert,
         };
         // Bytes that are no records look like a gap to the tracking of records, and so do those of a settled
         // flow, which are not looked at.
@@ -175,6 +155,35 @@ impl<'a> Facts<'a> {
             facts.alert_amid_data = AlertAmidData::of(timeline, &lengths, tls13);
         }
         facts
+    }
+
+    /// Returns the encrypted alert records up to TLS 1.2, in order.
+    pub fn encrypted_alerts(&self) -> SmallVec<[AlertFact; 2]> {
+        alerts::encrypted(self.timeline, self.is_tls13())
+    }
+
+    /// Whether the client sent its alert, or closed, before it had received the server's certificate.
+    pub fn before_certificate(&self) -> bool {
+        before_certificate::is_left(self.timeline, self.is_tls13())
+    }
+
+    /// Whether the server sent more than its hello before the client closed, and the client had it: in TLS 1.3
+    /// encrypted records, before that its certificate or ServerHelloDone.
+    pub fn server_flight(&self) -> bool {
+        let closed_us = closing::client_closed_us(self.timeline);
+        server_records::sent_flight(self.timeline, self.is_tls13(), closed_us)
+            && !self.before_certificate()
+    }
+
+    /// Whether the client closed only after the connection had lain idle.
+    pub fn idled(&self) -> bool {
+        closing::is_idled(self.timeline, closing::client_closed_us(self.timeline))
+    }
+
+    /// Whether a side had taken leave before the first reset: by FIN or by an alert, encrypted ones that are
+    /// known by their place included.
+    pub fn reset_after_farewell(&self) -> bool {
+        closing::is_reset_after_farewell(self.timeline, self.farewell_record)
     }
 
     /// Resets that had no effect: their receivers went on.
@@ -346,31 +355,31 @@ impl<'a> Facts<'a> {
         let is_complete = |record: &TimelineRecord| record.flags & record_flags::AFTER_GAP == 0;
         self.timeline.side(Sender::Client).has(side_flags::NOT_TLS)
             && self.timeline.records_of(Sender::Client).all(is_complete)
-            && self.server_flight
             && !self.client.used
             && !self.established
             && !self.resumed
             && self.failure_alert().is_none()
             && self.closed_by(Sender::Client)
+            && self.server_flight()
     }
 
     /// Whether the client turned away in silence once it had the server's certificate.
     pub fn turned_away(&self) -> bool {
-        self.server_flight
-            && !self.client.finished
+        !self.client.finished
             && !self.client.alert_for_finished
             && self.alerts.iter().all(AlertFact::is_no_reason)
             && !self.resumed
             && !self.misses_of(Sender::Client)
             && self.closed_by(Sender::Client)
+            && self.server_flight()
     }
 
     /// Whether this side's own alert that ends nothing came before its close: close_notify, in the
     /// clear or encrypted.
     pub fn took_leave_in_order(&self, sender: Sender) -> bool {
-        let by_type = self.alerts.iter().chain(&self.encrypted_alerts);
-        let mut by_type = by_type.filter(|alert| alert.from == sender);
-        by_type.next().is_some()
+        let is_own = |alert: &AlertFact| alert.from == sender;
+        self.alerts.iter().any(is_own)
+            || self.encrypted_alerts().iter().any(is_own)
             || (sender == Sender::Client && self.client.alerts_after_finished > 0)
     }
 

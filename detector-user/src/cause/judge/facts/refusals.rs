@@ -14,7 +14,7 @@ impl Facts<'_> {
     pub fn is_internal_error_after_flight(&self) -> bool {
         let alert = self.failure_alert_of(Sender::Client);
         alert.is_some_and(|alert| alert.is_one_of(&[InternalError]))
-            && self.server_flight
+            && self.server_flight()
             && !self.client.finished
             && !self.resumed
             && !self.is_before_tls12()
@@ -43,12 +43,12 @@ impl Facts<'_> {
             it.content_type == ALERT
                 && (first.at_us..=first.at_us.saturating_add(PROMPT_US)).contains(&it.at_us)
         });
-        let encrypted = self
-            .encrypted_alerts
-            .iter()
-            .any(|it| it.from == Sender::Server);
+        let encrypted = || {
+            let mut alerts = self.encrypted_alerts().into_iter();
+            alerts.any(|it| it.from == Sender::Server)
+        };
         let at_once = self.closed_by(Sender::Server) && !self.gaps;
-        !self.is_tls13() && is_alert && encrypted && !answered && at_once && !self.established
+        !self.is_tls13() && is_alert && !answered && at_once && !self.established && encrypted()
     }
 
     /// Whether the client answered a ServerHello of TLS 1.0 or 1.1 by internal_error, as OpenSSL 3 does
@@ -69,7 +69,7 @@ impl Facts<'_> {
             && self.is_tls13()
             && self.unused()
             && !self.resumed
-            && !self.idled
+            && !self.idled()
             && self.client.alerts_after_finished > 0
     }
 

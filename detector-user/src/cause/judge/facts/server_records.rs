@@ -77,11 +77,11 @@ pub(super) fn after_client_data(
     timeline: &Timeline,
 ) -> impl Iterator<Item = &TimelineRecord> + Clone {
     let is_data = |record: &TimelineRecord| record.content_type == APPLICATION_DATA;
-    timeline
-        .records
-        .iter()
-        .skip_while(move |record| !(record.sender == Sender::Client && is_data(record)))
-        .filter(move |record| record.sender == Sender::Server && is_data(record))
+    let mut records = timeline.records.iter();
+    let first = records.position(|record| record.sender == Sender::Client && is_data(record));
+    let behind = first.and_then(|at| timeline.records.get(at..));
+    let behind = behind.unwrap_or_default().iter();
+    behind.filter(move |record| record.sender == Sender::Server && is_data(record))
 }
 
 /// Returns the number of records at the beginning that are of one length.

@@ -9,7 +9,7 @@ use crate::verdict::Intercepted;
 
 pub(super) fn closed_unused(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
-    let telling = !facts.resumed && !facts.idled && case.intercepted != Intercepted::No;
+    let telling = !facts.resumed && !facts.idled() && case.intercepted != Intercepted::No;
     let weight = if case.intercepted == Intercepted::Yes {
         0.3
     } else {
@@ -37,7 +37,7 @@ pub(super) fn closed_early(case: Case<'_>) -> Holds<'_> {
     {
         return None;
     }
-    let in_flight = by == Sender::Client && facts.server_flight;
+    let in_flight = by == Sender::Client && facts.server_flight();
     let (answered, weight) = match by {
         _ if in_flight => (true, 0.5),
         _ if facts.server_hello => (true, 1.2),

@@ -17,7 +17,7 @@ pub(super) fn validity_alert(case: Case<'_>) -> Holds<'_> {
     } else {
         2.8
     };
-    (!case.facts.before_certificate && alert.is_one_of(&[CertificateRevoked, CertificateExpired]))
+    (!case.facts.before_certificate() && alert.is_one_of(&[CertificateRevoked, CertificateExpired]))
         .then_some((Evidence::ValidityAlert(alert), weight))
 }
 
@@ -25,9 +25,9 @@ pub(super) fn validity_alert(case: Case<'_>) -> Holds<'_> {
 /// without a word may not have looked.
 fn refused_leaf<'f>(case: Case<'f>) -> Option<(&'f Leaf, f64)> {
     let facts = case.facts;
-    let quietly = !facts.idled && !facts.established;
+    let quietly = !facts.idled() && !facts.established;
     // It was about something else.
-    if facts.before_certificate || facts.is_old_version_refused() || facts.is_fragment_refused() {
+    if facts.before_certificate() || facts.is_old_version_refused() || facts.is_fragment_refused() {
         return None;
     }
     let weight = if facts.failure_alert_of(Sender::Client).is_some() {

@@ -50,7 +50,7 @@ pub(super) fn alert_before_certificate(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert_of(Sender::Client)?;
     let is_vague = alert.is_about_certificate() || alert.is_one_of(&[InternalError]);
-    (facts.before_certificate && is_vague && !facts.is_old_version_refused())
+    (facts.before_certificate() && is_vague && !facts.is_old_version_refused())
         .then_some((Evidence::AlertBeforeCertificate(alert), 1.0))
 }
 

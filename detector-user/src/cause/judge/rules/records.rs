@@ -30,7 +30,7 @@ pub(super) fn decrypt_alert(case: Case<'_>) -> Holds<'_> {
     if facts.is_internal_error_after_flight()
         || facts.is_old_version_refused()
         || facts.sent_no_hello()
-        || (facts.before_certificate && alert.is_one_of(&[InternalError]))
+        || (facts.before_certificate() && alert.is_one_of(&[InternalError]))
         || client_auth::is_about_key(facts)
     {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn key_exchange_refused(case: Case<'_>) -> Holds<'_> {
     let refused = alert.is_one_of(&[HandshakeFailure, IllegalParameter])
         && handshake.server_hello_done
         && !facts.is_tls13()
-        && !facts.before_certificate
+        && !facts.before_certificate()
         && !finite_field;
     refused.then_some((Evidence::KeyExchangeRefused(alert), 1.8))
 }

@@ -27,7 +27,7 @@ pub(super) fn certificate_alert(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
     let alert = *facts.failure_alert_of(Sender::Client)?;
     let vague = facts.is_internal_error_after_flight();
-    if facts.before_certificate {
+    if facts.before_certificate() {
         return None;
     }
     if !alert.is_one_of(&ABOUT_THE_CERTIFICATE) && !vague {
@@ -70,7 +70,7 @@ pub(super) fn alert_for_finished(case: Case<'_>) -> Holds<'_> {
         && facts.client.alert_for_finished
         && !facts.misses_of(Sender::Client)
         && !facts.client.finished
-        && facts.server_flight
+        && facts.server_flight()
         && !facts.resumed;
     let weight = if may_hide_flaw(case) { 1.7 } else { 2.2 };
     holds.then_some((Evidence::AlertForFinished, weight))
@@ -78,7 +78,7 @@ pub(super) fn alert_for_finished(case: Case<'_>) -> Holds<'_> {
 
 pub(super) fn silent_refusal(case: Case<'_>) -> Holds<'_> {
     let facts = case.facts;
-    if !facts.turned_away() || facts.idled || facts.is_fragment_refused() {
+    if !facts.turned_away() || facts.idled() || facts.is_fragment_refused() {
         return None;
     }
     // A reset in the middle is also how a client gives up; a program refuses at once, a person does
@@ -127,7 +127,7 @@ pub(super) fn unused_after_handshake(case: Case<'_>) -> Holds<'_> {
     // without an interceptor: browsers open such connections to spare.
     let direct = case.intercepted == Intercepted::No;
     let may_be_ech = facts.ends_as_refused_ech() && !case.ech_is_grease;
-    if !facts.unused() || facts.resumed || facts.idled || direct || may_be_ech {
+    if !facts.unused() || facts.resumed || facts.idled() || direct || may_be_ech {
         return None;
     }
     let twice = facts.client.alerts_after_finished >= 2;

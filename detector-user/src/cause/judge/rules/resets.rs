@@ -54,7 +54,7 @@ pub(super) fn of_endpoint(case: Case<'_>) -> Holds<'_> {
     }
     // Without another segment of its sender there is nothing to tell a forged one by.
     let comparable = facts.resets.comparable && !facts.resets.too_soon();
-    let refusal = by == Sender::Client && facts.server_flight;
+    let refusal = by == Sender::Client && facts.server_flight();
     // A client that has all it needs to refuse may do so by a reset.
     // Tells that do not suffice leave room for a third party.
     let doubt = facts.resets.score() / 2.0;
