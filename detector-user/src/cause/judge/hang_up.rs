@@ -137,6 +137,7 @@ fn ended_in_use(
         other_leg: None,
         interception,
         findings,
+        like: None,
     };
     let confidence = weigh::share(findings, cause);
     grounds.verdict(cause, confidence)

@@ -1,5 +1,7 @@
 //! The ladder of a verdict, from its timeline.
 
+use std::borrow::Cow;
+
 use detector_common::flow::{Sender, record_flags};
 use detector_common::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT};
 
@@ -78,17 +80,17 @@ fn record_text(
     tls13: bool,
 ) -> String {
     let [first, second] = record.detail;
-    let kind = match record.content_type {
-        CHANGE_CIPHER_SPEC => "ChangeCipherSpec".to_owned(),
-        ALERT if is_encrypted || record.length > 2 => "alert, encrypted".to_owned(),
-        ALERT => alert_text(first, second),
-        HANDSHAKE if is_encrypted => "handshake, encrypted".to_owned(),
-        HANDSHAKE => handshake_type(first).unwrap_or("handshake").to_owned(),
-        APPLICATION_DATA if tls13 => "encrypted record".to_owned(),
-        APPLICATION_DATA if is_early(timeline, record) => "early data".to_owned(),
-        APPLICATION_DATA => "application data".to_owned(),
-        HEARTBEAT => "heartbeat".to_owned(),
-        other => format!("record of type {other}"),
+    let kind: Cow<'_, str> = match record.content_type {
+        CHANGE_CIPHER_SPEC => "ChangeCipherSpec".into(),
+        ALERT if is_encrypted || record.length > 2 => "alert, encrypted".into(),
+        ALERT => alert_text(first, second).into(),
+        HANDSHAKE if is_encrypted => "handshake, encrypted".into(),
+        HANDSHAKE => handshake_type(first).unwrap_or("handshake").into(),
+        APPLICATION_DATA if tls13 => "encrypted record".into(),
+        APPLICATION_DATA if is_early(timeline, record) => "early data".into(),
+        APPLICATION_DATA => "application data".into(),
+        HEARTBEAT => "heartbeat".into(),
+        other => format!("record of type {other}").into(),
     };
     let place = if record.flags & record_flags::AFTER_GAP != 0 {
         ", after missing bytes"

@@ -87,6 +87,16 @@ pub struct EchRefused {
     pub if_grease: Judged,
 }
 
+impl Judged {
+    /// Returns the verdict on a connection that failed, or may have.
+    fn verdict(&self) -> Option<&Verdict> {
+        match &self.judgement {
+            Judgement::Failed(verdict) => Some(verdict),
+            _ => self.possible.as_deref(),
+        }
+    }
+}
+
 /// Judges one connection by itself.
 pub fn judge(connection: &Connection, interception: Interception) -> Judged {
     let (elsewhere, behind) = match &connection.server_leg {
@@ -147,6 +157,7 @@ fn refused_ech(
         other_leg,
         interception,
         findings: &findings,
+        like: None,
     };
     let confidence = weigh::share(&findings, Cause::EchRefused);
     grounds.verdict(Cause::EchRefused, confidence)
@@ -154,7 +165,7 @@ fn refused_ech(
 
 /// Judges a connection of which it may not be known yet whether it was intercepted.
 fn judge_open(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
-    let mut judged = judge_as(case, other_leg, interception);
+    let mut judged = judge_as(case, other_leg, interception, None);
     let open = case.intercepted == Intercepted::Unknown;
     if open && matches!(judged.subject.outcome, Outcome::Refused { .. }) {
         let known = recognized_later(&judged.subject.interception);
@@ -162,7 +173,8 @@ fn judge_open(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interc
             intercepted: known.status,
             ..case
         };
-        judged.if_intercepted = Some(Box::new(judge_as(case, other_leg, known)));
+        let like = judged.verdict();
+        judged.if_intercepted = Some(Box::new(judge_as(case, other_leg, known, like)));
     }
     judged
 }
@@ -179,11 +191,17 @@ fn recognized_later(interception: &Interception) -> Interception {
     }
 }
 
-fn judge_as(case: Case<'_>, other_leg: Option<&Timeline>, interception: Interception) -> Judged {
+/// Judges a connection; `like` is another verdict on it.
+fn judge_as(
+    case: Case<'_>,
+    other_leg: Option<&Timeline>,
+    interception: Interception,
+    like: Option<&Verdict>,
+) -> Judged {
     // Most connections work: no rule is asked about them.
     let (judgement, outcome, possible) = match without_failure(case) {
         Some(judgement) => (judgement, Outcome::Nothing, None),
-        None => judge_failure(case, other_leg, &interception),
+        None => judge_failure(case, other_leg, &interception, like),
     };
     let works = judgement == Judgement::Established && !case.facts.client.unheard;
     let outcome = if works { Outcome::Accepted } else { outcome };
@@ -204,6 +222,7 @@ fn judge_failure(
     case: Case<'_>,
     other_leg: Option<&Timeline>,
     interception: &Interception,
+    like: Option<&Verdict>,
 ) -> (Judgement, Outcome, Option<Box<Verdict>>) {
     let findings = findings(case);
     let (cause, confidence) = match cause(case, &findings) {
@@ -215,6 +234,7 @@ fn judge_failure(
         other_leg,
         interception,
         findings: &findings,
+        like,
     };
     let (cause, confidence) = as_lone(&findings, cause, confidence);
     let used = case.facts.established

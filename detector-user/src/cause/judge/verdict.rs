@@ -29,6 +29,8 @@ pub(super) struct Grounds<'f> {
     pub(super) interception: &'f Interception,
     /// Rules that hold.
     pub(super) findings: &'f [Finding<'f>],
+    /// Another verdict on the connection, whose fields that all of them share are taken over.
+    pub(super) like: Option<&'f Verdict>,
 }
 
 impl Grounds<'_> {
@@ -49,7 +51,10 @@ impl Grounds<'_> {
         let mut verdict = Verdict {
             time: Timestamp::from_nanosecond(i128::from(timeline.last_ns)).unwrap_or_default(),
             tap: timeline.tap.to_string(),
-            community_id: community_id_v1(0, timeline.client, timeline.server),
+            community_id: self.like.map_or_else(
+                || community_id_v1(0, timeline.client, timeline.server),
+                |like| like.community_id.clone(),
+            ),
             client: timeline.client.into(),
             server: timeline.server.into(),
             vlan: timeline.vlan.clone(),
@@ -76,10 +81,15 @@ impl Grounds<'_> {
             revision: 0,
             supersedes: None,
             target: timeline.target().map(ToString::to_string),
-            ladder: Arc::new(ladder(facts)),
+            ladder: self
+                .like
+                .map_or_else(|| Arc::new(ladder(facts)), |like| Arc::clone(&like.ladder)),
         };
         verdict.set_pan_os(holds);
-        verdict.set_revision(0);
+        match self.like {
+            Some(like) => verdict.id.clone_from(&like.id),
+            None => verdict.set_revision(0),
+        }
         verdict
     }
 

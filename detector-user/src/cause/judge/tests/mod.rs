@@ -194,13 +194,17 @@ fn judge(timeline: &Timeline, knowledge: &Knowledge) -> Judgement {
     judge_whole(timeline, knowledge).judgement
 }
 
-fn judge_whole(timeline: &Timeline, knowledge: &Knowledge) -> super::Judged {
-    let connection = Connection {
+fn seen_once(timeline: &Timeline) -> Connection {
+    Connection {
         client_leg: Box::new(timeline.clone()),
         server_leg: None,
         goes_on: false,
         newly_complete: true,
-    };
+    }
+}
+
+fn judge_whole(timeline: &Timeline, knowledge: &Knowledge) -> super::Judged {
+    let connection = seen_once(timeline);
     let interception = Interceptors::default().record(&connection, knowledge);
     super::judge(&connection, interception)
 }

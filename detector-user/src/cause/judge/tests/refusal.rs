@@ -24,6 +24,24 @@ fn a_refused_certificate(#[case] tls13: bool, #[case] end: &[Step], #[case] leas
     assert_eq!(verdict.alert.unwrap().from, Party::Client);
 }
 
+/// What two verdicts on a connection share is made once.
+#[rstest]
+#[case::tls12(false, &[alert(C, 48), Fin(C)])]
+#[case::tls13(true, &[CLIENT_CCS, app(C, 19), Fin(C)])]
+fn the_verdict_if_it_was_intercepted_is_the_one_made_alone(
+    #[case] tls13: bool,
+    #[case] end: &[Step],
+) {
+    let flight: &[Step] = if tls13 { &FLIGHT_13 } else { &FLIGHT_12 };
+    let timeline = timeline(tls13, &[flight, end].concat());
+    let judged = judge_whole(&timeline, &Knowledge::default());
+    let known = super::super::recognized_later(&judged.subject.interception);
+    let alone = super::super::judge(&seen_once(&timeline), known);
+    let shared = judged.if_intercepted.unwrap();
+    assert_eq!(shared.judgement, alone.judgement);
+    assert_ne!(shared.judgement, judged.judgement);
+}
+
 /// The origin's own certificate may be one nobody takes, and TLS 1.3 hides it; an interceptor shows
 /// none such.
 #[rstest]
