@@ -8,13 +8,29 @@ use crate::flow::tls::memo::{Memo, remembered};
 
 thread_local! {
     /// Hashes by name, some 1 MiB with names of usual length.
-    static HASHES: RefCell<Memo<u64>> = RefCell::new(Memo::new(8_192, 255));
+    static HASHES: RefCell<Memo<NameHashes>> = RefCell::new(Memo::new(8_192, 255));
+}
+
+/// Hashes of a host name.
+#[derive(Clone, Copy)]
+pub(super) struct NameHashes {
+    /// Of the name as it is.
+    pub(super) host: u64,
+    /// Of its registrable part.
+    pub(super) domain: u64,
+}
+
+/// Returns the hashes of a host name.
+pub(super) fn name_hashes(name: &str) -> NameHashes {
+    remembered(&HASHES, name.as_bytes(), |_| NameHashes {
+        host: hash(name),
+        domain: hash(&registrable_domain(name)),
+    })
 }
 
 /// Returns the hash of a host name's registrable part.
 pub(super) fn domain_hash(name: &str) -> u64 {
-    let compute = |_: &[u8]| hash(&registrable_domain(name));
-    remembered(&HASHES, name.as_bytes(), compute)
+    name_hashes(name).domain
 }
 
 /// Returns the registrable part of a host name by the public suffix list, in lower case; the name

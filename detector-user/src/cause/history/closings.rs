@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use crate::cause::hash::hash;
+use crate::cause::hash;
 use crate::cause::judge::offer::Offer;
 use crate::cause::judge::{Judged, Judgement};
 use crate::flow::tls::names::{self, cipher_suite};
@@ -59,7 +59,7 @@ impl Closings {
         };
         let subject = &judged.subject;
         let client = subject.client;
-        let key = hash(&(subject.server, &subject.name));
+        let key = hash::key(&(subject.server, &subject.name));
         if offer.is_answered() {
             // Most servers answer all.
             let server = self.servers.entry(key).or_insert_with(Server::default);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashlink::LruCache;
 
 use super::Reclassified;
-use crate::cause::hash::hash;
+use crate::cause::hash::key;
 use crate::cause::judge::Judged;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::flow::tls::client_hello::EchOffer;
@@ -188,8 +188,8 @@ impl Client {
 impl Attempt {
     fn of(subject: &Subject) -> Self {
         Self {
-            app: hash(&subject.app),
-            name: hash(&subject.name),
+            app: key(&subject.app),
+            name: key(&subject.name),
             server: subject.server,
             offer: subject.ech,
             began_ns: subject.time_ns,

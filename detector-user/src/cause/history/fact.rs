@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::client_identity::ClientIdentity;
-use crate::cause::hash::hash;
 use crate::cause::interception::Mark;
 use crate::cause::judge::subject::{Outcome, Subject};
-use crate::cause::registrable_domain::domain_hash;
+use crate::cause::registrable_domain::{NameHashes, name_hashes};
 use crate::flow::tls::app::App;
 
 /// A silent close counts as a refusal of the app only if it is this sure.
@@ -51,10 +50,8 @@ pub(super) struct Fact {
 
 impl Name {
     pub(super) fn of(name: &str) -> Self {
-        Self {
-            host: hash(name),
-            domain: domain_hash(name),
-        }
+        let NameHashes { host, domain } = name_hashes(name);
+        Self { host, domain }
     }
 }
 

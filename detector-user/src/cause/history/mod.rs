@@ -259,9 +259,13 @@ impl History {
             });
         }
         self.siblings.record(&judged.subject);
+        if !judged.subject.quiet {
+            self.weigh(&mut judged, &mut verdicts);
+            return verdicts;
+        }
         let admitted = self.siblings.admit(judged, now_ns, &mut self.reclassified);
-        if let Some(judged) = admitted {
-            verdicts.extend(self.weigh(judged));
+        if let Some(mut judged) = admitted {
+            self.weigh(&mut judged, &mut verdicts);
         }
         verdicts
     }
@@ -269,8 +273,8 @@ impl History {
     /// Returns verdicts that have waited long enough for an explanation.
     pub fn advance(&mut self, now_ns: u64) -> Vec<Arc<Verdict>> {
         let mut verdicts = Vec::new();
-        while let Some(judged) = self.siblings.next_due(now_ns, &mut self.reclassified) {
-            verdicts.extend(self.weigh(judged));
+        while let Some(mut judged) = self.siblings.next_due(now_ns, &mut self.reclassified) {
+            self.weigh(&mut judged, &mut verdicts);
         }
         verdicts
     }
@@ -323,16 +327,17 @@ impl History {
         verdicts
     }
 
-    fn weigh(&mut self, mut judged: Judged) -> Vec<Arc<Verdict>> {
-        let mut verdicts = Vec::new();
+    /// Weighs a connection by all others: adds its verdict, and earlier ones that it revises.
+    fn weigh(&mut self, judged: &mut Judged, verdicts: &mut Vec<Arc<Verdict>>) {
         // It may have waited until the peer there became known.
         let mut marks = judged.subject.interception.marks.into_iter().flatten();
-        if marks.any(|mark| self.recognized.contains_key(&mark))
+        if judged.if_intercepted.is_some()
+            && marks.any(|mark| self.recognized.contains_key(&mark))
             && let Some(known) = judged.if_intercepted.take()
         {
             self.reclassified
                 .record(&judged.judgement, &known.judgement);
-            judged = *known;
+            *judged = *known;
         }
         let Judged {
             judgement,
@@ -341,25 +346,25 @@ impl History {
             possible,
             ..
         } = judged;
+        let (if_intercepted, possible) = (if_intercepted.take(), possible.take());
         for mark in &subject.interception.recognized {
             self.persist(Line::Recognized {
                 mark: *mark,
                 time_s: subject.time_ns / 1_000_000_000,
             });
-            self.recognize(*mark, &mut verdicts);
+            self.recognize(*mark, verdicts);
         }
-        let evidence = Evidence::of(&subject, &self.identity);
+        let evidence = Evidence::of(subject, &self.identity);
         let change = self.learn(&evidence);
-        if let Judgement::Failed(verdict) = judgement {
+        if let Judgement::Failed(verdict) = std::mem::replace(judgement, Judgement::Unfinished) {
             verdicts.push(self.judge(verdict, &evidence, if_intercepted));
         } else if let Some(verdict) = possible {
             verdicts.extend(self.suspect(verdict, &evidence, if_intercepted));
         }
         if let Some(fact) = evidence.fact.filter(|_| change.news) {
             let status = subject.interception.status;
-            self.revise(&fact, status, change, &mut verdicts);
+            self.revise(&fact, status, change, verdicts);
         }
-        verdicts
     }
 
     /// Records a connection's evidence, and returns the decisions that it changes.

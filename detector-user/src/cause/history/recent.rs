@@ -27,9 +27,9 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
             *seen = now_s.max(*seen);
             return news;
         }
+        let by_age = self.members.iter().enumerate();
         if self.members.len() >= N
-            && let Some(oldest) =
-                (0..self.members.len()).min_by_key(|at| self.members.get(*at).map(|(_, t)| *t))
+            && let Some((oldest, _)) = by_age.min_by_key(|(_, (_, seen))| *seen)
         {
             self.members.swap_remove(oldest);
         }
@@ -54,11 +54,11 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         seen.is_some_and(|seen| now_s.saturating_sub(seen) < FORGOTTEN_S)
     }
 
-    /// Members that still count, each with its worth: 1 if just seen, half of it after two days.
-    pub(super) fn at(&self, now_s: u64) -> impl Iterator<Item = (T, f64)> {
+    /// Returns `wanted` members that still count, each with its worth: 1 if just seen, half of it after two days.
+    fn worths(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> impl Iterator<Item = (T, f64)> {
         self.members.iter().filter_map(move |(member, seen)| {
             let age_s = now_s.saturating_sub(*seen);
-            (age_s < FORGOTTEN_S).then(|| (*member, worth(age_s)))
+            (age_s < FORGOTTEN_S && wanted(member)).then(|| (*member, worth(age_s)))
         })
     }
 
@@ -74,12 +74,13 @@ impl<T: PartialEq + Copy, const N: usize> Recent<T, N> {
         self.still(now_s).any(wanted)
     }
 
-    /// Returns the total worth of `wanted` members.
-    pub(super) fn weight(&self, now_s: u64, wanted: impl Fn(&T) -> bool) -> f64 {
-        self.at(now_s)
-            .filter(|(member, _)| wanted(member))
-            .map(|(_, worth)| worth)
-            .sum()
+    /// Whether the total worth of `wanted` members is at least so much, which is more than nothing.
+    pub(super) fn weighs(&self, now_s: u64, least: f64, wanted: impl Fn(&T) -> bool) -> bool {
+        let mut total = 0.0;
+        self.worths(now_s, wanted).any(|(_, worth)| {
+            total += worth;
+            total >= least
+        })
     }
 }
 
@@ -96,14 +97,33 @@ mod tests {
 
     const DAY: u64 = 86_400;
 
+    /// Returns the total worth of `wanted` members.
+    fn weight(recent: &Recent<u8, 4>, now_s: u64, wanted: impl Fn(&u8) -> bool) -> f64 {
+        recent.worths(now_s, wanted).map(|(_, worth)| worth).sum()
+    }
+
     #[test]
     fn facts_fade_and_are_forgotten() {
         let mut recent = Recent::<u8, 4>::default();
         assert!(recent.insert(1, 0));
         assert!(!recent.insert(1, 0), "no news");
-        assert!((recent.weight(2 * DAY, |_| true) - 0.5).abs() < 1e-9);
+        assert!((weight(&recent, 2 * DAY, |_| true) - 0.5).abs() < 1e-9);
         assert!(!recent.any(7 * DAY, |_| true));
         assert!(recent.insert(1, 7 * DAY), "news again");
+    }
+
+    #[test]
+    fn a_sum_is_enough_once_it_is_reached() {
+        let mut recent = Recent::<u8, 4>::default();
+        for (member, day) in [(1, 0), (2, 2), (3, 4)] {
+            recent.insert(member, day * DAY);
+        }
+        let is_odd = |member: &u8| member % 2 == 1;
+        for hundredths in 1..300 {
+            let least = f64::from(hundredths) / 100.0;
+            let is_enough = weight(&recent, 4 * DAY, is_odd) >= least;
+            assert_eq!(recent.weighs(4 * DAY, least, is_odd), is_enough, "{least}");
+        }
     }
 
     #[test]
@@ -112,7 +132,10 @@ mod tests {
         for (member, now) in [(1, 10), (2, 20), (1, 30), (3, 40)] {
             recent.insert(member, now);
         }
-        let mut left: Vec<u8> = recent.at(40).map(|(member, _)| member).collect();
+        let mut left: Vec<u8> = recent
+            .worths(40, |_| true)
+            .map(|(member, _)| member)
+            .collect();
         left.sort_unstable();
         assert_eq!(left, [1, 3]);
     }

@@ -4,7 +4,7 @@
 use hashlink::LruCache;
 
 use super::Reclassified;
-use crate::cause::hash::hash;
+use crate::cause::hash;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 
@@ -41,7 +41,7 @@ impl RegularChecks {
     /// Records a connection; one that is a regular check becomes unused, and shows nothing.
     pub(super) fn record(&mut self, judged: &mut Judged, reclassified: &mut Reclassified) {
         let subject = &judged.subject;
-        let key = hash(&(subject.client, subject.app, &subject.name));
+        let key = hash::key(&(subject.client, subject.app, &subject.name));
         if subject.outcome == Outcome::Accepted {
             self.checks.remove(&key);
             return;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use hashlink::LruCache;
 
 use super::Reclassified;
-use crate::cause::hash::hash;
+use crate::cause::hash::key;
 use crate::cause::judge::subject::{Outcome, Subject};
 use crate::cause::judge::{Judged, Judgement};
 
@@ -44,8 +44,8 @@ impl Siblings {
     /// Records a success, or a connection dropped before an answer.
     pub(super) fn record(&mut self, subject: &Subject) {
         if subject.outcome == Outcome::Accepted {
-            for key in keys(subject) {
-                self.successes.insert(key, subject.time_ns);
+            for place in keys(subject) {
+                self.successes.insert(place, subject.time_ns);
             }
         }
         if subject.quiet && subject.unanswered {
@@ -53,16 +53,14 @@ impl Siblings {
         }
     }
 
-    /// Returns a judgement unless it has to wait from `now_ns` on, on the tap's clock, or is spare.
+    /// Returns the judgement on a connection that its client left without giving a reason, unless it has to wait
+    /// from `now_ns` on, on the tap's clock, or is spare.
     pub(super) fn admit(
         &mut self,
         judged: Judged,
         now_ns: u64,
         reclassified: &mut Reclassified,
     ) -> Option<Judged> {
-        if !judged.subject.quiet {
-            return Some(judged);
-        }
         if self.is_spare(&judged.subject) {
             reclassified.record(&judged.judgement, &Judgement::Unused);
             return None;
@@ -107,8 +105,8 @@ impl Siblings {
                 .peek(&app_key(subject))
                 .is_some_and(|ended| subject.ended_ns.abs_diff(*ended) <= TOGETHER_NS);
         dropped_together
-            || keys(subject).into_iter().any(|key| {
-                self.successes.peek(&key).is_some_and(|succeeded_ns| {
+            || keys(subject).into_iter().any(|place| {
+                self.successes.peek(&place).is_some_and(|succeeded_ns| {
                     subject.time_ns.saturating_sub(*succeeded_ns) <= BEFORE_NS
                 })
             })
@@ -118,12 +116,12 @@ impl Siblings {
 /// Keys of the same app on the same client, to the same name and to the same server.
 fn keys(subject: &Subject) -> [u64; 2] {
     let (client, app) = (subject.client, subject.app);
-    let by_name = hash(&(client, app, &subject.name));
-    let by_server = hash(&(client, app, subject.server));
+    let by_name = key(&(client, app, &subject.name));
+    let by_server = key(&(client, app, subject.server));
     // Behind one proxy there are many servers.
     [by_name, if subject.by_proxy { by_name } else { by_server }]
 }
 
 fn app_key(subject: &Subject) -> u64 {
-    hash(&(subject.client, subject.app))
+    key(&(subject.client, subject.app))
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use crate::cause::hash::hash;
+use crate::cause::hash::{self, hash};
 use crate::cause::judge::subject::{Outcome, ShownCertificate, Subject};
 use crate::cause::judge::{Judged, Judgement};
+use crate::cause::registrable_domain::name_hashes;
 use crate::verdict::{Cause, Evidence, Intercepted};
 
 /// Certificates remembered: the last one that an app on a client took from a name, and the last one that any
@@ -81,9 +82,9 @@ impl TakenCertificates {
         if !is_shown {
             return None;
         }
-        let name = hash(&in_lower_case(&subject.name));
+        let name = name_hashes(&in_lower_case(&subject.name)).host;
         let key = hash(&(subject.client, app, name));
-        let app = hash(&(subject.client, app));
+        let app = hash::key(&(subject.client, app));
         match subject.outcome {
             Outcome::Accepted if status != Intercepted::Yes => {
                 self.by_name.insert(name, (app, shown.clone()));

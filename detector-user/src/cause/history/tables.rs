@@ -186,8 +186,8 @@ impl Visitors {
             return false;
         };
         by.any(now_s, |(.., known)| *known == issuer)
-            && by.weight(now_s, |(_, app, _)| *app == first) >= SATURATED
-            && by.weight(now_s, |(_, app, _)| *app != first) >= SATURATED
+            && by.weighs(now_s, SATURATED, |(_, app, _)| *app == first)
+            && by.weighs(now_s, SATURATED, |(_, app, _)| *app != first)
     }
 }
 

@@ -9,7 +9,7 @@ use hashlink::LruCache;
 use super::mark::REMEMBERED;
 use super::mark::{Mark, Marks, link, network, place, server_name};
 use super::small_set::SmallSet;
-use crate::cause::hash::hash;
+use crate::cause::hash::key;
 use crate::cause::registrable_domain::domain_hash;
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::app::app;
@@ -145,7 +145,7 @@ impl Fingerprints {
         };
         let always = self
             .unrouted
-            .entry(hash(&(place(leg), app)))
+            .entry(key(&(place(leg), app)))
             .or_insert_with(|| Some(mark));
         if *always != Some(mark) {
             *always = None;

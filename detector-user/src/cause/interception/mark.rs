@@ -1,16 +1,24 @@
 //! Features that connections through one interceptor have in common, as numbers.
 
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::hash::hash;
+use crate::cause::hash::{hash, key};
 use crate::flow::timeline::Timeline;
 use crate::flow::tls::certificate::Leaf;
+use crate::flow::tls::memo::{Memo, remembered};
 use crate::flow::tls::names::TLS_1_3;
 
 /// Issuers, destinations and fingerprints remembered of each; the one seen longest ago is evicted.
 pub(super) const REMEMBERED: usize = 4096;
+
+thread_local! {
+    static ISSUERS: RefCell<Memo<Mark>> = RefCell::new(Memo::new(256, 512));
+    /// The latest MAC address, and the place of it; no address is zero.
+    static LATEST: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
 
 /// A feature that connections through one interceptor have in common, as a hash of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,7 +27,8 @@ pub struct Mark(pub(super) u64);
 impl Mark {
     /// Returns the mark of an issuer by its distinguished name.
     pub(in crate::cause) fn of_issuer(issuer: &str) -> Self {
-        Self(hash(&("issuer", issuer)))
+        let compute = |_: &[u8]| Self(hash(&("issuer", issuer)));
+        remembered(&ISSUERS, issuer.as_bytes(), compute)
     }
 }
 
@@ -98,22 +107,33 @@ fn fingerprint_mark(leg: &Timeline, place: u64) -> Option<Mark> {
 pub(super) fn place(leg: &Timeline) -> u64 {
     match leg.sides[1].mac {
         0 => hash(&&*leg.tap),
-        mac => hash(&mac),
+        mac => place_of_mac(mac),
     }
+}
+
+/// Returns the number of the latest neighbour again without hashing: a tap has few.
+fn place_of_mac(mac: u64) -> u64 {
+    let (latest, place) = LATEST.get();
+    if latest == mac {
+        return place;
+    }
+    let place = hash(&mac);
+    LATEST.set((mac, place));
+    place
 }
 
 /// Returns the network of an address: /16 of IPv4, /32 of IPv6.
 pub(super) fn network(address: IpAddr) -> u64 {
     match address {
-        IpAddr::V4(address) => hash(&address.octets().first_chunk::<2>()),
-        IpAddr::V6(address) => hash(&address.octets().first_chunk::<4>()),
+        IpAddr::V4(address) => key(&address.octets().first_chunk::<2>()),
+        IpAddr::V6(address) => key(&address.octets().first_chunk::<4>()),
     }
 }
 
 /// Returns the usual extent of a link: /24 of IPv4, /64 of IPv6.
 pub(super) fn link(address: IpAddr) -> u64 {
     match address {
-        IpAddr::V4(address) => hash(&address.octets().first_chunk::<3>()),
-        IpAddr::V6(address) => hash(&address.octets().first_chunk::<8>()),
+        IpAddr::V4(address) => key(&address.octets().first_chunk::<3>()),
+        IpAddr::V6(address) => key(&address.octets().first_chunk::<8>()),
     }
 }
