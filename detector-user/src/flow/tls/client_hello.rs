@@ -13,6 +13,8 @@ use crate::flow::tls::extensions::{self, Extensions, text, with_one_grease};
 use crate::flow::tls::memo::{Memo, remembered};
 use crate::flow::tls::offers::{Offers, Parts};
 use crate::flow::tls::reader::Reader;
+use crate::flow::tls::session_id::SessionId;
+use crate::flow::tls::shared_name::shared_name;
 
 thread_local! {
     /// Offers by the parts of hellos that decide them.
@@ -30,7 +32,7 @@ pub struct ClientHello {
     /// The client random.
     pub random: [u8; 32],
     /// `legacy_session_id`.
-    pub session_id: SmallVec<[u8; 32]>,
+    pub session_id: SessionId,
     /// The server name: a host name in lower case; one with characters that no host name has is
     /// kept as it came, escaped.
     pub server_name: Option<Arc<str>>,
@@ -47,7 +49,7 @@ impl Default for ClientHello {
     fn default() -> Self {
         Self {
             random: [0; 32],
-            session_id: SmallVec::new(),
+            session_id: SessionId::default(),
             server_name: None,
             ech: None,
             session_ticket: None,
@@ -135,7 +137,7 @@ impl ClientHello {
         let mut parts = Parts::new(reader.u16()?);
         let mut hello = Self {
             random: reader.array()?,
-            session_id: SmallVec::from_slice(reader.vector8()?.0),
+            session_id: reader.vector8()?.0.into(),
             complete: true,
             ..Self::default()
         };
@@ -176,7 +178,7 @@ impl ClientHello {
     }
 
     fn read_rest(&mut self, offers: &mut Offers, reader: &mut Reader<'_>) -> Option<bool> {
-        self.session_id = SmallVec::from_slice(reader.vector8()?.0);
+        self.session_id = reader.vector8()?.0.into();
         let suites = reader.vector16()?;
         offers.cipher_suites.reserve_exact(suites.0.len() / 2);
         offers
@@ -215,7 +217,7 @@ impl ClientHello {
             let name_type = list.u8()?;
             let name = list.vector16()?.0;
             if name_type == 0 && !name.is_empty() && self.server_name.is_none() {
-                self.server_name = Some(server_name(name).into());
+                self.server_name = Some(server_name(name));
             }
         }
         Some(())
@@ -233,7 +235,15 @@ impl ClientHello {
 }
 
 /// Returns a server name: in lower case if it can be a host name, else escaped.
-fn server_name(bytes: &[u8]) -> String {
+fn server_name(bytes: &[u8]) -> Arc<str> {
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    match std::str::from_utf8(bytes) {
+        Ok(name) if bytes.iter().all(is_plain) => shared_name(name),
+        _ => shared_name(&readable(bytes)),
+    }
+}
+
+fn readable(bytes: &[u8]) -> String {
     let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
     let mut name = text(bytes);
     if bytes.iter().all(of_host) {
@@ -312,7 +322,7 @@ mod tests {
     #[case::zero(b"good.test\0.Evil.test", r"good.test\x00.Evil.test")]
     #[case::backslash(br"a\x00", r"a\\x00")]
     fn server_names(#[case] bytes: &[u8], #[case] expected: &str) {
-        assert_eq!(server_name(bytes), expected);
+        assert_eq!(&*server_name(bytes), expected);
     }
 
     #[test]

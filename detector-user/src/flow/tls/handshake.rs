@@ -22,7 +22,7 @@ pub struct Handshake {
     /// Whether a HelloRetryRequest came before it (RFC 8446 §4.1.4).
     pub hello_retry_request: bool,
     /// The choices of that request: version, suite and group.
-    pub retry: Option<ServerHello>,
+    pub retry: Option<Box<ServerHello>>,
     /// The server's certificate, up to TLS 1.2.
     pub certificate: Option<Result<Arc<Leaf>, CertificateError>>,
     /// Position in the server's stream behind the record with the end of that certificate.
@@ -128,7 +128,7 @@ impl Handshake {
         hello.complete &= message.complete;
         if hello.is_hello_retry_request() {
             self.hello_retry_request = true;
-            self.retry.get_or_insert(hello);
+            self.retry.get_or_insert_with(|| Box::new(hello));
         } else {
             self.server_hello.get_or_insert(hello);
         }
@@ -137,7 +137,7 @@ impl Handshake {
     /// Returns the version that was agreed, 0x0304 for TLS 1.3. A HelloRetryRequest settles it
     /// already; a hello cut before it says its version does not.
     pub fn version(&self) -> Option<u16> {
-        let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
+        let hello = self.server_hello.as_ref().or(self.retry.as_deref())?;
         (hello.complete || hello.selected_version.is_some()).then(|| hello.version())
     }
 
@@ -148,7 +148,7 @@ impl Handshake {
 
     /// Returns the cipher suite that was agreed; a HelloRetryRequest settles it already.
     pub fn cipher_suite(&self) -> Option<u16> {
-        let hello = self.server_hello.as_ref().or(self.retry.as_ref())?;
+        let hello = self.server_hello.as_ref().or(self.retry.as_deref())?;
         Some(hello.cipher_suite)
     }
 

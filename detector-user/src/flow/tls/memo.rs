@@ -34,16 +34,29 @@ impl<V: Clone> Memo<V> {
     }
 
     fn place(&self, key: &[u8]) -> usize {
-        let (words, rest) = key.as_chunks();
-        let mut hash = rest
-            .iter()
-            .fold(key.len() as u64, |hash, byte| mix(hash, u64::from(*byte)));
-        for word in words {
-            hash = mix(hash, u64::from_le_bytes(*word));
-        }
-        // The upper bits depend on all bytes.
-        (hash >> 32) as usize % self.places.len().max(1)
+        place(key, self.places.len())
     }
+}
+
+/// Words of a key that its place depends on, at most some; certificates differ in most of theirs.
+const WORDS_MAX: usize = 32;
+
+/// Returns the place of a key among so many.
+pub(super) fn place(key: &[u8], places: usize) -> usize {
+    let (words, rest) = key.as_chunks();
+    let mut hash = key.len() as u64;
+    for word in words.iter().step_by(words.len() / WORDS_MAX + 1) {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    // The last bytes in one word, with bytes of the one before where there are any.
+    hash = match key.last_chunk() {
+        Some(last) if !rest.is_empty() => mix(hash, u64::from_le_bytes(*last)),
+        _ => rest
+            .iter()
+            .fold(hash, |hash, byte| mix(hash, u64::from(*byte))),
+    };
+    // The upper bits depend on all bytes.
+    (hash >> 32) as usize % places.max(1)
 }
 
 /// Adds a word to a hash, as FNV-1 does with bytes.

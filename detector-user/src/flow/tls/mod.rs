@@ -19,6 +19,8 @@ pub mod plain_answer;
 mod reader;
 pub mod records;
 pub mod server_hello;
+pub mod session_id;
+pub(in crate::flow) mod shared_name;
 pub mod stream;
 
 use detector_common::flow::Sender;
@@ -80,7 +82,7 @@ impl HandshakeView {
             None if self.hello.is_some() => self.hello.clone(),
             None => {
                 let mut handshake = Handshake::default();
-                handshake.read_client(&self.client_plaintext());
+                handshake.read_client(&self.client_plaintext(None));
                 handshake.client_hello
             }
         }
@@ -130,20 +132,26 @@ impl HandshakeView {
     }
 
     /// The client's plaintext behind a hello that was read.
-    fn client_plaintext(&self) -> Plaintext<'_> {
-        let random = self.hello.as_ref().map(|hello| hello.random);
+    fn client_plaintext(&self, hello: Option<&ClientHello>) -> Plaintext<'_> {
+        let random = hello.map(|hello| hello.random);
         Plaintext::read_behind(random, self.client.stream.contiguous())
     }
 
     /// Parses all bytes.
     pub fn parse(&self) -> Handshake {
-        let mut handshake = self.read.as_deref().cloned().unwrap_or_default();
+        let read = self.read.as_deref().cloned();
+        self.parse_rest(read.unwrap_or_default(), self.hello.clone())
+    }
+
+    /// Parses the bytes of directions that are not read yet, behind the hello if that is.
+    fn parse_rest(&self, mut handshake: Handshake, hello: Option<ClientHello>) -> Handshake {
         if !self.client.closed {
             let stream = &self.client.stream;
-            if let Some(hello) = &self.hello {
-                handshake.client_hello = Some(hello.clone());
+            let plaintext = self.client_plaintext(hello.as_ref());
+            if hello.is_some() {
+                handshake.client_hello = hello;
             }
-            handshake.read_client(&self.client_plaintext());
+            handshake.read_client(&plaintext);
             handshake.client_incomplete |= stream.has_hole() || stream.is_full();
         }
         if !self.server.closed {
@@ -164,12 +172,10 @@ impl HandshakeView {
 
     /// Parses all bytes and moves the handshake out; the view is empty then.
     pub fn take(&mut self) -> Handshake {
+        let hello = self.hello.take();
         match self.read.take() {
             Some(read) if self.client.closed && self.server.closed => *read,
-            read => {
-                self.read = read;
-                self.parse()
-            }
+            read => self.parse_rest(read.map(|read| *read).unwrap_or_default(), hello),
         }
     }
 
@@ -185,12 +191,11 @@ impl HandshakeView {
 
     /// Parses all bytes and frees them; no more are recorded.
     pub fn finish(&mut self) -> &Handshake {
-        let handshake = self.parse();
+        let handshake = self.take();
         for direction in [&mut self.client, &mut self.server] {
             direction.stream.clear();
             direction.closed = true;
         }
-        self.hello = None;
         self.read.insert(Box::new(handshake))
     }
 
@@ -204,7 +209,7 @@ impl HandshakeView {
             )
         };
         let server = || Plaintext::read(self.server.stream.contiguous());
-        let over = (self.client.closed || ends(self.client_plaintext()))
+        let over = (self.client.closed || ends(self.client_plaintext(self.hello.as_ref())))
             && (self.server.closed || ends(server()));
         if over {
             self.finish();

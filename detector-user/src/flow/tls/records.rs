@@ -110,10 +110,10 @@ impl<'a> Plaintext<'a> {
                 header.length == 0 && header.content_type != APPLICATION_DATA;
             let cut = body.len() < usize::from(header.length);
             match header.content_type {
-                HANDSHAKE if !changed => plaintext.push(body),
+                HANDSHAKE if !changed => plaintext.push(body, rest),
                 HANDSHAKE if plaintext.goes_on_after_change(body) => {
                     changed = false;
-                    plaintext.push(body);
+                    plaintext.push(body, rest);
                 }
                 HANDSHAKE if cut && body.len() < RANDOM.end => {}
                 CHANGE_CIPHER_SPEC => {
@@ -140,11 +140,17 @@ impl<'a> Plaintext<'a> {
         Self { end, ..self }
     }
 
-    fn push(&mut self, body: &'a [u8]) {
-        if self.handshake.is_empty() {
-            self.handshake = Cow::Borrowed(body);
-        } else {
-            self.handshake.to_mut().extend_from_slice(body);
+    /// Appends a record's body, which `rest` follows in the stream.
+    fn push(&mut self, body: &'a [u8], rest: &[u8]) {
+        match &mut self.handshake {
+            before if before.is_empty() => *before = Cow::Borrowed(body),
+            Cow::Borrowed(before) => {
+                let mut joined = Vec::with_capacity(before.len() + body.len() + rest.len());
+                joined.extend_from_slice(before);
+                joined.extend_from_slice(body);
+                self.handshake = Cow::Owned(joined);
+            }
+            Cow::Owned(joined) => joined.extend_from_slice(body),
         }
     }
 

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::flow::tls::extensions::{self, Extensions, text};
 use crate::flow::tls::names::TLS_1_3;
 use crate::flow::tls::reader::Reader;
+use crate::flow::tls::session_id::SessionId;
 
 /// The random of a HelloRetryRequest: SHA-256 of those words (RFC 8446 §4.1.3).
 pub const HELLO_RETRY_REQUEST: [u8; 32] = [
@@ -30,7 +31,7 @@ pub struct ServerHello {
     /// The server random.
     pub random: [u8; 32],
     /// `legacy_session_id_echo`.
-    pub session_id: SmallVec<[u8; 32]>,
+    pub session_id: SessionId,
     /// The cipher suite.
     pub cipher_suite: u16,
     /// Extension types in order.
@@ -56,7 +57,7 @@ impl ServerHello {
         let mut hello = Self {
             legacy_version: reader.u16()?,
             random: reader.array()?,
-            session_id: SmallVec::from_slice(reader.vector8()?.0),
+            session_id: reader.vector8()?.0.into(),
             cipher_suite: reader.u16()?,
             ..Self::default()
         };

@@ -13,6 +13,7 @@ use super::Entry;
 use crate::flow::flow_id::FlowId;
 use crate::flow::tls::client_hello::{ClientHello, EchOffer};
 use crate::flow::tls::offers::Offers;
+use crate::flow::tls::shared_name::shared_name;
 use crate::flow::tracker::buffers::Buffers;
 use crate::flow::tracker::latest::Latest;
 
@@ -291,7 +292,7 @@ fn read_hello(bytes: &mut &[u8], offers: Arc<Offers>) -> Option<ClientHello> {
         });
     }
     if flags & has::NAME != 0 {
-        hello.server_name = Some(std::str::from_utf8(bytes).ok()?.into());
+        hello.server_name = Some(shared_name(std::str::from_utf8(bytes).ok()?));
     }
     hello.complete = flags & has::COMPLETE != 0;
     Some(hello)
