@@ -191,7 +191,8 @@ impl Legs {
     /// that the other does not.
     fn works(&mut self, timeline: Box<Timeline>) {
         let flow = timeline.flow;
-        let is_server_leg = self.legs.peek(&flow).is_some_and(|leg| {
+        let leg = (!self.legs.is_empty()).then(|| self.legs.peek(&flow));
+        let is_server_leg = leg.flatten().is_some_and(|leg| {
             let partner = leg.partner.and_then(|partner| self.legs.peek(&partner));
             let is_later = |other: &Leg| other.beginning.started_ns <= leg.beginning.started_ns;
             leg.is_copy || partner.is_some_and(is_later)
@@ -274,6 +275,10 @@ impl Legs {
 
     fn over(&mut self, timeline: Box<Timeline>, now_ns: u64) {
         let flow = timeline.flow;
+        // One tap announces no beginnings.
+        if self.legs.is_empty() {
+            return self.push_over(timeline, None);
+        }
         if self.legs.peek(&flow).is_some_and(|leg| leg.is_copy) {
             self.forget(flow);
             self.further += 1;

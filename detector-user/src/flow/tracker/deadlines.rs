@@ -1,7 +1,7 @@
 //! Deadlines of flows: listed by time in slots, each of which is sorted when its time comes. A listed
 //! deadline may be stale, since most deadlines move before they are reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hashlink::LruCache;
 
@@ -40,8 +40,9 @@ type Slot = Vec<(u64, FlowId)>;
 /// All flows' deadlines, on the tap's clock.
 #[derive(Default)]
 pub(super) struct Deadlines {
-    /// The earliest slot, the last to come first; empty only if all are.
-    first: Slot,
+    /// The earliest slot, the last to come first; empty only if all are. Most that are listed late are of the
+    /// slot's end.
+    first: VecDeque<(u64, FlowId)>,
     first_number: u64,
     later: BTreeMap<u64, Slot>,
     len: usize,
@@ -70,7 +71,7 @@ impl Deadlines {
 
     /// Returns the earliest listed time: no deadline is before it.
     pub(super) fn next(&self) -> Option<u64> {
-        self.first.last().map(|(deadline, _)| *deadline)
+        self.first.back().map(|(deadline, _)| *deadline)
     }
 
     /// Removes the next flow whose deadline is at or before `now_ns`.
@@ -104,11 +105,13 @@ impl Deadlines {
         if self.len <= 2 * flows.len() + STALE_MAX {
             return;
         }
-        for slot in self.later.values_mut().chain([&mut self.first]) {
-            slot.retain(|(listed, id)| {
-                let flow = flows.peek(id);
-                flow.is_some_and(|flow| flow.due().listed == Some(*listed))
-            });
+        let is_listed = |(listed, id): &(u64, FlowId)| {
+            let flow = flows.peek(id);
+            flow.is_some_and(|flow| flow.due().listed == Some(*listed))
+        };
+        self.first.retain(is_listed);
+        for slot in self.later.values_mut() {
+            slot.retain(is_listed);
         }
         let spare = &mut self.spare;
         self.later.retain(|_, slot| {
@@ -137,8 +140,8 @@ impl Deadlines {
         }
         if number != self.first_number && !self.first.is_empty() {
             let room = self.spare.pop().unwrap_or_default();
-            let slot = std::mem::replace(&mut self.first, room);
-            self.later.insert(self.first_number, slot);
+            let slot = std::mem::replace(&mut self.first, room.into());
+            self.later.insert(self.first_number, slot.into());
         }
         self.first_number = number;
         let at = self.first.partition_point(|it| *it > (deadline, id));
@@ -146,7 +149,7 @@ impl Deadlines {
     }
 
     fn pop(&mut self) -> Option<(u64, FlowId)> {
-        let popped = self.first.pop()?;
+        let popped = self.first.pop_back()?;
         self.len -= 1;
         self.refill();
         Some(popped)
@@ -161,9 +164,9 @@ impl Deadlines {
         };
         slot.sort_unstable_by(|a, b| b.cmp(a));
         self.first_number = number;
-        let emptied = std::mem::replace(&mut self.first, slot);
+        let emptied = std::mem::replace(&mut self.first, slot.into());
         if self.spare.len() < SPARE {
-            self.spare.push(emptied);
+            self.spare.push(emptied.into());
         }
     }
 }

@@ -210,9 +210,7 @@ impl Entry {
         if flow.has(flow_flags::RESUMED) && !self.resumed {
             self.resumed = true;
             self.settled = true;
-            let mut earlier = Vec::new();
-            self.append_records(&mut earlier);
-            self.earlier = earlier.into();
+            self.earlier = self.take_records();
         }
         self.records = Box::default();
         let latest = self.latest.get_or_insert_with(|| buffers.latest());
@@ -230,9 +228,7 @@ impl Entry {
         self.settled |= settles;
         if settles {
             // A settled flow waits for its end, perhaps for days: its buffer has only the size needed.
-            let mut records = Vec::new();
-            self.append_records(&mut records);
-            self.records = records.into();
+            self.records = self.take_records();
             buffers.recycle_latest(self.latest.take());
         }
         self.read_if_over(observation, buffers);
@@ -376,17 +372,16 @@ impl Entry {
         if self.is_half() && !reset && (client || server) {
             return Some(now_ns.saturating_add(HALF_OVER_NS));
         }
-        let of_settled = || self.records.iter().any(|it| it.content_type == ALERT);
-        let alert = self.late_alert.is_some()
-            || self
-                .latest
-                .as_ref()
-                .map_or_else(of_settled, |it| it.has(ALERT));
+        let has_alert = || {
+            let of_settled = || self.records.iter().any(|it| it.content_type == ALERT);
+            let latest = self.latest.as_ref();
+            self.late_alert.is_some() || latest.map_or_else(of_settled, |it| it.has(ALERT))
+        };
         if reset {
             Some(now_ns.saturating_add(AFTER_RESET_NS))
         } else if client && server {
             Some(now_ns.saturating_add(AFTER_CLOSE_NS))
-        } else if alert && !self.settled {
+        } else if !self.settled && has_alert() {
             Some(now_ns.saturating_add(AFTER_ALERT_NS))
         } else if client || server {
             Some(now_ns.saturating_add(HALF_CLOSED_NS))
@@ -427,6 +422,16 @@ impl Entry {
     fn count_records(&self) -> usize {
         let latest = self.latest.as_ref();
         latest.map_or(self.records.len(), |latest| latest.len())
+    }
+
+    /// Returns these records in a list of their own; they are removed where they are in one.
+    fn take_records(&mut self) -> Box<[TimelineRecord]> {
+        if self.latest.is_none() {
+            return std::mem::take(&mut self.records);
+        }
+        let mut records = Vec::new();
+        self.append_records(&mut records);
+        records.into()
     }
 
     /// Appends these records in order.
@@ -627,11 +632,14 @@ fn is_elsewhere(observation: &Observation) -> bool {
 
 /// Whether an alert came for which its side's records have no place.
 fn has_late_alert(observation: &Observation) -> bool {
+    if observation.events & events::ALERT == 0 {
+        return false;
+    }
     let number = usize::from(observation.sender & 1);
     let watched = &observation.watched;
     let side = watched.flow.sides.get(number);
     let is_full = side.is_some_and(|side| usize::from(side.record_count) >= RECORDS_MAX);
     let records = watched.records.get(number).map_or(&[][..], |it| it);
     let is_told = records.iter().any(|it| it.content_type == ALERT);
-    observation.events & events::ALERT != 0 && is_full && !is_told
+    is_full && !is_told
 }

@@ -55,15 +55,20 @@ impl Latest {
         if !is_sorted(client) || !is_sorted(server) {
             return self.append_sorted_to(merged);
         }
-        let (mut client, mut server) = (client.iter().peekable(), server.iter().peekable());
-        // Of equal ranks the client's is first.
-        while let Some(next) = client.peek() {
-            let before = |record: &&Record| rank(record) < rank(next);
-            let earlier = std::iter::from_fn(|| server.next_if(before));
-            merged.extend(earlier.map(|record| told(Sender::Server, record)));
-            merged.extend(client.next().map(|record| told(Sender::Client, record)));
+        let (mut client, mut server) = (client, server);
+        while let ([of_client, client_rest @ ..], [of_server, server_rest @ ..]) = (client, server)
+        {
+            // Of equal ranks the client's is first.
+            if rank(of_server) < rank(of_client) {
+                merged.push(told(Sender::Server, of_server));
+                server = server_rest;
+            } else {
+                merged.push(told(Sender::Client, of_client));
+                client = client_rest;
+            }
         }
-        merged.extend(server.map(|record| told(Sender::Server, record)));
+        merged.extend(client.iter().map(|record| told(Sender::Client, record)));
+        merged.extend(server.iter().map(|record| told(Sender::Server, record)));
     }
 
     /// Does the same where late records do not stand in order.

@@ -16,9 +16,8 @@ pub(super) fn remove_outlived(
     records: &mut Vec<TimelineRecord>,
     closes: &mut Vec<Close>,
 ) {
-    let has_end =
-        closes.iter().any(|close| close.kind == CloseKind::Fin) || records.iter().any(ends);
-    if !has_end {
+    let has_alert = records.iter().any(ends);
+    if !has_alert && closes.iter().all(|close| close.kind != CloseKind::Fin) {
         return;
     }
     let sides = [Sender::Client, Sender::Server];
@@ -28,7 +27,9 @@ pub(super) fn remove_outlived(
             .get(sender as usize)
             .is_some_and(|last| last.is_some_and(|last| last > at_us))
     };
-    records.retain(|record| !(ends(record) && outlives(record.sender, record.at_us.into())));
+    if has_alert {
+        records.retain(|record| !(ends(record) && outlives(record.sender, record.at_us.into())));
+    }
     closes.retain(|close| {
         let at_us = close.time_ns.saturating_sub(started_ns) / 1000;
         !(close.kind == CloseKind::Fin && outlives(close.sender, at_us))
