@@ -21,7 +21,7 @@ pub(super) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
-/// The hash of tables in memory, keyed anew in each process.
+/// The hash of tables in memory, with another key in each process.
 static KEYED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// Returns a number for a value that is another in each process, for what is kept in memory alone: it takes a
