@@ -24,7 +24,7 @@ fn a_refused_certificate(#[case] tls13: bool, #[case] end: &[Step], #[case] leas
     assert_eq!(verdict.alert.unwrap().from, Party::Client);
 }
 
-/// What two verdicts on a connection share is made once.
+/// Two verdicts on a connection share parts that are made once.
 #[rstest]
 #[case::tls12(false, &[alert(C, 48), Fin(C)])]
 #[case::tls13(true, &[CLIENT_CCS, app(C, 19), Fin(C)])]
