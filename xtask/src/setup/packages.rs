@@ -71,6 +71,7 @@ pub const PACKAGES: &[Package] = &[
     package(Group::Base, "gcc", &["cc"], "building"),
     package(Group::Base, "iproute2", &["ip"], "network namespaces"),
     package(Group::Base, "nftables", &["nft"], "sending connections into the interceptor"),
+    package(Group::Base, "iptables", &["iptables"], "the same by iptables, in tests"),
     package(Group::Base, "sslsplit", &["sslsplit"], "the interceptor"),
     package(Group::Base, "openssl", &["openssl"], "certificates, a server and a client"),
     package(Group::Base, "curl", &["curl"], "a client"),
