@@ -25,7 +25,13 @@ pub enum Group {
 
 impl Group {
     /// The groups that the tests need.
-    pub const TESTS: &[Self] = &[Self::Base, Self::Clients, Self::Origins, Self::Packaging];
+    pub const TESTS: &[Self] = &[
+        Self::Base,
+        Self::Clients,
+        Self::Origins,
+        Self::Interceptors,
+        Self::Packaging,
+    ];
     /// The groups that the corpus needs.
     pub const CORPUS: &[Self] = &[Self::Base, Self::Clients, Self::Origins, Self::Interceptors];
 }
@@ -94,7 +100,7 @@ pub const PACKAGES: &[Package] = &[
     package(Group::Clients, "nodejs", &["node"], "a client"),
     package(Group::Clients, "golang-go", &["go"], "clients"),
     package(Group::Origins, "nginx-light", &["nginx"], "an origin"),
-    package(Group::Interceptors, "squid-openssl", &["squid"], "an interceptor"),
+    package(Group::Interceptors, "squid-openssl", &["squid", "/usr/lib/squid/security_file_certgen"], "an interceptor"),
     package(Group::Interceptors, "mitmproxy", &["mitmdump"], "an interceptor"),
     package(Group::Packaging, "dpkg-dev", &["dpkg-shlibdeps"], "making packages"),
     package(Group::Packaging, "debootstrap", &["debootstrap"], "a clean Debian to install on"),
