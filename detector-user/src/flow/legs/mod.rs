@@ -19,11 +19,14 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use hashlink::LruCache;
+use hashlink::{DefaultHashBuilder, LruCache};
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::timeline::{Beginning, FlowEvent, Timeline};
-use pairing::{Destination, Ended, Leg, destinations, joined, may_be_intercepted, meet, passage};
+use pairing::{
+    Destination, Ended, Leg, destinations, joined, may_be_intercepted, may_be_interceptors, meet,
+    passage,
+};
 use retries::LEFT_WAITING_NS;
 
 pub use pairing::Passage;
@@ -52,9 +55,12 @@ pub struct Connection {
 /// Pairs flows as legs and passes connections on.
 pub struct Legs {
     legs: LruCache<FlowId, Leg>,
-    by_random: HashMap<[u8; 32], FlowId>,
-    by_server: HashMap<Destination, VecDeque<FlowId>>,
+    by_random: HashMap<[u8; 32], FlowId, DefaultHashBuilder>,
+    by_server: HashMap<Destination, VecDeque<FlowId>, DefaultHashBuilder>,
+    /// Ends of waits: of each leg that is over, and of no other.
     due: BTreeSet<(u64, FlowId)>,
+    /// Time of the latest hello, on the tap's clock.
+    latest_ns: u64,
     ready: Vec<Connection>,
     /// Flows that ended and are of connections judged by other flows.
     further: u64,
@@ -68,9 +74,10 @@ impl Default for Legs {
     fn default() -> Self {
         Self {
             legs: LruCache::new_unbounded(),
-            by_random: HashMap::new(),
-            by_server: HashMap::new(),
+            by_random: HashMap::default(),
+            by_server: HashMap::default(),
             due: BTreeSet::new(),
+            latest_ns: 0,
             ready: Vec::new(),
             further: 0,
             several_taps: false,
@@ -156,6 +163,7 @@ impl Legs {
             self.by_random.insert(beginning.random, flow);
         }
         self.index(&beginning);
+        self.latest_ns = self.latest_ns.max(beginning.started_ns);
         let earlier = None;
         self.legs.insert(
             flow,
@@ -236,6 +244,10 @@ impl Legs {
         {
             return Some(*flow);
         }
+        // Most hellos come in, after all others: none of them can belong to a leg that is there.
+        if !may_be_interceptors(beginning) && self.latest_ns < beginning.started_ns {
+            return None;
+        }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         same_server.iter().copied().find(|flow| {
             free(flow)
@@ -254,6 +266,9 @@ impl Legs {
     /// Returns the client's leg whose interceptor begins again: it had only looked at the certificate, or tries
     /// other parameters. Its earlier leg counts only if the new one turns out not to be the client's.
     fn again(&mut self, beginning: &Beginning) -> Option<FlowId> {
+        if !may_be_interceptors(beginning) {
+            return None;
+        }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         let (flow, earlier) = same_server.iter().find_map(|flow| {
             let client = self.legs.peek(flow)?;
@@ -434,15 +449,19 @@ impl Legs {
 
     /// Returns the legs that ended, lost their partners, and may belong to one that begins so.
     fn ended_like(&self, beginning: &Beginning) -> Vec<FlowId> {
+        if self.due.is_empty() {
+            return Vec::new();
+        }
         let same = destinations(beginning).next();
         let same = same.and_then(|destination| self.by_server.get(&destination));
         let is_waiting = |flow: &FlowId| {
-            self.legs.peek(flow).is_some_and(|leg| {
-                let (one, other) = (&leg.beginning, beginning);
-                let fits = may_be_intercepted(one, other) || may_be_intercepted(other, one);
-                let apart = one.flow.key.interface != other.flow.key.interface;
-                leg.partner.is_none() && leg.over.is_some() && fits && apart
-            })
+            let apart = flow.key.interface != beginning.flow.key.interface;
+            apart
+                && self.legs.peek(flow).is_some_and(|leg| {
+                    let (one, other) = (&leg.beginning, beginning);
+                    let fits = may_be_intercepted(one, other) || may_be_intercepted(other, one);
+                    leg.partner.is_none() && leg.over.is_some() && fits
+                })
         };
         let same = same.into_iter().flatten().copied();
         same.filter(is_waiting).collect()

@@ -109,9 +109,13 @@ pub(super) fn may_be_intercepted(first: &Beginning, second: &Beginning) -> bool 
 pub(super) fn may_be_for(first: &Beginning, second: &Beginning) -> bool {
     first.started_ns <= second.started_ns
         && first.random != second.random
-        // A hello that comes in at the other tap too is another client's.
         && first.egress != Some(true)
-        && second.egress != Some(false)
+        && may_be_interceptors(second)
+}
+
+/// Whether a hello may be an interceptor's: one that comes in at a tap is another client's.
+pub(super) fn may_be_interceptors(hello: &Beginning) -> bool {
+    hello.egress != Some(false)
 }
 
 /// Returns the fate between the taps; `None` if the flows are not legs of one connection. Of legs that meet

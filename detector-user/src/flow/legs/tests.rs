@@ -95,9 +95,18 @@ fn joined(
     egress: [Option<bool>; 2],
 ) -> Vec<Option<Passage>> {
     let mut legs = Legs::default();
+    legs.record(began(flow(LAN, 1), 10 * MS, 1, egress[0]), 0);
+    legs.record(began(flow(WAN, 2), second.0, second.1, egress[1]), 0);
+    passages(legs, second, answered)
+}
+
+/// Ends both legs, and returns what became of them.
+fn passages(
+    mut legs: Legs,
+    second: (u64, u8),
+    answered: (Option<u64>, Option<u64>),
+) -> Vec<Option<Passage>> {
     let (lan, wan) = (flow(LAN, 1), flow(WAN, 2));
-    legs.record(began(lan, 10 * MS, 1, egress[0]), 0);
-    legs.record(began(wan, second.0, second.1, egress[1]), 0);
     legs.record(
         FlowEvent::Over(timeline(lan, 10 * MS, 1, answered.0)),
         1000 * MS,
@@ -125,6 +134,19 @@ fn joined(
 fn two_taps_see_one_connection(#[case] second: (u64, u8), #[case] passage: Option<Passage>) {
     let answered = (Some(30 * MS), Some(20 * MS));
     assert_eq!(joined(second, answered, [None; 2]), [passage]);
+}
+
+#[test]
+fn taps_may_tell_in_another_order_than_legs_began_in() {
+    let second = (11 * MS, 2);
+    let mut legs = Legs::default();
+    legs.record(began(flow(WAN, 2), second.0, second.1, Some(true)), 0);
+    legs.record(began(flow(LAN, 1), 10 * MS, 1, Some(false)), 0);
+    let answered = (Some(30 * MS), Some(20 * MS));
+    assert_eq!(
+        passages(legs, second, answered),
+        [Some(Passage::Intercepted)]
+    );
 }
 
 #[rstest]
