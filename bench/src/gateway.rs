@@ -22,10 +22,20 @@ const LEFT: f64 = 0.98;
 const ROUNDS: usize = 10;
 const SERVER: &str = "10.78.2.2";
 
-/// Adds the rows.
-pub(crate) fn measure(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
+/// Adds rows of frames that arrive as from a network card.
+pub(crate) fn measure_frames(table: &mut Table) -> anyhow::Result<()> {
     eprintln!("gateway: live frames");
-    live_frames::measure(table)?;
+    live_frames::measure(table)
+}
+
+/// Adds rows of new connections.
+pub(crate) fn measure_connections(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
+    eprintln!("gateway: new connections");
+    requests::measure(table, &Gateway::new("bench")?, agent)
+}
+
+/// Adds a row of one TCP connection's throughput.
+pub(crate) fn measure_tcp(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
     let gateway = Gateway::new("bench")?;
     eprintln!("gateway: one TCP connection");
     match throughput(&gateway, agent) {
@@ -51,8 +61,7 @@ pub(crate) fn measure(table: &mut Table, agent: &Path) -> anyhow::Result<()> {
             goal: None,
         }),
     }
-    eprintln!("gateway: new connections");
-    requests::measure(table, &gateway, agent)
+    Ok(())
 }
 
 /// Runs `round` with and without the agent in turns; the reference is without.

@@ -6,6 +6,7 @@ mod cores;
 mod programs;
 
 use crate::table::{Goal, Row, Table};
+use crate::turns::median;
 use cases::{Case, Price};
 use clients::Clients;
 use programs::{Hook, Programs};
@@ -76,7 +77,7 @@ fn passing(
         empty_tc.push(programs.empty(Hook::Egress, &packet, PACKETS)?);
         egress.push(programs.run(Hook::Egress, &packet, PACKETS)?);
     }
-    let [empty, lru, ingress, empty_tc, egress] = times.map(median);
+    let [empty, lru, ingress, empty_tc, egress] = times.map(|times| median(&times));
     let reference = lru - empty;
     for (hook, over) in [
         (Hook::Xdp, ingress - empty),
@@ -117,7 +118,7 @@ fn telling(table: &mut Table, case: &Case, rounds: usize) -> anyhow::Result<()> 
         lru.push(clients.lru(&packet, clients::AT_ONCE)?);
         ours.push(clients.tlswhy(&packet, clients::AT_ONCE)?);
     }
-    let [empty, lru, ours] = times.map(median);
+    let [empty, lru, ours] = times.map(|times| median(&times));
     let (over, reference) = (ours - empty, lru - empty);
     let Price::References(times) = case.price else {
         anyhow::bail!("no price for {}", case.name);
@@ -147,7 +148,7 @@ fn million(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
         lru.push(clients.lru(&packet, PACKETS)?);
         ours.push(clients.tlswhy(&packet, PACKETS)?);
     }
-    let [empty, lru, ours] = times.map(median);
+    let [empty, lru, ours] = times.map(|times| median(&times));
     let (over, reference) = (ours - empty, lru - empty);
     table.add(Row {
         what: "full data segment of a million established flows, at random, XDP".to_owned(),
@@ -157,9 +158,4 @@ fn million(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
         goal: Some(Goal::AtMost(0.25)),
     });
     Ok(())
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }

@@ -52,8 +52,12 @@ enum Part {
     Growth,
     /// The agent's speed and memory
     Agent,
-    /// Traffic's loss through a gateway
-    Gateway,
+    /// Frames that arrive as from a network card
+    Frames,
+    /// TCP's throughput through a gateway
+    Tcp,
+    /// New connections through a gateway
+    Connections,
     /// Questions to the database of past verdicts
     Database,
     /// The agent's memory alone, as a number
@@ -86,8 +90,14 @@ fn main() -> anyhow::Result<()> {
     if wants(Part::Database) {
         database::measure(&mut table, arguments.quick)?;
     }
-    if wants(Part::Gateway) && !arguments.quick {
-        gateway::measure(&mut table, &arguments.agent)?;
+    if wants(Part::Frames) && !arguments.quick {
+        gateway::measure_frames(&mut table)?;
+    }
+    if wants(Part::Tcp) && !arguments.quick {
+        gateway::measure_tcp(&mut table, &arguments.agent)?;
+    }
+    if wants(Part::Connections) && !arguments.quick {
+        gateway::measure_connections(&mut table, &arguments.agent)?;
     }
     if wants(Part::Agent) && !arguments.quick {
         agent::measure(&mut table)?;

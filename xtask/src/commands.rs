@@ -334,7 +334,7 @@ fn bench() -> Command {
         .arg(option(
             "only",
             "PART",
-            "One part alone: kernel, live, captures, growth, database, gateway or agent",
+            "One part alone: kernel, live, captures, growth, database, frames, tcp, connections or agent",
         ))
         .arg(
             option(

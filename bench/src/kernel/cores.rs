@@ -9,11 +9,12 @@ use detector_user::source::tap::object::{ObjectOptions, load};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use super::PACKETS;
 use super::cases;
 use super::clients::{AT_ONCE, Clients, Order};
 use super::programs::{run, xdp};
-use super::{PACKETS, median};
 use crate::table::{Goal, Row, Table};
+use crate::turns::median;
 
 /// Measures packets a second of two cores against those of one: data that pass, and hellos that
 /// both cores report on the same rings.
@@ -63,7 +64,7 @@ fn add(
         alone.push((measured(&[0])? + measured(&[1])?) / 2.0);
         together.push(measured(&[0, 1])?);
     }
-    let (alone, together) = (median(alone), median(together));
+    let (alone, together) = (median(&alone), median(&together));
     table.add(Row {
         what: what.to_owned(),
         figure: format!("{together:.2} M packets/s"),
