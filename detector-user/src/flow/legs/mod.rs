@@ -57,7 +57,7 @@ pub struct Legs {
     legs: LruCache<FlowId, Leg>,
     by_random: HashMap<[u8; 32], FlowId, DefaultHashBuilder>,
     by_server: HashMap<Destination, VecDeque<FlowId>, DefaultHashBuilder>,
-    /// Ends of waits: of each leg that is over, and of no other.
+    /// Ends of waits: every leg that is over has one.
     due: BTreeSet<(u64, FlowId)>,
     /// Time of the latest hello, on the tap's clock.
     latest_ns: u64,
@@ -244,7 +244,7 @@ impl Legs {
         {
             return Some(*flow);
         }
-        // Most hellos come in, after all others: none of them can belong to a leg that is there.
+        // Most hellos come in, after all others: by their name or server they belong to no leg that is there.
         if !may_be_interceptors(beginning) && self.latest_ns < beginning.started_ns {
             return None;
         }
