@@ -6,9 +6,7 @@
 
 use crate::flow::flow_id::FlowId;
 use crate::flow::legs::Legs;
-use crate::flow::legs::pairing::{
-    Leg, destinations, may_be_intercepted, may_be_interceptors, meet,
-};
+use crate::flow::legs::pairing::{Leg, destinations, may_be_intercepted, meet};
 use crate::flow::timeline::Beginning;
 
 impl Legs {
@@ -66,9 +64,6 @@ impl Legs {
     /// Returns the leg that two taps saw before its interceptor, whose own leg this beginning may be. The
     /// farther tap's flow is only a copy from then on.
     pub(super) fn partner_of_copies(&mut self, beginning: &Beginning) -> Option<FlowId> {
-        if !may_be_interceptors(beginning) {
-            return None;
-        }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         let elsewhere =
             |leg: &Leg| leg.beginning.flow.key.interface != beginning.flow.key.interface;

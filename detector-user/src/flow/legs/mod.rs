@@ -139,16 +139,18 @@ impl Legs {
         }
         let flow = beginning.flow;
         let original = self.original(&beginning);
+        let may_be_interceptors = may_be_interceptors(&beginning);
         let partner = match original {
             Some(original) => self.record_copy(original, flow),
-            None => self
+            None if may_be_interceptors => self
                 .partner(&beginning)
                 .or_else(|| self.again(&beginning))
                 .or_else(|| self.partner_of_copies(&beginning)),
+            None => self.partner(&beginning),
         };
         let is_copy = original.is_some() && partner.is_none();
         let retry_of = match (original, partner) {
-            (None, None) => self.record_retry(&beginning),
+            (None, None) if may_be_interceptors => self.record_retry(&beginning),
             _ => None,
         };
         let mut meets = false;
@@ -266,9 +268,6 @@ impl Legs {
     /// Returns the client's leg whose interceptor begins again: it had only looked at the certificate, or tries
     /// other parameters. Its earlier leg counts only if the new one turns out not to be the client's.
     fn again(&mut self, beginning: &Beginning) -> Option<FlowId> {
-        if !may_be_interceptors(beginning) {
-            return None;
-        }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         let (flow, earlier) = same_server.iter().find_map(|flow| {
             let client = self.legs.peek(flow)?;

@@ -5,9 +5,7 @@
 //! that failed. All that is one failure, the waiting client's.
 
 use crate::flow::flow_id::FlowId;
-use crate::flow::legs::pairing::{
-    Ended, destinations, is_served, joined, may_be_for, may_be_interceptors, meet,
-};
+use crate::flow::legs::pairing::{Ended, destinations, is_served, joined, may_be_for, meet};
 use crate::flow::legs::{Legs, PARTNER_NS};
 use crate::flow::timeline::{Beginning, Timeline};
 
@@ -18,9 +16,6 @@ pub(super) const LEFT_WAITING_NS: u64 = 300_000_000_000;
 impl Legs {
     /// Records a further leg of an interceptor beside an earlier one; returns the leg of their client.
     pub(super) fn record_retry(&mut self, beginning: &Beginning) -> Option<FlowId> {
-        if !may_be_interceptors(beginning) {
-            return None;
-        }
         let same_server = self.by_server.get(&destinations(beginning).next()?)?;
         let client = same_server.iter().copied().find(|flow| {
             let fits = || {
