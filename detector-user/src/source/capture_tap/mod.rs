@@ -1,12 +1,14 @@
 //! The engine on frames of a capture, in this process.
 
 mod midway;
+mod packed;
 mod paths;
 mod syn_slots;
 mod tables;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::BTreeMap;
 

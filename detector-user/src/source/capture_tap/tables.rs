@@ -8,13 +8,11 @@ use hashlink::LruCache;
 use super::SETTLED_MAX;
 use super::syn_slots::SynSlots;
 use super::tags::Tags;
-
-/// Maximum number of watched flows; beyond it the least recently seen is evicted.
-const WATCHED_MAX: usize = 1 << 20;
+use super::watched::WatchedFlows;
 
 /// Flows by key, the one seen longest ago first to go.
 pub(super) struct LruTables {
-    watched: LruCache<FlowKey, Box<Watched>>,
+    watched: WatchedFlows,
     settled: LruCache<FlowKey, Settled>,
     /// Tags of the watched flows.
     tags: Tags,
@@ -28,13 +26,19 @@ impl LruTables {
     /// Creates tables with at most so many sets of tags.
     pub(super) fn new(tag_sets_max: usize) -> Self {
         Self {
-            watched: LruCache::new_unbounded(),
+            watched: WatchedFlows::default(),
             settled: LruCache::new(SETTLED_MAX),
             tags: Tags::new(tag_sets_max),
             syns: SynSlots::default(),
             alias: None,
             follows_halves: false,
         }
+    }
+
+    /// Begins anew with another store of watched flows.
+    #[cfg(test)]
+    pub(super) fn set_watched(&mut self, watched: WatchedFlows) {
+        self.watched = watched;
     }
 
     /// Follows connections of which one direction alone is seen.
@@ -49,17 +53,17 @@ impl LruTables {
 
     /// Whether there is a flow of `key`, watched or settled.
     pub(super) fn knows(&self, key: &FlowKey) -> bool {
-        self.watched.contains_key(key) || self.settled.contains_key(key)
+        self.watched.contains(key) || self.settled.contains_key(key)
     }
 
     /// Returns the watched flow of `key`.
-    pub(super) fn peek(&self, key: &FlowKey) -> Option<&Flow> {
-        self.watched.peek(key).map(|watched| &watched.flow)
+    pub(super) fn peek(&self, key: &FlowKey) -> Option<Flow> {
+        self.watched.peek(key)
     }
 
     /// Returns the flow of `key`, watched or settled.
     pub(super) fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        self.peek(key).copied().or_else(|| {
+        self.peek(key).or_else(|| {
             let mut flow = Flow::default();
             self.settled.peek(key)?.resume(&mut flow);
             Some(flow)
@@ -75,16 +79,16 @@ impl LruTables {
 
     fn tag(&mut self, key: &FlowKey) {
         if self.tags.is_crowded_by(self.watched.len()) {
-            self.tags.grow(self.watched.iter().map(|(key, _)| key));
+            self.tags.grow(self.watched.keys());
         } else {
             self.tags.insert(key);
         }
     }
 
-    fn remove(&mut self, key: &FlowKey) -> Option<Box<Watched>> {
-        let watched = self.watched.remove(key)?;
+    fn remove(&mut self, key: &FlowKey) -> Option<Flow> {
+        let flow = self.watched.remove(key)?;
         self.tags.remove(key);
-        Some(watched)
+        Some(flow)
     }
 }
 
@@ -105,7 +109,7 @@ impl Tables for LruTables {
 
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
         let key = self.stored(key);
-        self.watched.get_mut(&key).map(|watched| &mut **watched)
+        self.watched.get_mut(&key)
     }
 
     fn watch(
@@ -115,14 +119,12 @@ impl Tables for LruTables {
         begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched> {
         let key = &self.stored(key);
-        let mut watched = Box::<Watched>::default();
-        begin(&mut watched.flow, self.syns(key).map(|slot| &*slot));
-        if self.watched.len() >= WATCHED_MAX
-            && let Some((oldest, _)) = self.watched.remove_lru()
-        {
+        let mut flow = Flow::default();
+        begin(&mut flow, self.syns(key).map(|slot| &*slot));
+        if let Some(oldest) = self.watched.evict_beyond_limit() {
             self.tags.remove(&oldest);
         }
-        if self.watched.insert(*key, watched).is_none() {
+        if self.watched.insert(key, flow) {
             self.tag(key);
         }
         self.watched(key)
@@ -134,8 +136,8 @@ impl Tables for LruTables {
 
     fn settle(&mut self, key: &FlowKey) {
         let key = self.stored(key);
-        if let Some(watched) = self.remove(&key) {
-            self.settled.insert(key, Settled::of(&watched.flow));
+        if let Some(flow) = self.remove(&key) {
+            self.settled.insert(key, Settled::of(&flow));
         }
     }
 

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use detector_common::observation::{ChunkHead, Observation};
 
+use super::watched::WatchedFlows;
 use super::*;
 use crate::flow::preamble::PreambleReport;
 use crate::flow::unreachable::UnreachableReport;
@@ -63,4 +64,48 @@ fn frames_that_a_first_look_passes_would_have_had_no_effect() {
         assert_eq!(quick.now_ns(), thorough.now_ns(), "{name}");
     }
     assert!(passed > 500, "{passed} frames passed");
+}
+
+/// A tap that packs all flows at rest but so many and one more.
+fn packing(resting_max: usize) -> CaptureTap {
+    let mut tap = CaptureTap::default();
+    tap.tables
+        .set_watched(WatchedFlows::new(resting_max, usize::MAX));
+    tap
+}
+
+/// Shows captures to a tap, a frame of each in turn, as if all had been taken at the same place.
+fn shown(tap: &mut CaptureTap, paths: &[PathBuf]) -> Vec<String> {
+    let mut given = Given::default();
+    let captures = paths.iter().map(|path| CaptureFile::open(path));
+    let mut captures: Vec<CaptureFile> = captures.filter_map(Result::ok).collect();
+    while !captures.is_empty() {
+        captures.retain_mut(|capture| {
+            let Ok(Some(frame)) = capture.next_frame() else {
+                return false;
+            };
+            tap.capture_frame(&frame, &mut given);
+            true
+        });
+    }
+    given.0
+}
+
+#[test]
+fn packed_flows_go_on_as_if_they_had_not_been() {
+    let mut observed = 0;
+    for paths in captures().chunks(8) {
+        let mut unpacked = packing(usize::MAX);
+        let expected = shown(&mut unpacked, paths);
+        observed += expected.len();
+        for resting_max in [0, 1, 3] {
+            let mut tap = packing(resting_max);
+            assert!(
+                shown(&mut tap, paths) == expected,
+                "{paths:?}, {resting_max}"
+            );
+            assert!(tap.counters().eq(unpacked.counters()), "{paths:?}");
+        }
+    }
+    assert!(observed > 5_000, "{observed}");
 }
