@@ -314,6 +314,25 @@ impl Flow {
     pub fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
+
+    /// Returns the time of the last segment of either side, except of resets, nanoseconds.
+    #[inline(always)]
+    pub fn last_ns(&self) -> u64 {
+        let [client, server] = &self.sides;
+        if client.last_ns > server.last_ns {
+            client.last_ns
+        } else {
+            server.last_ns
+        }
+    }
+
+    /// Whether a side sent FIN, or RST and its peer did not go on.
+    #[inline(always)]
+    pub fn has_ended(&self) -> bool {
+        let [client, server] = &self.sides;
+        let has_fin = (client.flags | server.flags) & side_flags::FIN != 0;
+        has_fin || client.is_reset() || server.is_reset()
+    }
 }
 
 /// One side of a settled flow: the baseline for its end. Fields as in [`Side`].

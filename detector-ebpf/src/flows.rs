@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use detector_common::counter::Counter;
 use detector_common::engine::Tables;
-use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry, side_flags};
+use detector_common::flow::{Flow, FlowKey, Settled, Watched, WatchedEntry};
 use detector_common::syn::{SynSlot, slot_hash};
 use detector_common::tag_set::{FlowTag, RecentTags, TagSet};
 
@@ -11,15 +11,17 @@ use crate::atomic::{compare_exchange, fetch_add};
 use crate::counters::count;
 use crate::maps::{
     HALVES, HAND, PLACES, PLACES_LEN, SCRATCH, SETTLED, SYN_MASK, SYNS, TAG_MASK, TAG_SEED, TAGS,
-    WATCHED, borrow, borrow_mut,
+    TIMES, WATCHED, borrow, borrow_mut,
 };
 
 /// Places tried for one whose flow has ended or is idle before a busy flow is evicted.
 const PLACES_TRIED: u32 = 8;
 /// A watched flow without a segment for so long may be evicted.
-const IDLE_NS: u64 = 10_000_000_000;
+const IDLE_NS: i64 = 10_000_000_000;
 /// Likewise one that has ended: segments after the end matter for a moment only.
-const ENDED_NS: u64 = 1_000_000_000;
+const ENDED_NS: i64 = 1_000_000_000;
+/// Age of the last segment of a place without a flow.
+const FREE: i64 = i64::MAX;
 /// Attempts to change a set of tags that other CPUs change at the same time.
 const TAG_TRIES: u32 = 3;
 
@@ -28,6 +30,26 @@ pub(crate) struct Maps {
     /// Whether the program keeps the tags of settled flows: adds them, and removes that of a SYN's key. One
     /// of an interface's two is enough: it sees either the SYN or the SYN,ACK.
     pub(crate) tags_settled: bool,
+    /// Place of the watched flow that was returned last.
+    place: u32,
+}
+
+impl Maps {
+    #[inline(always)]
+    pub(crate) const fn new(tags_settled: bool) -> Self {
+        Self {
+            tags_settled,
+            place: 0,
+        }
+    }
+
+    /// Returns the watched flow of an entry, which is the one returned last from now on.
+    #[inline(always)]
+    fn returned<'a>(&mut self, kept: Option<&'a mut WatchedEntry>) -> Option<&'a mut Watched> {
+        let kept = kept?;
+        self.place = kept.place;
+        Some(&mut kept.watched)
+    }
 }
 
 impl Tables for Maps {
@@ -66,7 +88,14 @@ impl Tables for Maps {
     fn watched(&mut self, key: &FlowKey) -> Option<&mut Watched> {
         // SAFETY: just looked up. The engine borrows one watched flow at a time, as it does so
         // through `&mut self`, and checks each value that it uses as an index or a length.
-        unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }.map(|kept| &mut kept.watched)
+        let kept = unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) };
+        self.returned(kept)
+    }
+
+    #[inline(always)]
+    fn record_segment(&mut self, last_ns: u64, has_ended: bool) {
+        let ended_ns = last_ns.wrapping_sub((IDLE_NS - ENDED_NS).cast_unsigned());
+        set_time(self.place, if has_ended { ended_ns } else { last_ns });
     }
 
     #[inline(always)]
@@ -83,12 +112,13 @@ impl Tables for Maps {
             self.syns(key).map(|slot| &*slot),
         );
         // SAFETY: as in `watched`.
-        unsafe { insert_watched(key, now_ns) }.map(|kept| &mut kept.watched)
+        let kept = unsafe { insert_watched(key, now_ns) };
+        self.returned(kept)
     }
 
     #[inline(always)]
     fn unwatch(&mut self, key: &FlowKey) {
-        remove(key, TagChange::Unwatched);
+        leave(key, self.place, TagChange::Unwatched);
     }
 
     #[inline(always)]
@@ -107,7 +137,7 @@ impl Tables for Maps {
         } else {
             TagChange::Unwatched
         };
-        remove(key, change);
+        leave(key, self.place, change);
     }
 
     #[inline(always)]
@@ -119,10 +149,12 @@ impl Tables for Maps {
         let scratch = unsafe { borrow_mut(SCRATCH.get_ptr_mut(0)) }?;
         settled.resume(&mut scratch.kept.watched.flow);
         // SAFETY: as in `watched`.
-        let kept = unsafe { insert_watched(key, now_ns) }?;
-        // The table may have evicted the entry meanwhile; that is no error.
-        let _ = SETTLED.remove(key);
-        Some(&mut kept.watched)
+        let kept = unsafe { insert_watched(key, now_ns) };
+        if kept.is_some() {
+            // The table may have evicted the entry meanwhile; that is no error.
+            let _ = SETTLED.remove(key);
+        }
+        self.returned(kept)
     }
 
     #[inline(always)]
@@ -178,7 +210,8 @@ unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Watch
     change_tags(key, TagChange::Watched);
     let new = WATCHED.insert(key, &scratch.kept, u64::from(BPF_NOEXIST));
     if new.is_err() {
-        // Either the flow is watched already, and its first tag stays, or the table is full.
+        // Either another CPU began to watch the flow just now, and its first tag stays, or the table is full. Its
+        // place of before seems taken until it is idle.
         change_tags(key, TagChange::Unwatched);
         WATCHED
             .insert(key, &scratch.kept, u64::from(BPF_EXIST))
@@ -187,6 +220,7 @@ unsafe fn insert_watched<'a>(key: &FlowKey, now_ns: u64) -> Option<&'a mut Watch
     // SAFETY: a live, aligned value of the map. A CPU that reads it half written finds no flow by
     // that key, or one whose place is another.
     unsafe { slot.write(*key) };
+    set_time(place, now_ns);
     // SAFETY: just looked up, and the caller's contract.
     unsafe { borrow_mut(WATCHED.get_ptr_mut(key)) }
 }
@@ -200,25 +234,23 @@ fn free_place(now_ns: u64) -> u32 {
     };
     let places = u64::from(PLACES_LEN.load()).max(1);
     let mut chosen = 0;
-    let mut chosen_ns = u64::MAX;
+    let mut chosen_age = i64::MIN;
     for _ in 0..PLACES_TRIED {
         // SAFETY: a live, aligned value of the map.
         let place = (unsafe { fetch_add(hand, 1) } % places) as u32;
-        let last_ns = last_segment(place);
-        if last_ns < chosen_ns {
+        let age = age(place, now_ns);
+        if age > chosen_age {
             chosen = place;
-            chosen_ns = last_ns;
+            chosen_age = age;
         }
-        // The clock starts at boot: compared with 0, a free place is free at any time.
-        if last_ns == 0 || now_ns.wrapping_sub(last_ns) >= IDLE_NS {
+        if age >= IDLE_NS {
             break;
         }
     }
-    if chosen_ns != 0 {
-        let idle = now_ns.wrapping_sub(chosen_ns) >= IDLE_NS;
+    if chosen_age != FREE {
         evict(
             chosen,
-            if idle {
+            if chosen_age >= IDLE_NS {
                 Counter::Evicted
             } else {
                 Counter::EvictedBusy
@@ -228,47 +260,79 @@ fn free_place(now_ns: u64) -> u32 {
     chosen
 }
 
-/// Returns the time of the last segment of the flow in this place, nanoseconds, moved back if it has
-/// ended; 0 if there is none.
+/// Returns the nanoseconds since the last segment of the flow in a place, more if it has ended, or [`FREE`]. Below
+/// 0 if another CPU's clock is ahead.
 #[inline(always)]
-fn last_segment(place: u32) -> u64 {
-    // SAFETY: just looked up. Another CPU may be writing the key: see `insert_watched`.
-    let key = unsafe { borrow(PLACES.get_ptr(place)) };
-    // SAFETY: just looked up; other CPUs may be writing it, and any number is a valid time.
-    let kept = key.and_then(|key| unsafe { borrow(WATCHED.get_ptr(key)) });
-    let Some(kept) = kept.filter(|kept| kept.place == place) else {
-        return 0;
-    };
-    let [client, server] = &kept.watched.flow.sides;
-    let last_ns = if client.last_ns > server.last_ns {
-        client.last_ns
-    } else {
-        server.last_ns
-    };
-    let ended = (client.flags | server.flags) & side_flags::FIN != 0;
-    if !(ended || client.is_reset() || server.is_reset()) {
-        return last_ns;
+fn age(place: u32, now_ns: u64) -> i64 {
+    // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
+    let last_ns = TIMES
+        .get_ptr(place)
+        .map_or(0, |time| unsafe { time.read_volatile() });
+    if last_ns == 0 {
+        return FREE;
     }
-    last_ns.wrapping_sub(IDLE_NS - ENDED_NS)
+    now_ns.wrapping_sub(last_ns).cast_signed()
+}
+
+/// Sets the time of the last segment of the flow in a place, nanoseconds.
+#[inline(always)]
+fn set_time(place: u32, time_ns: u64) {
+    if let Some(time) = TIMES.get_ptr_mut(place) {
+        // Only `leave` frees a place: if the flow lost it to another meanwhile, that one's time is wrong until
+        // its next segment, and no more.
+        let time_ns = if time_ns == 0 { 1 } else { time_ns };
+        // SAFETY: a live, aligned word of the map.
+        unsafe { time.write_volatile(time_ns) };
+    }
 }
 
 #[inline(always)]
 fn evict(place: u32, reason: Counter) {
     // SAFETY: just looked up. Another CPU may be writing the key: see `insert_watched`.
-    if let Some(key) = unsafe { borrow(PLACES.get_ptr(place)) } {
-        remove(key, TagChange::Unwatched);
+    if let Some(key) = unsafe { borrow(PLACES.get_ptr(place)) }
+        && is_in(key, place)
+        && remove(key, TagChange::Unwatched)
+    {
         count(reason);
     }
 }
 
-/// Removes a flow from [`WATCHED`], and its tag unless another CPU removed both.
+/// Whether a flow is watched, and its place is this one.
+#[inline(always)]
+fn is_in(key: &FlowKey, place: u32) -> bool {
+    // SAFETY: just looked up; other CPUs may be writing it, and any number is a place.
+    let kept = unsafe { borrow(WATCHED.get_ptr(key)) };
+    kept.is_some_and(|kept| kept.place == place)
+}
+
+/// Removes a flow from [`WATCHED`], and frees its place unless another CPU evicted it meanwhile: the next to
+/// take the place would leave that one behind for good.
+#[inline(never)]
+fn leave(key: &FlowKey, place: u32, change: TagChange) {
+    let Some(time) = TIMES.get_ptr_mut(place) else {
+        return;
+    };
+    // SAFETY: a live, aligned word of the map, read at once as other CPUs may change it.
+    let last_ns = unsafe { time.read_volatile() };
+    // Asked behind it: a flow that is still there was there at that time.
+    let is_there = is_in(key, place);
+    remove(key, change);
+    if is_there {
+        // SAFETY: as above; the exchange fails if it changes meanwhile.
+        unsafe { compare_exchange(time, last_ns, 0) };
+    }
+}
+
+/// Removes a flow from [`WATCHED`], and its tag unless another CPU removed both. Returns whether it was there.
 ///
 /// Inlined: one more call below `insert_watched` is more stack than Linux 6.1 allows.
 #[inline(always)]
-fn remove(key: &FlowKey, change: TagChange) {
-    if WATCHED.remove(key).is_ok() {
+fn remove(key: &FlowKey, change: TagChange) -> bool {
+    let was_there = WATCHED.remove(key).is_ok();
+    if was_there {
         change_tags(key, change);
     }
+    was_there
 }
 
 #[inline(always)]

@@ -27,6 +27,11 @@ pub(crate) static TAGS: Array<Tags> = Array::with_max_entries(131_072, 0);
 #[map]
 pub(crate) static PLACES: Array<FlowKey> = Array::with_max_entries(65_536, 0);
 
+/// Times of the last segments of the flows in [`PLACES`], nanoseconds, moved back for those that have ended; 0
+/// for none. Beside each other: eviction looks at several, and their flows are in no near cache.
+#[map]
+pub(crate) static TIMES: Array<u64> = Array::with_max_entries(65_536, 0);
+
 /// Clock hand of eviction: the next place is this number modulo [`PLACES_LEN`].
 #[map]
 pub(crate) static HAND: Array<u64> = Array::with_max_entries(1, 0);

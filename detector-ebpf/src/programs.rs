@@ -77,7 +77,7 @@ pub(crate) fn tlswhy_egress_l3(context: TcContext) -> i32 {
 fn inspect_frame<P: Packet>(packet: &P, tap: &Tap) -> Counter {
     // Where XDP sees what arrives, a classifier sees what leaves.
     let tags_settled = P::SPLITS_HEADERS;
-    let mut maps = Maps { tags_settled };
+    let mut maps = Maps::new(tags_settled);
     if TUNNELS.load() == 0 {
         return inspect(packet, tap, &mut maps, &mut Rings::default());
     }

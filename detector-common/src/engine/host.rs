@@ -40,9 +40,12 @@ pub trait Tables {
         now_ns: u64,
         begin: impl FnOnce(&mut Flow, Option<&SynSlot>),
     ) -> Option<&mut Watched>;
-    /// Stops watching and discards the flow.
+    /// Records the time of the last segment of the watched flow that was returned last, nanoseconds, and whether
+    /// it [has ended](Flow::has_ended). A host need not know: its flows have both.
+    fn record_segment(&mut self, _last_ns: u64, _has_ended: bool) {}
+    /// Stops watching and discards the flow, the one returned last or none.
     fn unwatch(&mut self, key: &FlowKey);
-    /// Stops watching and stores the flow as [`crate::flow::Settled`].
+    /// Stops watching and stores the flow, the one returned last, as [`crate::flow::Settled`].
     fn settle(&mut self, key: &FlowKey);
     /// Begins to watch the settled flow of `key` again at `now_ns`; `None` if there is none.
     fn resume(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut Watched>;

@@ -180,7 +180,10 @@ fn inspect_eventful<const HALVES: bool, P: Packet, T: Tables, O: Output>(
     };
     let watched = match (known, relation) {
         (Some(watched), _) => Some(watched),
-        (None, _) if opening.hello() || begins_half => {
+        (None, relation) if opening.hello() || begins_half => {
+            if !matches!(relation, Relation::Continues) {
+                tables.unwatch(key);
+            }
             start::<HALVES, _, _>(&segment, begins_half, tables, output)
         }
         (None, Relation::Stray) => None,
@@ -196,7 +199,10 @@ fn inspect_eventful<const HALVES: bool, P: Packet, T: Tables, O: Output>(
         return Counter::Unwatched;
     };
     match process::<HALVES, _, _>(packet, tap, &segment, opening, watched, output) {
-        NextState::Watched => {}
+        NextState::Watched => {
+            let (last_ns, has_ended) = (watched.flow.last_ns(), watched.flow.has_ended());
+            tables.record_segment(last_ns, has_ended);
+        }
         NextState::Settled => {
             output.count(Counter::Settled);
             tables.settle(key);

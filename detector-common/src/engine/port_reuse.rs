@@ -2,7 +2,7 @@
 
 use crate::engine::Opening;
 use crate::engine::host::Output;
-use crate::flow::{Side, Watched, flow_flags, side_flags};
+use crate::flow::{Flow, Side, Watched, flow_flags, side_flags};
 use crate::headers::{Segment, tcp_flags};
 use crate::record::HEAD_MAX;
 
@@ -38,12 +38,12 @@ pub(super) fn relation_to<const HALVES: bool, O: Output>(
     } else {
         (server, client)
     };
-    let ended = side_has_ended(client) || side_has_ended(server);
+    let ended = watched.flow.has_ended();
     if segment.has(tcp_flags::SYN) && !segment.has(tcp_flags::RST) {
         if is_own_first_byte(side, peer, segment.payload_seq()) {
             return Relation::Continues;
         }
-        if ended || is_silent(client, server, output.now_ns()) {
+        if ended || is_silent(&watched.flow, output.now_ns()) {
             return Relation::Replaces;
         }
         return Relation::Stray;
@@ -81,16 +81,6 @@ fn is_own_first_byte(side: &Side, peer: &Side, seq: u32) -> bool {
 }
 
 #[inline(always)]
-fn is_silent(client: &Side, server: &Side, now_ns: u64) -> bool {
-    let last_ns = if client.last_ns > server.last_ns {
-        client.last_ns
-    } else {
-        server.last_ns
-    };
-    now_ns.saturating_sub(last_ns) >= PORT_REUSE_NS
-}
-
-#[inline(always)]
-fn side_has_ended(side: &Side) -> bool {
-    side.has(side_flags::FIN) || side.is_reset()
+fn is_silent(flow: &Flow, now_ns: u64) -> bool {
+    now_ns.saturating_sub(flow.last_ns()) >= PORT_REUSE_NS
 }

@@ -82,6 +82,7 @@ pub fn load(options: &ObjectOptions) -> Result<Ebpf, EbpfError> {
     EbpfLoader::new()
         .map_max_entries("WATCHED", options.watched_flows.saturating_add(SPARE_FLOWS))
         .map_max_entries("PLACES", options.watched_flows)
+        .map_max_entries("TIMES", options.watched_flows)
         .map_max_entries("TAGS", tag_sets)
         .map_max_entries("SYNS", syn_slots)
         .map_max_entries("SETTLED", options.settled_flows)

@@ -30,8 +30,8 @@ use directory::entries;
 pub(super) use links::FoundLink;
 pub use root::{Root, lock_if_there};
 
-/// Maps that agents read, and every object has. The programs keep the others.
-const MAPS: [&str; 7] = [
+/// Maps that agents read or whose memory they tell, and every object has. The programs keep the others.
+const MAPS: [&str; 9] = [
     "OBSERVATIONS",
     "HANDSHAKES",
     "COUNTERS",
@@ -39,6 +39,8 @@ const MAPS: [&str; 7] = [
     "SETTLED",
     "TAGS",
     "PLACES",
+    "TIMES",
+    "SYNS",
 ];
 /// One that objects without diagnostics do not have.
 const LOGS: &str = "AYA_LOGS";
