@@ -10,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "tables.flows",
         expected: "a number from 64 to 16777216",
         about: "Maximum tracked connections; the oldest is evicted and counted. One million take \
-                244 MiB of kernel memory",
+                256 MiB of kernel memory",
         live: false,
         read: |settings, value| {
             settings.flows = number(value, 64, 16_777_216)? as u32;
