@@ -19,7 +19,7 @@ const PORT: u16 = 443;
 const AT_ONCE: usize = 4;
 /// Threads of the server: one alone would make all clients wait for whatever it waits for.
 const SERVERS: usize = 4;
-/// What comes before a round: an agent begins with its tables in no cache.
+/// Time before each round: an agent begins with its tables in no cache.
 const WARM_UP: Duration = Duration::from_secs(1);
 const ROUND: Duration = Duration::from_secs(2);
 

@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a flow's state is, also what no engine would write.
+        /// Any state of a flow, also one that no engine would write.
         #[test]
         fn any_state_is_restored_as_it_was(
             bytes in proptest::collection::vec(any::<u8>(), size_of::<Watched>()),

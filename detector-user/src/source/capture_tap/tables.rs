@@ -35,7 +35,7 @@ impl LruTables {
         }
     }
 
-    /// Begins anew with another store of watched flows.
+    /// Replaces the store of watched flows by another.
     #[cfg(test)]
     pub(super) fn set_watched(&mut self, watched: WatchedFlows) {
         self.watched = watched;
