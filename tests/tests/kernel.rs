@@ -146,7 +146,7 @@ impl Full {
         self.kernel.frame(&frame).unwrap();
     }
 
-    fn server(&mut self, number: usize, frame: impl Fn(&mut Conversation) -> Vec<u8>) {
+    fn frame(&mut self, number: usize, frame: impl Fn(&mut Conversation) -> Vec<u8>) {
         let frame = frame(&mut self.clients[number]);
         self.kernel.frame(&frame).unwrap();
     }
@@ -187,7 +187,7 @@ fn all_but(client: u16) -> Vec<u16> {
 fn at_the_cap_the_one_idle_for_longest_makes_room_and_is_counted() {
     let mut full = Full::new();
     // The oldest goes on; the next to come takes the second's place.
-    full.server(0, |it| {
+    full.frame(0, |it| {
         it.data(From::Server, &tls::server_hello(0xc02f, false))
     });
     full.hello(Full::NEWEST);
@@ -198,7 +198,7 @@ fn at_the_cap_the_one_idle_for_longest_makes_room_and_is_counted() {
 #[test]
 fn at_the_cap_one_that_ended_a_second_ago_makes_room_before_others() {
     let mut full = Full::new();
-    full.server(4, |it| it.rst(From::Server));
+    full.frame(4, |it| it.rst(From::Server));
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     full.hello(Full::NEWEST);
     assert_eq!(full.left(), all_but(4));
@@ -208,19 +208,19 @@ fn at_the_cap_one_that_ended_a_second_ago_makes_room_before_others() {
 #[test]
 fn a_place_that_its_flow_has_left_is_free() {
     let mut full = Full::new();
-    full.server(3, |it| it.rst(From::Server));
+    full.frame(3, |it| it.rst(From::Server));
     // Another connection on the same ports begins with a SYN and says no hello.
     full.clients[3].seq[0] += 1 << 20;
-    full.server(3, |it| it.three_way_handshake().swap_remove(0));
+    full.frame(3, |it| it.three_way_handshake().swap_remove(0));
     full.hello(Full::NEWEST);
     assert_eq!(full.left(), all_but(3));
     assert_eq!(full.evicted(), [0, 0]);
 }
 
 #[test]
-fn the_next_hello_on_the_same_ports_takes_its_predecessors_place() {
+fn the_next_hello_on_the_same_ports_frees_its_predecessors_place() {
     let mut full = Full::new();
-    full.server(5, |it| it.rst(From::Server));
+    full.frame(5, |it| it.rst(From::Server));
     full.clients[5].seq[0] += 1 << 20;
     full.hello(5);
     assert_eq!(full.evicted(), [0, 0]);

@@ -22,8 +22,6 @@ pub(super) struct WatchedFlows {
     resting: VecDeque<(FlowKey, u64)>,
     /// Number of the latest access.
     now: u64,
-    /// Number of the latest access that was looked at for a flow at rest.
-    looked_at: u64,
     /// Memory of a flow that was packed.
     room: Option<Box<Watched>>,
     resting_max: usize,
@@ -56,7 +54,6 @@ impl WatchedFlows {
             packed: LruCache::new_unbounded(),
             resting: VecDeque::new(),
             now: 0,
-            looked_at: 0,
             room: None,
             resting_max,
             max,
@@ -87,7 +84,6 @@ impl WatchedFlows {
     pub(super) fn get_mut(&mut self, key: &FlowKey) -> Option<&mut Watched> {
         let last = self.open.iter().next_back();
         if last.is_some_and(|(last, open)| last == key && open.asked_at == self.now) {
-            self.looked_at = self.now.saturating_sub(1);
             let last = self.open.iter_mut().next_back();
             return last.map(|(_, open)| &mut *open.watched);
         }
@@ -154,14 +150,13 @@ impl WatchedFlows {
     /// Looks at the flow that was asked for last, which the engine has changed since, and packs one if
     /// too many are at rest.
     fn pack_resting(&mut self) {
-        if self.looked_at < self.now
-            && let Some((key, open)) = self.open.iter().next_back()
+        if let Some((key, open)) = self.open.iter().next_back()
             && open.asked_at == self.now
             && is_at_rest(&open.watched.flow)
+            && self.resting.back() != Some(&(*key, self.now))
         {
             self.resting.push_back((*key, self.now));
         }
-        self.looked_at = self.now;
         while self.resting.len() > self.resting_max
             && let Some((key, asked_at)) = self.resting.pop_front()
         {
